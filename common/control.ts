@@ -1,0 +1,167 @@
+/**
+ * What the daemons and `lbctl` say to each other on unix sockets in the run directory.
+ *
+ * - `lbd.sock` and `agent.sock`: HTTP with JSON bodies. Errors are `{ "error": "one clear line" }` with a 4xx
+ *   or 5xx status.
+ * - `lbd-live.sock`: liveness between the two daemons of a node, one JSON object a line, see `LiveMessage`.
+ */
+export const SOCKETS = { lbd: 'lbd.sock', agent: 'agent.sock', live: 'lbd-live.sock' } as const;
+
+export type Role = 'init' | 'standby' | 'active' | 'fault';
+
+/** Wanted state of a backend, set by an operator. */
+export type AdminState = 'ready' | 'drain' | 'maint';
+/** What the health checks say. `unknown` until the first result. */
+export type HealthState = 'unknown' | 'healthy' | 'unhealthy';
+/**
+ * What a backend is, all told: `ready` gets new clients; `draining` finishes the ones that it has; `drained`
+ * has none left; `down` is unhealthy; `maint` is taken out; `starting` waits for its first check.
+ */
+export type BackendState = 'ready' | 'draining' | 'drained' | 'down' | 'maint' | 'starting';
+
+export interface BackendStatus {
+  readonly address: string;
+  readonly state: BackendState;
+  readonly health: HealthState;
+  readonly admin: AdminState;
+  /** Requests (http) or connections (tcp) in flight, all workers together. */
+  readonly active: number;
+  readonly weight: number;
+  /** Why it is in this state, in words for people. */
+  readonly why: string;
+  /** Milliseconds since the state changed. */
+  readonly since_ms: number;
+  readonly requests: number;
+  readonly errors: number;
+  /** Decaying average of the response time; 0 before the first response. */
+  readonly latency_ms: number;
+  /** `deep` checks: names of the checks that fail. */
+  readonly failing_checks: readonly string[];
+  /** Latest results, newest first, at most 10. */
+  readonly checks: readonly { readonly ok: boolean; readonly ms: number; readonly detail: string }[];
+}
+
+export interface SyncStatus {
+  /** `off`: no cluster. `connecting`: no link. `snapshot`: a full resync is under way. `synced`: in step. */
+  readonly state: 'off' | 'connecting' | 'snapshot' | 'synced';
+  /** Live entries of the local table. */
+  readonly entries: number;
+  readonly capacity: number;
+  /** Age of the oldest update that the peer has not acknowledged; 0 at rest. */
+  readonly lag_ms: number;
+  /** Why there is no link, or the last refusal; empty when all is well. */
+  readonly why: string;
+  /** Whether both tables had the same digest when last compared; undefined before. */
+  readonly digest_equal: boolean | undefined;
+}
+
+export interface FrontendStatus {
+  readonly bind: readonly string[];
+  readonly mode: 'http' | 'tcp';
+  readonly connections: number;
+  readonly accepted: number;
+  readonly requests: number;
+}
+
+/** `GET /v1/status` on `lbd.sock`. */
+export interface LbdStatus {
+  readonly node: string;
+  readonly version: string;
+  readonly pid: number;
+  readonly uptime_ms: number;
+  readonly config: {
+    readonly file: string;
+    readonly digest: string;
+    readonly reload_error: string | undefined;
+  };
+  readonly workers: { readonly wanted: number; readonly running: number; readonly replaced: number };
+  readonly sync: SyncStatus;
+  readonly frontends: Readonly<Record<string, FrontendStatus>>;
+  readonly pools: Readonly<
+    Record<string, { readonly algorithm: string; readonly backends: Readonly<Record<string, BackendStatus>> }>
+  >;
+  /** Refusals and fallbacks that are in force, each one line. */
+  readonly warnings: readonly string[];
+}
+
+/** `GET /v1/status` on `agent.sock`. */
+export interface AgentStatus {
+  readonly node: string;
+  readonly version: string;
+  readonly pid: number;
+  readonly role: Role;
+  readonly epoch: number;
+  readonly priority: number;
+  /** Why it has this role. */
+  readonly why: string;
+  readonly since_ms: number;
+  readonly vips: readonly { readonly address: string; readonly interface: string; readonly held: boolean }[];
+  readonly peer: {
+    readonly node: string;
+    /** `unknown` when it was never heard. */
+    readonly role: Role | 'unknown';
+    readonly epoch: number;
+    /** undefined when it was never heard. */
+    readonly seen_ms_ago: number | undefined;
+    readonly alive: boolean;
+    /** undefined when it was never heard; false when the peer runs another config. */
+    readonly same_config: boolean | undefined;
+  };
+  readonly paths: readonly {
+    readonly name: string;
+    readonly state: 'up' | 'silent' | 'failed';
+    readonly seen_ms_ago: number | undefined;
+    readonly sent: number;
+    readonly received: number;
+    /** Datagrams thrown away, by cause. */
+    readonly dropped: Readonly<Record<string, number>>;
+    readonly why: string;
+  }[];
+  readonly lbd: { readonly alive: boolean; readonly healthy: boolean; readonly why: string };
+  readonly guardian: { readonly alive: boolean };
+  readonly warnings: readonly string[];
+}
+
+/** `GET /v1/events` on either socket, oldest first; the newest 256 are kept. */
+export interface ControlEvent {
+  /** Wall clock, ISO 8601, for people only. */
+  readonly time: string;
+  /** Monotonic milliseconds, comparable within one node between both daemons (CLOCK_MONOTONIC). */
+  readonly mono_ms: number;
+  readonly source: 'agent' | 'lbd';
+  /** Stable word, such as `role`, `vip`, `peer`, `backend`, `worker`, `reload`, `sync`. */
+  readonly kind: string;
+  /** One line for people: what happened and why. */
+  readonly text: string;
+}
+
+/** Lines from `lbd` to `ha-agent`. */
+export type LbdLiveMessage =
+  /** First line, then at every change and in answer to a ping. */
+  | {
+      readonly type: 'state';
+      /** All workers listen and the config is applied. */
+      readonly ready: boolean;
+      /** At least one pool has a backend that takes clients (or there is no pool). */
+      readonly healthy: boolean;
+      readonly sync: SyncStatus['state'];
+      readonly why: string;
+    }
+  | { readonly type: 'pong'; readonly id: number }
+  /** Everything that the new role needs is done; for `active` the VIP may be added now. */
+  | { readonly type: 'promoted'; readonly epoch: number };
+
+/** Lines from `ha-agent` to `lbd`. */
+export type AgentLiveMessage =
+  | { readonly type: 'role'; readonly role: Role; readonly epoch: number }
+  | { readonly type: 'ping'; readonly id: number };
+
+/** `GET /v1/sessions` on `lbd.sock`. */
+export interface SessionRow {
+  readonly pool: string;
+  readonly kind: 'source' | 'cookie';
+  /** The client's address, or the first bytes of the cookie's hash: the cookie itself is never kept. */
+  readonly key: string;
+  readonly backend: string;
+  readonly expires_in_ms: number;
+}

@@ -15,6 +15,9 @@ export interface WorkerData {
   readonly shared: SharedBuffers;
   /** Memory of the session table, see `lbd/session/table.ts`. */
   readonly sessions: SharedArrayBuffer;
+  /** Key of the session table's hashes, four words; equal on both nodes. */
+  readonly hashKey: Uint32Array;
+  /** The first plan. Answered by `planned` with serial 0 as soon as all listeners listen. */
   readonly plan: Plan;
   readonly logLevel: string;
   readonly node: string;

@@ -141,10 +141,19 @@ export class SharedState {
     Atomics.add(this.#generation, 0, 1);
   }
 
-  /** Control plane: a slot for a new backend; closed until `setGate`. Requests still in flight stay counted. */
+  /**
+   * Control plane: a slot for a new backend; closed until `setGate`, its counters at 0. Requests still in flight
+   * stay counted. Only for a slot that no worker uses.
+   */
   resetSlot(slot: number): void {
     this.setGate(slot, GATE_CLOSED, 0);
     this.#doubles[slot * SLOT_DOUBLES + LATENCY_DOUBLE] = 0;
+    clear(this.#backendCounters, MAX_SLOTS, slot, BACKEND_COUNTERS.length);
+  }
+
+  /** Control plane: a row for a new frontend, its counters at 0. Only for a row that no worker uses. */
+  resetFrontend(frontend: number): void {
+    clear(this.#frontendCounters, MAX_FRONTENDS, frontend, FRONTEND_COUNTERS.length);
   }
 
   /** A request or connection to this backend begins. Pair it with exactly one `leave`. */
@@ -183,6 +192,11 @@ export class SharedState {
     this.#doubles[cell] = ms > before ? ms : before + (ms - before) / 8;
   }
 
+  /** Control plane: multiplies an average that no response refreshes by `factor`, see `LatencyDecay`. */
+  fadeLatency(slot: number, factor: number): void {
+    this.#doubles[slot * SLOT_DOUBLES + LATENCY_DOUBLE]! *= factor;
+  }
+
   /** Worker: adds to its own counter. `counter` is the index in BACKEND_COUNTERS. */
   countBackend(slot: number, counter: number, by: number): void {
     this.#backendCounters[(this.#worker * MAX_SLOTS + slot) * BACKEND_COUNTERS.length + counter]! += by;
@@ -216,4 +230,8 @@ function sum(cells: Float64Array, rows: number, row: number, width: number, inde
   let total = 0;
   for (let cell = row * width + index; cell < cells.length; cell += rows * width) total += cells[cell]!;
   return total;
+}
+
+function clear(cells: Float64Array, rows: number, row: number, width: number): void {
+  for (let cell = row * width; cell < cells.length; cell += rows * width) cells.fill(0, cell, cell + width);
 }

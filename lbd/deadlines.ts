@@ -1,0 +1,75 @@
+/** Something that must end when nothing happens. */
+export interface Timed {
+  /** Coarse milliseconds (`Deadlines.now`) at which `onDeadline` is due; 0: none. */
+  deadline: number;
+  /** Place in the list, kept by `Deadlines`; -1: not in it. */
+  listed: number;
+  onDeadline(): void;
+}
+
+/**
+ * Time-outs for very many connections: one interval walks an array, setting a deadline is one store. Coarse on
+ * purpose: a deadline fires up to `intervalMs` late, never early.
+ */
+export class Deadlines {
+  /** Monotonic milliseconds at the last sweep. */
+  now = performance.now();
+  readonly #items: Timed[] = [];
+  readonly #intervalMs: number;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(intervalMs = 100) {
+    this.#intervalMs = intervalMs;
+  }
+
+  start(): void {
+    this.#timer ??= setInterval(() => this.sweep(performance.now()), this.#intervalMs);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  get size(): number {
+    return this.#items.length;
+  }
+
+  /** Coarse time at which something due in `ms` is over. The interval is added so that it never fires early. */
+  in(ms: number): number {
+    return this.now + ms + this.#intervalMs;
+  }
+
+  add(item: Timed): void {
+    if (item.listed >= 0) return;
+    item.listed = this.#items.length;
+    this.#items.push(item);
+  }
+
+  remove(item: Timed): void {
+    const at = item.listed;
+    if (at < 0) return;
+    item.listed = -1;
+    const last = this.#items.pop()!;
+    if (last === item) return;
+    this.#items[at] = last;
+    last.listed = at;
+  }
+
+  sweep(now: number): void {
+    this.now = now;
+    const items = this.#items;
+    // Backwards, because a deadline often removes its item, which moves the last one into its place.
+    for (let i = items.length - 1; i >= 0; i--) {
+      const item = items[i];
+      if (item === undefined || item.deadline === 0 || item.deadline > now) continue;
+      item.deadline = 0;
+      item.onDeadline();
+    }
+  }
+
+  /** Every item that is listed now. */
+  all(): readonly Timed[] {
+    return [...this.#items];
+  }
+}

@@ -1,0 +1,139 @@
+import { CR, FIELD_VALUE, HEX, HTAB, LF, SP } from './grammar.ts';
+
+const SIZE = 0;
+const EXTENSION = 1;
+const SIZE_LF = 2;
+const DATA = 3;
+const DATA_CR = 4;
+const DATA_LF = 5;
+const TRAILER_START = 6;
+const TRAILER = 7;
+const TRAILER_LF = 8;
+const END_LF = 9;
+const DONE = 10;
+
+/** Bytes of chunk extensions, and of trailers, that a body may have: both are dropped, so nobody needs many. */
+const MAX_EXTENSION_BYTES = 4096;
+const MAX_TRAILER_BYTES = 8192;
+/** 8 hexadecimal digits: 4 GiB a chunk. */
+const MAX_SIZE_DIGITS = 8;
+
+/**
+ * Takes a chunked body apart (RFC 9112 §7.1): exact CRLF, bounded sizes; extensions and trailers are dropped.
+ * One instance a body; `feed` may be given any split of it.
+ */
+export class ChunkDecoder {
+  #state = SIZE;
+  #left = 0;
+  #digits = 0;
+  #dropped = 0;
+  /** Where `feed` put the data, and how much of it there is. */
+  dataStart = 0;
+  dataLength = 0;
+  fault = '';
+
+  get done(): boolean {
+    return this.#state === DONE;
+  }
+
+  /**
+   * Reads on. Data of several chunks is moved together in place, so that it can be sent on in one piece; it is
+   * then at `dataStart`, `dataLength` bytes.
+   *
+   * @returns offset of the first byte that does not belong to the body (`end` while it goes on), or -1: `fault`
+   *   says why
+   */
+  feed(buffer: Buffer, start: number, end: number): number {
+    let p = start;
+    let write = -1;
+    this.dataLength = 0;
+    while (p < end) {
+      switch (this.#state) {
+        case DATA: {
+          const take = Math.min(this.#left, end - p);
+          if (write < 0) this.dataStart = write = p;
+          else buffer.copyWithin(write, p, p + take);
+          write += take;
+          this.dataLength += take;
+          p += take;
+          this.#left -= take;
+          if (this.#left === 0) this.#state = DATA_CR;
+          break;
+        }
+        case DONE:
+          return p;
+        default:
+          if (!this.#byte(buffer[p++]!)) return -1;
+      }
+    }
+    return p;
+  }
+
+  /** One byte of framing. */
+  #byte(byte: number): boolean {
+    switch (this.#state) {
+      case SIZE: {
+        const digit = HEX[byte]!;
+        if (digit !== 255) {
+          if (++this.#digits > MAX_SIZE_DIGITS) return this.#fail('chunk size too large');
+          this.#left = this.#left * 16 + digit;
+          return true;
+        }
+        if (this.#digits === 0) return this.#fail('invalid chunk size');
+        if (byte === CR) this.#state = SIZE_LF;
+        else if (byte === 59 || byte === SP || byte === HTAB) this.#state = EXTENSION;
+        else return this.#fail('invalid chunk size');
+        return true;
+      }
+      case EXTENSION:
+        if (byte === CR) this.#state = SIZE_LF;
+        else if (FIELD_VALUE[byte] !== 1) return this.#fail('invalid chunk extension');
+        else if (++this.#dropped > MAX_EXTENSION_BYTES) return this.#fail('chunk extensions too large');
+        return true;
+      case SIZE_LF:
+        if (byte !== LF) return this.#fail('bare carriage return in chunked body');
+        this.#digits = 0;
+        if (this.#left > 0) this.#state = DATA;
+        else {
+          this.#state = TRAILER_START;
+          this.#dropped = 0;
+        }
+        return true;
+      case DATA_CR:
+        this.#state = DATA_LF;
+        return byte === CR || this.#fail('chunk longer than its size');
+      case DATA_LF:
+        this.#state = SIZE;
+        return byte === LF || this.#fail('bare carriage return in chunked body');
+      case TRAILER_START:
+        if (byte === CR) {
+          this.#state = END_LF;
+          return true;
+        }
+        this.#state = TRAILER;
+        return this.#trailer(byte);
+      case TRAILER:
+        if (byte === CR) {
+          this.#state = TRAILER_LF;
+          return true;
+        }
+        return this.#trailer(byte);
+      case TRAILER_LF:
+        this.#state = TRAILER_START;
+        return byte === LF || this.#fail('bare carriage return in chunked body');
+      default:
+        this.#state = DONE;
+        return byte === LF || this.#fail('bare carriage return in chunked body');
+    }
+  }
+
+  #trailer(byte: number): boolean {
+    if (FIELD_VALUE[byte] !== 1) return this.#fail('invalid byte in a trailer');
+    return ++this.#dropped <= MAX_TRAILER_BYTES || this.#fail('trailers too large');
+  }
+
+  #fail(fault: string): false {
+    this.fault = fault;
+    return false;
+  }
+}

@@ -1,0 +1,42 @@
+/** Character classes of RFC 9110 and 9112 as byte tables: one load a byte instead of a chain of comparisons. */
+
+declare global {
+  /** Node's own, faster than `toString('latin1')`, and missing from its typings. */
+  interface Buffer {
+    latin1Slice(start: number, end: number): string;
+    latin1Write(text: string, offset: number): number;
+  }
+}
+
+function table(accepts: (byte: number) => boolean): Uint8Array {
+  return Uint8Array.from({ length: 256 }, (_, byte) => (accepts(byte) ? 1 : 0));
+}
+
+const TOKEN_CHARS = new Set("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+
+/** RFC 9110 §5.6.2 `tchar`. */
+export const TOKEN = table((byte) => TOKEN_CHARS.has(String.fromCharCode(byte)));
+
+/** RFC 9110 §5.5: VCHAR, SP, HTAB and obs-text; CR, LF, NUL and the other controls are not. */
+export const FIELD_VALUE = table((byte) => byte === 9 || (byte >= 0x20 && byte !== 0x7f));
+
+/** Request target: visible ASCII only, stricter than RFC 9112 §3.2 needs. `#` is never sent by a client. */
+export const TARGET = table((byte) => byte > 0x20 && byte < 0x7f && byte !== 0x23);
+
+/**
+ * Host field: RFC 3986 `host [":" port]`. No userinfo (`@`), no path, no list; percent-encoded registered names
+ * are refused, since nobody means them well.
+ */
+export const HOST = table((byte) => /[A-Za-z0-9._:[\]-]/.test(String.fromCharCode(byte)));
+
+export const CR = 13;
+export const LF = 10;
+export const SP = 32;
+export const HTAB = 9;
+export const COLON = 58;
+
+/** Value of a hexadecimal digit, 255 for anything else. */
+export const HEX = Uint8Array.from({ length: 256 }, (_, byte) => {
+  const value = Number.parseInt(String.fromCharCode(byte), 16);
+  return Number.isNaN(value) ? 255 : value;
+});

@@ -1,0 +1,207 @@
+import { equalsIgnoreCase, FIELD, FieldLines, type HeadFault, parseLength } from './fields.ts';
+import { CR, FIELD_VALUE, LF, SP } from './grammar.ts';
+import { BODY } from './request-head.ts';
+
+/**
+ * One response head from a backend, parsed in place as strictly as a request (RFC 9112 §4): a backend that
+ * frames its answer ambiguously is a way to poison the connections of other clients.
+ */
+export class ResponseHead {
+  fault: HeadFault = '';
+  status = 0;
+  /** The backend keeps the connection. */
+  keepAlive = true;
+  body: 0 | 1 | 2 | 3 = BODY.none;
+  contentLength = 0;
+
+  readonly #fields: FieldLines;
+  #buffer: Buffer = Buffer.alloc(0);
+  #statusStart = 0;
+  #fieldsStart = 0;
+  #http10 = false;
+  #connectionLine = -1;
+  #hasSetCookie = false;
+  #hasLength = false;
+  #chunked = false;
+
+  constructor(maxFields: number) {
+    this.#fields = new FieldLines(maxFields);
+  }
+
+  /**
+   * @param toHead the request was HEAD: no body, whatever the fields say
+   * @returns offset after the head; 0: incomplete; -1: `fault` says why
+   */
+  parse(buffer: Buffer, start: number, end: number, maxFields: number, toHead: boolean): number {
+    this.fault = '';
+    this.#buffer = buffer;
+    if (end - start < 13) return 0;
+    if (
+      buffer[start] !== 72 ||
+      buffer[start + 1] !== 84 ||
+      buffer[start + 2] !== 84 ||
+      buffer[start + 3] !== 80 ||
+      buffer[start + 4] !== 47 ||
+      buffer[start + 5] !== 49 ||
+      buffer[start + 6] !== 46
+    )
+      return this.#fail('invalid start line');
+    const minor = buffer[start + 7]!;
+    if (minor < 48 || minor > 57 || buffer[start + 8] !== SP) return this.#fail('unsupported HTTP version');
+    this.#http10 = minor === 48;
+    let status = 0;
+    for (let p = start + 9; p < start + 12; p++) {
+      const digit = buffer[p]! - 48;
+      if (digit < 0 || digit > 9) return this.#fail('invalid status');
+      status = status * 10 + digit;
+    }
+    if (status < 100 || status > 599) return this.#fail('invalid status');
+    let p = start + 12;
+    // The space before an empty reason is often left out.
+    if (buffer[p] !== SP && buffer[p] !== CR) return this.#fail('invalid status');
+    while (p < end && FIELD_VALUE[buffer[p]!] === 1) p++;
+    if (p + 1 >= end) return 0;
+    if (buffer[p] !== CR) return this.#fail(buffer[p] === LF ? 'bare line feed' : 'invalid start line');
+    if (buffer[p + 1] !== LF) return this.#fail('bare carriage return');
+    this.status = status;
+    this.#statusStart = start + 9;
+    this.#fieldsStart = p + 2;
+    const after = this.#fields.parse(buffer, p + 2, end, maxFields, true);
+    if (after < 0) return this.#fail(this.#fields.fault);
+    return after === 0 ? 0 : this.#judge(buffer, toHead) ? after : -1;
+  }
+
+  #judge(buffer: Buffer, toHead: boolean): boolean {
+    const fields = this.#fields;
+    this.keepAlive = !this.#http10;
+    this.#connectionLine = -1;
+    this.#hasSetCookie = false;
+    this.#hasLength = false;
+    this.#chunked = false;
+    this.contentLength = 0;
+    for (let line = 0; line < fields.count; line++) {
+      switch (fields.id(line)) {
+        case FIELD.contentLength:
+          if (this.#hasLength) return this.#refuse('differing Content-Length');
+          this.#hasLength = true;
+          this.contentLength = parseLength(buffer, fields.valueStart(line), fields.valueEnd(line));
+          if (this.contentLength < 0) return this.#refuse('invalid Content-Length');
+          break;
+        case FIELD.transferEncoding:
+          if (this.#chunked) return this.#refuse('repeated Transfer-Encoding');
+          if (!equalsIgnoreCase(buffer, fields.valueStart(line), fields.valueEnd(line), 'chunked'))
+            return this.#refuse('unsupported Transfer-Encoding');
+          this.#chunked = true;
+          break;
+        case FIELD.connection: {
+          this.#connectionLine = line;
+          const text = buffer.latin1Slice(fields.valueStart(line), fields.valueEnd(line)).toLowerCase();
+          if (text.includes('close')) this.keepAlive = false;
+          else if (text.includes('keep-alive')) this.keepAlive = true;
+          break;
+        }
+        case FIELD.setCookie:
+          this.#hasSetCookie = true;
+          break;
+      }
+    }
+    if (this.#chunked) {
+      if (this.#http10) return this.#refuse('Transfer-Encoding in HTTP/1.0');
+      if (this.#hasLength) return this.#refuse('Transfer-Encoding with Content-Length');
+    }
+    if (toHead || this.status < 200 || this.status === 204 || this.status === 304) this.body = BODY.none;
+    else if (this.#chunked) this.body = BODY.chunked;
+    else if (this.#hasLength) this.body = this.contentLength > 0 ? BODY.length : BODY.none;
+    else {
+      this.body = BODY.untilClose;
+      this.keepAlive = false;
+    }
+    return true;
+  }
+
+  /** Value of a cookie that this response sets, or undefined. */
+  cookie(name: string): string | undefined {
+    if (!this.#hasSetCookie) return undefined;
+    const fields = this.#fields;
+    for (let line = 0; line < fields.count; line++) {
+      if (fields.id(line) !== FIELD.setCookie) continue;
+      const text = this.#buffer.latin1Slice(fields.valueStart(line), fields.valueEnd(line));
+      const semicolon = text.indexOf(';');
+      const pair = semicolon < 0 ? text : text.slice(0, semicolon);
+      const equals = pair.indexOf('=');
+      if (equals > 0 && pair.slice(0, equals).trimEnd() === name) return pair.slice(equals + 1).trim();
+    }
+    return undefined;
+  }
+
+  /**
+   * The head as the client gets it: fields of this hop taken out, framing said anew.
+   *
+   * @param extra further lines, each with its CRLF: a cookie, `Connection`, `Transfer-Encoding`
+   * @param upgraded keep Upgrade: this is the 101 that the client asked for
+   */
+  render(extra: string, upgraded: boolean): string {
+    const fields = this.#fields;
+    const buffer = this.#buffer;
+    const named = this.#namedByConnection();
+    let out = '';
+    let run = this.#statusStart - 9;
+    if (this.#http10) {
+      out = 'HTTP/1.1 ';
+      run = this.#statusStart;
+    }
+    for (let line = 0; line < fields.count; line++) {
+      const id = fields.id(line);
+      if (id === FIELD.other && named === undefined) continue;
+      if (!this.#strips(line, id, named, upgraded)) continue;
+      const lineStart = fields.lineStart(line);
+      if (lineStart > run) out += buffer.latin1Slice(run, lineStart);
+      run = fields.lineEnd(line);
+    }
+    const end = fields.count > 0 ? fields.lineEnd(fields.count - 1) : this.#fieldsStart;
+    if (end > run) out += buffer.latin1Slice(run, end);
+    return `${out}${extra}\r\n`;
+  }
+
+  #strips(line: number, id: number, named: readonly string[] | undefined, upgraded: boolean): boolean {
+    switch (id) {
+      case FIELD.connection:
+      case FIELD.keepAlive:
+      case FIELD.proxyConnection:
+      case FIELD.te:
+      case FIELD.trailer:
+      case FIELD.transferEncoding:
+        return true;
+      case FIELD.contentLength:
+        // RFC 9110 §8.6: not in a 1xx or 204.
+        return this.status < 200 || this.status === 204;
+      case FIELD.upgrade:
+        return !upgraded;
+      default: {
+        if (named === undefined) return false;
+        const name = this.#buffer
+          .latin1Slice(this.#fields.lineStart(line), this.#fields.nameEnd(line))
+          .toLowerCase();
+        return named.includes(name);
+      }
+    }
+  }
+
+  #namedByConnection(): readonly string[] | undefined {
+    if (this.#connectionLine < 0) return undefined;
+    const start = this.#fields.valueStart(this.#connectionLine);
+    const text = this.#buffer.latin1Slice(start, this.#fields.valueEnd(this.#connectionLine)).toLowerCase();
+    if (text === 'close' || text === 'keep-alive' || text === 'upgrade') return undefined;
+    return text.split(',').map((token) => token.replace(/^[ \t]+|[ \t]+$/g, ''));
+  }
+
+  #fail(fault: HeadFault): -1 {
+    this.fault = fault;
+    return -1;
+  }
+
+  #refuse(fault: HeadFault): false {
+    this.fault = fault;
+    return false;
+  }
+}

@@ -1,0 +1,177 @@
+import { Counter, Gauge, Registry } from 'prom-client';
+import type { LbdStatus } from '../common/control.ts';
+import type { Planner } from './planner.ts';
+import type { BackendCounter, FrontendCounter, SharedState } from './shared.ts';
+
+const BACKEND_LABELS = ['pool', 'backend'] as const;
+const STATUS_CLASSES = ['2xx', '3xx', '4xx', '5xx'] as const;
+/** Answers that lbd gave itself, as metric label and counter. */
+const OWN_ANSWERS: readonly (readonly [code: string, counter: FrontendCounter])[] = [
+  ['400', 'refused_400'],
+  ['408', 'refused_408'],
+  ['other', 'refused_other'],
+  ['502', 'answered_502'],
+  ['503', 'answered_503'],
+  ['504', 'answered_504'],
+];
+const SYNC_STATES: readonly LbdStatus['sync']['state'][] = ['off', 'connecting', 'snapshot', 'synced'];
+
+export interface MetricsSources {
+  readonly shared: SharedState;
+  readonly planner: Pick<Planner, 'slot' | 'frontendRow'>;
+  status(): LbdStatus;
+  /** Entries that were thrown out of the full session table, since the start. */
+  evictions(): number;
+}
+
+/**
+ * Prometheus metrics of this node, read from the shared memory when they are asked for.
+ *
+ * @returns text in the exposition format, and its content type
+ */
+export async function collectMetrics(sources: MetricsSources): Promise<{ text: string; contentType: string }> {
+  const registry = new Registry();
+  const status = sources.status();
+  addProcess(registry, status);
+  addFrontends(registry, status, sources);
+  addBackends(registry, status, sources);
+  addSessions(registry, status, sources);
+  return { text: await registry.metrics(), contentType: registry.contentType };
+}
+
+type Labels = Record<string, string>;
+
+/** A fresh metric each time: what left the config must not linger. */
+function adder(registry: Registry, kind: 'gauge' | 'counter') {
+  return (name: string, help: string, labelNames: readonly string[]) => {
+    const options = { name, help, labelNames: [...labelNames], registers: [registry] };
+    if (kind === 'gauge') {
+      const gauge = new Gauge(options);
+      return (labels: Labels, value: number) => gauge.set(labels, value);
+    }
+    const counter = new Counter(options);
+    return (labels: Labels, value: number) => counter.inc(labels, value);
+  };
+}
+
+function addProcess(registry: Registry, status: LbdStatus): void {
+  const gauge = adder(registry, 'gauge');
+  const counter = adder(registry, 'counter');
+  gauge('tandem_build_info', 'Version of lbd, node and config that run.', ['version', 'node', 'config'])(
+    { version: status.version, node: status.node, config: status.config.digest.slice(0, 12) },
+    1,
+  );
+  gauge('tandem_uptime_seconds', 'Seconds since lbd started.', [])({}, status.uptime_ms / 1000);
+  gauge('tandem_process_resident_memory_bytes', 'Resident memory of lbd, all threads.', [])(
+    {},
+    process.memoryUsage.rss(),
+  );
+  const { user, system } = process.cpuUsage();
+  const cpu = counter('tandem_process_cpu_seconds_total', 'CPU time of lbd, all threads.', ['mode']);
+  cpu({ mode: 'user' }, user / 1e6);
+  cpu({ mode: 'system' }, system / 1e6);
+  gauge('tandem_workers', 'Data plane threads that run.', [])({}, status.workers.running);
+  gauge('tandem_workers_wanted', 'Data plane threads of the config.', [])({}, status.workers.wanted);
+  counter('tandem_workers_replaced_total', 'Data plane threads that died and were replaced.', [])(
+    {},
+    status.workers.replaced,
+  );
+  gauge('tandem_config_reload_success', '1: the config file is in force; 0: the last reload was refused.', [])(
+    {},
+    status.config.reload_error === undefined ? 1 : 0,
+  );
+  gauge('tandem_warnings', 'Refusals and fallbacks in force; lbctl status names them.', [])(
+    {},
+    status.warnings.length,
+  );
+}
+
+function addFrontends(registry: Registry, status: LbdStatus, { planner, shared }: MetricsSources): void {
+  const gauge = adder(registry, 'gauge');
+  const counter = adder(registry, 'counter');
+  const connections = gauge('tandem_frontend_connections', 'Open client connections.', ['frontend']);
+  const accepted = counter('tandem_frontend_accepted_total', 'Accepted client connections.', ['frontend']);
+  const requests = counter('tandem_frontend_requests_total', 'Requests of clients.', ['frontend']);
+  const received = counter('tandem_frontend_received_bytes_total', 'Bytes from clients.', ['frontend']);
+  const sent = counter('tandem_frontend_sent_bytes_total', 'Bytes to clients.', ['frontend']);
+  const own = counter('tandem_frontend_own_answers_total', 'Answers that lbd gave itself.', ['frontend', 'code']);
+  for (const frontend of Object.keys(status.frontends)) {
+    const row = planner.frontendRow(frontend);
+    if (row === undefined) continue;
+    const count = (name: FrontendCounter) => shared.frontendCounter(row, name);
+    connections({ frontend }, count('connections'));
+    accepted({ frontend }, count('accepted'));
+    requests({ frontend }, count('requests'));
+    received({ frontend }, count('bytes_in'));
+    sent({ frontend }, count('bytes_out'));
+    for (const [code, name] of OWN_ANSWERS) own({ frontend, code }, count(name));
+  }
+}
+
+function addBackends(registry: Registry, status: LbdStatus, { planner, shared }: MetricsSources): void {
+  const gauge = adder(registry, 'gauge');
+  const counter = adder(registry, 'counter');
+  const up = gauge('tandem_backend_up', '1: it takes new clients.', BACKEND_LABELS);
+  const healthy = gauge('tandem_backend_healthy', '1: its health checks succeed.', BACKEND_LABELS);
+  const state = gauge('tandem_backend_state', '1 for the state that it is in.', [...BACKEND_LABELS, 'state']);
+  const weight = gauge('tandem_backend_weight', 'Weight in force.', BACKEND_LABELS);
+  const active = gauge('tandem_backend_active', 'Requests or connections in flight.', BACKEND_LABELS);
+  const latency = gauge(
+    'tandem_backend_latency_seconds',
+    'Decaying average of the response time, peaks count at once.',
+    BACKEND_LABELS,
+  );
+  const responses = counter('tandem_backend_responses_total', 'Responses by status class.', [
+    ...BACKEND_LABELS,
+    'class',
+  ]);
+  const plain: [set: (labels: Labels, value: number) => void, counter: BackendCounter][] = [
+    [counter('tandem_backend_requests_total', 'Requests or connections sent to it.', BACKEND_LABELS), 'requests'],
+    [counter('tandem_backend_errors_total', 'Requests that failed on its side.', BACKEND_LABELS), 'errors'],
+    [counter('tandem_backend_connects_total', 'Connections made to it.', BACKEND_LABELS), 'connects'],
+    [
+      counter('tandem_backend_connect_failures_total', 'Connections that failed.', BACKEND_LABELS),
+      'connect_failures',
+    ],
+    [counter('tandem_backend_sent_bytes_total', 'Bytes to the backend.', BACKEND_LABELS), 'bytes_in'],
+    [counter('tandem_backend_received_bytes_total', 'Bytes from the backend.', BACKEND_LABELS), 'bytes_out'],
+  ];
+  for (const [pool, { backends }] of Object.entries(status.pools)) {
+    for (const [backend, is] of Object.entries(backends)) {
+      const slot = planner.slot(`${pool}/${backend}`);
+      if (slot === undefined) continue;
+      const labels = { pool, backend };
+      up(labels, shared.eligible(slot) ? 1 : 0);
+      healthy(labels, is.health === 'healthy' ? 1 : 0);
+      state({ ...labels, state: is.state }, 1);
+      weight(labels, is.weight);
+      active(labels, is.active);
+      latency(labels, is.latency_ms / 1000);
+      for (const [set, name] of plain) set(labels, shared.backendCounter(slot, name));
+      for (const of of STATUS_CLASSES)
+        responses({ ...labels, class: of }, shared.backendCounter(slot, `status_${of}`));
+    }
+  }
+}
+
+function addSessions(registry: Registry, { sync }: LbdStatus, sources: MetricsSources): void {
+  const gauge = adder(registry, 'gauge');
+  gauge('tandem_sessions', 'Live entries of the session table.', [])({}, sync.entries);
+  gauge('tandem_sessions_capacity', 'Entries that the session table holds.', [])({}, sync.capacity);
+  adder(registry, 'counter')(
+    'tandem_sessions_evicted_total',
+    'Entries thrown out of the full session table.',
+    [],
+  )({}, sources.evictions());
+  gauge('tandem_sync_lag_seconds', 'Age of the oldest update that the peer has not acknowledged.', [])(
+    {},
+    sync.lag_ms / 1000,
+  );
+  const state = gauge('tandem_sync_state', '1 for the state that the session sync is in.', ['state']);
+  for (const name of SYNC_STATES) state({ state: name }, sync.state === name ? 1 : 0);
+  if (sync.digest_equal !== undefined)
+    gauge('tandem_sync_digest_equal', '1: both session tables were equal when last compared.', [])(
+      {},
+      sync.digest_equal ? 1 : 0,
+    );
+}

@@ -1,0 +1,137 @@
+import type net from 'node:net';
+import type { Backend } from './backend.ts';
+import type { Deadlines, Timed } from './deadlines.ts';
+import { type ByteSink, dial } from './raw-socket.ts';
+
+/** Whoever uses a connection to a backend at the moment. Exactly one of `onUpstreamClose` calls ends the use. */
+export interface UpstreamUser {
+  /** The TCP handshake is over; called for new connections only. */
+  onUpstreamReady(): void;
+  /** `buffer` is valid during the call only. */
+  onUpstreamBytes(buffer: Buffer, length: number): void;
+  /** The backend ended its side. */
+  onUpstreamEnd(): void;
+  /** All that was written has left; write on. */
+  onUpstreamDrain(): void;
+  /** The connection is gone. `why` is empty after an orderly end, else a short reason such as `ECONNREFUSED`. */
+  onUpstreamClose(why: string): void;
+}
+
+type Owned = net.Socket & { upstream?: Upstream };
+
+/** A connection to a backend: being made, used by one client connection, or idle. */
+export class Upstream implements ByteSink, Timed {
+  readonly backend: Backend;
+  readonly socket: net.Socket;
+  user: UpstreamUser | undefined;
+  connected = false;
+  /** Used before, so that the backend may just be closing it. */
+  reused = false;
+  idleSinceMs = 0;
+  deadline = 0;
+  listed = -1;
+  readonly #deadlines: Deadlines;
+  #why = '';
+
+  constructor(backend: Backend, user: UpstreamUser, deadlines: Deadlines, connectMs: number) {
+    this.backend = backend;
+    this.user = user;
+    this.#deadlines = deadlines;
+    const socket: Owned = dial(backend.host, backend.port, this);
+    this.socket = socket;
+    socket.upstream = this;
+    socket.once('connect', onConnect);
+    socket.on('end', onEnd);
+    socket.on('error', onError);
+    socket.on('drain', onDrain);
+    socket.once('close', onClose);
+    this.deadline = deadlines.in(connectMs);
+    deadlines.add(this);
+  }
+
+  onBytes(buffer: Buffer, length: number): void {
+    // Bytes that nobody asked for: whoever used this connection next would take them for its answer.
+    if (this.user === undefined) this.destroy();
+    else this.user.onUpstreamBytes(buffer, length);
+  }
+
+  onDeadline(): void {
+    this.#why = this.connected ? '' : 'ETIMEDOUT';
+    this.socket.destroy();
+  }
+
+  onConnected(): void {
+    this.connected = true;
+    this.deadline = 0;
+    this.user?.onUpstreamReady();
+  }
+
+  onEnded(): void {
+    if (this.user === undefined) this.destroy();
+    else this.user.onUpstreamEnd();
+  }
+
+  onFailed(error: NodeJS.ErrnoException): void {
+    this.#why = error.code ?? error.message;
+  }
+
+  onClosed(): void {
+    this.#deadlines.remove(this);
+    const user = this.user;
+    this.user = undefined;
+    if (user === undefined) this.backend.dropIdle(this);
+    else user.onUpstreamClose(this.#why);
+  }
+
+  /**
+   * Gives an unspoilt connection back, for the next request to the same backend.
+   *
+   * @param keepMs closed when nobody wants it for so long
+   */
+  release(keepMs: number): void {
+    this.user = undefined;
+    this.reused = true;
+    this.idleSinceMs = this.#deadlines.now;
+    if (this.socket.destroyed || !this.backend.keepIdle(this)) {
+      this.destroy();
+      return;
+    }
+    this.deadline = this.#deadlines.in(keepMs);
+  }
+
+  /** Takes an idle connection into use. */
+  claim(user: UpstreamUser): void {
+    this.user = user;
+    this.deadline = 0;
+  }
+
+  /** Ends the use and the connection; the user is not called any more. */
+  destroy(): void {
+    if (this.user === undefined) this.backend.dropIdle(this);
+    this.user = undefined;
+    this.socket.destroy();
+  }
+
+  /** As `destroy`, but the backend gets a reset, so that it cannot take a cut for an orderly end. */
+  reset(): void {
+    this.user = undefined;
+    this.socket.resetAndDestroy();
+  }
+}
+
+// Shared functions instead of closures: a connection costs no function objects of its own.
+function onConnect(this: Owned): void {
+  this.upstream!.onConnected();
+}
+function onEnd(this: Owned): void {
+  this.upstream!.onEnded();
+}
+function onError(this: Owned, error: NodeJS.ErrnoException): void {
+  this.upstream!.onFailed(error);
+}
+function onDrain(this: Owned): void {
+  this.upstream!.user?.onUpstreamDrain();
+}
+function onClose(this: Owned): void {
+  this.upstream!.onClosed();
+}

@@ -1,0 +1,41 @@
+import { randomBytes } from 'node:crypto';
+import { parentPort, workerData } from 'node:worker_threads';
+import { DataPlane } from './data-plane.ts';
+import type { FromWorker, Plan, ToWorker, WorkerData } from './plan.ts';
+import { SessionTable } from './session/table.ts';
+import { SharedState } from './shared.ts';
+
+/** Entry of a worker thread: wires the data plane to the main thread's messages. */
+const data = workerData as WorkerData;
+const port = parentPort!;
+const plane = new DataPlane(
+  data.index,
+  new SharedState(data.shared, data.index),
+  new SessionTable(data.sessions, data.index + 1, { hashKey: data.hashKey }),
+  `${randomBytes(6).toString('base64url')}-`,
+);
+
+function send(message: FromWorker): void {
+  port.postMessage(message);
+}
+
+// Plans are applied one after the other, in the order in which they came.
+let applied = apply(data.plan, 0);
+
+async function apply(plan: Plan, serial: number): Promise<void> {
+  send({ type: 'planned', serial, errors: await plane.apply(plan) });
+}
+
+port.on('message', (message: ToWorker) => {
+  switch (message.type) {
+    case 'plan':
+      applied = applied.then(() => apply(message.plan, message.serial));
+      break;
+    case 'cut':
+      plane.cut(message.slot);
+      break;
+    case 'stop':
+      void plane.stop(message.graceMs).then(() => process.exit(0));
+      break;
+  }
+});

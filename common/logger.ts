@@ -2,14 +2,24 @@ import { type Logger, pino } from 'pino';
 
 export type { Logger };
 
+export interface LoggerOptions {
+  /**
+   * true (default): synchronous, so that the last line before an exit is never lost. false: a log that nobody
+   * reads (a full disk, a stuck journal) never holds up the process; lines beyond `MAX_UNWRITTEN_BYTES` are lost.
+   */
+  readonly blocking?: boolean;
+}
+
+const MAX_UNWRITTEN_BYTES = 1024 * 1024;
+
 /**
- * The daemon's logger: pino JSON on standard output, synchronous so that the last line before an exit is
- * never lost. `TANDEM_LOG` sets the level (trace, debug, info, warn, error, fatal, silent); default info.
+ * The daemon's logger: pino JSON on standard output. `TANDEM_LOG` sets the level (trace, debug, info, warn,
+ * error, fatal, silent); default info.
  *
  * @param name the process: `lbd` or `ha-agent`
  * @param node name of the node, in every line
  */
-export function createLogger(name: string, node: string): Logger {
+export function createLogger(name: string, node: string, { blocking = true }: LoggerOptions = {}): Logger {
   return pino(
     {
       name,
@@ -17,6 +27,8 @@ export function createLogger(name: string, node: string): Logger {
       level: process.env.TANDEM_LOG ?? 'info',
       timestamp: pino.stdTimeFunctions.isoTime,
     },
-    pino.destination({ dest: 1, sync: true }),
+    pino.destination(
+      blocking ? { dest: 1, sync: true } : { dest: 1, sync: false, maxLength: MAX_UNWRITTEN_BYTES },
+    ),
   );
 }

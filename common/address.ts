@@ -1,0 +1,86 @@
+import { BlockList, isIP, SocketAddress as NetSocketAddress } from 'node:net';
+import type { SocketAddress } from './model.ts';
+
+const MULTICAST = new BlockList();
+MULTICAST.addSubnet('224.0.0.0', 4, 'ipv4');
+MULTICAST.addSubnet('ff00::', 8, 'ipv6');
+
+/** RFC 1123 host name: labels of letters, digits and hyphens, at most 253 characters, not all digits and dots. */
+const HOST_NAME =
+  /^(?=.{1,253}$)(?![\d.]+$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$/;
+
+export function isHostName(text: string): boolean {
+  return HOST_NAME.test(text);
+}
+
+/**
+ * One spelling for each address, so that equal addresses are equal strings (RFC 5952 for IPv6). Zones
+ * (`fe80::1%eth0`) are refused: their number means something else on the other node.
+ *
+ * @returns undefined where `text` is no IP address
+ */
+export function canonicalIp(text: string): string | undefined {
+  const family = isIP(text);
+  if (family === 0 || text.includes('%')) return undefined;
+  return new NetSocketAddress({ address: text, family: family === 4 ? 'ipv4' : 'ipv6' }).address;
+}
+
+export function ipFamily(address: string): 4 | 6 {
+  return isIP(address) === 6 ? 6 : 4;
+}
+
+export function isMulticast(address: string): boolean {
+  return MULTICAST.check(address, ipFamily(address) === 4 ? 'ipv4' : 'ipv6');
+}
+
+/** `0.0.0.0` or `::`: no address of a machine. */
+export function isUnspecified(address: string): boolean {
+  return address === '0.0.0.0' || address === '::';
+}
+
+/**
+ * Parses `host:port` and `[ipv6]:port`; the port is 1 to 65535. The host comes back as a canonical IP address,
+ * a host name, or `*`; which of them a place accepts is the caller's rule.
+ *
+ * @returns undefined where `text` is none of these
+ */
+export function parseEndpoint(text: string): SocketAddress | undefined {
+  const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text) ?? [];
+  const port = Number(digits);
+  if (!(port >= 1 && port <= 65535)) return undefined;
+  if (bracketed !== undefined) {
+    const host = canonicalIp(bracketed);
+    return host !== undefined && ipFamily(host) === 6 ? { host, port } : undefined;
+  }
+  if (plain === '*') return { host: '*', port };
+  const host = canonicalIp(plain!) ?? (isHostName(plain!) ? plain! : undefined);
+  return host === undefined ? undefined : { host, port };
+}
+
+/** The inverse of `parseEndpoint`. */
+export function formatEndpoint({ host, port }: SocketAddress): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/**
+ * Parses `192.0.2.1/24`; without a prefix length the address stands alone (/32, /128).
+ *
+ * @returns undefined where the address or its prefix length is not valid
+ */
+export function parseCidr(text: string): { address: string; prefix: number; family: 4 | 6 } | undefined {
+  const [, ip, digits] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
+  const address = canonicalIp(ip ?? '');
+  if (address === undefined) return undefined;
+  const family = ipFamily(address);
+  const longest = family === 4 ? 32 : 128;
+  const prefix = digits === undefined ? longest : Number(digits);
+  return prefix >= 1 && prefix <= longest ? { address, prefix, family } : undefined;
+}
+
+/** IPv4: the address is the network's own or its broadcast address, which no host can hold (RFC 3021: /31 has none). */
+export function isNetworkOrBroadcast(address: string, prefix: number): boolean {
+  if (ipFamily(address) !== 4 || prefix > 30) return false;
+  const value = address.split('.').reduce((sum, octet) => sum * 256 + Number(octet), 0);
+  const host = value % 2 ** (32 - prefix);
+  return host === 0 || host === 2 ** (32 - prefix) - 1;
+}

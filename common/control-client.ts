@@ -1,0 +1,107 @@
+import { statSync } from 'node:fs';
+import { type IncomingMessage, request } from 'node:http';
+import { basename } from 'node:path';
+import { SOCKETS } from './control.ts';
+import { messageOf, OperatorError } from './errors.ts';
+
+/** Room for the longest list of sessions; what is longer is not an answer of ours. */
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Sends one request to a daemon's control socket and returns its answer.
+ *
+ * @param path absolute, with percent-encoded segments
+ * @param body sent as JSON; undefined: none
+ * @param timeoutMs for the whole exchange
+ * @throws OperatorError `NOT_RUNNING`, `NOT_ALLOWED`, `TIMEOUT`, `REFUSED` (the daemon's own words) or `CONTROL`
+ */
+export async function control<T>(
+  socketPath: string,
+  method: 'GET' | 'POST' | 'DELETE',
+  path: string,
+  body?: unknown,
+  timeoutMs = 2000,
+): Promise<T> {
+  const daemon = basename(socketPath) === SOCKETS.agent ? 'ha-agent' : 'lbd';
+  const signal = AbortSignal.timeout(timeoutMs);
+  try {
+    const { status, text } = await exchange(socketPath, method, path, body, signal);
+    return answerOf<T>(daemon, status, text);
+  } catch (error) {
+    if (error instanceof OperatorError) throw error;
+    if (signal.aborted) throw new OperatorError('TIMEOUT', `${daemon} did not answer within ${timeoutMs} ms`);
+    throw unreachable(daemon, socketPath, error);
+  }
+}
+
+async function exchange(
+  socketPath: string,
+  method: string,
+  path: string,
+  body: unknown,
+  signal: AbortSignal,
+): Promise<{ status: number; text: string }> {
+  const payload = body === undefined ? undefined : JSON.stringify(body);
+  const headers =
+    payload === undefined
+      ? {}
+      : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(payload) };
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    request({ socketPath, method, path, headers, signal, agent: false }, resolve)
+      .on('error', reject)
+      .end(payload);
+  });
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > MAX_ANSWER_BYTES) throw new Error(`its answer is longer than ${MAX_ANSWER_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  return { status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') };
+}
+
+function answerOf<T>(daemon: string, status: number, text: string): T {
+  let answer: unknown;
+  try {
+    answer = text === '' ? undefined : JSON.parse(text);
+  } catch {
+    throw new OperatorError('CONTROL', `${daemon} answered ${status} with something that is not JSON`);
+  }
+  if (status >= 200 && status <= 299) return answer as T;
+  const said = (answer as { error?: unknown } | null | undefined)?.error;
+  throw new OperatorError(
+    'REFUSED',
+    typeof said === 'string' ? said : `${daemon} answered with status ${status}`,
+  );
+}
+
+function unreachable(daemon: string, socketPath: string, error: unknown): OperatorError {
+  const cause = { cause: error };
+  switch ((error as NodeJS.ErrnoException).code) {
+    case 'ENOENT':
+      return new OperatorError('NOT_RUNNING', `${daemon} is not running (no socket at ${socketPath})`, cause);
+    case 'ECONNREFUSED':
+      return new OperatorError(
+        'NOT_RUNNING',
+        `${daemon} is not running (nobody listens at ${socketPath})`,
+        cause,
+      );
+    case 'EACCES':
+      return new OperatorError('NOT_ALLOWED', `no permission for ${socketPath}${whoMay(socketPath)}`, cause);
+    case 'ECONNRESET':
+    case 'EPIPE':
+      return new OperatorError('NOT_RUNNING', `${daemon} closed the connection without an answer`, cause);
+    default:
+      return new OperatorError(
+        'CONTROL',
+        `cannot talk to ${daemon} at ${socketPath}: ${messageOf(error)}`,
+        cause,
+      );
+  }
+}
+
+function whoMay(socketPath: string): string {
+  const stat = statSync(socketPath, { throwIfNoEntry: false });
+  return stat === undefined ? '' : `: user id ${stat.uid} and group id ${stat.gid} may use it`;
+}

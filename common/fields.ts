@@ -1,0 +1,165 @@
+import { z } from 'zod';
+import { canonicalIp, isHostName, isMulticast, isUnspecified, parseCidr, parseEndpoint } from './address.ts';
+import { DURATION, formatDuration, formatSize, parseDuration, parseSize, SIZE } from './duration.ts';
+import { messageOf } from './errors.ts';
+
+/**
+ * The kinds of value that `common/schema.ts` is made of.
+ *
+ * Convention: the error of a schema is the expectation alone ("a duration from 1s to 1m, such as 10s"); for a
+ * mapping it is the list of its keys. `common/problems.ts` makes the sentence.
+ */
+
+/** Names of clusters, nodes, frontends, pools and backends: safe in URLs, labels, log lines and cookies. */
+const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
+/** RFC 9110 section 5.6.2. */
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/;
+/** IFNAMSIZ is 16 with its closing NUL. Narrower than the kernel: nothing that means something to `ip -batch`. */
+const INTERFACE = /^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}$/;
+const MAX_PATTERN_LENGTH = 512;
+/** A repeated group whose only content is itself repeated, such as `(a+)+`: exponential time on a mismatch. */
+const EXPONENTIAL = /\((?:\?:|\?<\w+>)?(?:\\.|\[(?:\\.|[^\]])*\]|[^()\\[\]])[+*]\)(?:[+*]|\{\d+,\})/;
+
+/** A mapping with these keys and no others. */
+export function mapping<T extends z.core.$ZodLooseShape>(shape: T) {
+  return z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === 'unrecognized_keys' ? Object.keys(shape).join(', ') : 'a mapping (key: value)',
+  });
+}
+
+/** Named things, such as pools. */
+export function named<T extends z.ZodType>(value: T) {
+  return z.record(name, value, { error: 'a mapping of names' });
+}
+
+export function text(pattern: RegExp, expected: string) {
+  return z.string({ error: expected }).regex(pattern, { error: expected });
+}
+
+/** A text that `parse` turns into a value; undefined means that it is none. */
+export function parsed<T>(expected: string, parse: (text: string) => T | undefined, pattern?: RegExp) {
+  const plain = z.string({ error: expected });
+  return (pattern === undefined ? plain : plain.regex(pattern, { error: expected })).transform(
+    (input, ctx) => {
+      const value = parse(input);
+      if (value !== undefined) return value;
+      ctx.issues.push({ code: 'custom', message: expected, input });
+      return z.NEVER;
+    },
+  );
+}
+
+export function duration(minMs: number, maxMs: number) {
+  const expected = `a duration from ${formatDuration(minMs)} to ${formatDuration(maxMs)}, such as 100ms, 10s or 5m`;
+  return parsed(expected, (input) => inRange(parseDuration(input), minMs, maxMs), DURATION);
+}
+
+export function size(min: number, max: number) {
+  const expected = `a size from ${formatSize(min)} to ${formatSize(max)}, such as 64KiB`;
+  return parsed(expected, (input) => inRange(parseSize(input), min, max), SIZE);
+}
+
+function inRange(value: number | undefined, min: number, max: number): number | undefined {
+  return value !== undefined && value >= min && value <= max ? value : undefined;
+}
+
+export function integer(min: number, max: number) {
+  const error = `a whole number from ${min} to ${max}`;
+  return z.int({ error }).min(min, { error }).max(max, { error });
+}
+
+export function oneOrMore<T extends z.ZodType>(item: T, expected: string) {
+  return z
+    .union([item.transform((value) => [value]), z.array(item).min(1, { error: expected })], {
+      error: expected,
+    })
+    .transform((values) => values as z.output<T>[]);
+}
+
+export const name = text(
+  NAME,
+  'a name of 1 to 64 letters, digits, "_", "." or "-", starting with a letter or digit',
+);
+export const token = text(TOKEN, 'a name of letters, digits and - _ . (a token of RFC 9110)');
+export const fieldName = token.transform((field) => field.toLowerCase());
+export const iface = text(INTERFACE, 'the name of a network interface, such as eth1');
+export const port = integer(1, 65535);
+export const yesNo = z.boolean({ error: 'true or false' });
+export const absolutePath = text(/^\/[^\0]{1,4095}$/, 'the absolute path of an executable');
+
+export const nodeAddress = parsed("the node's own IP address", (input) => {
+  const ip = canonicalIp(input);
+  return ip === undefined || isMulticast(ip) || isUnspecified(ip) ? undefined : ip;
+});
+
+export const multicastGroup = parsed(
+  'a multicast address, 224.0.0.0 to 239.255.255.255 or ff00::/8',
+  (input) => {
+    const ip = canonicalIp(input);
+    return ip !== undefined && isMulticast(ip) ? ip : undefined;
+  },
+);
+
+export const vipAddress = parsed(
+  'an IP address with its prefix length, such as 192.168.56.100/24',
+  (input) => {
+    const vip = parseCidr(input);
+    return vip === undefined || isMulticast(vip.address) || isUnspecified(vip.address) ? undefined : vip;
+  },
+);
+
+export const bindAddress = parsed(
+  'ADDRESS:PORT in quotes, such as "*:80", "192.0.2.1:80" or "[::]:80"',
+  (input) => {
+    const bind = parseEndpoint(input);
+    return bind === undefined || (bind.host !== '*' && canonicalIp(bind.host) === undefined)
+      ? undefined
+      : bind;
+  },
+);
+
+export const metricsAddress = parsed('IP:PORT, such as 127.0.0.1:9600, or false', (input) => {
+  const address = parseEndpoint(input);
+  return address === undefined || canonicalIp(address.host) === undefined ? undefined : address;
+});
+
+export const backendAddress = parsed('HOST:PORT, such as 10.0.0.21:9000 or [fd00::21]:9000', (input) => {
+  const address = parseEndpoint(input);
+  return address === undefined || address.host === '*' || isUnspecified(address.host) ? undefined : address;
+});
+
+export const regex = z.string({ error: 'a regular expression' }).transform((input, ctx) => {
+  const refuse = (expected: string) => {
+    ctx.issues.push({ code: 'custom', message: expected, input });
+    return z.NEVER;
+  };
+  if (input.length === 0 || input.length > MAX_PATTERN_LENGTH)
+    return refuse(`a regular expression of 1 to ${MAX_PATTERN_LENGTH} characters`);
+  if (EXPONENTIAL.test(input))
+    return refuse('a regular expression without a repetition of a repetition (it can take forever)');
+  try {
+    return new RegExp(input);
+  } catch (error) {
+    return refuse(`a regular expression (${messageOf(error)})`);
+  }
+});
+
+export const hostPattern = parsed(
+  'a host name without a port, such as example.org or *.example.org',
+  (input) => {
+    const plain = input.startsWith('*.') ? input.slice(2) : input;
+    return isHostName(plain) || canonicalIp(plain) !== undefined ? input.toLowerCase() : undefined;
+  },
+);
+
+export const statusRange = z.union(
+  [
+    integer(100, 599).transform((status): readonly [number, number] => [status, status]),
+    parsed('a range of status codes, such as 200-299', (input): readonly [number, number] | undefined => {
+      const [, low, high] = /^([1-5]\d\d)-([1-5]\d\d)$/.exec(input) ?? [];
+      return high === undefined || Number(low) > Number(high) ? undefined : [Number(low), Number(high)];
+    }),
+  ],
+  { error: 'a status code such as 200, or a range such as 200-299' },
+);

@@ -1,0 +1,76 @@
+import { hkdfSync } from 'node:crypto';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { OperatorError } from './errors.ts';
+
+/** Below this a secret can be guessed offline from one heartbeat. */
+const MIN_BYTES = 32;
+const MAX_BYTES = 4096;
+const KEY_BYTES = 32;
+
+/**
+ * Reads the cluster's shared secret: all bytes of the file, as they are.
+ *
+ * @throws OperatorError (`SECRET_*`) when it is missing, not a regular file, shorter than 32 or longer than
+ *   4096 bytes, open to others, or owned by somebody else than root or this process
+ */
+export function readSecret(file: string): Buffer {
+  let fd: number;
+  try {
+    // O_NONBLOCK: opening a FIFO must not hang.
+    fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT')
+      throw refusal(
+        'MISSING',
+        file,
+        `does not exist; make one: head -c 32 /dev/urandom > ${file} && chmod 600 ${file}`,
+      );
+    if (code === 'EACCES')
+      throw refusal('UNREADABLE', file, `is not readable for user id ${process.geteuid?.()}`);
+    throw refusal('UNREADABLE', file, `cannot be read: ${message}`);
+  }
+  try {
+    // The open file is asked, not its name: what was checked is what is read.
+    const stat = fstatSync(fd);
+    if (!stat.isFile()) throw refusal('UNREADABLE', file, 'is not a regular file');
+    if ((stat.mode & 0o007) !== 0) {
+      const mode = (stat.mode & 0o777).toString(8).padStart(4, '0');
+      throw refusal(
+        'EXPOSED',
+        file,
+        `is open to every user (mode ${mode}), expected 0600 or 0640: chmod o= ${file}`,
+      );
+    }
+    if (stat.uid !== 0 && stat.uid !== process.geteuid?.())
+      throw refusal(
+        'OWNER',
+        file,
+        `belongs to user id ${stat.uid}, expected root or user id ${process.geteuid?.()}`,
+      );
+    const buffer = Buffer.alloc(MAX_BYTES + 1);
+    const length = readSync(fd, buffer, 0, buffer.length, 0);
+    if (length < MIN_BYTES || length > MAX_BYTES) {
+      const found = length > MAX_BYTES ? `more than ${MAX_BYTES}` : String(length);
+      throw refusal('LENGTH', file, `has ${found} bytes, expected ${MIN_BYTES} to ${MAX_BYTES} random bytes`);
+    }
+    return buffer.subarray(0, length);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/**
+ * Derives the key for one purpose with HKDF-SHA256 (RFC 5869), so that a key that leaks says nothing about
+ * the other. Equal on both nodes.
+ *
+ * @param cluster the cluster's name: two clusters that share a secret by mistake still have different keys
+ * @returns 32 bytes
+ */
+export function deriveKey(secret: Buffer, purpose: 'heartbeat' | 'sync', cluster: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', secret, cluster, `tandem ${purpose} v1`, KEY_BYTES));
+}
+
+function refusal(kind: string, file: string, what: string): OperatorError {
+  return new OperatorError(`SECRET_${kind}`, `the secret ${file} ${what}`);
+}

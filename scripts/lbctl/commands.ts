@@ -1,0 +1,238 @@
+import { join } from 'node:path';
+import {
+  type AdminState,
+  type BackendStatus,
+  type ControlEvent,
+  type LbdStatus,
+  type SessionRow,
+  SOCKETS,
+} from '../../common/control.ts';
+import { control } from '../../common/control-client.ts';
+import { messageOf, OperatorError } from '../../common/errors.ts';
+import type { Config } from '../../common/model.ts';
+import { ago, count, paint, printable, table } from './format.ts';
+import { askNode, backendTable, statusJson, statusText } from './status.ts';
+
+/** What the user typed that is no value for its argument or option: exit code 2. */
+export class UsageError extends Error {}
+
+/** What a command has to say: for people and for programs. */
+export interface Output {
+  readonly text: string;
+  readonly json: unknown;
+}
+
+export interface Invocation {
+  readonly runDir: string;
+  readonly args: readonly string[];
+  readonly options: Readonly<Record<string, string | undefined>>;
+}
+
+/** A command as data: `scripts/lbctl.ts` makes dispatch and help from it. */
+export interface Command {
+  readonly name: string;
+  /** As in the usage line: `<required>` or `[optional]`. */
+  readonly args: readonly (readonly [name: string, help: string])[];
+  readonly summary: string;
+  readonly options?: readonly (readonly [flags: string, help: string])[];
+  /** @throws OperatorError, ConfigError or UsageError */
+  run(invocation: Invocation): Promise<Output>;
+}
+
+/** A switchover waits for the other node, which may first have to finish a sync. */
+const SWITCHOVER_TIMEOUT_MS = 10_000;
+/** Clearing or listing a full table takes lbd a moment. */
+const SESSIONS_TIMEOUT_MS = 10_000;
+
+const BACKEND_ARG = ['<POOL/BACKEND>', 'as in the first column of "lbctl backends"'] as const;
+
+export const COMMANDS: readonly Command[] = [
+  {
+    name: 'check',
+    args: [['<FILE>', 'config file']],
+    summary: 'check a config file and print every problem',
+    options: [['--node <NAME>', 'check it as this node (default: the host name, else the first node)']],
+    run: async ({ args: [file], options: { node } }) => {
+      const { loadConfig } = await configModule();
+      const config = loadConfig(file!, { node, anyNode: true });
+      return {
+        text: `${file}: good: ${summaryOf(config)}`,
+        json: { ok: true, digest: config.digest, problems: [] },
+      };
+    },
+  },
+  {
+    name: 'schema',
+    args: [],
+    summary: 'print the JSON Schema of the config file, for editors',
+    run: async () => {
+      const { jsonSchema } = await configModule();
+      const schema = jsonSchema();
+      return { text: JSON.stringify(schema, null, 2), json: schema };
+    },
+  },
+  {
+    name: 'status',
+    args: [],
+    summary: 'role, VIPs, peer, paths, sync, pools and backends, with the reason of each state',
+    run: async ({ runDir }) => {
+      const view = await askNode(runDir);
+      return { text: statusText(view), json: statusJson(view) };
+    },
+  },
+  {
+    name: 'backends',
+    args: [],
+    summary: 'the backends of all pools',
+    run: async ({ runDir }) => {
+      const status = await control<LbdStatus>(join(runDir, SOCKETS.lbd), 'GET', '/v1/status');
+      return { text: backendTable(status), json: status.pools };
+    },
+  },
+  adminCommand('drain', 'no new clients; those that it has finish'),
+  adminCommand('ready', 'take clients again'),
+  adminCommand('maint', 'no clients at all, not even stuck ones; what is open finishes'),
+  {
+    name: 'weight',
+    args: [BACKEND_ARG, ['<N>', '0 to 256; 0: no new clients except stuck ones']],
+    summary: 'change the weight of a backend',
+    run: async ({ runDir, args: [backend, weight] }) =>
+      setBackend(runDir, backend!, { weight: wholeNumber(weight!, 0, 256) }),
+  },
+  {
+    name: 'sessions',
+    args: [['[list|clear]', 'default: list']],
+    summary: 'list or clear the session table',
+    options: [['--limit <N>', 'list at most so many (default: 100)']],
+    run: async ({ runDir, args: [action = 'list'], options: { limit = '100' } }) => {
+      const socket = join(runDir, SOCKETS.lbd);
+      if (action === 'list') return listSessions(socket, wholeNumber(limit, 1, 1_000_000));
+      if (action !== 'clear') throw new UsageError(`found "${action}", expected list or clear`);
+      const answer = await control<{ cleared: number }>(
+        socket,
+        'DELETE',
+        '/v1/sessions',
+        undefined,
+        SESSIONS_TIMEOUT_MS,
+      );
+      return { text: `${count(answer.cleared, 'session')} cleared`, json: answer };
+    },
+  },
+  {
+    name: 'switchover',
+    args: [],
+    summary: 'hand the VIPs to the other node, in order and without a gap',
+    options: [['--to <NODE>', 'the node that shall be active (default: the one that is not)']],
+    run: async ({ runDir, options: { to } }) => {
+      const socket = join(runDir, SOCKETS.agent);
+      const body = to === undefined ? {} : { to };
+      const answer = await control<{ text: string }>(
+        socket,
+        'POST',
+        '/v1/switchover',
+        body,
+        SWITCHOVER_TIMEOUT_MS,
+      );
+      return { text: printable(answer.text), json: answer };
+    },
+  },
+  {
+    name: 'events',
+    args: [],
+    summary: 'the last transitions of both daemons with their causes, oldest first',
+    options: [['--limit <N>', 'only the newest so many']],
+    run: async ({ runDir, options: { limit } }) => {
+      const { events, failures } = await askEvents(runDir);
+      const shown = limit === undefined ? events : events.slice(-wholeNumber(limit, 1, 1_000_000));
+      const lines = [...shown.map(eventLine), ...failures.map((line) => paint('yellow', `! ${line}`))];
+      return { text: lines.join('\n'), json: shown };
+    },
+  },
+];
+
+/** The schema takes as long to load as all else together, and most commands do without. */
+function configModule() {
+  return import('../../common/config.ts');
+}
+
+function adminCommand(admin: AdminState, effect: string): Command {
+  return {
+    name: admin,
+    args: [BACKEND_ARG],
+    summary: `set a backend to ${admin}: ${effect}`,
+    run: ({ runDir, args: [backend] }) => setBackend(runDir, backend!, { admin }),
+  };
+}
+
+async function setBackend(
+  runDir: string,
+  name: string,
+  change: { admin?: AdminState; weight?: number },
+): Promise<Output> {
+  const [pool, backend, rest] = name.split('/');
+  if (!pool || !backend || rest !== undefined)
+    throw new UsageError(`found "${name}", expected POOL/BACKEND, such as web/s1`);
+  const path = `/v1/backends/${encodeURIComponent(pool)}/${encodeURIComponent(backend)}`;
+  const status = await control<BackendStatus>(join(runDir, SOCKETS.lbd), 'POST', path, change);
+  const facts = [status.state, `weight ${status.weight}`, `${status.active} active`, printable(status.why)];
+  return { text: `${name}: ${facts.filter((fact) => fact !== '').join(', ')}`, json: status };
+}
+
+async function listSessions(socket: string, limit: number): Promise<Output> {
+  const path = `/v1/sessions?limit=${limit}`;
+  const answer = await control<{ entries: number; rows: SessionRow[] }>(
+    socket,
+    'GET',
+    path,
+    undefined,
+    SESSIONS_TIMEOUT_MS,
+  );
+  const rows = answer.rows.map((row) => [
+    row.pool,
+    row.kind,
+    printable(row.key),
+    row.backend,
+    ago(row.expires_in_ms),
+  ]);
+  const lines = [
+    ...(rows.length === 0 ? [] : [table(['POOL', 'KIND', 'KEY', 'BACKEND', 'EXPIRES IN'], rows)]),
+    `${rows.length} of ${count(answer.entries, 'session')} shown`,
+  ];
+  return { text: lines.join('\n'), json: answer };
+}
+
+/** Events of both daemons by the time at which they happened; what is missing because a daemon is down is said. */
+async function askEvents(runDir: string): Promise<{ events: ControlEvent[]; failures: string[] }> {
+  const answers = await Promise.allSettled(
+    [SOCKETS.agent, SOCKETS.lbd].map((socket) =>
+      control<ControlEvent[]>(join(runDir, socket), 'GET', '/v1/events'),
+    ),
+  );
+  const failures = answers.flatMap((a) => (a.status === 'rejected' ? [messageOf(a.reason)] : []));
+  if (failures.length === answers.length) throw new OperatorError('NOT_RUNNING', failures.join('; '));
+  const events = answers.flatMap((a) => (a.status === 'fulfilled' ? a.value : []));
+  return { events: events.toSorted((a, b) => a.mono_ms - b.mono_ms), failures };
+}
+
+function eventLine({ time, source, kind, text }: ControlEvent): string {
+  return `${paint('dim', printable(time))} ${source.padEnd(5)} ${printable(kind).padEnd(8)} ${printable(text)}`;
+}
+
+function wholeNumber(text: string, min: number, max: number): number {
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : -1;
+  if (value < min || value > max)
+    throw new UsageError(`found "${text}", expected a whole number from ${min} to ${max}`);
+  return value;
+}
+
+function summaryOf(config: Config): string {
+  const { cluster } = config;
+  const backends = config.pools.reduce((sum, pool) => sum + pool.backends.length, 0);
+  return [
+    cluster === undefined ? 'a single lbd' : `pair "${cluster.name}", checked as ${cluster.self.name}`,
+    count(config.frontends.length, 'frontend'),
+    count(config.pools.length, 'pool'),
+    count(backends, 'backend'),
+    `digest ${config.digest.slice(0, 12)}`,
+  ].join(', ');
+}

@@ -1,0 +1,47 @@
+import { type InspectColor, styleText } from 'node:util';
+import Table from 'cli-table3';
+
+/** Colour on a terminal that wants it (NO_COLOR, FORCE_COLOR); plain text everywhere else. */
+export function paint(color: InspectColor, text: string): string {
+  return styleText(color, text, { stream: process.stdout });
+}
+
+/** Columns without borders, so that a line is also good for `grep` and `awk`. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const view = new Table({
+    head: head.map((title) => paint('dim', title)),
+    chars: {
+      ...{ top: '', 'top-mid': '', 'top-left': '', 'top-right': '' },
+      ...{ bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '' },
+      ...{ left: '', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: '  ' },
+    },
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
+  });
+  view.push(...rows.map((row) => [...row]));
+  return view
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n');
+}
+
+/** Text that a backend or peer may have had a hand in, made safe for a terminal: no control characters. */
+export function printable(text: string): string {
+  return text.replaceAll(/[\x00-\x1f\x7f-\x9f]/g, '?');
+}
+
+/** A span of time as people say it, two units at most. */
+export function ago(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)}ms`;
+  const seconds = Math.floor(ms / 1000);
+  if (seconds < 60) return `${seconds}s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes}m ${seconds % 60}s`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours}h ${minutes % 60}m` : `${Math.floor(hours / 24)}d ${hours % 24}h`;
+}
+
+/** `1 pool`, `2 pools`. */
+export function count(n: number, noun: string): string {
+  return `${n} ${noun}${n === 1 ? '' : 's'}`;
+}

@@ -1,0 +1,256 @@
+import { join } from 'node:path';
+import { type AgentStatus, type BackendStatus, type LbdStatus, SOCKETS } from '../../common/control.ts';
+import { control } from '../../common/control-client.ts';
+import { messageOf, OperatorError } from '../../common/errors.ts';
+import { ago, count, paint, printable, table } from './format.ts';
+
+/** What one daemon said, or why it said nothing. */
+type Answer<T> =
+  | { readonly status: T; readonly error: null }
+  | { readonly status: null; readonly error: string };
+
+export interface NodeView {
+  readonly lbd: Answer<LbdStatus>;
+  readonly agent: Answer<AgentStatus>;
+}
+
+/**
+ * Asks both daemons of this node; one of them may be down.
+ *
+ * @throws OperatorError when neither answers
+ */
+export async function askNode(runDir: string): Promise<NodeView> {
+  const [lbd, agent] = await Promise.all([
+    ask<LbdStatus>(join(runDir, SOCKETS.lbd)),
+    ask<AgentStatus>(join(runDir, SOCKETS.agent)),
+  ]);
+  if (lbd.error !== null && agent.error !== null)
+    throw new OperatorError('NOT_RUNNING', `${lbd.error}; ${agent.error}`);
+  return { lbd, agent };
+}
+
+async function ask<T>(socket: string): Promise<Answer<T>> {
+  try {
+    return { status: await control<T>(socket, 'GET', '/v1/status'), error: null };
+  } catch (error) {
+    return { status: null, error: messageOf(error) };
+  }
+}
+
+/** Status for programs: the names in DESIGN.md, `null` where the daemon that knows is down. */
+export function statusJson({ lbd, agent }: NodeView): object {
+  const a = agent.status;
+  const l = lbd.status;
+  return {
+    node: a?.node ?? l?.node,
+    role: a?.role ?? null,
+    epoch: a?.epoch ?? null,
+    priority: a?.priority ?? null,
+    why: a?.why ?? null,
+    since_ms: a?.since_ms ?? null,
+    vips: a?.vips ?? [],
+    peer: a === null ? null : { ...a.peer, seen_ms_ago: a.peer.seen_ms_ago ?? null },
+    paths: a?.paths ?? [],
+    sync: l?.sync ?? null,
+    frontends: l?.frontends ?? {},
+    pools: l?.pools ?? {},
+    warnings: warningsOf({ lbd, agent }),
+    lbd:
+      l === null
+        ? { running: false, error: lbd.error }
+        : { running: true, ...processOf(l), config: l.config, workers: l.workers },
+    agent:
+      a === null
+        ? { running: false, error: agent.error }
+        : { running: true, ...processOf(a), sees_lbd: a.lbd, guardian: a.guardian },
+  };
+}
+
+function processOf({ version, pid }: LbdStatus | AgentStatus): object {
+  return { version, pid };
+}
+
+/** Status for people. */
+export function statusText(view: NodeView): string {
+  const { lbd } = view;
+  const parts = [table([], [...agentRows(view), ...lbdRows(lbd.status)])];
+  if (lbd.status !== null) {
+    parts.push(frontendTable(lbd.status));
+    parts.push(backendTable(lbd.status));
+  }
+  const warnings = warningsOf(view);
+  if (warnings.length > 0) parts.push(warnings.map((w) => paint('yellow', `! ${printable(w)}`)).join('\n'));
+  return parts.filter((part) => part !== '').join('\n\n');
+}
+
+/** Everything that an operator should know without asking, one line each. */
+function warningsOf({ lbd, agent }: NodeView): string[] {
+  const warnings: string[] = [];
+  if (lbd.error !== null) warnings.push(lbd.error);
+  if (agent.error !== null && !isAlone(lbd.status)) warnings.push(agent.error);
+  if (agent.status !== null) {
+    const { peer, guardian, vips, role } = agent.status;
+    if (peer.same_config === false)
+      warnings.push(`config mismatch: ${peer.node} runs another config than this node`);
+    if (!peer.alive) warnings.push(`${peer.node} is silent on every path`);
+    if (!guardian.alive) warnings.push('the guardian is not running');
+    if (role === 'active')
+      for (const vip of vips)
+        if (!vip.held) warnings.push(`this node is active but does not hold ${vip.address}`);
+    warnings.push(...agent.status.warnings);
+  }
+  if (lbd.status !== null) {
+    const { config, sync } = lbd.status;
+    if (config.reload_error) warnings.push(`the last reload was refused: ${config.reload_error}`);
+    if (sync.digest_equal === false)
+      warnings.push('the session tables of the two nodes differ; a repair is under way');
+    warnings.push(...lbd.status.warnings);
+  }
+  return [...new Set(warnings)];
+}
+
+/** Without a cluster there is no agent to miss. */
+function isAlone(lbd: LbdStatus | null): boolean {
+  return lbd?.sync.state === 'off';
+}
+
+const SEPARATOR = ' · ';
+const ROLE_COLORS = { active: 'green', standby: 'cyan', fault: 'red', init: 'yellow' } as const;
+
+function agentRows({ agent: { status: agent }, lbd }: NodeView): string[][] {
+  if (agent === null) {
+    const role = isAlone(lbd.status) ? 'a single lbd' : paint('yellow', 'role unknown');
+    return [['node', [lbd.status?.node ?? '', role].join(SEPARATOR)]];
+  }
+  const { peer } = agent;
+  const peerFacts = [
+    peer.node,
+    peer.role,
+    `epoch ${peer.epoch}`,
+    peer.seen_ms_ago === undefined ? 'never heard' : `heard ${ago(peer.seen_ms_ago)} ago`,
+    ...(peer.same_config === undefined
+      ? []
+      : [peer.same_config ? 'same config' : paint('red', 'another config')]),
+  ];
+  return [
+    [
+      'node',
+      [
+        agent.node,
+        paint(ROLE_COLORS[agent.role], agent.role),
+        `epoch ${agent.epoch}`,
+        `priority ${agent.priority}`,
+        `for ${ago(agent.since_ms)}`,
+      ].join(SEPARATOR),
+    ],
+    ['why', printable(agent.why)],
+    ...agent.vips.map((vip) => [
+      'vip',
+      [vip.address, vip.interface, vip.held ? paint('green', 'held') : 'not held'].join(SEPARATOR),
+    ]),
+    ['peer', peerFacts.map(printablePart).join(SEPARATOR)],
+    ...agent.paths.map((path) => ['path', pathFacts(path).join(SEPARATOR)]),
+    [
+      'agent',
+      [
+        `pid ${agent.pid}`,
+        agent.version,
+        `guardian ${agent.guardian.alive ? 'alive' : paint('red', 'dead')}`,
+      ].join(SEPARATOR),
+    ],
+  ];
+}
+
+/** Colours are control characters too: only the plain parts are cleaned. */
+function printablePart(part: string): string {
+  return part.includes('\x1b') ? part : printable(part);
+}
+
+function pathFacts(path: AgentStatus['paths'][number]): string[] {
+  const dropped = Object.entries(path.dropped).filter(([, n]) => n > 0);
+  return [
+    printable(path.name),
+    paint(path.state === 'up' ? 'green' : 'red', path.state),
+    path.seen_ms_ago === undefined ? 'never heard' : `heard ${ago(path.seen_ms_ago)} ago`,
+    `sent ${path.sent}`,
+    `received ${path.received}`,
+    ...(dropped.length === 0 ? [] : [`dropped ${dropped.map(([cause, n]) => `${n} ${cause}`).join(', ')}`]),
+    ...(path.why === '' ? [] : [printable(path.why)]),
+  ];
+}
+
+function lbdRows(lbd: LbdStatus | null): string[][] {
+  if (lbd === null) return [];
+  const { sync, workers } = lbd;
+  const syncFacts = [
+    paint(sync.state === 'synced' || sync.state === 'off' ? 'green' : 'yellow', sync.state),
+    `${sync.entries} of ${count(sync.capacity, 'session')}`,
+    `lag ${ago(sync.lag_ms)}`,
+    ...(sync.digest_equal === undefined
+      ? []
+      : [sync.digest_equal ? 'tables equal' : paint('red', 'tables differ')]),
+    ...(sync.why === '' ? [] : [printable(sync.why)]),
+  ];
+  return [
+    ['sync', syncFacts.join(SEPARATOR)],
+    [
+      'lbd',
+      [
+        `pid ${lbd.pid}`,
+        lbd.version,
+        `up ${ago(lbd.uptime_ms)}`,
+        `${workers.running} of ${count(workers.wanted, 'worker')}`,
+        ...(workers.replaced === 0 ? [] : [`${workers.replaced} replaced`]),
+        `config ${lbd.config.digest.slice(0, 12)}`,
+      ].join(SEPARATOR),
+    ],
+  ];
+}
+
+function frontendTable({ frontends }: LbdStatus): string {
+  const rows = Object.entries(frontends).map(([name, f]) => [
+    name,
+    f.mode,
+    f.bind.join(' '),
+    String(f.connections),
+    String(f.accepted),
+    String(f.requests),
+  ]);
+  return table(['FRONTEND', 'MODE', 'BIND', 'OPEN', 'ACCEPTED', 'REQUESTS'], rows);
+}
+
+const STATE_COLORS = {
+  ready: 'green',
+  starting: 'yellow',
+  draining: 'yellow',
+  drained: 'yellow',
+  maint: 'yellow',
+  down: 'red',
+} as const;
+
+/** One row a backend: `POOL/BACKEND` is what the other commands take. */
+export function backendTable({ pools }: LbdStatus): string {
+  const rows = Object.entries(pools).flatMap(([pool, { backends }]) =>
+    Object.entries(backends).map(([name, b]) => [
+      `${pool}/${name}`,
+      b.address,
+      paint(STATE_COLORS[b.state], b.state),
+      b.health,
+      String(b.active),
+      String(b.weight),
+      b.latency_ms === 0 ? '-' : `${b.latency_ms.toFixed(1)}ms`,
+      String(b.errors),
+      ago(b.since_ms),
+      printable(whyOf(b)),
+    ]),
+  );
+  return table(
+    ['BACKEND', 'ADDRESS', 'STATE', 'HEALTH', 'ACTIVE', 'WEIGHT', 'LATENCY', 'ERRORS', 'FOR', 'WHY'],
+    rows,
+  );
+}
+
+function whyOf({ why, failing_checks: failing }: BackendStatus): string {
+  const missing = failing.filter((check) => !why.includes(check));
+  return missing.length === 0 ? why : `${why} (failing: ${missing.join(', ')})`;
+}

@@ -1,0 +1,131 @@
+import t from 'tap';
+import { MAX_BACKENDS, MAX_FRONTENDS } from '../../common/checks.ts';
+import { backendId } from '../../common/hash.ts';
+import * as shared from '../../lbd/shared.ts';
+import { PAIR, problemsIn } from './config-helper.ts';
+
+/** The single-node part, with the pool and the frontend given. */
+function single(frontends: string, pools = 'web: { backends: { s1: { address: "10.0.0.1:80" } } }'): string {
+  return `frontends: { ${frontends} }\npools: { ${pools} }\n`;
+}
+const WEB = 'web: { bind: ["*:80"], pool: web }';
+const TCP = 'web: { bind: ["*:80"], mode: tcp, pool: web }';
+const pool = (settings: string) => `web: { ${settings}, backends: { s1: { address: "10.0.0.1:80" } } }`;
+
+t.test('what goes together', async (t) => {
+  for (const [name, text, expected] of [
+    ['cluster without ha', PAIR.replace(/ha:.*\n/, ''), '"cluster" needs "ha" beside it'],
+    ['ha without cluster', PAIR.replace(/cluster:.*\n/, ''), '"ha" needs "cluster" beside it'],
+    ['one node', PAIR.replace(/, lb2: { address: 192.0.2.2 }/, ''), 'found 1 nodes, expected exactly two'],
+    ['three nodes', PAIR.replace('lb2:', 'lb3: { address: 192.0.2.3 }, lb2:'), 'found 3 nodes'],
+    ['same address twice', PAIR.replace('192.0.2.2', '192.0.2.1'), 'which is the address of "lb1" too'],
+    ['IPv4 and IPv6 nodes', PAIR.replace('192.0.2.2', '"fd00::2"'), 'expected the same IP version as "lb1"'],
+    [
+      'VIP twice',
+      PAIR.replace('vips: [', 'vips: [{ address: 192.0.2.100/32, interface: eth0 }, '),
+      '192.0.2.100 is listed twice',
+    ],
+    ['VIP is a node', PAIR.replace('192.0.2.100/24', '192.0.2.2/24'), 'the own address of node "lb2"'],
+    ['VIP is the network', PAIR.replace('192.0.2.100/24', '192.0.2.0/24'), 'network or broadcast'],
+    [
+      'same path twice',
+      PAIR.replace('ha: {', 'ha: { paths: [{ type: unicast }, { type: unicast, port: 7000 }],'),
+      'ha.paths.1: this path is listed twice',
+    ],
+    [
+      'same port for both kinds',
+      PAIR.replace('ha: {', 'ha: { paths: [{ type: multicast }, { type: unicast, port: 7470 }],'),
+      'port 7470 is used by ha.paths.0',
+    ],
+    ['no frontend', 'frontends: {}\npools: {}\n', 'found no frontend'],
+    ['no pool and no route', single('web: { bind: ["*:80"] }'), 'neither "pool" nor "routes"'],
+    ['no backend', single(WEB, 'web: { backends: {} }'), 'found no backend'],
+    [
+      'timeout above interval',
+      single(WEB, pool('health: { interval: 1s, timeout: 2s }')),
+      'found 2s, which must not exceed the interval (1s)',
+    ],
+    [
+      'path of a tcp check',
+      single(WEB, pool('health: { path: /h }')),
+      'is for type http and deep only, found type tcp',
+    ],
+    [
+      'hash without consistent-hash',
+      single(WEB, pool('hash: { key: path }')),
+      'consistent-hash only, found round-robin',
+    ],
+    ['stick to nothing', single(WEB, pool('stick: {}')), 'expected { cookie: NAME }'],
+    ['stick to both', single(WEB, pool('stick: { cookie: A, source: ip }')), 'expected { cookie: NAME }'],
+    ['learn an address', single(WEB, pool('stick: { source: ip, learn: true }')), 'is for cookies only'],
+    [
+      'an inserted cookie expires',
+      single(WEB, pool('stick: { cookie: A, expire: 1m }')),
+      'an inserted cookie is not stored',
+    ],
+    ['routes in tcp', single(TCP.replace('pool:', 'routes: [], pool:')), 'routes: is for mode http only'],
+    [
+      'head timeout in tcp',
+      single(TCP.replace('pool:', 'timeouts: { head: 1s }, pool:')),
+      'timeouts.head: is for mode http',
+    ],
+    ['cookie in tcp', single(TCP, pool('stick: { cookie: A }')), 'frontend "web" uses this pool in mode tcp'],
+    [
+      'path hash in tcp',
+      single(TCP, pool('algorithm: consistent-hash, hash: { key: path }')),
+      '"path" is for mode http only',
+    ],
+  ] as const) {
+    const found = problemsIn(text);
+    t.equal(found.length, 1, `${name}: one problem`);
+    t.ok(found[0]?.includes(expected), `${name}: ${found[0]}`);
+    t.match(found[0], /^\d+:\d+ /, `${name}: a place`);
+  }
+});
+
+t.test('listeners', async (t) => {
+  const two = (a: string, b: string) =>
+    single(`a: { bind: ["${a}"], pool: web }, b: { bind: ["${b}"], pool: web }`);
+  for (const [a, b, taken] of [
+    ['*:80', '*:80', true],
+    ['*:80', '[::]:80', true],
+    ['*:80', '0.0.0.0:80', true],
+    ['192.0.2.1:80', '192.0.2.1:80', true],
+    ['[2001:db8::1]:80', '[2001:db8:0::1]:80', true],
+    ['*:80', '*:81', false],
+    ['*:80', '192.0.2.1:80', false],
+    ['0.0.0.0:80', '[::1]:80', false],
+  ] as const) {
+    const found = problemsIn(two(a, b));
+    t.equal(found.length, taken ? 1 : 0, `${a} and ${b}`);
+    if (taken) t.match(found[0], /frontends\.b\.bind\.0: .* is taken by frontends\.a\.bind/);
+  }
+  const metrics = 'web: { bind: ["*:9600"], pool: web }';
+  t.match(problemsIn(single(metrics)), [/admin\.metrics: 127\.0\.0\.1:9600 is taken by frontends\.web/]);
+  t.strictSame(problemsIn(`${single(metrics)}admin: { metrics: false }`), []);
+  t.match(problemsIn(PAIR.replace('*:80', '192.0.2.2:7472')), [/sync\.port: 192\.0\.2\.2:7472 is taken/]);
+});
+
+t.test('no more than the workers have rows for, with room for a reload that renames all', async (t) => {
+  t.equal(MAX_BACKENDS * 2, shared.MAX_SLOTS);
+  t.equal(MAX_FRONTENDS * 2, shared.MAX_FRONTENDS);
+  const many = Array.from({ length: MAX_BACKENDS + 1 }, (_, i) => `s${i}: { address: "10.0.0.1:${i + 1}" }`);
+  t.match(problemsIn(single(WEB, `web: { backends: { ${many.join(', ')} } }`)), [
+    /found 2049 backends, expected at most 2048/,
+  ]);
+});
+
+t.test('two backends with the same internal number', async (t) => {
+  const seen = new Map<number, string>();
+  for (let i = 0; ; i++) {
+    const id = backendId('web', `n${i}`);
+    const twin = seen.get(id);
+    seen.set(id, `n${i}`);
+    if (twin === undefined) continue;
+    const backends = `${twin}: { address: "a:1" }, n${i}: { address: "a:2" }`;
+    t.match(problemsIn(single(WEB, `web: { backends: { ${backends} } }`)), [
+      /same internal number as "web\/n/,
+    ]);
+    break;
+  }
+});

@@ -1,0 +1,79 @@
+import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { createServer as createRawServer } from 'node:net';
+import { join } from 'node:path';
+import t from 'tap';
+import { control } from '../../common/control-client.ts';
+import { ControlError, serveControl } from '../../common/control-server.ts';
+import { OperatorError } from '../../common/errors.ts';
+import { tempDir } from './temp-dir.ts';
+
+t.test('answers and refusals of a daemon', async (t) => {
+  const socket = join(tempDir(t), 'lbd.sock');
+  const server = await serveControl(socket, [
+    {
+      method: 'GET',
+      path: '/v1/echo/:name',
+      handle: ({ params, query }) => ({ ...params, q: query.get('q') }),
+    },
+    { method: 'POST', path: '/v1/body', handle: ({ body }) => ({ body }) },
+    { method: 'DELETE', path: '/v1/nothing', handle: () => undefined },
+    {
+      method: 'GET',
+      path: '/v1/refuse',
+      handle: () => {
+        throw new ControlError(409, 'web/s1 is the last one; "force" it');
+      },
+    },
+  ]);
+  t.teardown(() => server.close());
+  t.strictSame(await control(socket, 'GET', '/v1/echo/a%2Fb?q=1'), { name: 'a/b', q: '1' });
+  t.strictSame(await control(socket, 'POST', '/v1/body', { admin: 'drain', n: 1 }), {
+    body: { admin: 'drain', n: 1 },
+  });
+  t.equal(await control(socket, 'DELETE', '/v1/nothing'), undefined);
+  await t.rejects(control(socket, 'GET', '/v1/refuse'), {
+    code: 'REFUSED',
+    message: 'web/s1 is the last one; "force" it',
+  });
+});
+
+t.test('daemons that are down or ill', async (t) => {
+  const directory = tempDir(t);
+  writeFileSync(join(directory, 'dead.sock'), '');
+  const missing = control(join(directory, 'agent.sock'), 'GET', '/');
+  await t.rejects(missing, {
+    code: 'NOT_RUNNING',
+    message: /^ha-agent is not running \(no socket at .*agent\.sock\)$/,
+  });
+  await t.rejects(missing, OperatorError);
+
+  await t.rejects(control(join(directory, 'dead.sock'), 'GET', '/'), {
+    code: 'NOT_RUNNING',
+    message: /^lbd is not running \(nobody listens at /,
+  });
+
+  const text = join(directory, 'text.sock');
+  const texts = createServer((_, response) => response.end('<html>')).listen(text);
+  t.teardown(() => texts.close());
+  await t.rejects(control(text, 'GET', '/'), {
+    code: 'CONTROL',
+    message: /answered 200 with something that is not JSON/,
+  });
+
+  const silent = join(directory, 'silent.sock');
+  const mute = createRawServer(() => {}).listen(silent);
+  t.teardown(() => mute.close());
+  await t.rejects(control(silent, 'GET', '/', undefined, 20), {
+    code: 'TIMEOUT',
+    message: 'lbd did not answer within 20 ms',
+  });
+
+  const rude = join(directory, 'rude.sock');
+  const closer = createRawServer((socket) => socket.destroy()).listen(rude);
+  t.teardown(() => closer.close());
+  await t.rejects(control(rude, 'GET', '/'), {
+    code: 'NOT_RUNNING',
+    message: /closed the connection without an answer/,
+  });
+});

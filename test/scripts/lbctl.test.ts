@@ -1,0 +1,315 @@
+import { join } from 'node:path';
+import { execa } from 'execa';
+import t, { type Test } from 'tap';
+import type { AgentStatus, BackendStatus, ControlEvent, LbdStatus } from '../../common/control.ts';
+import { ControlError, type ControlRoute, serveControl } from '../../common/control-server.ts';
+import { tempDir } from '../common/temp-dir.ts';
+
+// Most of the time goes into starting processes.
+t.jobs = 4;
+
+const LBCTL = join(import.meta.dirname, '../../scripts/lbctl.ts');
+
+const BACKEND: BackendStatus = {
+  ...{ address: '10.0.0.1:80', state: 'ready', health: 'healthy', admin: 'ready', active: 2, weight: 3 },
+  ...{ why: 'answered 200', since_ms: 65_000, requests: 10, errors: 1, latency_ms: 1.25 },
+  ...{ failing_checks: [], checks: [] },
+};
+
+const LBD: LbdStatus = {
+  ...{ node: 'lb1', version: '0.1.0', pid: 42, uptime_ms: 3_700_000 },
+  config: { file: '/f', digest: 'abcdef0123456789', reload_error: undefined },
+  workers: { wanted: 2, running: 2, replaced: 0 },
+  sync: { state: 'synced', entries: 5, capacity: 1024, lag_ms: 0, why: '', digest_equal: true },
+  frontends: { web: { bind: ['*:80'], mode: 'http', connections: 1, accepted: 2, requests: 3 } },
+  pools: {
+    web: {
+      algorithm: 'random',
+      backends: {
+        s1: BACKEND,
+        s2: {
+          ...BACKEND,
+          state: 'down',
+          health: 'unhealthy',
+          why: 'deep: \x1b[31mbad',
+          failing_checks: ['db'],
+        },
+      },
+    },
+  },
+  warnings: ['bind *:81 is taken'],
+};
+
+const AGENT: AgentStatus = {
+  ...{
+    node: 'lb1',
+    version: '0.1.0',
+    pid: 43,
+    role: 'active',
+    epoch: 7,
+    priority: 150,
+    why: 'lb2 went silent',
+    since_ms: 900,
+  },
+  vips: [{ address: '192.0.2.100', interface: 'eth1', held: true }],
+  peer: { node: 'lb2', role: 'standby', epoch: 6, seen_ms_ago: 40, alive: true, same_config: false },
+  paths: [
+    {
+      ...{ name: 'unicast', state: 'up', seen_ms_ago: 40, sent: 9, received: 8, why: '' },
+      dropped: { 'bad-hmac': 3, replay: 0 },
+    },
+  ],
+  lbd: { alive: true, healthy: true, why: '' },
+  guardian: { alive: true },
+  warnings: [],
+};
+
+const EVENTS: Record<'agent' | 'lbd', ControlEvent[]> = {
+  agent: [
+    { time: '2030-01-01T00:00:00.000Z', mono_ms: 10, source: 'agent', kind: 'role', text: 'standby' },
+    { time: '2030-01-01T00:00:02.000Z', mono_ms: 30, source: 'agent', kind: 'role', text: 'active' },
+  ],
+  lbd: [
+    { time: '2030-01-01T00:00:01.000Z', mono_ms: 20, source: 'lbd', kind: 'backend', text: 'web/s1 down' },
+  ],
+};
+
+/** Requests that change something, as the fakes received them. */
+interface Received {
+  readonly path: string;
+  readonly body?: unknown;
+}
+
+async function fakeNode(t: Test, which: readonly ('agent' | 'lbd')[], lbdStatus = LBD) {
+  const runDir = tempDir(t);
+  const received: Received[] = [];
+  const lbd: ControlRoute[] = [
+    { method: 'GET', path: '/v1/status', handle: () => lbdStatus },
+    { method: 'GET', path: '/v1/events', handle: () => EVENTS.lbd },
+    {
+      method: 'POST',
+      path: '/v1/backends/:pool/:backend',
+      handle: ({ params: { pool, backend }, body }) => {
+        received.push({ path: `${pool}/${backend}`, body });
+        if (pool !== 'web') throw new ControlError(404, `there is no pool "${pool}"`);
+        return { ...BACKEND, ...(body as object), state: 'draining' };
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v1/sessions',
+      handle: ({ query }) => {
+        received.push({ path: `sessions ${query.get('limit')}` });
+        const row = { pool: 'web', kind: 'source', key: '192.0.2.7', backend: 's1', expires_in_ms: 90_000 };
+        return { entries: 5, rows: [row] };
+      },
+    },
+    {
+      method: 'DELETE',
+      path: '/v1/sessions',
+      handle: () => {
+        received.push({ path: 'clear' });
+        return { cleared: 5 };
+      },
+    },
+  ];
+  const agent: ControlRoute[] = [
+    { method: 'GET', path: '/v1/status', handle: () => AGENT },
+    { method: 'GET', path: '/v1/events', handle: () => EVENTS.agent },
+    {
+      method: 'POST',
+      path: '/v1/switchover',
+      handle: ({ body }) => {
+        received.push({ path: 'switchover', body });
+        return { text: 'lb2 is active now' };
+      },
+    },
+  ];
+  for (const name of which) {
+    const server = await serveControl(join(runDir, `${name}.sock`), name === 'lbd' ? lbd : agent);
+    t.teardown(() => server.close());
+  }
+  return { received, lbctl: (...args: string[]) => lbctl('--run-dir', runDir, ...args) };
+}
+
+async function lbctl(...args: string[]): Promise<{ code: number | undefined; out: string; err: string }> {
+  const { exitCode, stdout, stderr } = await execa(process.execPath, [LBCTL, ...args], {
+    reject: false,
+    env: { NO_COLOR: '1', FORCE_COLOR: undefined },
+  });
+  return { code: exitCode, out: stdout, err: stderr };
+}
+
+t.test('status for people', { buffered: true }, async (t) => {
+  const { lbctl } = await fakeNode(t, ['agent', 'lbd']);
+  const { code, out, err } = await lbctl('status');
+  t.equal(code, 0);
+  t.equal(err, '');
+  for (const line of [
+    /^node +lb1 · active · epoch 7 · priority 150 · for 900ms$/m,
+    /^why +lb2 went silent$/m,
+    /^vip +192\.0\.2\.100 · eth1 · held$/m,
+    /^peer +lb2 · standby · epoch 6 · heard 40ms ago · another config$/m,
+    /^path +unicast · up · heard 40ms ago · sent 9 · received 8 · dropped 3 bad-hmac$/m,
+    /^sync +synced · 5 of 1024 sessions · lag 0ms · tables equal$/m,
+    /^lbd +pid 42 · 0\.1\.0 · up 1h 1m · 2 of 2 workers · config abcdef012345$/m,
+    /^web +http +\*:80 +1 +2 +3$/m,
+    /^web\/s1 +10\.0\.0\.1:80 +ready +healthy +2 +3 +1\.3ms +1 +1m 5s +answered 200$/m,
+    /^web\/s2 .* down +unhealthy .* deep: \?\[31mbad \(failing: db\)$/m,
+    /^! config mismatch: lb2 runs another config/m,
+    /^! bind \*:81 is taken$/m,
+  ])
+    t.match(out, line);
+  t.notMatch(out, '\x1b', 'no colour where there is no terminal');
+});
+
+t.test('status for programs', { buffered: true }, async (t) => {
+  const { lbctl } = await fakeNode(t, ['agent', 'lbd']);
+  const { code, out } = await lbctl('--json', 'status');
+  t.equal(code, 0);
+  t.match(JSON.parse(out), {
+    ...{ node: 'lb1', role: 'active', epoch: 7 },
+    vips: [{ address: '192.0.2.100', held: true }],
+    peer: { node: 'lb2', role: 'standby', seen_ms_ago: 40 },
+    sync: { state: 'synced', entries: 5, lag_ms: 0 },
+    pools: {
+      web: {
+        backends: { s1: { state: 'ready', health: 'healthy', active: 2, weight: 3, why: 'answered 200' } },
+      },
+    },
+    lbd: { running: true },
+    agent: { running: true },
+  });
+  t.strictSame((await lbctl('status', '--json')).out, out, 'the option may stand behind the command');
+});
+
+t.test('one daemon down: the other one is shown', { buffered: true }, async (t) => {
+  const agentOnly = await fakeNode(t, ['agent']);
+  const text = await agentOnly.lbctl('status');
+  t.equal(text.code, 0);
+  t.match(text.out, /^node +lb1 · active/m);
+  t.match(text.out, /^! lbd is not running \(no socket at .*lbd\.sock\)$/m);
+  const json = JSON.parse((await agentOnly.lbctl('status', '--json')).out);
+  t.match(json, { role: 'active', sync: null, lbd: { running: false, error: /not running/ } });
+  t.match((await agentOnly.lbctl('events')).out, /role +active\n! lbd is not running/);
+});
+
+t.test('only lbd', { buffered: true }, async (t) => {
+  const { lbctl } = await fakeNode(t, ['lbd']);
+  const { code, out } = await lbctl('status');
+  t.equal(code, 0);
+  t.match(out, /^node +lb1 · role unknown$/m);
+  t.match(out, /^web\/s1 /m);
+  t.match(out, /^! ha-agent is not running/m);
+  t.match(JSON.parse((await lbctl('--json', 'status')).out), {
+    node: 'lb1',
+    role: null,
+    vips: [],
+    peer: null,
+  });
+});
+
+t.test('a single lbd has no agent to miss', { buffered: true }, async (t) => {
+  const { lbctl } = await fakeNode(t, ['lbd'], { ...LBD, sync: { ...LBD.sync, state: 'off' } });
+  const { out } = await lbctl('status');
+  t.match(out, /^node +lb1 · a single lbd$/m);
+  t.notMatch(out, 'ha-agent');
+});
+
+t.test('nobody there', { buffered: true }, async (t) => {
+  const { lbctl } = await fakeNode(t, []);
+  const commands = [['status'], ['events'], ['drain', 'web/s1'], ['switchover']];
+  for (const [i, { code, out, err }] of (
+    await Promise.all(commands.map((args) => lbctl(...args)))
+  ).entries()) {
+    t.equal(code, 1, commands[i]!.join(' '));
+    t.equal(out, '');
+    t.match(err, /^lbctl: .*is not running \(no socket at [^\n]*$/, 'one line');
+  }
+});
+
+t.test('backends', { buffered: true }, async (t) => {
+  const { lbctl, received } = await fakeNode(t, ['lbd']);
+  t.match((await lbctl('backends')).out, /^BACKEND +ADDRESS.*\nweb\/s1 .*\nweb\/s2 /);
+  t.match(JSON.parse((await lbctl('--json', 'backends')).out), { web: { algorithm: 'random' } });
+  for (const command of ['drain', 'ready', 'maint'])
+    t.equal((await lbctl(command, 'web/s1')).out, 'web/s1: draining, weight 3, 2 active, answered 200');
+  t.match((await lbctl('weight', 'web/s1', '0')).out, 'weight 0');
+  t.strictSame(received, [
+    { path: 'web/s1', body: { admin: 'drain' } },
+    { path: 'web/s1', body: { admin: 'ready' } },
+    { path: 'web/s1', body: { admin: 'maint' } },
+    { path: 'web/s1', body: { weight: 0 } },
+  ]);
+  const refused = await lbctl('drain', 'wbe/s1');
+  t.match(refused, { code: 1, out: '', err: 'lbctl: there is no pool "wbe"' }, "the daemon's own words");
+});
+
+t.test('sessions, switchover, events', { buffered: true }, async (t) => {
+  const { lbctl, received } = await fakeNode(t, ['agent', 'lbd']);
+  const list = await lbctl('sessions');
+  t.match(list.out, /^POOL +KIND.*\nweb +source +192\.0\.2\.7 +s1 +1m 30s\n1 of 5 sessions shown$/);
+  await lbctl('sessions', 'list', '--limit', '7');
+  t.equal((await lbctl('sessions', 'clear')).out, '5 sessions cleared');
+  t.equal((await lbctl('switchover')).out, 'lb2 is active now');
+  await lbctl('switchover', '--to', 'lb2');
+  t.strictSame(received, [
+    { path: 'sessions 100' },
+    { path: 'sessions 7' },
+    { path: 'clear' },
+    { path: 'switchover', body: {} },
+    { path: 'switchover', body: { to: 'lb2' } },
+  ]);
+  const events = (await lbctl('events')).out.split('\n');
+  t.match(events, [/agent role +standby$/, /lbd +backend +web\/s1 down$/, /agent role +active$/]);
+  t.equal((await lbctl('events', '--limit', '1')).out.split('\n').length, 1);
+  t.match(JSON.parse((await lbctl('events', '--json')).out), [
+    { mono_ms: 10 },
+    { mono_ms: 20 },
+    { mono_ms: 30 },
+  ]);
+});
+
+t.test('check and schema need no daemon', { buffered: true }, async (t) => {
+  const example = join(import.meta.dirname, '../../examples/pair.yaml');
+  const good = await lbctl('check', example);
+  t.equal(good.code, 0);
+  t.match(
+    good.out,
+    /pair\.yaml: good: pair "shop", checked as lb1, 1 frontend, 2 pools, 4 backends, digest /,
+  );
+  t.match((await lbctl('check', example, '--node', 'lb2')).out, 'checked as lb2');
+
+  const file = join(t.testdir({ 'bad.yaml': 'frontends: {}\npols: {}\n' }), 'bad.yaml');
+  const bad = await lbctl('check', file);
+  t.equal(bad.code, 1);
+  t.strictSame(bad.err.split('\n'), [
+    `${file}:1:1: frontends: found no frontend, expected at least one`,
+    `${file}:2:1: unknown key "pols"; did you mean "pools"?`,
+    'lbctl: 2 problems',
+  ]);
+  const json = await lbctl('--json', 'check', file);
+  t.equal(json.code, 1);
+  t.match(JSON.parse(json.out), { ok: false, problems: [{ where: `${file}:1:1` }, { key: 'pols' }] });
+  t.match(JSON.parse((await lbctl('schema')).out), { properties: { pools: {} } });
+});
+
+t.test('usage', { buffered: true }, async (t) => {
+  const wrong = [
+    ['drian'],
+    ['check'],
+    ['--nope'],
+    ['drain', 'web/s1/x'],
+    ['weight', 'web/s1', '257'],
+    ['sessions', 'delete'],
+    ['sessions', '--limit', '0'],
+  ];
+  for (const [i, { code, out, err }] of (await Promise.all(wrong.map((args) => lbctl(...args)))).entries()) {
+    t.equal(code, 2, wrong[i]!.join(' '));
+    t.equal(out, '');
+    t.match(err, /^lbctl: [^\n]+$/, 'one line');
+    if (i === 0) t.match(err, /unknown command 'drian'.*Did you mean drain/);
+  }
+  t.match(await lbctl(), { code: 2, err: /Usage: lbctl/ });
+  t.match(await lbctl('--help'), { code: 0, out: /switchover/ });
+});

@@ -1,0 +1,23 @@
+import { SmoothWeights } from './smooth-weights.ts';
+import type { Balancer, PoolView } from './types.ts';
+
+/** Smooth weighted round robin, see `SmoothWeights`. */
+export class WeightedRoundRobin implements Balancer {
+  readonly #view: PoolView;
+  readonly #turns: SmoothWeights;
+  readonly #candidates: Uint8Array;
+
+  /** @param seed sets the turns of workers apart; 0 is the plain sequence */
+  constructor(view: PoolView, seed: number) {
+    this.#view = view;
+    this.#turns = new SmoothWeights(view, seed);
+    this.#candidates = new Uint8Array(view.size);
+  }
+
+  pick(): number {
+    const view = this.#view;
+    const candidates = this.#candidates;
+    for (let index = 0; index < candidates.length; index++) candidates[index] = view.available(index) ? 1 : 0;
+    return this.#turns.next(candidates);
+  }
+}

@@ -1,0 +1,105 @@
+/** A few hundred backends with a state, a weight and a health each fit many times over. */
+export const MAX_REGISTERS = 16384;
+export const MAX_REGISTER_KEY = 256;
+/** Of the value as JSON, in UTF-8. */
+export const MAX_REGISTER_BYTES = 4096;
+/** Beyond it a Lamport clock would not count exactly as a double. */
+const MAX_REGISTER_VERSION = 2 ** 48;
+
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+
+export interface Register {
+  readonly key: string;
+  readonly value: Json;
+  /** Lamport clock. 1 to 2^48. */
+  readonly version: number;
+  /** Name of the node that set it. */
+  readonly origin: string;
+}
+
+export type RegisterListener = (key: string, value: Json, origin: string) => void;
+
+/**
+ * Small facts that both nodes share: admin states, learnt health. Last writer wins: higher version, then
+ * higher origin, then higher text, so that both nodes end alike whatever the order. Nothing is ever deleted;
+ * set `null` for "no longer".
+ */
+export class Registers {
+  readonly #self: string;
+  readonly #map = new Map<string, Register>();
+  readonly #listeners = new Set<RegisterListener>();
+  #clock = 0;
+
+  /** @param self name of this node */
+  constructor(self: string) {
+    this.#self = self;
+  }
+
+  get(key: string): Json | undefined {
+    return this.#map.get(key)?.value;
+  }
+
+  register(key: string): Register | undefined {
+    return this.#map.get(key);
+  }
+
+  keys(): IterableIterator<string> {
+    return this.#map.keys();
+  }
+
+  entries(): Register[] {
+    return [...this.#map.values()];
+  }
+
+  /**
+   * Sets a value here and, through session sync, on the peer.
+   *
+   * @throws RangeError where the key is longer than 256 characters, the value larger than 4 KiB as JSON, or
+   *   16384 keys are there already
+   */
+  set(key: string, value: Json): void {
+    const problem = this.#problem(key, value);
+    if (problem)
+      throw new RangeError(`register ${JSON.stringify(key.slice(0, MAX_REGISTER_KEY))}: ${problem}`);
+    this.#apply({ key, value, version: this.#clock + 1, origin: this.#self });
+  }
+
+  /** Takes in a register of the peer. @returns whether it was newer and legal */
+  merge(register: Register): boolean {
+    const { key, value, version } = register;
+    if (!Number.isInteger(version) || version < 1 || version > MAX_REGISTER_VERSION) return false;
+    if (this.#problem(key, value)) return false;
+    const own = this.#map.get(key);
+    if (own && !beats(register, own)) return false;
+    this.#apply(register);
+    return true;
+  }
+
+  /** Calls back at every change, this node's own included. @returns a function that stops it */
+  onChange(listener: RegisterListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #apply(register: Register): void {
+    this.#clock = Math.max(this.#clock, register.version);
+    this.#map.set(register.key, register);
+    for (const listener of this.#listeners) listener(register.key, register.value, register.origin);
+  }
+
+  #problem(key: string, value: Json): string | undefined {
+    if (key.length === 0 || key.length > MAX_REGISTER_KEY)
+      return `the key must have 1 to ${MAX_REGISTER_KEY} characters: it has ${key.length}`;
+    const bytes = Buffer.byteLength(JSON.stringify(value) ?? '');
+    if (bytes === 0 || bytes > MAX_REGISTER_BYTES)
+      return `the value must be JSON of 1 to ${MAX_REGISTER_BYTES} bytes: it has ${bytes}`;
+    if (!this.#map.has(key) && this.#map.size >= MAX_REGISTERS) return `there are ${MAX_REGISTERS} already`;
+    return undefined;
+  }
+}
+
+function beats(a: Register, b: Register): boolean {
+  if (a.version !== b.version) return a.version > b.version;
+  if (a.origin !== b.origin) return a.origin > b.origin;
+  return JSON.stringify(a.value) > JSON.stringify(b.value);
+}

@@ -1,0 +1,279 @@
+import { randomBytes } from 'node:crypto';
+import type { TLSSocket } from 'node:tls';
+import type { SyncStatus } from '../../common/control.ts';
+import type { Logger } from '../../common/logger.ts';
+import { monotonicMs } from './memory.ts';
+import type { Registers } from './registers.ts';
+import { SyncProtocol } from './sync-protocol.ts';
+import { dialTls, listenTls, type SyncListener, type TlsEnds, tlsCause } from './sync-tls.ts';
+import type { SessionTable } from './table.ts';
+
+/** How often changes are taken from the workers: most of the lag at low load. */
+const TICK_MS = 4;
+/** The main thread also answers probes and health checks, so sync gives way after so long. */
+const SLICE_MS = 4;
+const MIN_REDIAL_MS = 50;
+const MAX_REDIAL_MS = 500;
+/** A refused peer reads why before the socket goes. */
+const LINGER_MS = 500;
+
+export interface SessionSyncOptions {
+  readonly table: SessionTable;
+  readonly registers: Registers;
+  readonly self: { readonly name: string; readonly address: string };
+  readonly peer: { readonly name: string; readonly address: string };
+  /** Where the node with the higher name listens; 0 lets the system choose. */
+  readonly port: number;
+  /** Where the peer listens, if not at `port`. */
+  readonly peerPort?: number;
+  /** 32 bytes derived from the cluster's secret. */
+  readonly psk: Buffer;
+  readonly cluster: string;
+  readonly log: Logger;
+  /** Called when `state` or `why` of the status changed. */
+  onStatus?(): void;
+}
+
+/**
+ * Keeps this node's session table and registers in step with the peer's, over one TCP connection with
+ * TLS-PSK. The node whose name sorts first dials, the other one listens. All on the caller's thread, in
+ * slices of a few milliseconds.
+ */
+export class SessionSync {
+  readonly #options: SessionSyncOptions;
+  readonly #ends: TlsEnds;
+  readonly #dials: boolean;
+  readonly #protocol: SyncProtocol;
+  #listener: SyncListener | undefined;
+  #socket: TLSSocket | undefined;
+  #dialing: TLSSocket | undefined;
+  #redial: NodeJS.Timeout | undefined;
+  #redialMs = MIN_REDIAL_MS;
+  #ticker: NodeJS.Timeout | undefined;
+  #pumpQueued = false;
+  #readQueued = false;
+  /** Received, but not taken by the protocol yet. */
+  #rest: Buffer | undefined;
+  #closed = false;
+  /** Why there is no link. */
+  #why = '';
+  #reported = '';
+  readonly #waiting = new Set<() => void>();
+
+  constructor(options: SessionSyncOptions) {
+    const { self, peer } = options;
+    this.#options = options;
+    this.#dials = self.name < peer.name;
+    this.#ends = {
+      cluster: options.cluster,
+      dialer: this.#dials ? self.name : peer.name,
+      listener: this.#dials ? peer.name : self.name,
+      psk: options.psk,
+    };
+    this.#protocol = new SyncProtocol({
+      table: options.table,
+      registers: options.registers,
+      cluster: options.cluster,
+      node: self.name,
+      peer: peer.name,
+      boot: randomBytes(8).toString('hex'),
+    });
+  }
+
+  /** The port that it listens on; undefined on the dialling node and before `start`. */
+  get port(): number | undefined {
+    return this.#listener?.port;
+  }
+
+  /**
+   * Begins to listen or to dial. Does not wait for the peer.
+   *
+   * @throws OperatorError where the port cannot be bound
+   */
+  async start(): Promise<void> {
+    const { self, port } = this.#options;
+    this.#why = `waiting for ${this.#options.peer.name}`;
+    if (!this.#dials)
+      this.#listener = await listenTls(
+        this.#ends,
+        self.address,
+        port,
+        (socket) => this.#adopt(socket),
+        (cause) => this.#refused(cause),
+      );
+    this.#ticker = setInterval(() => this.#tick(), TICK_MS);
+    if (this.#dials) this.#dial();
+  }
+
+  status(): SyncStatus {
+    const status = this.#protocol.status(monotonicMs());
+    return status.state === 'connecting' ? { ...status, why: this.#why } : status;
+  }
+
+  /** Waits until the peer has acknowledged every change up to now. @returns false when time ran out */
+  flush(timeoutMs: number): Promise<boolean> {
+    const mark = this.#protocol.mark(monotonicMs());
+    if (this.#protocol.reached(mark)) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const finish = (reached: boolean) => {
+        clearTimeout(timer);
+        this.#waiting.delete(check);
+        resolve(reached);
+      };
+      const check = () => {
+        if (this.#protocol.reached(mark)) finish(true);
+        else if (this.#closed) finish(false);
+      };
+      const timer = setTimeout(() => finish(false), timeoutMs);
+      this.#waiting.add(check);
+      this.#pump();
+    });
+  }
+
+  /** Drops the link and stops. What the peer has not acknowledged yet is lost to it: `flush` first. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#ticker);
+    clearTimeout(this.#redial);
+    this.#dialing?.destroy();
+    this.#drop('closed');
+    for (const check of [...this.#waiting]) check();
+    await this.#listener?.close();
+  }
+
+  #tick(): void {
+    this.#protocol.tick(monotonicMs());
+    this.#pump();
+  }
+
+  #dial(): void {
+    if (this.#closed) return;
+    const { self, peer, port, peerPort } = this.#options;
+    const socket = dialTls(this.#ends, peer.address, peerPort ?? port, self.address);
+    this.#dialing = socket;
+    let cause = `no link to ${peer.name}: closed during the handshake`;
+    socket.on('error', (error) => {
+      cause = tlsCause(error, peer.name);
+    });
+    socket.once('secureConnect', () => {
+      this.#dialing = undefined;
+      this.#adopt(socket);
+    });
+    socket.once('close', () => {
+      if (this.#dialing === socket) {
+        this.#dialing = undefined;
+        this.#refused(cause);
+      }
+      if (this.#closed) return;
+      // Jitter, so that dialling never falls into step with whatever else repeats.
+      this.#redial = setTimeout(() => this.#dial(), this.#redialMs * (0.5 + Math.random() / 2));
+      this.#redialMs = Math.min(this.#redialMs * 2, MAX_REDIAL_MS);
+    });
+  }
+
+  /** An authenticated connection replaces the former one: the peer has started again or lost its end. */
+  #adopt(socket: TLSSocket): void {
+    if (this.#closed) {
+      socket.destroy();
+      return;
+    }
+    this.#drop('replaced by a new connection');
+    this.#socket = socket;
+    this.#rest = undefined;
+    this.#protocol.connect(monotonicMs());
+    socket.setNoDelay(true);
+    let cause = `${this.#options.peer.name} closed the link`;
+    socket.on('error', (error) => {
+      cause = tlsCause(error, this.#options.peer.name);
+    });
+    socket.on('readable', () => {
+      if (!this.#readQueued) this.#read(socket);
+    });
+    socket.on('drain', () => this.#pump());
+    socket.once('close', () => {
+      if (this.#socket === socket) this.#drop(cause);
+    });
+    this.#pump();
+  }
+
+  #drop(cause: string): void {
+    const socket = this.#socket;
+    if (!socket) return;
+    this.#socket = undefined;
+    const failure = this.#protocol.failure;
+    this.#protocol.disconnect();
+    socket.end();
+    if (failure === undefined) socket.destroy();
+    else setTimeout(() => socket.destroy(), LINGER_MS).unref();
+    this.#refused(failure ?? cause);
+  }
+
+  #refused(cause: string): void {
+    // While a link is up, a stranger at the port is no news.
+    if (this.#socket || this.#closed) return;
+    this.#why = cause;
+    this.#report();
+  }
+
+  #read(socket: TLSSocket): void {
+    const untilMs = monotonicMs() + SLICE_MS;
+    while (this.#socket === socket) {
+      const chunk: Buffer | null = this.#rest ?? socket.read();
+      this.#rest = undefined;
+      if (chunk === null) break;
+      const nowMs = monotonicMs();
+      const taken = this.#protocol.receive(chunk, nowMs);
+      if (this.#protocol.failure !== undefined) break;
+      if (taken < chunk.length) this.#rest = chunk.subarray(taken);
+      if (monotonicMs() < untilMs) continue;
+      if (!this.#readQueued) {
+        this.#readQueued = true;
+        setImmediate(() => {
+          this.#readQueued = false;
+          if (this.#socket) this.#read(this.#socket);
+        });
+      }
+      break;
+    }
+    if (this.#socket === socket) this.#pump();
+  }
+
+  #pump(): void {
+    const socket = this.#socket;
+    if (socket && !this.#pumpQueued) this.#send(socket);
+    if (this.#protocol.failure !== undefined) this.#drop(this.#protocol.failure);
+    if (this.#protocol.established) this.#redialMs = MIN_REDIAL_MS;
+    for (const check of [...this.#waiting]) check();
+    this.#report();
+  }
+
+  #send(socket: TLSSocket): void {
+    const untilMs = monotonicMs() + SLICE_MS;
+    while (!socket.writableNeedDrain) {
+      const nowMs = monotonicMs();
+      if (nowMs >= untilMs) {
+        this.#pumpQueued = true;
+        setImmediate(() => {
+          this.#pumpQueued = false;
+          this.#pump();
+        });
+        return;
+      }
+      const frame = this.#protocol.pull(nowMs);
+      if (!frame) return;
+      socket.write(frame);
+    }
+  }
+
+  #report(): void {
+    const { state, why } = this.status();
+    const report = `${state}: ${why}`;
+    if (report === this.#reported) return;
+    this.#reported = report;
+    const { log, peer } = this.#options;
+    const data = { peer: peer.name, state, why };
+    if (state === 'connecting') log.warn(data, `session sync: no link to ${peer.name}: ${why}`);
+    else log.info(data, `session sync: ${state}${why && `, but ${why}`}`);
+    this.#options.onStatus?.();
+  }
+}

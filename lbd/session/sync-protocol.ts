@@ -1,0 +1,426 @@
+import type { SyncStatus } from '../../common/control.ts';
+import { MAX_VERSION } from './layout.ts';
+import type { Registers } from './registers.ts';
+import { Repair } from './repair.ts';
+import { RECORD_WORDS, readRecord } from './scan.ts';
+import {
+  bytesFrame,
+  checkRecords,
+  ENTRIES_HEAD,
+  FRAME,
+  FrameBuilder,
+  FrameReader,
+  type FrameType,
+  MAX_RECORDS,
+  ProtocolError,
+  sequenceFrom,
+  sequenceWords,
+  UPDATES_HEAD,
+  wordsFrame,
+} from './sync-frame.ts';
+import { type Hello, helloFrame, parseHello, parseRegister, registerFrame } from './sync-hello.ts';
+import type { SessionTable } from './table.ts';
+import { UpdateLog } from './update-log.ts';
+
+/** Two thirds of a second of updates at the rate that must hold; 0.75 MiB. */
+const LOG_CAPACITY = 65536;
+/** Updates on their way; the rest waits, so that a slow peer does not fill this node's memory. */
+const WINDOW = 32768;
+/** Changes taken out of the rings at one go: about a millisecond. */
+const DRAIN_MAX = 16384;
+const PING_MS = 1000;
+const DEAD_MS = 3000;
+
+export interface SyncProtocolOptions {
+  readonly table: SessionTable;
+  readonly registers: Registers;
+  readonly cluster: string;
+  /** Names of this node and of the other one. */
+  readonly node: string;
+  readonly peer: string;
+  /** 16 hex digits, random at each start of the process. */
+  readonly boot: string;
+}
+
+/** A place in the stream of changes, see `SyncProtocol.mark`. */
+export interface SyncMark {
+  readonly updates: number;
+  readonly registers: number;
+  readonly gaps: number;
+}
+
+/**
+ * Session sync as a state machine: bytes in through `receive`, time through `tick`, frames out through
+ * `pull`, which makes them only when the link can take them, so backpressure needs no queue. Both nodes run
+ * the same code; each direction has its own sequence numbers.
+ *
+ * After a link is up: `hello` from both; then `start`, which says whether the updates resume where the peer
+ * left off or whether it must compare digests first; then `updates`, acknowledged by sequence number, beside
+ * rounds of digests (see `Repair`), registers and pings. What was lost anywhere (a full ring, a full log, a
+ * restart) ends in a strict round of digests.
+ */
+export class SyncProtocol {
+  readonly #options: SyncProtocolOptions;
+  readonly #table: SessionTable;
+  readonly #registers: Registers;
+  readonly #log = new UpdateLog(LOG_CAPACITY);
+  readonly #repair: Repair;
+  readonly #reader = new FrameReader();
+  readonly #drained = new Int32Array(DRAIN_MAX);
+
+  #link: 'down' | 'greeting' | 'up' = 'down';
+  #failure: string | undefined;
+  #refusal: Buffer | undefined;
+  #helloSent = false;
+  #start: Buffer | undefined;
+  #roundDue = false;
+  #gapSinceMs = 0;
+  #tickMs = 0;
+  #heardMs = 0;
+  #sentMs = 0;
+
+  /** What this node has of the peer: all updates before `received` of that boot, if `whole`. */
+  #peerBoot = '';
+  #received = 0;
+  #whole = false;
+  #peerStarted = false;
+  #ackDue = false;
+  #warning = '';
+
+  /** Registers: keys to send; counts on this link. */
+  readonly #registerKeys = new Set<string>();
+  #registersSent = 0;
+  #registersAcked = 0;
+  #registersReceived = 0;
+  #merging = false;
+
+  constructor(options: SyncProtocolOptions) {
+    this.#options = options;
+    this.#table = options.table;
+    this.#registers = options.registers;
+    this.#repair = new Repair(options.table);
+    options.registers.onChange((key) => {
+      if (!this.#merging) this.#registerKeys.add(key);
+    });
+  }
+
+  /** Why the link must be closed, once `pull` has nothing more; undefined while all is well. */
+  get failure(): string | undefined {
+    return this.#failure;
+  }
+
+  /** Whether both sides have greeted each other. */
+  get established(): boolean {
+    return this.#link === 'up' && this.#peerStarted && this.#failure === undefined;
+  }
+
+  /** A new link to the peer. Any former one is gone. */
+  connect(nowMs: number): void {
+    this.#link = 'greeting';
+    this.#failure = undefined;
+    this.#refusal = undefined;
+    this.#helloSent = false;
+    this.#start = undefined;
+    this.#peerStarted = false;
+    this.#ackDue = false;
+    this.#roundDue = false;
+    this.#heardMs = nowMs;
+    this.#sentMs = nowMs;
+    this.#registersSent = this.#registersAcked = this.#registersReceived = 0;
+    for (const key of this.#registers.keys()) this.#registerKeys.add(key);
+    this.#reader.reset();
+    this.#repair.reset();
+  }
+
+  disconnect(): void {
+    this.#link = 'down';
+  }
+
+  /**
+   * Bytes from the peer. A breach of the protocol sets `failure`.
+   *
+   * @returns how many were taken: digests take long to compare (2 ms), so it stops after them; call again
+   */
+  receive(chunk: Uint8Array, nowMs: number): number {
+    if (this.#link === 'down' || this.#failure !== undefined) return chunk.length;
+    this.#heardMs = nowMs;
+    try {
+      return this.#reader.push(chunk, (type, length) => {
+        this.#handle(type, length, nowMs);
+        return type === FRAME.digests || this.#failure !== undefined;
+      });
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#fail(error.message);
+      this.#refusal = bytesFrame(FRAME.refused, Buffer.from(error.message.slice(0, 256)));
+      return chunk.length;
+    }
+  }
+
+  /** Call every few milliseconds: takes in what the workers changed, and watches the link. */
+  tick(nowMs: number): void {
+    this.#drain(nowMs);
+    // This thread slept: the peer's bytes may wait in the socket, so its silence proves nothing.
+    if (nowMs - this.#tickMs > PING_MS) this.#heardMs = nowMs;
+    this.#tickMs = nowMs;
+    if (this.#link !== 'down' && this.#failure === undefined && nowMs - this.#heardMs > DEAD_MS)
+      this.#fail(`${this.#options.peer} was silent for ${DEAD_MS} ms`);
+  }
+
+  /** The next frame to send, at most 64 KiB; undefined where there is none now. Takes up to 2 ms. */
+  pull(nowMs: number): Buffer | undefined {
+    const frame = this.#next(nowMs);
+    if (frame) this.#sentMs = nowMs;
+    return frame;
+  }
+
+  status(nowMs: number): SyncStatus {
+    const complete = this.#whole && this.#repair.covers(this.#repair.gaps);
+    const behindMs = this.#repair.covers(this.#repair.gaps) ? 0 : nowMs - this.#gapSinceMs;
+    return {
+      state: !this.established ? 'connecting' : complete ? 'synced' : 'snapshot',
+      entries: this.#table.size,
+      capacity: this.#table.capacity,
+      lag_ms: Math.max(this.#log.lagMs(nowMs), behindMs),
+      why: this.#failure ?? this.#warning,
+      digest_equal: this.established ? this.#repair.digestEqual : undefined,
+    };
+  }
+
+  /** The place in the stream after every change up to now. */
+  mark(nowMs: number): SyncMark {
+    this.#drain(nowMs);
+    return {
+      updates: this.#log.end + this.#table.changes.pending,
+      registers: this.#registersSent + this.#registerKeys.size,
+      gaps: this.#repair.gaps,
+    };
+  }
+
+  /** Whether the peer has everything before the mark. */
+  reached(mark: SyncMark): boolean {
+    return (
+      this.established &&
+      this.#log.acked >= mark.updates &&
+      this.#registerKeys.size === 0 &&
+      this.#registersAcked === this.#registersSent &&
+      this.#repair.covers(mark.gaps)
+    );
+  }
+
+  #fail(cause: string): void {
+    this.#failure = cause;
+  }
+
+  #next(nowMs: number): Buffer | undefined {
+    if (this.#link === 'down') return undefined;
+    if (this.#failure !== undefined) {
+      const refusal = this.#refusal;
+      this.#refusal = undefined;
+      return refusal;
+    }
+    if (!this.#helloSent) {
+      this.#helloSent = true;
+      return helloFrame(this.#hello());
+    }
+    if (this.#link !== 'up') return undefined;
+    if (this.#start) {
+      const start = this.#start;
+      this.#start = undefined;
+      return start;
+    }
+    if (this.#ackDue) {
+      this.#ackDue = false;
+      return wordsFrame(FRAME.ack, [...sequenceWords(this.#received), this.#registersReceived]);
+    }
+    return this.#nextRegister() ?? this.#nextUpdates() ?? this.#nextRepair(nowMs) ?? this.#nextPing(nowMs);
+  }
+
+  #nextRegister(): Buffer | undefined {
+    for (const key of this.#registerKeys) {
+      this.#registerKeys.delete(key);
+      const register = this.#registers.register(key);
+      if (!register) continue;
+      this.#registersSent++;
+      return registerFrame(register);
+    }
+    return undefined;
+  }
+
+  #nextUpdates(): Buffer | undefined {
+    const log = this.#log;
+    const count = Math.min(log.end - log.sent, MAX_RECORDS, WINDOW - (log.sent - log.acked));
+    if (count <= 0) return undefined;
+    const frame = new FrameBuilder(FRAME.updates, UPDATES_HEAD + count * RECORD_WORDS);
+    frame.words.set([...sequenceWords(log.sent), count, this.#table.clock]);
+    const memory = this.#table.memory;
+    const now = memory.now();
+    let at = UPDATES_HEAD;
+    for (let i = 0; i < count; i++)
+      if (readRecord(memory, log.slotAt(log.sent + i), frame.words, at, now)) at += RECORD_WORDS;
+    log.markSent(log.sent + count);
+    return frame.finish(at);
+  }
+
+  #nextRepair(nowMs: number): Buffer | undefined {
+    // Digests must follow every update that they cover, or they would differ for nothing.
+    const digests = this.#log.sent === this.#log.end ? this.#repair.nextDigests(nowMs) : undefined;
+    if (digests) return digests;
+    if (this.#roundDue) {
+      this.#roundDue = false;
+      return wordsFrame(FRAME.round);
+    }
+    return this.#repair.nextEntries() ?? this.#repair.nextDone();
+  }
+
+  #nextPing(nowMs: number): Buffer | undefined {
+    return nowMs - this.#sentMs >= PING_MS ? wordsFrame(FRAME.ping) : undefined;
+  }
+
+  #hello(): Hello {
+    const { cluster, node, boot } = this.#options;
+    return {
+      cluster,
+      node,
+      boot,
+      capacity: this.#table.capacity,
+      keyFingerprint: this.#table.keyFingerprint,
+      clock: this.#table.clock,
+      known: this.#whole ? { boot: this.#peerBoot, received: this.#received } : null,
+    };
+  }
+
+  #handle(type: FrameType, length: number, nowMs: number): void {
+    const words = this.#reader.payload;
+    if (type === FRAME.refused) this.#onRefused(length);
+    else if (type === FRAME.hello) this.#onHello(parseHello(this.#reader.bytes(length)), nowMs);
+    else if (this.#link !== 'up') throw new ProtocolError(`frame of type ${type} before the hello`);
+    else if (type === FRAME.start) this.#onStart(words, nowMs);
+    else if (!this.#peerStarted) throw new ProtocolError(`frame of type ${type} before the start`);
+    else if (type === FRAME.updates) this.#onUpdates(words, length);
+    else if (type === FRAME.ack) this.#onAck(words);
+    else if (type === FRAME.entries) this.#mergeAll(words, ENTRIES_HEAD, length, words[0]!);
+    else if (type === FRAME.register) this.#onRegister(length);
+    else if (type === FRAME.round) this.#repair.wantStrict();
+    else if (type === FRAME.digests) {
+      // The comparison must see what the workers changed, or it would take it for a difference.
+      this.#drain(nowMs);
+      this.#repair.onDigests(words, length, nowMs);
+    } else if (type === FRAME.done && this.#repair.onDone(words, nowMs)) this.#whole = true;
+  }
+
+  #onRefused(length: number): void {
+    const text = this.#reader
+      .bytes(length)
+      .toString('latin1')
+      .replaceAll(/[^ -~]/g, '?');
+    this.#fail(`${this.#options.peer} refused: ${text}`);
+  }
+
+  #onHello(hello: Hello, nowMs: number): void {
+    const { cluster, node, peer, boot } = this.#options;
+    if (this.#link === 'up') throw new ProtocolError('a second hello');
+    if (hello.cluster !== cluster)
+      throw new ProtocolError(
+        `the peer is of cluster ${JSON.stringify(hello.cluster)}, this node of "${cluster}"`,
+      );
+    if (hello.node !== peer || hello.boot === boot)
+      throw new ProtocolError(`${JSON.stringify(hello.node)} called, "${node}" expects "${peer}"`);
+    if (hello.keyFingerprint !== this.#table.keyFingerprint)
+      throw new ProtocolError('session keys differ: both nodes need the same secret');
+    this.#warning =
+      hello.capacity === this.#table.capacity
+        ? ''
+        : `sessions.capacity is ${this.#table.capacity} here and ${hello.capacity} on ${peer}: the smaller table forgets first`;
+    if (hello.boot !== this.#peerBoot) {
+      this.#peerBoot = hello.boot;
+      this.#received = 0;
+      this.#whole = false;
+    }
+    this.#table.raiseClock(Math.min(hello.clock + 1, MAX_VERSION));
+    const resume =
+      hello.known?.boot === boot &&
+      this.#repair.covers(this.#repair.gaps) &&
+      this.#log.resumeFrom(hello.known.received);
+    if (!resume) {
+      this.#log.skip();
+      this.#noteGap(nowMs);
+    }
+    this.#start = wordsFrame(FRAME.start, [resume ? 1 : 0, ...sequenceWords(this.#log.acked)]);
+    this.#link = 'up';
+  }
+
+  #onStart(words: Int32Array, nowMs: number): void {
+    if (this.#peerStarted) throw new ProtocolError('a second start');
+    const sequence = sequenceFrom(words, 1);
+    if (words[0] === 1) {
+      if (!this.#whole || sequence !== this.#received)
+        throw new ProtocolError(`resume at ${sequence}, expected ${this.#whole ? this.#received : 'none'}`);
+      this.#repair.wantRolling(nowMs);
+    } else {
+      this.#received = sequence;
+      this.#whole = false;
+      this.#repair.wantStrict();
+    }
+    this.#peerStarted = true;
+  }
+
+  #onUpdates(words: Int32Array, length: number): void {
+    const sequence = sequenceFrom(words, 0);
+    const count = words[2]!;
+    if (sequence !== this.#received || count < 1 || count > WINDOW)
+      throw new ProtocolError(`updates from ${sequence}, ${count} of them; expected from ${this.#received}`);
+    this.#mergeAll(words, UPDATES_HEAD, length, words[3]!);
+    this.#received += count;
+    this.#ackDue = true;
+  }
+
+  #mergeAll(words: Int32Array, head: number, length: number, clock: number): void {
+    const count = checkRecords(words, head, length);
+    if (clock < 1) throw new ProtocolError(`clock ${clock}`);
+    this.#table.raiseClock(clock);
+    const now = this.#table.memory.now();
+    for (let i = 0; i < count; i++) this.#table.merge(words, head + i * RECORD_WORDS, now);
+  }
+
+  #onAck(words: Int32Array): void {
+    const sequence = sequenceFrom(words, 0);
+    const registers = words[2]!;
+    if (!this.#log.ack(sequence) || registers < this.#registersAcked || registers > this.#registersSent)
+      throw new ProtocolError(`acknowledgement of ${sequence} and ${registers}, which were not sent`);
+    this.#registersAcked = registers;
+  }
+
+  #onRegister(length: number): void {
+    this.#merging = true;
+    try {
+      this.#registers.merge(parseRegister(this.#reader.bytes(length)));
+    } finally {
+      this.#merging = false;
+    }
+    this.#registersReceived++;
+    this.#ackDue = true;
+  }
+
+  #drain(nowMs: number): void {
+    const up = this.#link === 'up';
+    // Without a peer the log is a memory for a short break; a longer one ends in digests.
+    if (!up && this.#log.room < DRAIN_MAX) {
+      this.#log.skip();
+      this.#noteGap(nowMs);
+    }
+    const count = this.#table.changes.drain(this.#drained, Math.min(DRAIN_MAX, this.#log.room));
+    for (let i = 0; i < count; i++) {
+      this.#log.append(this.#drained[i]!, nowMs);
+      this.#repair.noteChange(this.#drained[i]!, nowMs);
+    }
+    if (!this.#table.changes.takeOverflow()) return;
+    this.#noteGap(nowMs);
+    this.#roundDue = up;
+  }
+
+  #noteGap(nowMs: number): void {
+    if (this.#repair.covers(this.#repair.gaps)) this.#gapSinceMs = nowMs;
+    this.#repair.noteGap();
+  }
+}

@@ -1,0 +1,127 @@
+import { createHash } from 'node:crypto';
+import type { AddressInfo, TcpNetConnectOpts } from 'node:net';
+import { type ConnectionOptions, connect, createServer, type Server, type TLSSocket } from 'node:tls';
+import { messageOf, OperatorError } from '../../common/errors.ts';
+
+/**
+ * TLS-PSK works in Node with TLS 1.2 only. This suite has forward secrecy, so that a secret that leaks later
+ * does not open recorded traffic. RFC 7905.
+ */
+const SECURE = {
+  minVersion: 'TLSv1.2',
+  maxVersion: 'TLSv1.2',
+  ciphers: 'ECDHE-PSK-CHACHA20-POLY1305',
+} as const;
+const HANDSHAKE_MS = 3000;
+/** The peer needs one; the rest is for strangers, who get no further than the handshake. */
+const MAX_SOCKETS = 16;
+
+/** The two ends of a sync link, named as on the dialling side. */
+export interface TlsEnds {
+  readonly cluster: string;
+  readonly dialer: string;
+  readonly listener: string;
+  /** 32 bytes, derived from the cluster's secret. */
+  readonly psk: Buffer;
+}
+
+export interface SyncListener {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/**
+ * Listens for the peer. Only a peer with the same key and the expected names gets through the handshake.
+ *
+ * @param onRefused called with the cause where somebody did not
+ * @throws OperatorError where the address cannot be bound
+ */
+export async function listenTls(
+  ends: TlsEnds,
+  host: string,
+  port: number,
+  onSocket: (socket: TLSSocket) => void,
+  onRefused: (cause: string) => void,
+): Promise<SyncListener> {
+  const expected = identity(ends);
+  const server = createServer(
+    {
+      ...SECURE,
+      handshakeTimeout: HANDSHAKE_MS,
+      pskIdentityHint: 'tandem',
+      pskCallback: (_socket, id) => (id === expected ? ends.psk : null),
+    },
+    onSocket,
+  );
+  server.maxConnections = MAX_SOCKETS;
+  server.on('tlsClientError', (error, socket) => {
+    onRefused(tlsCause(error, ends.dialer));
+    socket.destroy();
+  });
+  await bind(server, host, port);
+  server.on('error', (error) => onRefused(messageOf(error)));
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: () => new Promise((resolve) => server.close(() => resolve())),
+  };
+}
+
+/** Dials the peer. The socket emits `secureConnect`, or `error` and `close`. */
+export function dialTls(ends: TlsEnds, host: string, port: number, localAddress: string): TLSSocket {
+  const options: ConnectionOptions & Pick<TcpNetConnectOpts, 'localAddress'> = {
+    ...SECURE,
+    host,
+    port,
+    // Never from the VIP: it may move away under the link.
+    localAddress,
+    pskCallback: () => ({ identity: identity(ends), psk: ends.psk }),
+    // There is no certificate to check: the key is the identity.
+    checkServerIdentity: () => undefined,
+  };
+  const socket = connect(options);
+  const timer = setTimeout(() => socket.destroy(new Error('no answer')), HANDSHAKE_MS);
+  socket.once('secureConnect', () => clearTimeout(timer));
+  socket.once('close', () => clearTimeout(timer));
+  return socket;
+}
+
+/** What a failed connection means, in words for an operator. */
+export function tlsCause(error: NodeJS.ErrnoException, peer: string): string {
+  const code = error.code ?? '';
+  if (/PSK_IDENTITY|UNKNOWN_PSK/.test(code))
+    return `refused: cluster or node names differ between this node and ${peer}`;
+  if (/BAD_RECORD_MAC|DECRYPT|DIGEST_CHECK/.test(code)) return `refused: ${peer} has another secret`;
+  if (code === 'ECONNREFUSED') return `${peer} does not listen for session sync: is its lbd running?`;
+  if (/WRONG_VERSION|UNSUPPORTED_PROTOCOL|HTTP_REQUEST|NO_SHARED_CIPHER/.test(code))
+    return `refused: a stranger that does not speak session sync (${code})`;
+  return `no link to ${peer}: ${messageOf(error)}`;
+}
+
+/** Names in a fixed length, because an identity has at most 128 bytes. It is no secret. */
+function identity(ends: TlsEnds): string {
+  return createHash('sha256')
+    .update(JSON.stringify([ends.cluster, ends.dialer, ends.listener]))
+    .digest('hex');
+}
+
+function bind(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const reason =
+        error.code === 'EADDRINUSE'
+          ? 'another process has that port; change sync.port on both nodes or stop it'
+          : error.code === 'EADDRNOTAVAIL'
+            ? 'this host does not have that address; check cluster.nodes'
+            : messageOf(error);
+      reject(
+        new OperatorError('SYNC_BIND', `session sync cannot listen on ${host} port ${port}: ${reason}`, {
+          cause: error,
+        }),
+      );
+    });
+    server.listen({ host, port }, () => {
+      server.removeAllListeners('error');
+      resolve();
+    });
+  });
+}

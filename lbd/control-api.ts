@@ -1,5 +1,5 @@
-import { ControlError, type ControlRoute } from '../common/control-server.ts';
 import type { BackendStatus, ControlEvent, LbdStatus, SessionRow } from '../common/control.ts';
+import { ControlError, type ControlRoute } from '../common/control-server.ts';
 import { didYouMean } from '../common/suggest.ts';
 import type { Backends } from './backends.ts';
 import { isAdminState, isWeight } from './replicated.ts';

@@ -1,10 +1,10 @@
 import type net from 'node:net';
 import { messageOf } from '../common/errors.ts';
 import type { FrontendConfig, SocketAddress } from '../common/model.ts';
+import { Admission, type WorkerLog } from './admission.ts';
 import { Backend } from './backend.ts';
 import { Deadlines, type Timed } from './deadlines.ts';
 import { Frontend, type WorkerContext } from './frontend.ts';
-import { ownAnswer } from './http/answers.ts';
 import { HttpConnection } from './http/connection.ts';
 import { RequestHead } from './http/request-head.ts';
 import { ResponseHead } from './http/response-head.ts';
@@ -27,6 +27,7 @@ export class DataPlane {
   readonly #context: WorkerContext;
   readonly #sessions: SessionTable;
   readonly #index: number;
+  readonly #admission: Admission;
   #backends = new Map<string, Backend>();
   readonly #frontends = new Map<string, Frontend>();
   readonly #listeners = new Map<string, Listener>();
@@ -34,8 +35,15 @@ export class DataPlane {
   /**
    * @param index of this worker
    * @param requestIdPrefix unlike that of any other worker, node or start
+   * @param log of overload
    */
-  constructor(index: number, shared: SharedState, sessions: SessionTable, requestIdPrefix: string) {
+  constructor(
+    index: number,
+    shared: SharedState,
+    sessions: SessionTable,
+    requestIdPrefix: string,
+    log: WorkerLog = () => {},
+  ) {
     let requests = 0;
     this.#index = index;
     this.#sessions = sessions;
@@ -48,6 +56,7 @@ export class DataPlane {
       stopping: false,
     };
     this.#context.deadlines.start();
+    this.#admission = new Admission(this.#context.deadlines, log);
   }
 
   /**
@@ -76,7 +85,13 @@ export class DataPlane {
       if (this.#listeners.has(key)) continue;
       try {
         const target = this.#frontends.get(frontend)!;
-        this.#listeners.set(key, await Listener.open(address, (socket) => accept(socket, target)));
+        const listener = await Listener.open(
+          address,
+          (socket) => this.#admission.refuse(socket, target) ?? accept(socket, target),
+          (error) =>
+            this.#admission.tell(`frontend ${frontend}: cannot accept a client: ${messageOf(error)}`),
+        );
+        this.#listeners.set(key, listener);
       } catch (error) {
         errors.push(`frontend ${frontend}: ${messageOf(error)}`);
       }
@@ -117,6 +132,11 @@ export class DataPlane {
     known.pool = pool;
   }
 
+  /** Connections that are open: of clients, and to backends, idle ones too. */
+  get open(): number {
+    return this.#context.deadlines.size;
+  }
+
   /** Ends the connections that are still open to a backend. */
   cut(slot: number): void {
     for (const connection of this.#connections()) if (connection.slot === slot) connection.cut();
@@ -150,17 +170,7 @@ function isConnection(item: Timed): item is Connection {
   return item instanceof HttpConnection || item instanceof TcpConnection;
 }
 
-const IGNORE: ByteSink = { onBytes() {} };
-
 function accept(socket: net.Socket, frontend: Frontend): ByteSink {
-  if (frontend.full()) {
-    frontend.count('answered_503', 1);
-    socket.on('error', () => {});
-    if (frontend.config.mode === 'http')
-      socket.end(ownAnswer(503, 'too many connections', '', false, false), () => socket.destroy());
-    else socket.resetAndDestroy();
-    return IGNORE;
-  }
   if (frontend.config.mode === 'tcp') return new TcpConnection(socket, frontend);
   const connection = new HttpConnection(socket, frontend);
   socket.resume();

@@ -9,7 +9,9 @@ export interface Timed {
 
 /**
  * Time-outs for very many connections: one interval walks an array, setting a deadline is one store. Coarse on
- * purpose: a deadline fires up to `intervalMs` late, never early.
+ * purpose: a deadline fires up to two intervals late, never early. Time in which the thread did not run (stopped,
+ * a machine that was paused, a long callback) does not count: what came meanwhile has not been read yet, and
+ * nobody is to be cut off for a silence that was ours.
  */
 export class Deadlines {
   /** Monotonic milliseconds at the last sweep. */
@@ -56,8 +58,11 @@ export class Deadlines {
     last.listed = at;
   }
 
+  /** @param now monotonic milliseconds, not below that of the last sweep */
   sweep(now: number): void {
+    const lateMs = now - this.now - this.#intervalMs;
     this.now = now;
+    if (lateMs > this.#intervalMs) this.#defer(lateMs);
     const items = this.#items;
     // Backwards, because a deadline often removes its item, which moves the last one into its place.
     for (let i = items.length - 1; i >= 0; i--) {
@@ -66,6 +71,10 @@ export class Deadlines {
       item.deadline = 0;
       item.onDeadline();
     }
+  }
+
+  #defer(ms: number): void {
+    for (const item of this.#items) if (item.deadline !== 0) item.deadline += ms;
   }
 
   /** Every item that is listed now. */

@@ -21,9 +21,14 @@ export class Listener {
 
   /**
    * @param accept makes what handles a new connection; the socket is paused until it calls `resume()`
+   * @param onError a connection could not be accepted; what is open goes on, and the next one may succeed again
    * @throws OperatorError `BIND` when the address cannot be had
    */
-  static async open(address: SocketAddress, accept: (socket: net.Socket) => ByteSink): Promise<Listener> {
+  static async open(
+    address: SocketAddress,
+    accept: (socket: net.Socket) => ByteSink,
+    onError: (error: NodeJS.ErrnoException) => void,
+  ): Promise<Listener> {
     let last: NodeJS.ErrnoException | undefined;
     for (const host of address.host === '*' ? ANY_HOSTS : [address.host]) {
       const server = net.createServer(
@@ -35,8 +40,7 @@ export class Listener {
           server.once('error', reject);
           server.listen({ host, port: address.port, reusePort: true, backlog: 4096 }, resolve);
         });
-        // Such as too many open files: what is open goes on, and the next connection may succeed again.
-        server.on('error', () => {});
+        server.on('error', onError);
         return new Listener(address, server);
       } catch (error) {
         last = error as NodeJS.ErrnoException;

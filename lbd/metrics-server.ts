@@ -59,7 +59,10 @@ export class MetricsServer {
     try {
       await new Promise<void>((resolve, reject) => {
         server.once('error', reject);
-        server.listen({ port: address.port, ...(address.host === '*' ? {} : { host: address.host }) }, resolve);
+        server.listen(
+          { port: address.port, ...(address.host === '*' ? {} : { host: address.host }) },
+          resolve,
+        );
       });
       this.#server = server;
     } catch (error) {

@@ -29,7 +29,9 @@ export interface MetricsSources {
  *
  * @returns text in the exposition format, and its content type
  */
-export async function collectMetrics(sources: MetricsSources): Promise<{ text: string; contentType: string }> {
+export async function collectMetrics(
+  sources: MetricsSources,
+): Promise<{ text: string; contentType: string }> {
   const registry = new Registry();
   const status = sources.status();
   addProcess(registry, status);
@@ -62,28 +64,32 @@ function addProcess(registry: Registry, status: LbdStatus): void {
     1,
   );
   gauge('tandem_uptime_seconds', 'Seconds since lbd started.', [])({}, status.uptime_ms / 1000);
-  gauge('tandem_process_resident_memory_bytes', 'Resident memory of lbd, all threads.', [])(
-    {},
-    process.memoryUsage.rss(),
-  );
+  gauge(
+    'tandem_process_resident_memory_bytes',
+    'Resident memory of lbd, all threads.',
+    [],
+  )({}, process.memoryUsage.rss());
   const { user, system } = process.cpuUsage();
   const cpu = counter('tandem_process_cpu_seconds_total', 'CPU time of lbd, all threads.', ['mode']);
   cpu({ mode: 'user' }, user / 1e6);
   cpu({ mode: 'system' }, system / 1e6);
   gauge('tandem_workers', 'Data plane threads that run.', [])({}, status.workers.running);
   gauge('tandem_workers_wanted', 'Data plane threads of the config.', [])({}, status.workers.wanted);
-  counter('tandem_workers_replaced_total', 'Data plane threads that died and were replaced.', [])(
-    {},
-    status.workers.replaced,
-  );
-  gauge('tandem_config_reload_success', '1: the config file is in force; 0: the last reload was refused.', [])(
-    {},
-    status.config.reload_error === undefined ? 1 : 0,
-  );
-  gauge('tandem_warnings', 'Refusals and fallbacks in force; lbctl status names them.', [])(
-    {},
-    status.warnings.length,
-  );
+  counter(
+    'tandem_workers_replaced_total',
+    'Data plane threads that died and were replaced.',
+    [],
+  )({}, status.workers.replaced);
+  gauge(
+    'tandem_config_reload_success',
+    '1: the config file is in force; 0: the last reload was refused.',
+    [],
+  )({}, status.config.reload_error === undefined ? 1 : 0);
+  gauge(
+    'tandem_warnings',
+    'Refusals and fallbacks in force; lbctl status names them.',
+    [],
+  )({}, status.warnings.length);
 }
 
 function addFrontends(registry: Registry, status: LbdStatus, { planner, shared }: MetricsSources): void {
@@ -94,7 +100,10 @@ function addFrontends(registry: Registry, status: LbdStatus, { planner, shared }
   const requests = counter('tandem_frontend_requests_total', 'Requests of clients.', ['frontend']);
   const received = counter('tandem_frontend_received_bytes_total', 'Bytes from clients.', ['frontend']);
   const sent = counter('tandem_frontend_sent_bytes_total', 'Bytes to clients.', ['frontend']);
-  const own = counter('tandem_frontend_own_answers_total', 'Answers that lbd gave itself.', ['frontend', 'code']);
+  const own = counter('tandem_frontend_own_answers_total', 'Answers that lbd gave itself.', [
+    'frontend',
+    'code',
+  ]);
   for (const frontend of Object.keys(status.frontends)) {
     const row = planner.frontendRow(frontend);
     if (row === undefined) continue;
@@ -126,7 +135,10 @@ function addBackends(registry: Registry, status: LbdStatus, { planner, shared }:
     'class',
   ]);
   const plain: [set: (labels: Labels, value: number) => void, counter: BackendCounter][] = [
-    [counter('tandem_backend_requests_total', 'Requests or connections sent to it.', BACKEND_LABELS), 'requests'],
+    [
+      counter('tandem_backend_requests_total', 'Requests or connections sent to it.', BACKEND_LABELS),
+      'requests',
+    ],
     [counter('tandem_backend_errors_total', 'Requests that failed on its side.', BACKEND_LABELS), 'errors'],
     [counter('tandem_backend_connects_total', 'Connections made to it.', BACKEND_LABELS), 'connects'],
     [
@@ -163,15 +175,17 @@ function addSessions(registry: Registry, { sync }: LbdStatus, sources: MetricsSo
     'Entries thrown out of the full session table.',
     [],
   )({}, sources.evictions());
-  gauge('tandem_sync_lag_seconds', 'Age of the oldest update that the peer has not acknowledged.', [])(
-    {},
-    sync.lag_ms / 1000,
-  );
+  gauge(
+    'tandem_sync_lag_seconds',
+    'Age of the oldest update that the peer has not acknowledged.',
+    [],
+  )({}, sync.lag_ms / 1000);
   const state = gauge('tandem_sync_state', '1 for the state that the session sync is in.', ['state']);
   for (const name of SYNC_STATES) state({ state: name }, sync.state === name ? 1 : 0);
   if (sync.digest_equal !== undefined)
-    gauge('tandem_sync_digest_equal', '1: both session tables were equal when last compared.', [])(
-      {},
-      sync.digest_equal ? 1 : 0,
-    );
+    gauge(
+      'tandem_sync_digest_equal',
+      '1: both session tables were equal when last compared.',
+      [],
+    )({}, sync.digest_equal ? 1 : 0);
 }

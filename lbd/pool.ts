@@ -126,18 +126,20 @@ export class Pool implements PoolView {
     hashKey: number,
     tried: readonly number[] | undefined,
   ): number {
-    this.#tried = tried;
     const sticks = this.config.stick !== undefined;
-    const stuckTo = sticks ? this.#stuckTo(address, stickValue) : -1;
+    const stuckTo = sticks ? this.#stuckTo(address, stickValue, tried) : -1;
     this.stuck = stuckTo >= 0;
     if (this.stuck) return stuckTo;
+    this.#tried = tried;
     const picked = this.#balancer.pick(this.#hashesSource ? addressHash : hashKey);
+    // `available` is asked between two choices as well, and what failed for this request is nothing to others.
+    this.#tried = undefined;
     // The entry moves here too: the backend that it named is gone or has just failed.
     if (picked >= 0 && sticks) this.#stick(picked, address, stickValue);
     return picked;
   }
 
-  #stuckTo(address: string, value: string | undefined): number {
+  #stuckTo(address: string, value: string | undefined, tried: readonly number[] | undefined): number {
     const stick = this.config.stick!;
     let index: number | undefined;
     if (stick.type === 'source') {
@@ -150,7 +152,7 @@ export class Pool implements PoolView {
       index = this.#indexOfId.get(this.#sessions.lookup(stick.expireMs));
     }
     if (index === undefined || this.#shared.gate(this.backends[index]!.slot) === GATE_CLOSED) return -1;
-    return this.#tried?.includes(index) ? -1 : index;
+    return tried?.includes(index) ? -1 : index;
   }
 
   #stick(index: number, address: string, value: string | undefined): void {

@@ -16,9 +16,10 @@ export interface ByteSink {
 /** `onread` is not in the typings of the constructor, and neither is the handle. */
 type SocketInternals = Omit<net.SocketConstructorOpts, 'handle'> & {
   handle: unknown;
+  pauseOnCreate: boolean;
   onread: { buffer: Uint8Array; callback: (bytes: number, buffer: Uint8Array) => boolean };
 };
-type WithHandle = { _handle: unknown };
+type WithHandle = { _handle: { readonly fd?: number } | null | undefined };
 
 let shared: Buffer | undefined;
 
@@ -49,6 +50,7 @@ export function adopt(accepted: net.Socket, makeSink: (socket: net.Socket) => By
   const options: SocketInternals = {
     handle,
     allowHalfOpen: true,
+    pauseOnCreate: true,
     onread: {
       buffer: readBuffer(),
       callback: (bytes, buffer) => {
@@ -59,6 +61,11 @@ export function adopt(accepted: net.Socket, makeSink: (socket: net.Socket) => By
   };
   const socket = new net.Socket(options as net.SocketConstructorOpts);
   sink = makeSink(socket);
+}
+
+/** File descriptor of an open socket; -1 where it is not to be had. */
+export function descriptorOf(socket: net.Socket): number {
+  return (socket as unknown as WithHandle)._handle?.fd ?? -1;
 }
 
 /** Connects to a backend, half-open allowed, without Nagle's delay; reads into the shared buffer. */

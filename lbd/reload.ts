@@ -61,7 +61,9 @@ export function restartNeeded(started: Config, now: Config): string[] {
     const wanted = value(now);
     return old === wanted
       ? []
-      : [`${what} is now ${wanted ?? 'not set'}, but needs a restart of lbd; ${old ?? 'not set'} is in force`];
+      : [
+          `${what} is now ${wanted ?? 'not set'}, but needs a restart of lbd; ${old ?? 'not set'} is in force`,
+        ];
   });
 }
 
@@ -78,7 +80,7 @@ export interface ReloaderOptions {
    * @returns what of it could not be done, one line each
    * @throws OperatorError when it does not fit; nothing is changed then
    */
-  apply(next: Config, running: Config): Promise<string[]>;
+  apply(next: Config): Promise<string[]>;
   /** What became of a reload, one line each. */
   tell(level: 'info' | 'warn', text: string): void;
 }
@@ -146,7 +148,7 @@ export class Reloader {
       this.#refuse(taken);
       return;
     }
-    const problems = await apply(next, running);
+    const problems = await apply(next);
     this.#config = next;
     const restart = this.warnings();
     for (const line of restart) tell('warn', line);

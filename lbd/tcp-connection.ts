@@ -16,12 +16,16 @@ const CONNECT_FAILURES = BACKEND_COUNTERS.indexOf('connect_failures');
 const BYTES_IN = BACKEND_COUNTERS.indexOf('bytes_in');
 const BYTES_OUT = BACKEND_COUNTERS.indexOf('bytes_out');
 
+/** What one side has said in full gets so long to reach the other, without progress, once its sender is gone. */
+const LINGER_MS = 30_000;
+
 type Owned = net.Socket & { tcpConnection?: TcpConnection };
 
 /**
  * One client connection of a TCP frontend: bytes go both ways unread. The client is not read before the backend
  * connection is there, so that another backend can be tried without losing a byte. The end of one side is passed
- * on as an end, after all its bytes; a reset as a reset, so that nobody takes a cut for a complete message.
+ * on as an end, after all its bytes; a reset, a cut or a time-out before it as a reset, so that nobody takes a
+ * part for the whole. A side that goes away after its end was heard in full: the other one still gets all of it.
  */
 export class TcpConnection implements ByteSink, Timed, UpstreamUser {
   deadline = 0;
@@ -34,7 +38,9 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser {
   #backend = -1;
   #upstream: Upstream | undefined;
   #tried: number[] | undefined;
-  #reset = false;
+  #clientEnded = false;
+  #clientClosed = false;
+  #backendEnded = false;
 
   /** Begins to connect at once. `frontend.pool` must be set; a TCP frontend always has one. */
   constructor(socket: net.Socket, frontend: Frontend) {
@@ -64,8 +70,13 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser {
     return false;
   }
 
+  /** Ends both sides now; each one gets a reset. */
   cut(): void {
+    const upstream = this.#leave();
+    if (upstream?.connected) upstream.reset();
+    else upstream?.destroy();
     this.#socket.resetAndDestroy();
+    this.#finish();
   }
 
   closeIfIdle(): void {
@@ -74,8 +85,11 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser {
 
   #connect(): void {
     const pool = this.#pool;
-    const index = pool.choose(this.#address, this.#addressHash, undefined, 0, this.#tried);
-    if (index < 0 || (this.#tried?.length ?? 0) >= MAX_TRIES) {
+    const index =
+      this.#tried === undefined || this.#tried.length < MAX_TRIES
+        ? pool.choose(this.#address, this.#addressHash, undefined, 0, this.#tried)
+        : -1;
+    if (index < 0) {
       this.#frontend.count('answered_503', 1);
       this.#socket.resetAndDestroy();
       return;
@@ -91,6 +105,7 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser {
 
   onBytes(buffer: Buffer, length: number): void {
     const upstream = this.#upstream;
+    // The backend has ended and is gone: nobody is left to hear it, but the client may still be reading.
     if (upstream === undefined) return;
     this.#touch();
     this.#frontend.context.shared.countBackend(upstream.backend.slot, BYTES_OUT, length);
@@ -98,28 +113,24 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser {
   }
 
   onClientEnd(): void {
+    this.#clientEnded = true;
     this.#upstream?.socket.end();
   }
 
   onClientDrain(): void {
+    this.#touch();
     this.#upstream?.socket.resume();
   }
 
-  onClientError(): void {
-    this.#reset = true;
-  }
-
   onClientClose(): void {
-    this.#frontend.context.deadlines.remove(this);
+    this.#clientClosed = true;
     this.#frontend.count('connections', -1);
     const upstream = this.#upstream;
-    if (upstream === undefined) return;
-    this.#leave();
-    if (this.#reset || !upstream.connected) upstream.reset();
+    if (upstream === undefined) this.#finish();
+    else if (!this.#clientEnded || !upstream.connected) this.cut();
     else {
-      // All that the client sent is written already; let it leave before the end.
-      upstream.user = undefined;
-      upstream.socket.destroySoon();
+      this.#linger();
+      upstream.socket.resume();
     }
   }
 
@@ -129,48 +140,68 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser {
   }
 
   onUpstreamBytes(buffer: Buffer, length: number): void {
+    if (this.#clientClosed) return;
     this.#touch();
     this.#frontend.context.shared.countBackend(this.#upstream!.backend.slot, BYTES_IN, length);
     if (!this.#socket.write(Buffer.copyBytesFrom(buffer, 0, length))) this.#upstream!.socket.pause();
   }
 
   onUpstreamDrain(): void {
-    this.#socket.resume();
+    this.#touch();
+    if (!this.#clientClosed) this.#socket.resume();
   }
 
   onUpstreamEnd(): void {
+    this.#backendEnded = true;
     this.#socket.end();
   }
 
   onUpstreamClose(why: string): void {
-    const upstream = this.#upstream!;
+    const upstream = this.#leave()!;
     const { shared } = this.#frontend.context;
-    this.#leave();
     if (!upstream.connected) {
       shared.countBackend(upstream.backend.slot, CONNECT_FAILURES, 1);
       this.#tried ??= [];
       this.#tried.push(this.#backend);
       if (!this.#socket.destroyed) this.#connect();
-    } else if (why === '') this.#socket.destroySoon();
-    else {
-      shared.countBackend(upstream.backend.slot, ERRORS, 1);
+    } else if (this.#clientClosed) this.#finish();
+    else if (this.#backendEnded) {
+      this.#linger();
+      this.#socket.resume();
+    } else {
+      if (why !== '') shared.countBackend(upstream.backend.slot, ERRORS, 1);
       this.#socket.resetAndDestroy();
     }
   }
 
   onDeadline(): void {
-    this.#socket.resetAndDestroy();
+    const receiver = this.#clientClosed ? this.#upstream?.socket : this.#socket;
+    const heard = this.#clientClosed || this.#backendEnded;
+    // All that is due to it is with the kernel, which delivers it after a plain close, but not after a reset.
+    if (heard && receiver?.writableFinished) receiver.destroy();
+    else this.cut();
   }
 
   #touch(): void {
     this.deadline = this.#frontend.context.deadlines.in(this.#frontend.config.timeouts.idleMs);
   }
 
-  #leave(): void {
+  #linger(): void {
+    const { context, config } = this.#frontend;
+    this.deadline = context.deadlines.in(Math.min(LINGER_MS, config.timeouts.idleMs));
+  }
+
+  #leave(): Upstream | undefined {
     const upstream = this.#upstream;
-    if (upstream === undefined) return;
+    if (upstream === undefined) return undefined;
     this.#upstream = undefined;
     this.#frontend.context.shared.leave(upstream.backend.slot);
+    return upstream;
+  }
+
+  /** Off the list, once neither side is left. */
+  #finish(): void {
+    if (this.#clientClosed && this.#upstream === undefined) this.#frontend.context.deadlines.remove(this);
   }
 }
 
@@ -178,7 +209,7 @@ function onEnd(this: Owned): void {
   this.tcpConnection!.onClientEnd();
 }
 function onError(this: Owned): void {
-  this.tcpConnection!.onClientError();
+  // 'close' follows and does what is to be done; without a listener an error would end the thread.
 }
 function onDrain(this: Owned): void {
   this.tcpConnection!.onClientDrain();

@@ -57,7 +57,8 @@ export class Upstream implements ByteSink, Timed {
 
   onDeadline(): void {
     this.#why = this.connected ? '' : 'ETIMEDOUT';
-    this.socket.destroy();
+    if (this.user === undefined) this.destroy();
+    else this.socket.destroy();
   }
 
   onConnected(): void {
@@ -73,6 +74,8 @@ export class Upstream implements ByteSink, Timed {
 
   onFailed(error: NodeJS.ErrnoException): void {
     this.#why = error.code ?? error.message;
+    // 'close' comes later, and until then nobody may take it for an idle one.
+    if (this.user === undefined) this.backend.dropIdle(this);
   }
 
   onClosed(): void {
@@ -115,7 +118,20 @@ export class Upstream implements ByteSink, Timed {
   /** As `destroy`, but the backend gets a reset, so that it cannot take a cut for an orderly end. */
   reset(): void {
     this.user = undefined;
-    this.socket.resetAndDestroy();
+    // Node would put the reset off until the handshake is over.
+    if (this.connected) this.socket.resetAndDestroy();
+    else this.socket.destroy();
+  }
+
+  /**
+   * Ends the use and the connection, once all that was written has left.
+   *
+   * @param withinMs closed then, at the latest
+   */
+  finish(withinMs: number): void {
+    this.user = undefined;
+    this.deadline = this.#deadlines.in(withinMs);
+    this.socket.destroySoon();
   }
 }
 

@@ -13,6 +13,7 @@ const plane = new DataPlane(
   new SharedState(data.shared, data.index),
   new SessionTable(data.sessions, data.index + 1, { hashKey: data.hashKey }),
   `${randomBytes(6).toString('base64url')}-`,
+  (level, text, data) => send({ type: 'log', level, text, data }),
 );
 
 function send(message: FromWorker): void {

@@ -1,4 +1,4 @@
-import { CR, FIELD_VALUE, HEX, HTAB, LF, SP } from './grammar.ts';
+import { COLON, CR, FIELD_VALUE, HEX, LF, SEMICOLON, TOKEN } from './grammar.ts';
 
 const SIZE = 0;
 const EXTENSION = 1;
@@ -7,12 +7,13 @@ const DATA = 3;
 const DATA_CR = 4;
 const DATA_LF = 5;
 const TRAILER_START = 6;
-const TRAILER = 7;
-const TRAILER_LF = 8;
-const END_LF = 9;
-const DONE = 10;
+const TRAILER_NAME = 7;
+const TRAILER_VALUE = 8;
+const TRAILER_LF = 9;
+const END_LF = 10;
+const DONE = 11;
 
-/** Bytes of chunk extensions, and of trailers, that a body may have: both are dropped, so nobody needs many. */
+/** Bytes of chunk extensions, and of trailers, that a whole body may have: both are dropped, so nobody needs many. */
 const MAX_EXTENSION_BYTES = 4096;
 const MAX_TRAILER_BYTES = 8192;
 /** 8 hexadecimal digits: 4 GiB a chunk. */
@@ -80,8 +81,9 @@ export class ChunkDecoder {
           return true;
         }
         if (this.#digits === 0) return this.#fail('invalid chunk size');
+        // White space, which RFC 9112 §7.1.1 bears before an extension, is read in several ways: refused.
         if (byte === CR) this.#state = SIZE_LF;
-        else if (byte === 59 || byte === SP || byte === HTAB) this.#state = EXTENSION;
+        else if (byte === SEMICOLON) this.#state = EXTENSION;
         else return this.#fail('invalid chunk size');
         return true;
       }
@@ -110,16 +112,19 @@ export class ChunkDecoder {
           this.#state = END_LF;
           return true;
         }
-        this.#state = TRAILER;
-        return this.#trailer(byte);
-      case TRAILER:
-        if (byte === CR) {
-          this.#state = TRAILER_LF;
-          return true;
-        }
-        return this.#trailer(byte);
+        this.#state = TRAILER_NAME;
+        return this.#trailer(byte, TOKEN);
+      case TRAILER_NAME:
+        if (byte !== COLON) return this.#trailer(byte, TOKEN);
+        this.#state = TRAILER_VALUE;
+        return true;
+      case TRAILER_VALUE:
+        if (byte !== CR) return this.#trailer(byte, FIELD_VALUE);
+        this.#state = TRAILER_LF;
+        return true;
       case TRAILER_LF:
         this.#state = TRAILER_START;
+        this.#dropped += ': \r\n'.length;
         return byte === LF || this.#fail('bare carriage return in chunked body');
       default:
         this.#state = DONE;
@@ -127,8 +132,8 @@ export class ChunkDecoder {
     }
   }
 
-  #trailer(byte: number): boolean {
-    if (FIELD_VALUE[byte] !== 1) return this.#fail('invalid byte in a trailer');
+  #trailer(byte: number, allowed: Uint8Array): boolean {
+    if (allowed[byte] !== 1) return this.#fail('invalid byte in a trailer');
     return ++this.#dropped <= MAX_TRAILER_BYTES || this.#fail('trailers too large');
   }
 

@@ -29,9 +29,12 @@ const CLOSED = 6;
 const MAX_TRIES = 3;
 /** Bodies up to this size are sent as one string with the head: one system call instead of two. */
 const JOIN_BYTES = 8192;
-/** How long a client may take to close after its last answer, and how much it may still send. */
+/**
+ * How long a client may take to close after its last answer, and how much it may still send: more than the
+ * socket buffers of both ends hold, because a client that uploads may have filled them before it reads.
+ */
 const LINGER_MS = 2000;
-const LINGER_BYTES = 1 << 20;
+const LINGER_BYTES = 16 << 20;
 /** A request that must not be sent twice uses only a backend connection that worked just now. */
 const FRESH_MS = 250;
 
@@ -136,6 +139,7 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
   // From the client.
 
   onBytes(buffer: Buffer, length: number): void {
+    this.#frontend.count('bytes_in', length);
     switch (this.#state) {
       case IDLE:
       case HEAD:
@@ -176,7 +180,8 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
   /** Reads requests from bytes that start one. Ends when they are used up, kept, or the connection closes. */
   #consume(buffer: Buffer, start: number, end: number): void {
     let at = start;
-    while (at < end && (this.#state === IDLE || this.#state === HEAD)) {
+    // A client that sends requests and reads no answers must not fill the memory with them.
+    while (at < end && (this.#state === IDLE || this.#state === HEAD) && !this.#socket.writableNeedDrain) {
       const { context, config } = this.#frontend;
       if (this.#state === IDLE) {
         this.#state = HEAD;
@@ -199,6 +204,7 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
       at = this.#begin(head, buffer, after, end);
     }
     if (at < end) this.#afterBody(buffer, at, end);
+    else if (this.#state === IDLE && this.#socket.writableNeedDrain) this.#pauseClient();
   }
 
   /** @returns offset of the first byte that is not this request's */
@@ -217,8 +223,7 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
     this.#bodySent = false;
     this.#responseStarted = false;
     this.#tried = undefined;
-    this.#startedMs = performance.now();
-    this.#requestId = context.nextRequestId();
+    this.#requestId = head.requestId ?? context.nextRequestId();
     const pool = this.#frontend.poolFor(head);
     this.#pool = pool;
     if (pool === undefined) {
@@ -266,6 +271,7 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
       const take = Math.min(this.#requestLeft, end - start);
       this.#requestLeft -= take;
       this.#bodySent = true;
+      this.#countBackend(COUNTER.bytes_out, take);
       this.#upstream!.socket.write(this.#requestHead + buffer.latin1Slice(start, start + take), 'latin1');
       if (this.#requestLeft === 0) this.#requestEnded();
       return start + take;
@@ -316,20 +322,25 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
         this.#requestEnded();
       }
     }
-    if (!flowing && !this.#requestDone) this.#pauseClient();
+    if (!flowing && !this.#requestDone) {
+      this.#pauseClient();
+      this.#armExchange();
+    }
     return at;
   }
 
   #requestEnded(): void {
     this.#requestDone = true;
     this.#requestChunks = undefined;
+    // How fast a client sends is nothing that its backend could be measured by.
+    this.#startedMs = performance.now();
     this.#armExchange();
   }
 
   /** Bytes behind a complete request belong to the next one; they wait for their turn. */
   #afterBody(buffer: Buffer, at: number, end: number): void {
-    if (at < 0 || at >= end) return;
-    if (this.#state === EXCHANGE || this.#state === CONNECTING) this.#stash(buffer, at, end);
+    if (at < end && (this.#state === EXCHANGE || this.#state === CONNECTING || this.#state === IDLE))
+      this.#stash(buffer, at, end);
   }
 
   /** While the backend connection is made: nothing of the body is lost, and nothing is sent twice. */
@@ -396,7 +407,8 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
         this.#upstream!.socket.end();
         break;
       case LINGER:
-        this.#socket.destroy();
+        // It may have ended only its side and still read what is written.
+        this.#socket.destroySoon();
         break;
       default:
         this.#socket.end();
@@ -404,8 +416,10 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
     }
   }
 
-  onClientClose(): void {
-    const { context } = this.#frontend;
+  /** @param failed not an orderly end */
+  onClientClose(failed: boolean): void {
+    const { context, config } = this.#frontend;
+    const tunnelEnded = this.#state === TUNNEL && this.#clientEnded && !failed;
     context.deadlines.remove(this);
     this.#frontend.count('connections', -1);
     this.#state = CLOSED;
@@ -413,7 +427,8 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
     const upstream = this.#upstream;
     this.#upstream = undefined;
     this.#leave();
-    upstream?.reset();
+    if (tunnelEnded) upstream?.finish(config.timeouts.idleMs);
+    else upstream?.reset();
   }
 
   // From the backend.
@@ -421,17 +436,16 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
   onUpstreamReady(): void {
     const upstream = this.#upstream!;
     this.#state = EXCHANGE;
-    this.#armExchange();
     const held = this.#held;
     this.#held = undefined;
     if (held === undefined) upstream.socket.write(this.#requestHead, 'latin1');
     else this.#afterBody(held, this.#sendHeadAndBody(held, 0, held.length), held.length);
-    if (this.#state === EXCHANGE && this.#pending === undefined && !upstream.socket.writableNeedDrain)
-      this.#resumeClient();
+    if (this.#state === EXCHANGE) this.#awaitMore();
   }
 
   onUpstreamDrain(): void {
-    if (this.#state === TUNNEL || (this.#state === EXCHANGE && !this.#requestDone)) this.#resumeClient();
+    if (this.#state === TUNNEL) this.#resumeClient();
+    else if (this.#state === EXCHANGE && !this.#requestDone) this.#awaitMore();
   }
 
   onUpstreamBytes(buffer: Buffer, length: number): void {
@@ -479,7 +493,7 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
         return;
       }
       // RFC 9110 §15.2: a proxy forwards 1xx, but HTTP/1.0 does not know them.
-      if (!this.#http10) this.#socket.write(head.render('', false), 'latin1');
+      if (!this.#http10) this.#writeText(head.render('', false));
       if (at === end) return;
     }
     this.#startResponse(buffer, at, end);
@@ -515,7 +529,7 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
     this.#armExchange();
     switch (this.#responseBody) {
       case BODY.none:
-        this.#socket.write(headText, 'latin1');
+        this.#writeText(headText);
         this.#finish(end > start);
         return;
       case BODY.length: {
@@ -529,7 +543,7 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
         const chunks = this.#responseChunks!;
         const at = chunks.feed(buffer, start, end);
         if (at < 0) {
-          if (headText === '') this.#abort(`invalid response: ${chunks.fault}`);
+          if (headText === '') this.#abort();
           else {
             this.#responseStarted = false;
             this.#failExchange(502, `invalid response: ${chunks.fault}`);
@@ -539,7 +553,7 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
         if (chunks.dataLength > 0 || headText !== '')
           this.#send(headText, buffer, chunks.dataStart, chunks.dataLength);
         if (chunks.done) {
-          if (this.#chunkOut) this.#socket.write('0\r\n\r\n', 'latin1');
+          if (this.#chunkOut) this.#writeText('0\r\n\r\n');
           this.#finish(at < end);
         }
         return;
@@ -558,17 +572,30 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
         const body = buffer.latin1Slice(start, start + length);
         text += this.#chunkOut ? `${length.toString(16)}\r\n${body}\r\n` : body;
       }
-      if (text !== '' && !this.#socket.write(text, 'latin1')) this.#upstream!.socket.pause();
+      if (text !== '') this.#writeText(text);
       return;
     }
-    if (headText !== '') this.#socket.write(headText, 'latin1');
+    if (headText !== '') this.#writeText(headText);
     this.#write(
       this.#chunkOut ? asChunk(buffer, start, length) : Buffer.copyBytesFrom(buffer, start, length),
     );
   }
 
   #write(bytes: Buffer): void {
-    if (!this.#socket.write(bytes)) this.#upstream!.socket.pause();
+    this.#frontend.count('bytes_out', bytes.length);
+    if (!this.#socket.write(bytes)) this.#awaitClient();
+  }
+
+  #writeText(latin1: string): void {
+    this.#frontend.count('bytes_out', latin1.length);
+    if (!this.#socket.write(latin1, 'latin1')) this.#awaitClient();
+  }
+
+  /** The client reads more slowly than its backend sends; that is not the backend's time. */
+  #awaitClient(): void {
+    this.#upstream?.socket.pause();
+    if (this.#state === EXCHANGE)
+      this.deadline = this.#frontend.context.deadlines.in(this.#frontend.config.timeouts.idleMs);
   }
 
   #startTunnel(buffer: Buffer, at: number, end: number): void {
@@ -581,7 +608,8 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
     this.#state = TUNNEL;
     this.deadline = this.#frontend.context.deadlines.in(this.#frontend.config.timeouts.idleMs);
     const extra = `${this.#needsCookie ? this.#pool!.cookieLine(this.#backend) : ''}Connection: upgrade\r\n`;
-    this.#socket.write(head.render(extra, true), 'latin1');
+    this.#pool!.learn(this.#backend, head);
+    this.#writeText(head.render(extra, true));
     if (at < end) this.#write(Buffer.copyBytesFrom(buffer, at, end - at));
     const pending = this.#pending;
     this.#pending = undefined;
@@ -612,7 +640,6 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
     }
     this.#state = IDLE;
     this.deadline = this.#frontend.context.deadlines.in(this.#frontend.config.timeouts.keepAliveMs);
-    // A client that sends requests and reads no answers must not fill the memory with them.
     if (this.#socket.writableNeedDrain) this.#pauseClient();
     else this.#proceed();
   }
@@ -626,9 +653,22 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
       this.#pendingLength = 0;
       this.#consume(pending, 0, length);
     }
-    if (this.#state !== IDLE && this.#state !== HEAD) return;
-    if (this.#clientEnded) this.#linger();
-    else this.#resumeClient();
+    switch (this.#state) {
+      case IDLE:
+      case HEAD:
+        if (this.#clientEnded) this.#linger();
+        else if (!this.#socket.writableNeedDrain) this.#resumeClient();
+        break;
+      case EXCHANGE:
+        this.#awaitMore();
+        break;
+    }
+  }
+
+  /** Reads on from the client, unless it is ahead of its turn or of its backend. */
+  #awaitMore(): void {
+    if (this.#pending === undefined && !this.#upstream!.socket.writableNeedDrain) this.#resumeClient();
+    this.#armExchange();
   }
 
   onUpstreamEnd(): void {
@@ -638,7 +678,7 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
     }
     const upstream = this.#upstream!;
     if (this.#responseStarted && this.#responseBody === BODY.untilClose) {
-      if (this.#chunkOut) this.#socket.write('0\r\n\r\n', 'latin1');
+      if (this.#chunkOut) this.#writeText('0\r\n\r\n');
       this.#finish(true);
       return;
     }
@@ -657,37 +697,35 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
       return;
     }
     if (this.#responseStarted) {
-      this.#abort(why);
+      this.#abort();
       return;
     }
+    const answered = this.#responsePending !== undefined;
     this.#responsePending = undefined;
     if (!upstream.connected) {
       this.#countBackend(COUNTER.connect_failures, 1);
-      this.#retry(why, why === 'ETIMEDOUT' ? 504 : 502, true);
-    } else if (upstream.reused && this.#idempotent && !this.#bodySent) {
+      this.#tried ??= [];
+      this.#tried.push(this.#backend);
+      this.#retry(why, why === 'ETIMEDOUT' ? 504 : 502);
+    } else if (upstream.reused && this.#idempotent && !this.#bodySent && !answered) {
       // The backend closed an idle connection while the request was on its way: a new one tells how it is.
-      this.#retry(why, 502, false);
+      this.#retry(why, 502);
     } else this.#fail(502, `backend ${why === '' ? 'closed the connection' : `failed: ${why}`}`);
   }
 
-  /** @param other whether the backend itself failed, so that another one is due */
-  #retry(why: string, status: number, other: boolean): void {
+  /** Sends the request on a new connection, to another backend where the first could not be reached. */
+  #retry(why: string, status: number): void {
     const pool = this.#pool!;
     this.#leave();
-    let index = this.#backend;
-    this.#tried ??= [];
-    if (other || !pool.available(index)) {
-      this.#tried.push(index);
-      index =
-        this.#tried.length < MAX_TRIES
-          ? pool.choose(this.#address, this.#addressHash, this.#stickValue, this.#hashKey, this.#tried)
-          : -1;
-    }
+    const index =
+      (this.#tried?.length ?? 0) < MAX_TRIES
+        ? pool.choose(this.#address, this.#addressHash, this.#stickValue, this.#hashKey, this.#tried)
+        : -1;
     if (index < 0 || this.#clientGone()) {
       this.#fail(status, `no backend could be reached: ${why}`);
       return;
     }
-    if (other) this.#needsCookie = true;
+    this.#needsCookie = !pool.stuck;
     this.#enter(index);
     this.#connect();
     this.#pauseClient();
@@ -698,7 +736,7 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
   }
 
   /** The response has begun and cannot be completed: only a reset tells the client so. */
-  #abort(_why: string): void {
+  #abort(): void {
     this.#countBackend(COUNTER.errors, 1);
     this.#leave();
     this.#dropUpstream();
@@ -736,7 +774,7 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
     else if (status === 504) this.#frontend.count('answered_504', 1);
     const keep = this.#keepAlive && !this.#http10;
     this.#keepAlive = keep;
-    this.#socket.write(ownAnswer(status, cause, this.#requestId, keep, this.#toHead), 'latin1');
+    this.#writeText(ownAnswer(status, cause, this.#requestId, keep, this.#toHead));
     if (!keep) this.#linger();
     else if (this.#state === HEAD) {
       this.#state = IDLE;
@@ -754,7 +792,7 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
       this.#socket.resetAndDestroy();
       return;
     }
-    this.#socket.write(ownAnswer(status, cause, '', false, false), 'latin1');
+    this.#writeText(ownAnswer(status, cause, '', false, false));
     this.#linger();
   }
 
@@ -778,7 +816,10 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
   #armExchange(): void {
     const { deadlines } = this.#frontend.context;
     this.deadline = deadlines.in(
-      this.#requestDone ? this.#pool!.config.timeouts.responseMs : this.#frontend.config.timeouts.bodyMs,
+      // A client that is paused waits for its backend, not the other way round.
+      this.#requestDone || this.#paused
+        ? this.#pool!.config.timeouts.responseMs
+        : this.#frontend.config.timeouts.bodyMs,
     );
   }
 
@@ -791,8 +832,9 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
         this.#linger();
         break;
       case EXCHANGE:
-        if (this.#responseStarted) this.#abort('time-out');
-        else if (!this.#requestDone) this.#refuse(408, 'the request body took too long');
+        if (this.#socket.writableNeedDrain) this.#socket.resetAndDestroy();
+        else if (this.#responseStarted) this.#abort();
+        else if (!this.#requestDone && !this.#paused) this.#refuse(408, 'the request body took too long');
         else this.#failExchange(504, 'the backend took too long');
         break;
       default:
@@ -805,6 +847,7 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
   #enter(index: number): void {
     this.#backend = index;
     this.#entered = true;
+    this.#startedMs = performance.now();
     const slot = this.#pool!.backends[index]!.slot;
     this.#frontend.context.shared.enter(slot);
     this.#frontend.context.shared.countBackend(slot, COUNTER.requests, 1);
@@ -841,6 +884,6 @@ function onError(this: Owned): void {
 function onDrain(this: Owned): void {
   this.connection!.onClientDrain();
 }
-function onClose(this: Owned): void {
-  this.connection!.onClientClose();
+function onClose(this: Owned, failed: boolean): void {
+  this.connection!.onClientClose(failed);
 }

@@ -102,6 +102,8 @@ export class FieldLines {
   /** Lines found. */
   count = 0;
   fault: HeadFault = '';
+  /** Some name is followed by white space before its colon. */
+  loose = false;
   /** Remembers `WORDS` numbers a line: id, line start, name end, value start, value end, line end. */
   readonly #at: Int32Array;
   readonly #max: number;
@@ -153,6 +155,7 @@ export class FieldLines {
     let p = start;
     let count = 0;
     this.count = 0;
+    this.loose = false;
     for (;;) {
       if (p >= end) return 0;
       const first = buffer[p]!;
@@ -170,6 +173,7 @@ export class FieldLines {
         if (!(lenientColon && p > lineStart && (buffer[p] === SP || buffer[p] === HTAB)))
           return this.#fail(nameFault(buffer[p]!, p === lineStart, count));
         nameEnd = p;
+        this.loose = true;
         while (p < end && (buffer[p] === SP || buffer[p] === HTAB)) p++;
         if (p >= end) return 0;
         if (buffer[p] !== COLON) return this.#fail('invalid field name');
@@ -214,6 +218,49 @@ function nameFault(byte: number, atLineStart: boolean, count: number): HeadFault
     return count === 0 ? 'white space before the first field' : 'folded field line';
   }
   return 'invalid field name';
+}
+
+/**
+ * What the Connection fields of one head say (RFC 9110 §7.6.1): options of this hop, and names of fields that
+ * end here.
+ */
+export class ConnectionOptions {
+  close = false;
+  keepAlive = false;
+  upgrade = false;
+  /** Lower case. The options above are not in it, so that usual heads cost no string. */
+  #names: Set<string> | undefined;
+
+  clear(): void {
+    this.close = this.keepAlive = this.upgrade = false;
+    this.#names = undefined;
+  }
+
+  get namesFields(): boolean {
+    return this.#names !== undefined;
+  }
+
+  /** Reads the value of one Connection field; several count together. */
+  read(buffer: Buffer, start: number, end: number): void {
+    let p = start;
+    while (p < end) {
+      const from = p;
+      while (p < end && TOKEN[buffer[p]!] === 1) p++;
+      if (p === from) p++;
+      else if (equalsIgnoreCase(buffer, from, p, 'close')) this.close = true;
+      else if (equalsIgnoreCase(buffer, from, p, 'keep-alive')) this.keepAlive = true;
+      else if (equalsIgnoreCase(buffer, from, p, 'upgrade')) this.upgrade = true;
+      else {
+        this.#names ??= new Set();
+        this.#names.add(buffer.latin1Slice(from, p).toLowerCase());
+      }
+    }
+  }
+
+  /** Whether the name in the buffer is one that ends here. */
+  names(buffer: Buffer, start: number, end: number): boolean {
+    return this.#names?.has(buffer.latin1Slice(start, end).toLowerCase()) ?? false;
+  }
 }
 
 /**

@@ -34,6 +34,7 @@ export const LF = 10;
 export const SP = 32;
 export const HTAB = 9;
 export const COLON = 58;
+export const SEMICOLON = 59;
 
 /** Value of a hexadecimal digit, 255 for anything else. */
 export const HEX = Uint8Array.from({ length: 256 }, (_, byte) => {

@@ -1,16 +1,25 @@
 import type { RequestFacts } from '../router.ts';
-import { equalsIgnoreCase, FIELD, FieldLines, type HeadFault, parseLength } from './fields.ts';
+import {
+  ConnectionOptions,
+  equalsIgnoreCase,
+  FIELD,
+  FieldLines,
+  type HeadFault,
+  parseLength,
+} from './fields.ts';
 import { CR, HOST, LF, SP, TARGET, TOKEN } from './grammar.ts';
 
 /** How the body of a message is delimited (RFC 9112 §6). */
 export const BODY = { none: 0, length: 1, chunked: 2, untilClose: 3 } as const;
 
-/** In a field line's id: taken out on the way through. */
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'TRACE', 'CONNECT'];
 const METHOD_BYTES = METHODS.map((name) => Buffer.from(name));
 
 /** RFC 9110 §9.2.2: a request that may be sent again when nobody can tell whether it was carried out. */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
+
+const NO_LINE = -1;
+const SEVERAL_LINES = -2;
 
 /**
  * One request head, parsed in place (RFC 9112). A worker has one instance and uses it within one read callback:
@@ -31,6 +40,7 @@ export class RequestHead implements RequestFacts {
   method = '';
 
   readonly #fields: FieldLines;
+  readonly #connection = new ConnectionOptions();
   #buffer: Buffer = Buffer.alloc(0);
   #lineStart = 0;
   /** Path and query as they are forwarded. */
@@ -40,8 +50,9 @@ export class RequestHead implements RequestFacts {
   #hostStart = 0;
   #hostEnd = 0;
   #absolute = false;
-  #upgradeLine = -1;
-  #connectionLine = -1;
+  /** The start line is not sent on as it came. */
+  #restarts = false;
+  #upgradeLine = NO_LINE;
   #requestIdLine = -1;
   #forwarded = false;
 
@@ -96,6 +107,8 @@ export class RequestHead implements RequestFacts {
     if (!isHttp1(buffer, p)) return this.#fail('unsupported HTTP version', isHttp(buffer, p) ? 505 : 400);
     const minor = buffer[p + 7]!;
     this.http10 = minor === 48;
+    // RFC 9112 §2.3: the version is that of the sender of this hop.
+    this.#restarts = minor !== 49;
     p += 8;
     if (buffer[p] !== CR) return this.#fail(buffer[p] === LF ? 'bare line feed' : 'invalid start line');
     if (buffer[p + 1] !== LF) return this.#fail('bare carriage return');
@@ -129,9 +142,9 @@ export class RequestHead implements RequestFacts {
     this.#hostStart = p;
     while (p < end && HOST[buffer[p]!] === 1) p++;
     this.#hostEnd = p;
-    if (p === this.#hostStart || (p < end && buffer[p] !== 47 && buffer[p] !== 63))
+    if ((p < end && buffer[p] !== 47 && buffer[p] !== 63) || !validHost(buffer, this.#hostStart, p, false))
       return this.#refuse('invalid target', 400);
-    this.#absolute = true;
+    this.#absolute = this.#restarts = true;
     this.#targetStart = p;
     return true;
   }
@@ -139,13 +152,13 @@ export class RequestHead implements RequestFacts {
   /** Looks at the fields that matter to a proxy and settles framing. */
   #judge(buffer: Buffer): boolean {
     const fields = this.#fields;
-    this.keepAlive = !this.http10;
+    const connection = this.#connection;
+    connection.clear();
     this.upgrade = false;
     this.expectContinue = false;
     this.body = BODY.none;
     this.contentLength = 0;
-    this.#upgradeLine = -1;
-    this.#connectionLine = -1;
+    this.#upgradeLine = NO_LINE;
     this.#requestIdLine = -1;
     this.#forwarded = false;
     let hosts = 0;
@@ -173,11 +186,10 @@ export class RequestHead implements RequestFacts {
             return this.#refuse('unsupported Transfer-Encoding', 501);
           break;
         case FIELD.connection:
-          this.#connectionLine = line;
-          this.#connection(buffer, line);
+          connection.read(buffer, fields.valueStart(line), fields.valueEnd(line));
           break;
         case FIELD.upgrade:
-          this.#upgradeLine = line;
+          this.#upgradeLine = this.#upgradeLine === NO_LINE ? line : SEVERAL_LINES;
           break;
         case FIELD.expect:
           if (!equalsIgnoreCase(buffer, fields.valueStart(line), fields.valueEnd(line), '100-continue'))
@@ -198,8 +210,9 @@ export class RequestHead implements RequestFacts {
       if (lengths > 0) return this.#refuse('Transfer-Encoding with Content-Length');
       this.body = BODY.chunked;
     } else if (this.contentLength > 0) this.body = BODY.length;
+    this.keepAlive = !connection.close && (!this.http10 || connection.keepAlive);
     // An upgrade with a body, or to HTTP/2 in the clear, would let a client talk past the proxy's checks.
-    if (this.upgrade)
+    if (connection.upgrade)
       this.upgrade =
         !this.http10 &&
         this.#upgradeLine >= 0 &&
@@ -212,20 +225,6 @@ export class RequestHead implements RequestFacts {
     return /(^|[\s,])h2c?([\s,]|$)/i.test(
       buffer.latin1Slice(this.#fields.valueStart(line), this.#fields.valueEnd(line)),
     );
-  }
-
-  #connection(buffer: Buffer, line: number): void {
-    const end = this.#fields.valueEnd(line);
-    let p = this.#fields.valueStart(line);
-    while (p < end) {
-      const start = p;
-      while (p < end && TOKEN[buffer[p]!] === 1) p++;
-      if (p > start) {
-        if (equalsIgnoreCase(buffer, start, p, 'close')) this.keepAlive = false;
-        else if (equalsIgnoreCase(buffer, start, p, 'keep-alive')) this.keepAlive = true;
-        else if (equalsIgnoreCase(buffer, start, p, 'upgrade')) this.upgrade = true;
-      } else p++;
-    }
   }
 
   get host(): string {
@@ -278,19 +277,21 @@ export class RequestHead implements RequestFacts {
    *
    * @param client address of the client
    * @param proto `http` or `https`, what the client spoke
-   * @param requestId used where the client sent none of its own
+   * @param requestId ours, or the client's own
    * @param fallbackHost Host where an HTTP/1.0 client sent none
    */
   render(client: string, proto: string, requestId: string, fallbackHost: string): string {
     const fields = this.#fields;
     const buffer = this.#buffer;
-    const named = this.#namedByConnection();
+    const names = this.#connection.namesFields;
     let out = '';
     let run = this.#lineStart;
-    if (this.#absolute || this.http10) {
+    if (this.#restarts) {
       const target = buffer.latin1Slice(this.#targetStart, this.#targetEnd);
-      out = `${this.method} ${target.startsWith('/') || target === '*' ? target : `/${target}`} HTTP/1.1\r\n`;
-      const host = this.#hostStart < 0 ? fallbackHost : buffer.latin1Slice(this.#hostStart, this.#hostEnd);
+      // RFC 9112 §3.2.4: an absolute target without path means the server as a whole to OPTIONS, else its root.
+      const root = this.method === 'OPTIONS' && target === '' ? '*' : '/';
+      out = `${this.method} ${target.startsWith('/') || target === '*' ? target : `${root}${target}`} HTTP/1.1\r\n`;
+      const host = this.#hostStart < 0 ? '' : buffer.latin1Slice(this.#hostStart, this.#hostEnd);
       out += `Host: ${host || fallbackHost}\r\n`;
       run = fields.count > 0 ? fields.lineStart(0) : -1;
     }
@@ -299,8 +300,8 @@ export class RequestHead implements RequestFacts {
     for (let line = 0; line < fields.count; line++) {
       const id = fields.id(line);
       last = fields.lineEnd(line);
-      if (id === FIELD.other && named === undefined) continue;
-      if (!this.#strips(line, id, named)) continue;
+      if (id === FIELD.other && !names) continue;
+      if (!this.#strips(line, id)) continue;
       if (id === FIELD.forwardedFor)
         forwardedFor += `${buffer.latin1Slice(fields.valueStart(line), fields.valueEnd(line))}, `;
       const lineStart = fields.lineStart(line);
@@ -315,19 +316,20 @@ export class RequestHead implements RequestFacts {
     out += this.#forwarded
       ? `X-Forwarded-For: ${forwardedFor}${client}\r\nX-Forwarded-Proto: ${proto}\r\n`
       : `X-Forwarded-For: ${client}\r\nX-Forwarded-Proto: ${proto}\r\n`;
-    if (this.#hostStart >= 0)
+    if (this.#hostEnd > this.#hostStart)
       out += `X-Forwarded-Host: ${buffer.latin1Slice(this.#hostStart, this.#hostEnd)}\r\n`;
-    return `${out}X-Request-Id: ${this.requestId ?? requestId}\r\n\r\n`;
+    return `${out}X-Request-Id: ${requestId}\r\n\r\n`;
   }
 
   #startLineEnd(): number {
     return this.#buffer.indexOf(LF, this.#targetEnd) + 1;
   }
 
-  #strips(line: number, id: number, named: readonly string[] | undefined): boolean {
+  /** Host, Content-Length and Transfer-Encoding never go because Connection names them: GHSA-ggv3-7p47-pfv8. */
+  #strips(line: number, id: number): boolean {
     switch (id) {
       case FIELD.host:
-        return this.#absolute || this.http10;
+        return this.#restarts;
       case FIELD.connection:
       case FIELD.keepAlive:
       case FIELD.proxyConnection:
@@ -344,28 +346,9 @@ export class RequestHead implements RequestFacts {
         return false;
       case FIELD.expect:
         return !this.expectContinue;
-      default: {
-        if (named === undefined) return false;
-        const name = this.#buffer
-          .latin1Slice(this.#fields.lineStart(line), this.#fields.nameEnd(line))
-          .toLowerCase();
-        return named.includes(name);
-      }
+      default:
+        return this.#connection.names(this.#buffer, this.#fields.lineStart(line), this.#fields.nameEnd(line));
     }
-  }
-
-  /**
-   * Other fields that Connection names. Host, Content-Length and Transfer-Encoding are never stripped that way,
-   * whoever asks: it would change the framing behind the proxy's back.
-   */
-  #namedByConnection(): readonly string[] | undefined {
-    if (this.#connectionLine < 0) return undefined;
-    const text = this.header('connection')!.toLowerCase();
-    if (text === 'keep-alive' || text === 'close' || text === 'upgrade') return undefined;
-    const names = text.split(',').map((token) => token.replace(/^[ \t]+|[ \t]+$/g, ''));
-    return names.filter(
-      (name) => name !== '' && name !== 'close' && name !== 'keep-alive' && name !== 'upgrade',
-    );
   }
 
   #fail(fault: HeadFault, status = 400): -1 {

@@ -1,5 +1,12 @@
-import { equalsIgnoreCase, FIELD, FieldLines, type HeadFault, parseLength } from './fields.ts';
-import { CR, FIELD_VALUE, LF, SP } from './grammar.ts';
+import {
+  ConnectionOptions,
+  equalsIgnoreCase,
+  FIELD,
+  FieldLines,
+  type HeadFault,
+  parseLength,
+} from './fields.ts';
+import { COLON, CR, FIELD_VALUE, LF, SP } from './grammar.ts';
 import { BODY } from './request-head.ts';
 
 /**
@@ -15,11 +22,11 @@ export class ResponseHead {
   contentLength = 0;
 
   readonly #fields: FieldLines;
+  readonly #connection = new ConnectionOptions();
   #buffer: Buffer = Buffer.alloc(0);
   #statusStart = 0;
   #fieldsStart = 0;
-  #http10 = false;
-  #connectionLine = -1;
+  #minor = 1;
   #hasSetCookie = false;
   #hasLength = false;
   #chunked = false;
@@ -48,7 +55,7 @@ export class ResponseHead {
       return this.#fail('invalid start line');
     const minor = buffer[start + 7]!;
     if (minor < 48 || minor > 57 || buffer[start + 8] !== SP) return this.#fail('unsupported HTTP version');
-    this.#http10 = minor === 48;
+    this.#minor = minor - 48;
     let status = 0;
     for (let p = start + 9; p < start + 12; p++) {
       const digit = buffer[p]! - 48;
@@ -73,8 +80,7 @@ export class ResponseHead {
 
   #judge(buffer: Buffer, toHead: boolean): boolean {
     const fields = this.#fields;
-    this.keepAlive = !this.#http10;
-    this.#connectionLine = -1;
+    this.#connection.clear();
     this.#hasSetCookie = false;
     this.#hasLength = false;
     this.#chunked = false;
@@ -93,20 +99,17 @@ export class ResponseHead {
             return this.#refuse('unsupported Transfer-Encoding');
           this.#chunked = true;
           break;
-        case FIELD.connection: {
-          this.#connectionLine = line;
-          const text = buffer.latin1Slice(fields.valueStart(line), fields.valueEnd(line)).toLowerCase();
-          if (text.includes('close')) this.keepAlive = false;
-          else if (text.includes('keep-alive')) this.keepAlive = true;
+        case FIELD.connection:
+          this.#connection.read(buffer, fields.valueStart(line), fields.valueEnd(line));
           break;
-        }
         case FIELD.setCookie:
           this.#hasSetCookie = true;
           break;
       }
     }
+    this.keepAlive = !this.#connection.close && (this.#minor > 0 || this.#connection.keepAlive);
     if (this.#chunked) {
-      if (this.#http10) return this.#refuse('Transfer-Encoding in HTTP/1.0');
+      if (this.#minor === 0) return this.#refuse('Transfer-Encoding in HTTP/1.0');
       if (this.#hasLength) return this.#refuse('Transfer-Encoding with Content-Length');
     }
     if (toHead || this.status < 200 || this.status === 204 || this.status === 304) this.body = BODY.none;
@@ -143,19 +146,24 @@ export class ResponseHead {
   render(extra: string, upgraded: boolean): string {
     const fields = this.#fields;
     const buffer = this.#buffer;
-    const named = this.#namedByConnection();
+    const names = this.#connection.namesFields;
     let out = '';
     let run = this.#statusStart - 9;
-    if (this.#http10) {
+    // RFC 9112 §2.3: the version is that of the sender of this hop.
+    if (this.#minor !== 1) {
       out = 'HTTP/1.1 ';
       run = this.#statusStart;
     }
     for (let line = 0; line < fields.count; line++) {
       const id = fields.id(line);
-      if (id === FIELD.other && named === undefined) continue;
-      if (!this.#strips(line, id, named, upgraded)) continue;
+      if (id === FIELD.other && !names && !fields.loose) continue;
+      const strips = this.#strips(line, id, upgraded);
+      if (!strips && buffer[fields.nameEnd(line)] === COLON) continue;
       const lineStart = fields.lineStart(line);
       if (lineStart > run) out += buffer.latin1Slice(run, lineStart);
+      // RFC 9112 §5.1: white space before the colon does not leave the proxy.
+      if (!strips)
+        out += `${buffer.latin1Slice(lineStart, fields.nameEnd(line))}: ${buffer.latin1Slice(fields.valueStart(line), fields.valueEnd(line))}\r\n`;
       run = fields.lineEnd(line);
     }
     const end = fields.count > 0 ? fields.lineEnd(fields.count - 1) : this.#fieldsStart;
@@ -163,7 +171,7 @@ export class ResponseHead {
     return `${out}${extra}\r\n`;
   }
 
-  #strips(line: number, id: number, named: readonly string[] | undefined, upgraded: boolean): boolean {
+  #strips(line: number, id: number, upgraded: boolean): boolean {
     switch (id) {
       case FIELD.connection:
       case FIELD.keepAlive:
@@ -177,22 +185,9 @@ export class ResponseHead {
         return this.status < 200 || this.status === 204;
       case FIELD.upgrade:
         return !upgraded;
-      default: {
-        if (named === undefined) return false;
-        const name = this.#buffer
-          .latin1Slice(this.#fields.lineStart(line), this.#fields.nameEnd(line))
-          .toLowerCase();
-        return named.includes(name);
-      }
+      default:
+        return this.#connection.names(this.#buffer, this.#fields.lineStart(line), this.#fields.nameEnd(line));
     }
-  }
-
-  #namedByConnection(): readonly string[] | undefined {
-    if (this.#connectionLine < 0) return undefined;
-    const start = this.#fields.valueStart(this.#connectionLine);
-    const text = this.#buffer.latin1Slice(start, this.#fields.valueEnd(this.#connectionLine)).toLowerCase();
-    if (text === 'close' || text === 'keep-alive' || text === 'upgrade') return undefined;
-    return text.split(',').map((token) => token.replace(/^[ \t]+|[ \t]+$/g, ''));
   }
 
   #fail(fault: HeadFault): -1 {

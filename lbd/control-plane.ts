@@ -1,0 +1,324 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { loadConfig } from '../common/config.ts';
+import { type LbdStatus, SOCKETS } from '../common/control.ts';
+import { serveControl } from '../common/control-server.ts';
+import { messageOf, OperatorError } from '../common/errors.ts';
+import { EventLog } from '../common/events.ts';
+import type { Logger } from '../common/logger.ts';
+import type { Config } from '../common/model.ts';
+import { deriveKey, readSecret } from '../common/secret.ts';
+import { Backends } from './backends.ts';
+import { controlRoutes } from './control-api.ts';
+import { HealthMonitor } from './health/monitor.ts';
+import { LearntHealth } from './learnt-health.ts';
+import { LiveServer } from './live.ts';
+import { collectMetrics } from './metrics.ts';
+import { MetricsServer } from './metrics-server.ts';
+import type { LbdOptions } from './options.ts';
+import { backendIds, Planner, targetsOf } from './planner.ts';
+import { bindsOf, preflight } from './preflight.ts';
+import { Reloader } from './reload.ts';
+import { parseKey } from './replicated.ts';
+import { Registers } from './session/registers.ts';
+import { SessionTable } from './session/table.ts';
+import { sessionHashKey, sessionRows, sweepSessions } from './sessions.ts';
+import { createSharedBuffers, SharedState } from './shared.ts';
+import { lbdStatus } from './status.ts';
+import { Supervisor } from './supervisor.ts';
+import { createSync } from './sync.ts';
+
+/** A dead backend must not hold up the start: its pool serves with the others meanwhile. */
+const FIRST_CHECKS_MS = 5_000;
+/** At a stop, so long for the peer to acknowledge the last changes of the session table. */
+const FLUSH_MS = 500;
+const SYNC_RETRY_MS = 1_000;
+
+const WORKER = new URL('./worker.ts', import.meta.url);
+
+/** The parts of a running `lbd`, wired; nothing runs before `start`. */
+export class ControlPlane {
+  readonly #options: LbdOptions;
+  readonly #log: Logger;
+  readonly #started: Config;
+  readonly #events = new EventLog('lbd');
+  readonly #shared = new SharedState(createSharedBuffers(), -1);
+  readonly #planner = new Planner(this.#shared);
+  readonly #table: SessionTable;
+  readonly #registers: Registers;
+  readonly #monitor: HealthMonitor;
+  readonly #learnt: LearntHealth;
+  readonly #backends: Backends;
+  readonly #supervisor: Supervisor;
+  readonly #sync: ReturnType<typeof createSync>;
+  readonly #live: LiveServer;
+  readonly #metrics: MetricsServer;
+  readonly #reloader: Reloader;
+  readonly #node: string;
+  /** What was started, to be ended in reverse order. */
+  readonly #closers: (() => void | Promise<void>)[] = [];
+  /** Socket files that are ours. */
+  readonly #sockets: string[] = [];
+  #syncRetry: NodeJS.Timeout | undefined;
+  #syncProblem: string | undefined;
+  #phase: 'starting' | 'ready' | 'stopping' = 'starting';
+
+  /**
+   * @param config as loaded with `options`
+   * @param node name of this node
+   * @throws OperatorError when the cluster's secret cannot be used
+   */
+  constructor(options: LbdOptions, config: Config, node: string, log: Logger) {
+    const { cluster } = config;
+    const psk = cluster && deriveKey(readSecret(cluster.secretFile), 'sync', cluster.name);
+    const hashKey = sessionHashKey(psk);
+    const sessions = SessionTable.create(config.sessions.capacity);
+    this.#options = options;
+    this.#log = log;
+    this.#node = node;
+    this.#started = config;
+    this.#table = new SessionTable(sessions, 0, { hashKey });
+    this.#registers = new Registers(node);
+    this.#monitor = new HealthMonitor({
+      log,
+      onChange: (id, report) => {
+        this.#learnt.learn(id, report);
+        this.#backends.evaluate(id);
+      },
+    });
+    this.#learnt = new LearntHealth(this.#registers, this.#monitor);
+    this.#backends = new Backends({
+      shared: this.#shared,
+      registers: this.#registers,
+      health: (id) => this.#monitor.report(id),
+      now: () => performance.now(),
+      tell: (level, kind, text) => this.#tell(level, kind, text),
+      cut: (slot) => this.#supervisor.cut(slot),
+      changed: () => this.#refreshLive(),
+    });
+    this.#supervisor = new Supervisor({
+      count: config.workers,
+      entry: WORKER,
+      workerData: { shared: this.#shared.buffers, sessions, hashKey, logLevel: log.level, node },
+      log,
+      tell: (text) => this.#tell('warn', 'worker', text),
+      onGone: (index) => {
+        this.#shared.forgetWorker(index);
+        this.#table.releaseWriter(index + 1);
+      },
+    });
+    this.#sync = createSync({
+      table: this.#table,
+      registers: this.#registers,
+      cluster,
+      psk,
+      port: config.sync.port,
+      log,
+      onStatus: () => this.#syncChanged(),
+    });
+    this.#live = new LiveServer({
+      onRole: (role, epoch) => this.#tell('info', 'role', `ha-agent says: ${role}, epoch ${epoch}`),
+      onTrouble: (text) => this.#tell('warn', 'live', text),
+    });
+    this.#metrics = new MetricsServer(
+      () =>
+        collectMetrics({
+          shared: this.#shared,
+          planner: this.#planner,
+          status: () => this.status(),
+          evictions: () => this.#table.evictions,
+        }),
+      (text) => this.#tell('warn', 'metrics', text),
+    );
+    this.#reloader = new Reloader({
+      started: config,
+      load: () => loadConfig(options.config, { node: options.node }),
+      preflight,
+      apply: (next) => this.#apply(next),
+      tell: (level, text) => this.#tell(level, 'reload', text),
+    });
+    this.#registers.onChange((key, _value, origin) => this.#registerChanged(key, origin));
+  }
+
+  /**
+   * In the order in which each depends on the one before: the run directory is ours, the ports are free, the
+   * backends are known, the workers listen, the agent hears that this node is ready, the peer may connect.
+   *
+   * @throws OperatorError; whatever was started is ended then
+   */
+  async start(): Promise<void> {
+    const config = this.#started;
+    try {
+      await this.#openSockets();
+      const problems = await preflight(bindsOf(config));
+      if (problems.length > 0) throw new OperatorError('BIND', problems.join('; '));
+      this.#closers.push(
+        sweepSessions(this.#table),
+        () => this.#monitor.close(),
+        () => this.#backends.close(),
+      );
+      const plan = this.#planner.plan(config);
+      await this.#checkBackends(config, plan.slots);
+      this.#closers.push(() => this.#supervisor.stop(0));
+      await this.#supervisor.start(plan);
+      this.#closers.push(() => this.#metrics.close());
+      await this.#metrics.apply(config.admin.metrics);
+      this.#phase = 'ready';
+      this.#tell('info', 'start', `ready: ${config.workers} workers, ${config.frontends.length} frontends`);
+      this.#refreshLive();
+      this.#closers.push(
+        () => this.#sync.close(),
+        () => clearTimeout(this.#syncRetry),
+      );
+      await this.#startSync();
+    } catch (error) {
+      await this.#close();
+      throw error;
+    }
+  }
+
+  /** Whether it was started and is not stopping. */
+  get ready(): boolean {
+    return this.#phase === 'ready';
+  }
+
+  /** Reads the config file again; never rejects. While it starts or stops it has no use for that. */
+  async reload(): Promise<void> {
+    if (this.ready) await this.#reloader.reload();
+  }
+
+  /** Tells the agent, lets requests finish for up to `graceMs`, and ends everything. */
+  async stop(graceMs: number): Promise<void> {
+    this.#phase = 'stopping';
+    this.#tell('info', 'stop', `stopping, requests in flight have ${graceMs / 1000} s`);
+    this.#refreshLive();
+    await this.#supervisor.stop(graceMs);
+    if (this.#sync.status().state === 'synced') await this.#sync.flush(FLUSH_MS);
+    await this.#close();
+    this.#tell('info', 'stop', 'stopped');
+  }
+
+  /** For an exit that leaves no time for `stop`. */
+  removeSockets(): void {
+    for (const path of this.#sockets) rmSync(path, { force: true });
+  }
+
+  status(): LbdStatus {
+    return lbdStatus({
+      node: this.#node,
+      config: () => this.#reloader.config,
+      reloadError: () => this.#reloader.error,
+      shared: this.#shared,
+      planner: this.#planner,
+      backends: this.#backends,
+      workers: () => this.#supervisor.status,
+      sync: () => this.#sync.status(),
+      warnings: () => this.#warnings(),
+    });
+  }
+
+  async #openSockets(): Promise<void> {
+    const { runDir } = this.#options;
+    const routes = controlRoutes({
+      status: () => this.status(),
+      events: () => this.#events.list(),
+      backends: this.#backends,
+      sessions: {
+        size: () => this.#table.size,
+        rows: (limit) => sessionRows(this.#table, this.#reloader.config, limit),
+        clear: () => this.#table.clear(),
+      },
+      tell: (kind, text) => this.#tell('info', kind, text),
+    });
+    const [controlPath, livePath] = [join(runDir, SOCKETS.lbd), join(runDir, SOCKETS.live)];
+    const control = await serveControl(controlPath, routes);
+    this.#sockets.push(controlPath);
+    this.#closers.push(() => control.close());
+    await this.#live.listen(livePath);
+    this.#sockets.push(livePath);
+    this.#closers.push(() => this.#live.close());
+  }
+
+  /** Puts the backends of a config in their slots and waits, not for long, until it is known how they are. */
+  async #checkBackends(config: Config, slots: Readonly<Record<string, number>>): Promise<void> {
+    this.#monitor.apply(targetsOf(config));
+    for (const id of backendIds(config)) this.#learnt.seed(id);
+    this.#backends.apply(config, slots);
+    const patience = new AbortController();
+    await Promise.race([
+      this.#monitor.settled(),
+      delay(FIRST_CHECKS_MS, undefined, { signal: patience.signal }).catch(() => {}),
+    ]);
+    patience.abort();
+    this.#backends.evaluate();
+  }
+
+  async #apply(next: Config): Promise<string[]> {
+    const plan = this.#planner.plan(next);
+    await this.#checkBackends(next, plan.slots);
+    const problems = await this.#supervisor.update(plan);
+    await this.#metrics.apply(next.admin.metrics);
+    return problems;
+  }
+
+  /**
+   * Traffic does not wait for the peer: where the sync cannot listen (its address may not be up yet at boot), this
+   * node serves alone, says so, and tries again.
+   */
+  async #startSync(): Promise<void> {
+    try {
+      await this.#sync.start();
+      if (this.#syncProblem !== undefined) this.#tell('info', 'sync', 'session sync runs now');
+      this.#syncProblem = undefined;
+    } catch (error) {
+      const problem = `session sync does not run: ${messageOf(error)}`;
+      if (problem !== this.#syncProblem) this.#tell('warn', 'sync', problem);
+      this.#syncProblem = problem;
+      this.#syncRetry = setTimeout(() => void this.#startSync(), SYNC_RETRY_MS);
+    }
+  }
+
+  #syncChanged(): void {
+    const { state, why } = this.#sync.status();
+    // The sync writes the log itself.
+    this.#events.add('sync', why === '' ? state : `${state}: ${why}`);
+    this.#refreshLive();
+  }
+
+  #registerChanged(key: string, origin: string): void {
+    const about = parseKey(key);
+    if (about === undefined || !this.#backends.has(about.id)) return;
+    if (about.kind === 'health' && origin !== this.#node) this.#learnt.seed(about.id);
+    this.#backends.evaluate(about.id);
+  }
+
+  #refreshLive(): void {
+    const usable = this.#backends.usable();
+    this.#live.setState({
+      ready: this.ready,
+      healthy: usable.healthy,
+      sync: this.#sync.status().state,
+      why: this.ready ? usable.why : this.#phase,
+    });
+  }
+
+  #warnings(): string[] {
+    return [
+      ...this.#reloader.warnings(),
+      ...this.#supervisor.warnings(),
+      ...this.#backends.warnings(),
+      this.#metrics.warning,
+      this.#syncProblem,
+    ].filter((line) => line !== undefined);
+  }
+
+  #tell(level: 'info' | 'warn', kind: string, text: string): void {
+    this.#events.add(kind, text);
+    this.#log[level]({ kind }, text);
+  }
+
+  async #close(): Promise<void> {
+    for (const close of this.#closers.splice(0).reverse()) await close();
+  }
+}

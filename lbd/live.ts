@@ -1,0 +1,155 @@
+import { createServer, type Socket } from 'node:net';
+import type { AgentLiveMessage, LbdLiveMessage, Role } from '../common/control.ts';
+import { messageOf } from '../common/errors.ts';
+import { listenUnix } from '../common/unix-socket.ts';
+
+/** One agent, and somebody who looks; more are a mistake. */
+const MAX_CLIENTS = 8;
+/** Messages have some 50 bytes. */
+const MAX_LINE_CHARS = 1024;
+/** A client that does not read is dropped when so much waits for it. */
+const MAX_UNSENT_BYTES = 64 * 1024;
+
+const ROLES: ReadonlySet<unknown> = new Set<Role>(['init', 'standby', 'active', 'fault']);
+
+export type LiveState = Omit<Extract<LbdLiveMessage, { type: 'state' }>, 'type'>;
+
+export interface LiveServerOptions {
+  /** The agent's role changed. */
+  onRole(role: Role, epoch: number): void;
+  /** A client was refused or dropped, and why. */
+  onTrouble(text: string): void;
+}
+
+/**
+ * The end of `lbd-live.sock` to which `ha-agent` connects. The agent learns from it whether this node can serve
+ * (end-of-file: `lbd` is dead), and it says which role the node has. One JSON object a line, see
+ * `LbdLiveMessage` and `AgentLiveMessage`.
+ */
+export class LiveServer {
+  readonly #options: LiveServerOptions;
+  readonly #server = createServer((socket) => this.#accept(socket));
+  readonly #clients = new Set<Socket>();
+  #state: LiveState = { ready: false, healthy: false, sync: 'off', why: 'starting' };
+  #role: { role: Role; epoch: number } | undefined;
+  /** Who asked to become active while this node was not ready, and for which epoch. */
+  readonly #waiting = new Map<Socket, number>();
+
+  constructor(options: LiveServerOptions) {
+    this.#options = options;
+  }
+
+  /** What the agent said last; undefined before it connected. */
+  get role(): { readonly role: Role; readonly epoch: number } | undefined {
+    return this.#role;
+  }
+
+  /** @throws OperatorError when the socket is taken or cannot be made */
+  async listen(path: string): Promise<void> {
+    await listenUnix(this.#server, path);
+  }
+
+  /** Tells all clients, if anything differs. */
+  setState(state: LiveState): void {
+    const before = this.#state;
+    if (
+      before.ready === state.ready &&
+      before.healthy === state.healthy &&
+      before.sync === state.sync &&
+      before.why === state.why
+    )
+      return;
+    this.#state = state;
+    for (const client of this.#clients) this.#sendState(client);
+    if (!state.ready) return;
+    for (const [client, epoch] of this.#waiting) this.#send(client, { type: 'promoted', epoch });
+    this.#waiting.clear();
+  }
+
+  /** Ends every connection and removes the socket file. */
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#server.close(() => resolve());
+      for (const client of this.#clients) client.destroy();
+    });
+  }
+
+  #accept(socket: Socket): void {
+    // An EPIPE or ECONNRESET says no more than the close that follows it.
+    socket.on('error', () => {});
+    if (this.#clients.size >= MAX_CLIENTS) {
+      this.#options.onTrouble(`a client of the liveness socket was refused: ${MAX_CLIENTS} are connected`);
+      socket.destroy();
+      return;
+    }
+    this.#clients.add(socket);
+    socket.once('close', () => {
+      this.#clients.delete(socket);
+      this.#waiting.delete(socket);
+    });
+    let rest = '';
+    socket.setEncoding('utf8');
+    socket.on('data', (chunk: string) => {
+      const lines = (rest + chunk).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) if (!socket.destroyed) this.#receive(socket, line);
+      if (rest.length > MAX_LINE_CHARS)
+        this.#drop(socket, `a line has more than ${MAX_LINE_CHARS} characters`);
+    });
+    this.#sendState(socket);
+  }
+
+  #receive(socket: Socket, line: string): void {
+    let message: AgentLiveMessage;
+    try {
+      message = parse(line);
+    } catch (error) {
+      this.#drop(socket, messageOf(error));
+      return;
+    }
+    if (message.type === 'ping') {
+      this.#sendState(socket);
+      this.#send(socket, { type: 'pong', id: message.id });
+      return;
+    }
+    const { role, epoch } = message;
+    const changed = this.#role?.role !== role || this.#role.epoch !== epoch;
+    this.#role = { role, epoch };
+    if (changed) this.#options.onRole(role, epoch);
+    this.#waiting.delete(socket);
+    if (role !== 'active') return;
+    if (this.#state.ready) this.#send(socket, { type: 'promoted', epoch });
+    else this.#waiting.set(socket, epoch);
+  }
+
+  #drop(socket: Socket, why: string): void {
+    this.#options.onTrouble(`a client of the liveness socket was dropped: ${why}`);
+    socket.destroy();
+  }
+
+  #sendState(socket: Socket): void {
+    this.#send(socket, { type: 'state', ...this.#state });
+  }
+
+  #send(socket: Socket, message: LbdLiveMessage): void {
+    if (socket.destroyed) return;
+    socket.write(`${JSON.stringify(message)}\n`);
+    if (socket.writableLength > MAX_UNSENT_BYTES) this.#drop(socket, 'it does not read');
+  }
+}
+
+function parse(line: string): AgentLiveMessage {
+  if (line.length > MAX_LINE_CHARS) throw new Error(`a line has more than ${MAX_LINE_CHARS} characters`);
+  const value: unknown = JSON.parse(line);
+  const { type, id, role, epoch } = (typeof value === 'object' && value !== null ? value : {}) as Record<
+    string,
+    unknown
+  >;
+  if (type === 'ping' && isCount(id)) return { type, id };
+  if (type === 'role' && ROLES.has(role) && isCount(epoch)) return { type, role: role as Role, epoch };
+  throw new Error(`expected a ping or a role, found ${JSON.stringify(value).slice(0, 80)}`);
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}

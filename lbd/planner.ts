@@ -1,0 +1,61 @@
+import type { Config } from '../common/model.ts';
+import type { HealthTarget } from './health/monitor.ts';
+import type { Plan } from './plan.ts';
+import { MAX_FRONTENDS, MAX_SLOTS, type SharedState } from './shared.ts';
+import { SlotMap } from './slots.ts';
+
+/** Turns a config into the plan of the workers: gives its backends and frontends their rows of shared memory. */
+export class Planner {
+  readonly #shared: SharedState;
+  readonly #backends: SlotMap;
+  readonly #frontends: SlotMap;
+
+  constructor(shared: SharedState) {
+    this.#shared = shared;
+    this.#backends = new SlotMap('backends', MAX_SLOTS, (slot) => shared.active(slot));
+    this.#frontends = new SlotMap('frontends', MAX_FRONTENDS, (row) =>
+      shared.frontendCounter(row, 'connections'),
+    );
+  }
+
+  /** @throws OperatorError `TOO_MANY` when there are more backends or frontends than rows; nothing is changed then */
+  plan(config: Config): Plan {
+    const names = config.frontends.map((frontend) => frontend.name);
+    const ids = backendIds(config);
+    // Both or none: a refused config must not move the rows of the one that runs.
+    this.#frontends.checkRoom(names);
+    this.#backends.checkRoom(ids);
+    const frontends = this.#frontends.assign(names);
+    const backends = this.#backends.assign(ids);
+    for (const name of frontends.added) this.#shared.resetFrontend(frontends.rows[name]!);
+    for (const id of backends.added) this.#shared.resetSlot(backends.rows[id]!);
+    return { config, slots: backends.rows, frontendRows: frontends.rows };
+  }
+
+  /** Slot of `pool/backend`. */
+  slot(id: string): number | undefined {
+    return this.#backends.get(id);
+  }
+
+  /** Row of a frontend. */
+  frontendRow(name: string): number | undefined {
+    return this.#frontends.get(name);
+  }
+}
+
+/** `pool/backend` of every backend, in the order of the config. */
+export function backendIds(config: Config): string[] {
+  return config.pools.flatMap((pool) => pool.backends.map((backend) => `${pool.name}/${backend.name}`));
+}
+
+/** What the health monitor has to check. */
+export function targetsOf(config: Config): HealthTarget[] {
+  return config.pools.flatMap((pool) =>
+    pool.backends.map((backend) => ({
+      id: `${pool.name}/${backend.name}`,
+      host: backend.address.host,
+      port: backend.address.port,
+      config: pool.health,
+    })),
+  );
+}

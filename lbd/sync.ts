@@ -1,0 +1,56 @@
+import type { SyncStatus } from '../common/control.ts';
+import type { Logger } from '../common/logger.ts';
+import type { ClusterConfig } from '../common/model.ts';
+import type { Registers } from './session/registers.ts';
+import { SessionSync } from './session/sync-link.ts';
+import type { SessionTable } from './session/table.ts';
+
+export interface SyncEnd {
+  start(): Promise<void>;
+  status(): SyncStatus;
+  /** Whether the peer has all of this node's changes. */
+  flush(timeoutMs: number): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+/** The session sync of a pair, or its stand-in where there is no cluster. */
+export function createSync(options: {
+  readonly table: SessionTable;
+  readonly registers: Registers;
+  readonly cluster: ClusterConfig | undefined;
+  /** From `deriveKey(…, 'sync', …)`; there exactly when the cluster is. */
+  readonly psk: Buffer | undefined;
+  readonly port: number;
+  readonly log: Logger;
+  onStatus(): void;
+}): SyncEnd {
+  const { table, cluster, psk } = options;
+  if (cluster === undefined || psk === undefined) return alone(table);
+  return new SessionSync({
+    table,
+    registers: options.registers,
+    self: cluster.self,
+    peer: cluster.peer,
+    port: options.port,
+    psk,
+    cluster: cluster.name,
+    log: options.log,
+    onStatus: options.onStatus,
+  });
+}
+
+function alone(table: SessionTable): SyncEnd {
+  return {
+    start: async () => {},
+    status: () => ({
+      state: 'off',
+      entries: table.size,
+      capacity: table.capacity,
+      lag_ms: 0,
+      why: '',
+      digest_equal: undefined,
+    }),
+    flush: async () => true,
+    close: async () => {},
+  };
+}

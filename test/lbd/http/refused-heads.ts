@@ -1,0 +1,103 @@
+export const GET = 'GET / HTTP/1.1\r\nHost: a\r\n';
+
+/** What a strict proxy refuses: field/proxy.md, rule by rule. */
+export const REFUSED: readonly [rule: string, text: string, fault: string, status?: number][] = [
+  ['RFC 9112 §2.2 bare LF after the start line', 'GET / HTTP/1.1\nHost: a\r\n\r\n', 'bare line feed'],
+  ['RFC 9112 §2.2 bare LF after a field', 'GET / HTTP/1.1\r\nHost: a\n\r\n', 'bare line feed'],
+  ['RFC 9112 §2.2 bare LF as the empty line', 'GET / HTTP/1.1\r\nHost: a\r\n\n', 'bare line feed'],
+  [
+    'RFC 9112 §2.2 bare CR in a value',
+    'GET / HTTP/1.1\r\nHost: a\r\nX: b\rc\r\n\r\n',
+    'bare carriage return',
+  ],
+  [
+    'RFC 9112 §2.2 space before the first field',
+    'GET / HTTP/1.1\r\n Host: a\r\n\r\n',
+    'white space before the first field',
+  ],
+  ['RFC 9112 §2.2 two leading empty lines', '\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n', 'invalid method'],
+  ['RFC 9112 §2.3 HTTP/2.0', 'GET / HTTP/2.0\r\nHost: a\r\n\r\n', 'unsupported HTTP version', 505],
+  ['RFC 9112 §2.3 lower case', 'GET / http/1.1\r\nHost: a\r\n\r\n', 'unsupported HTTP version'],
+  ['RFC 9112 §2.3 HTTP/1.10', 'GET / HTTP/1.10\r\nHost: a\r\n\r\n', 'invalid start line'],
+  ['RFC 9112 §3 no version (HTTP/0.9)', 'GET /\r\nHost: a\r\n\r\n', 'invalid target'],
+  ['RFC 9112 §3 two spaces', 'GET  / HTTP/1.1\r\nHost: a\r\n\r\n', 'invalid target'],
+  ['RFC 9112 §3 tab for a space', 'GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n', 'invalid method'],
+  ['RFC 9112 §3 space at the end', 'GET / HTTP/1.1 \r\nHost: a\r\n\r\n', 'invalid start line'],
+  ['RFC 9112 §3.1 method is no token', 'G@T / HTTP/1.1\r\nHost: a\r\n\r\n', 'invalid method'],
+  ['RFC 9112 §3.1 empty method', ' / HTTP/1.1\r\nHost: a\r\n\r\n', 'invalid method'],
+  ['RFC 9112 §3.2 control byte in the target', 'GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n', 'invalid target'],
+  ['RFC 9112 §3.2 non-ASCII in the target', 'GET /\xe9 HTTP/1.1\r\nHost: a\r\n\r\n', 'invalid target'],
+  ['RFC 9112 §3.2 fragment in the target', 'GET /#a HTTP/1.1\r\nHost: a\r\n\r\n', 'invalid target'],
+  ['RFC 9112 §3.2 relative target', 'GET a HTTP/1.1\r\nHost: a\r\n\r\n', 'invalid target'],
+  ['RFC 9112 §3.2 no Host', 'GET / HTTP/1.1\r\n\r\n', 'missing Host'],
+  ['RFC 9112 §3.2 two Hosts', `${GET}Host: a\r\n\r\n`, 'repeated Host'],
+  ['RFC 9112 §3.2 empty Host', 'GET / HTTP/1.1\r\nHost:\r\n\r\n', 'invalid Host'],
+  ['RFC 9112 §3.2 Host with a path', 'GET / HTTP/1.1\r\nHost: a/b\r\n\r\n', 'invalid Host'],
+  ['RFC 9112 §3.2 Host with userinfo', 'GET / HTTP/1.1\r\nHost: u@a\r\n\r\n', 'invalid Host'],
+  ['RFC 9112 §3.2 Host with a list', 'GET / HTTP/1.1\r\nHost: a, b\r\n\r\n', 'invalid Host'],
+  [
+    'RFC 9112 §3.2.2 absolute target with userinfo',
+    'GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n',
+    'invalid target',
+  ],
+  [
+    'RFC 9112 §3.2.3 authority form without CONNECT',
+    'GET a:80 HTTP/1.1\r\nHost: a\r\n\r\n',
+    'invalid target',
+  ],
+  ['RFC 9112 §3.2.3 CONNECT', 'CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n', 'CONNECT is not supported', 501],
+  ['RFC 9112 §3.2.4 asterisk without OPTIONS', 'GET * HTTP/1.1\r\nHost: a\r\n\r\n', 'invalid target'],
+  ['RFC 9112 §5.1 space before the colon', `${GET}X : b\r\n\r\n`, 'white space before the colon'],
+  ['RFC 9112 §5.1 empty name', `${GET}: b\r\n\r\n`, 'invalid field name'],
+  ['RFC 9112 §5.1 no colon', `${GET}X\r\n\r\n`, 'field line without a colon'],
+  ['RFC 9112 §5.1 invalid name', `${GET}X(: b\r\n\r\n`, 'invalid field name'],
+  ['RFC 9110 §5.5 NUL in a value', `${GET}X: a\0b\r\n\r\n`, 'invalid byte in a field value'],
+  ['RFC 9112 §5.2 folded line', `${GET}X: a\r\n b\r\n\r\n`, 'folded field line'],
+  [
+    'RFC 9112 §6.1 both framings',
+    `${GET}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n`,
+    'Transfer-Encoding with Content-Length',
+  ],
+  [
+    'RFC 9112 §6.1 in HTTP/1.0',
+    'POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n',
+    'Transfer-Encoding in HTTP/1.0',
+  ],
+  [
+    'RFC 9112 §6.1 unknown coding',
+    `${GET}Transfer-Encoding: gzip, chunked\r\n\r\n`,
+    'unsupported Transfer-Encoding',
+    501,
+  ],
+  [
+    'RFC 9112 §6.1 chunked twice in one field',
+    `${GET}Transfer-Encoding: chunked, chunked\r\n\r\n`,
+    'unsupported Transfer-Encoding',
+    501,
+  ],
+  [
+    'RFC 9112 §6.1 chunked in two fields',
+    `${GET}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n`,
+    'repeated Transfer-Encoding',
+  ],
+  [
+    'RFC 9112 §6.1 chunked with a control byte',
+    `${GET}Transfer-Encoding: \x0bchunked\r\n\r\n`,
+    'invalid byte in a field value',
+  ],
+  ...['', '+1', '-1', '0x1', '1_0', '1 1', '1,1', '9007199254740993', '99999999999999999999'].map(
+    (value): [string, string, string] => [
+      `RFC 9112 §6.3 Content-Length "${value}"`,
+      `${GET}Content-Length: ${value}\r\n\r\n`,
+      'invalid Content-Length',
+    ],
+  ),
+  [
+    'RFC 9112 §6.3 two Content-Lengths',
+    `${GET}Content-Length: 1\r\nContent-Length: 2\r\n\r\n`,
+    'differing Content-Length',
+  ],
+  ['RFC 9110 §10.1.1 unknown expectation', `${GET}Expect: fish\r\n\r\n`, 'unsupported Expect', 417],
+  ['more fields than allowed', `${GET}${'X: y\r\n'.repeat(100)}\r\n`, 'too many fields', 431],
+];
+

@@ -1,0 +1,89 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { createServer as createHttpServer, type RequestListener, request } from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import type { Test } from 'tap';
+import type { LbdStatus } from '../../common/control.ts';
+
+const MAIN = fileURLToPath(new URL('../../lbd/main.ts', import.meta.url));
+
+/** A running `lbd` as a process of its own. */
+export class LbdProcess {
+  readonly child: ChildProcess;
+  /** What it wrote to stderr, complete at its end. */
+  readonly stderr: Promise<string>;
+  readonly exited: Promise<{ code: number | null; signal: string | null }>;
+  readonly runDir: string;
+  readonly #lines: AsyncIterator<string>;
+
+  constructor(t: Test, dir: string, args: readonly string[], runDir = join(dir, 'run')) {
+    this.runDir = runDir;
+    this.child = spawn(process.execPath, [MAIN, ...args, '--run-dir', runDir], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, TANDEM_LOG: 'info' },
+    });
+    this.stderr = text(this.child.stderr!);
+    this.exited = once(this.child, 'close').then(([code, signal]) => ({ code, signal }));
+    this.#lines = createInterface(this.child.stdout!)[Symbol.asyncIterator]();
+    t.teardown(() => this.child.kill('SIGKILL'));
+  }
+
+  /** Reads the log until a line's message fits. @throws Error when it ends before that */
+  async logged(pattern: RegExp): Promise<string> {
+    for (;;) {
+      const { value, done } = await this.#lines.next();
+      if (done) throw new Error(`lbd ended without logging ${pattern}: ${await this.stderr}`);
+      const { msg } = JSON.parse(value);
+      if (pattern.test(msg)) return msg;
+    }
+  }
+
+  status(): Promise<LbdStatus> {
+    return this.call('GET', '/v1/status') as Promise<LbdStatus>;
+  }
+
+  /** Calls the control API. @returns its JSON */
+  call(method: string, path: string, body?: unknown): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const req = request(
+        { socketPath: join(this.runDir, 'lbd.sock'), method, path, agent: false },
+        async (res) => resolve(JSON.parse(await text(res))),
+      );
+      req.on('error', reject);
+      req.end(body === undefined ? undefined : JSON.stringify(body));
+    });
+  }
+}
+
+/** An HTTP server on loopback, closed after the test. @returns its port */
+export async function origin(t: Test, listener: RequestListener): Promise<number> {
+  const server = createHttpServer(listener).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+/** A port that was free a moment ago. */
+export async function freePort(host = '127.0.0.1'): Promise<number> {
+  const server = createServer().listen(0, host);
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** Writes a config file. @returns its path */
+export function writeConfig(dir: string, lines: readonly string[]): string {
+  const file = join(dir, 'tandem.yaml');
+  writeFileSync(file, `${lines.join('\n')}\n`);
+  return file;
+}

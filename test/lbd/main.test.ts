@@ -1,0 +1,219 @@
+import { EventEmitter, once } from 'node:events';
+import { readdirSync, writeFileSync } from 'node:fs';
+import type { ServerResponse } from 'node:http';
+import { connect, createServer } from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import t from 'tap';
+import type { ControlEvent } from '../../common/control.ts';
+import { tempDir } from '../common/temp-dir.ts';
+import { freePort, LbdProcess, origin, writeConfig } from './lbd-process.ts';
+
+/** One frontend, one pool, one worker. */
+function config(port: number, backends: Record<string, number>, more: readonly string[] = []): string[] {
+  return [
+    'workers: 1',
+    'sessions: { capacity: 1024 }',
+    'admin: { metrics: false }',
+    'frontends:',
+    `  web: { bind: ["127.0.0.1:${port}"], mode: http, pool: web }`,
+    'pools:',
+    '  web:',
+    '    health: { type: tcp, interval: 1s }',
+    '    backends:',
+    ...Object.entries(backends).map(([name, at]) => `      ${name}: { address: "127.0.0.1:${at}" }`),
+    ...more,
+  ];
+}
+
+async function get(port: number): Promise<string> {
+  const answer = await fetch(`http://127.0.0.1:${port}/`);
+  return `${answer.status} ${await answer.text()}`;
+}
+
+t.test('the life of an lbd: start, reload, refuse, drain, stop', async (t) => {
+  const dir = tempDir(t);
+  const port = await freePort();
+  const a = await origin(t, (_req, res) => res.end('a'));
+  const b = await origin(t, (_req, res) => res.end('b'));
+  const file = writeConfig(dir, config(port, { s1: a }));
+  const lbd = new LbdProcess(t, dir, ['--config', file]);
+  await lbd.logged(/^ready: 1 workers/);
+  t.equal(await get(port), '200 a', 'the first client meets a backend that is known to be well');
+  const status = await lbd.status();
+  t.match(status, {
+    config: { file },
+    workers: { wanted: 1, running: 1, replaced: 0 },
+    sync: { state: 'off', capacity: 1024 },
+    frontends: { web: { bind: [`127.0.0.1:${port}`], requests: 1 } },
+    pools: {
+      web: { algorithm: 'round-robin', backends: { s1: { state: 'ready', requests: 1, errors: 0 } } },
+    },
+    warnings: [],
+  });
+
+  const second = await freePort();
+  const more = [`  api: { backends: { a1: { address: "127.0.0.1:${b}" } }, health: { type: tcp } }`];
+  const lines = config(port, { s1: a, s2: b }, more);
+  lines.splice(5, 0, `  api: { bind: ["127.0.0.1:${second}"], mode: http, pool: api }`);
+  writeConfig(dir, lines);
+  lbd.child.kill('SIGHUP');
+  t.match(
+    await lbd.logged(/^reload: /),
+    /is in force: frontend api added, pool web changed, pool api added$/,
+  );
+  t.equal(await get(second), '200 b', 'the new frontend serves');
+  t.same([await get(port), await get(port)].sort(), ['200 a', '200 b'], 'the new backend serves');
+
+  writeConfig(dir, [...lines, 'pols: {}']);
+  lbd.child.kill('SIGHUP');
+  t.match(await lbd.logged(/^reload refused/), /tandem\.yaml:\d+:1: .*pols/);
+  t.match((await lbd.status()).config.reload_error, /pols/);
+  t.match(await get(port), /^200/, 'the old config goes on');
+
+  const taken = createServer().listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  t.teardown(() => taken.close());
+  const held = (taken.address() as { port: number }).port;
+  writeConfig(
+    dir,
+    lines.map((line) => line.replace(String(second), String(held))),
+  );
+  lbd.child.kill('SIGHUP');
+  t.match(await lbd.logged(/^reload refused/), /frontend api: cannot listen on .*another process/);
+  t.equal(await get(second), '200 b', 'the old bind goes on');
+
+  t.match(await lbd.call('POST', '/v1/backends/web/s1', { admin: 'drain' }), {
+    admin: 'drain',
+    state: 'draining',
+  });
+  t.same([await get(port), await get(port)], ['200 b', '200 b'], 'no new clients for a drained backend');
+  await lbd.logged(/^web\/s1: draining → drained/);
+  writeConfig(dir, lines);
+  lbd.child.kill('SIGHUP');
+  await lbd.logged(/^reload: /);
+  t.match((await lbd.status()).pools.web?.backends.s1, { state: 'drained' }, 'a drain survives a reload');
+  t.match(
+    ((await lbd.call('GET', '/v1/events')) as ControlEvent[]).map((event) => event.kind),
+    ['backend', 'start', 'backend', 'backend'],
+  );
+
+  lbd.child.kill('SIGTERM');
+  t.same(await lbd.exited, { code: 0, signal: null });
+  t.equal(await lbd.stderr, '');
+  t.same(readdirSync(lbd.runDir), [], 'no socket stays behind');
+});
+
+t.test('a stop tells the agent, lets a request finish, and a second one does not wait', async (t) => {
+  const dir = tempDir(t);
+  const port = await freePort();
+  const requests = new EventEmitter<{ request: [res: ServerResponse] }>();
+  const backend = await origin(t, (_req, res) => requests.emit('request', res));
+  const file = writeConfig(dir, config(port, { s1: backend }));
+  const lbd = new LbdProcess(t, dir, ['--config', file]);
+  await lbd.logged(/^ready/);
+  const live = connect(join(lbd.runDir, 'lbd-live.sock'));
+  const states = createInterface(live)[Symbol.asyncIterator]();
+  t.match(JSON.parse((await states.next()).value), {
+    type: 'state',
+    ready: true,
+    healthy: true,
+    sync: 'off',
+    why: '',
+  });
+  const arrived = once(requests, 'request');
+  const request = get(port);
+  const [answer] = await arrived;
+  lbd.child.kill('SIGTERM');
+  t.match(JSON.parse((await states.next()).value), { type: 'state', ready: false, why: 'stopping' });
+  answer.end('late');
+  t.equal(await request, '200 late');
+  t.same(await lbd.exited, { code: 0, signal: null });
+  t.same(await states.next(), { value: undefined, done: true }, 'the agent sees the end');
+
+  const other = new LbdProcess(t, dir, ['--config', file]);
+  await other.logged(/^ready/);
+  const hangs = once(requests, 'request');
+  const hanging = get(port).catch(() => 'cut');
+  await hangs;
+  other.child.kill('SIGTERM');
+  await other.logged(/^stopping/);
+  other.child.kill('SIGTERM');
+  t.same(await other.exited, { code: 0, signal: null });
+  t.equal(await hanging, 'cut');
+  t.same(readdirSync(other.runDir), []);
+});
+
+t.test('what cannot start says why in one line, exits with 1 and leaves nothing', async (t) => {
+  const dir = tempDir(t);
+  const server = createServer().listen({ port: 0, host: '127.0.0.1', reusePort: true });
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const { port } = server.address() as { port: number };
+  writeFileSync(join(dir, 'short'), 'too short', { mode: 0o600 });
+  const free = await freePort();
+  const cluster = [
+    'cluster:',
+    '  name: shop',
+    '  secret_file: short',
+    '  nodes: { lb1: { address: 127.0.0.1 }, lb2: { address: 127.0.0.2 } }',
+    'ha: { vips: [{ address: 127.0.0.9/8, interface: lo }] }',
+  ];
+  const cases: [what: string, lines: string[], args: string[], expected: RegExp][] = [
+    [
+      'a bind that is taken',
+      config(port, { s1: 1 }),
+      [],
+      /^lbd: frontend web: cannot listen on 127\.0\.0\.1:\d+: another process listens there .*\n$/,
+    ],
+    ['an unknown key', [...config(free, { s1: 1 }), 'pols: {}'], [], /^\S+tandem\.yaml:\d+:1: .*pols.*\n$/],
+    [
+      'a short secret',
+      [...config(free, { s1: 1 }), ...cluster],
+      ['--node', 'lb1'],
+      /^lbd: the secret \S+short has 9 bytes, expected .*\n$/,
+    ],
+    [
+      'an unknown node',
+      [...config(free, { s1: 1 }), ...cluster],
+      ['--node', 'lb3'],
+      /^\S+tandem\.yaml:\d+:\d+: .*lb3.*\n$/,
+    ],
+  ];
+  await Promise.all(
+    cases.map(async ([what, lines, args, expected], i) => {
+      const own = join(dir, `${i}.yaml`);
+      writeFileSync(own, `${lines.join('\n')}\n`);
+      const lbd = new LbdProcess(t, dir, ['--config', own, ...args], join(dir, `run${i}`));
+      t.same(await lbd.exited, { code: 1, signal: null }, what);
+      t.match((await lbd.stderr).replace(/^\S*\d\.yaml/, '/tandem.yaml'), expected, what);
+    }),
+  );
+  t.same(
+    readdirSync(dir, { recursive: true }).filter((name) => String(name).endsWith('.sock')),
+    [],
+  );
+});
+
+t.test('wrong arguments exit with 2', async (t) => {
+  const lbd = new LbdProcess(t, tempDir(t), ['--confg', 'x']);
+  t.same(await lbd.exited, { code: 2, signal: null });
+  t.match(await lbd.stderr, /^lbd: Unknown option '--confg'\nusage: lbd /);
+});
+
+t.test('a second lbd with the same run directory is refused, the first goes on', async (t) => {
+  const dir = tempDir(t);
+  const port = await freePort();
+  const backend = await origin(t, (_req, res) => res.end('a'));
+  const file = writeConfig(dir, config(port, { s1: backend }));
+  const first = new LbdProcess(t, dir, ['--config', file]);
+  await first.logged(/^ready/);
+  const second = new LbdProcess(t, dir, ['--config', file]);
+  t.same(await second.exited, { code: 1, signal: null });
+  t.match(
+    await second.stderr,
+    /^lbd: another lbd runs with this run directory: \S+lbd\.sock answers [^\n]*\n$/,
+  );
+  t.equal(await get(port), '200 a');
+  t.match(await first.status(), { workers: { running: 1 } });
+});

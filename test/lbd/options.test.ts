@@ -1,0 +1,23 @@
+import t from 'tap';
+import { parseOptions } from '../../lbd/options.ts';
+
+t.test('defaults, values, help and version', async (t) => {
+  t.same(parseOptions([]), { config: '/etc/tandem/tandem.yaml', node: undefined, runDir: '/run/tandem' });
+  t.same(parseOptions(['--config', 'a.yaml', '--node=lb1', '--run-dir', 'run']), {
+    config: 'a.yaml',
+    node: 'lb1',
+    runDir: 'run',
+  });
+  t.equal(parseOptions(['-h']), 'help');
+  t.equal(parseOptions(['--version']), 'version');
+});
+
+t.test('a mistake is one line', async (t) => {
+  for (const [args, message] of [
+    [['--confg', 'x'], /^Unknown option '--confg'$/],
+    [['--config'], /--config <value>' argument missing/],
+    [['--node='], /^--node needs a value$/],
+    [['start'], /^Unexpected argument 'start'/],
+  ] as const)
+    t.throws(() => parseOptions(args), { message });
+});

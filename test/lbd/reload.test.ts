@@ -1,0 +1,138 @@
+import t from 'tap';
+import { ConfigError, OperatorError } from '../../common/errors.ts';
+import type { Config } from '../../common/model.ts';
+import { compareConfigs, Reloader, restartNeeded } from '../../lbd/reload.ts';
+import { testConfig } from './test-config.ts';
+
+const one = testConfig({ pools: { web: { s1: 1 } } });
+
+t.test('what differs is named', async (t) => {
+  const next = testConfig({
+    pools: { web: { s1: 2 }, api: { a1: 1 } },
+    ports: [8081, 9090],
+    more: 'admin: { metrics: false }',
+  });
+  t.same(compareConfigs(one, next), {
+    newBinds: [{ what: 'frontend api', host: '127.0.0.1', port: 9090 }],
+    changes: ['frontend api added', 'pool web changed', 'pool api added', 'admin changed'],
+  });
+  t.same(compareConfigs(next, one).changes, [
+    'frontend api removed',
+    'pool web changed',
+    'pool api removed',
+    'admin changed',
+  ]);
+  t.same(compareConfigs(one, testConfig({ pools: { web: { s1: 1 } } })), { newBinds: [], changes: [] });
+});
+
+t.test('a port that we hold is not tried again', async (t) => {
+  const next = { ...one, frontends: one.frontends.map((f) => ({ ...f, bind: [{ host: '*', port: 8081 }] })) };
+  t.same(compareConfigs(one, next).newBinds, []);
+});
+
+t.test('what needs a restart is named with the value in force', async (t) => {
+  const next = { ...one, workers: 8, sessions: { capacity: 2048 }, sync: { port: 7999 } };
+  t.same(restartNeeded(one, next), [
+    'workers is now 8, but needs a restart of lbd; 2 is in force',
+    'sessions.capacity is now 2048, but needs a restart of lbd; 1048576 is in force',
+    'sync.port is now 7999, but needs a restart of lbd; 7472 is in force',
+  ]);
+  t.same(restartNeeded(one, one), []);
+});
+
+/** A reloader over a list of files, and what it does in order. */
+function setUp(
+  files: (Config | Error)[],
+  more: { taken?: string[]; problems?: string[]; fails?: Error } = {},
+) {
+  const done: string[] = [];
+  const reloader = new Reloader({
+    started: one,
+    load: () => {
+      const file = files.shift()!;
+      if (file instanceof Error) throw file;
+      return file;
+    },
+    preflight: async (binds) => {
+      done.push(`preflight ${binds.map((b) => b.port)}`);
+      return more.taken ?? [];
+    },
+    apply: async (next) => {
+      done.push(`apply ${next.frontends.map((f) => f.name)}`);
+      if (more.fails !== undefined) throw more.fails;
+      return more.problems ?? [];
+    },
+    tell: (level, text) => done.push(`${level} ${text}`),
+  });
+  return { reloader, done };
+}
+
+const two = testConfig({ pools: { web: { s1: 1 }, api: { a1: 1 } } });
+
+t.test('a good config comes into force', async (t) => {
+  const { reloader, done } = setUp([two, two]);
+  await reloader.reload();
+  t.equal(reloader.config, two);
+  t.same(done, [
+    'preflight 8082',
+    'apply web,api',
+    'info reload: /etc/tandem/tandem.yaml is in force: frontend api added, pool api added',
+  ]);
+  await reloader.reload();
+  t.match(done.at(-1), /nothing changed for lbd$/);
+});
+
+t.test('a refused config changes nothing and is told with all its problems', async (t) => {
+  const bad = new ConfigError([
+    { where: 'a.yaml:1:1', key: 'x', message: 'x is wrong' },
+    { where: 'a.yaml:2:1', key: 'y', message: 'y is wrong' },
+  ]);
+  const { reloader, done } = setUp([bad, two]);
+  await reloader.reload();
+  t.equal(reloader.config, one);
+  t.equal(reloader.error, 'a.yaml:1:1: x is wrong; a.yaml:2:1: y is wrong');
+  t.same(done, [
+    'warn reload refused, the old config stays: a.yaml:1:1: x is wrong',
+    'warn reload refused, the old config stays: a.yaml:2:1: y is wrong',
+  ]);
+  await reloader.reload();
+  t.equal(reloader.config, two);
+  t.equal(reloader.error, undefined, 'the next good one clears it');
+});
+
+t.test('a bind that is taken refuses the whole config before anything is applied', async (t) => {
+  const { reloader, done } = setUp([two], { taken: ['frontend api: taken'] });
+  await reloader.reload();
+  t.equal(reloader.config, one);
+  t.equal(reloader.error, 'frontend api: taken');
+  t.notOk(done.some((line) => line.startsWith('apply')));
+});
+
+t.test('one that does not fit is refused', async (t) => {
+  const { reloader } = setUp([two], { fails: new OperatorError('TOO_MANY', '9999 backends do not fit') });
+  await reloader.reload();
+  t.equal(reloader.config, one);
+  t.equal(reloader.error, '9999 backends do not fit');
+});
+
+t.test('what the workers could not do is told, the rest is in force', async (t) => {
+  const { reloader, done } = setUp([two], { problems: ['frontend api: taken'] });
+  await reloader.reload();
+  t.equal(reloader.config, two);
+  t.equal(reloader.error, 'in force except: frontend api: taken');
+  t.equal(done.at(-1), 'warn reload: frontend api: taken');
+});
+
+t.test('a restart that is needed is told and stays a warning', async (t) => {
+  const { reloader, done } = setUp([{ ...two, workers: 8 }]);
+  await reloader.reload();
+  t.match(reloader.warnings(), [/^workers is now 8/]);
+  t.ok(done.some((line) => line.startsWith('warn workers is now 8')));
+});
+
+t.test('signals during a reload make it run once more, not more often', async (t) => {
+  const { reloader, done } = setUp([two, one]);
+  await Promise.all([reloader.reload(), reloader.reload(), reloader.reload()]);
+  t.equal(reloader.config, one);
+  t.equal(done.filter((line) => line.startsWith('apply')).length, 2);
+});

@@ -1,0 +1,36 @@
+import t from 'tap';
+import { backendId, poolId } from '../../common/hash.ts';
+import { SessionTable } from '../../lbd/session/table.ts';
+import { sessionHashKey, sessionRows } from '../../lbd/sessions.ts';
+import { testConfig } from './test-config.ts';
+
+t.test('both nodes derive the same key from the same secret, nodes alone do not', async (t) => {
+  const psk = Buffer.alloc(32, 7);
+  t.same(sessionHashKey(psk), sessionHashKey(Buffer.from(psk)));
+  t.equal(sessionHashKey(psk).length, 4);
+  t.not(sessionHashKey(psk).join(), sessionHashKey(Buffer.alloc(32, 8)).join());
+  t.not(sessionHashKey(undefined).join(), sessionHashKey(undefined).join());
+});
+
+t.test('rows have names, and numbers for what is no longer in the config', async (t) => {
+  const table = new SessionTable(SessionTable.create(1024), 0, { hashKey: new Uint32Array(4) });
+  table.keyOfSource(poolId('web'), '192.0.2.7');
+  table.store(backendId('web', 's1'), 60_000);
+  table.keyOfSource(poolId('web'), '192.0.2.8');
+  table.store(backendId('web', 'gone'), 60_000);
+  table.keyOfCookie(poolId('old'), 'abc');
+  table.store(backendId('old', 'x'), 60_000);
+  const rows = sessionRows(table, testConfig(), 10).sort((a, b) => (a.key < b.key ? -1 : 1));
+  const hex = (id: number) => `#${id.toString(16)}`;
+  const bySource = rows.filter((row) => row.kind === 'source');
+  t.match(bySource, [
+    { pool: 'web', key: '192.0.2.7', backend: 's1' },
+    { pool: 'web', key: '192.0.2.8', backend: hex(backendId('web', 'gone')) },
+  ]);
+  t.match(
+    rows.filter((row) => row.kind === 'cookie'),
+    [{ pool: hex(poolId('old')), backend: hex(backendId('old', 'x')) }],
+  );
+  for (const row of rows) t.ok(row.expires_in_ms > 0 && row.expires_in_ms <= 61_000);
+  t.equal(sessionRows(table, testConfig(), 1).length, 1);
+});

@@ -1,0 +1,150 @@
+import type { Role } from '../common/control.ts';
+
+/** What the election needs to know from the config. All times in milliseconds. */
+export interface ElectionConfig {
+  readonly self: { readonly name: string; readonly address: string; readonly priority: number };
+  readonly peer: { readonly name: string; readonly address: string };
+  readonly intervalMs: number;
+  /** Missed intervals after which the peer counts as dead. At least 2. */
+  readonly deadAfter: number;
+  /** undefined: never take the role back. */
+  readonly preemptDelayMs: number | undefined;
+  readonly trackLbd: boolean;
+  /** Announcements in a burst after the VIPs were added. At least 1. */
+  readonly announceCount: number;
+  /** Time between two gratuitous announcements while active; 0 is off. */
+  readonly announceRefreshMs: number;
+}
+
+/** What the peer says of itself. */
+export interface PeerReport {
+  readonly role: Role;
+  readonly priority: number;
+  readonly epoch: number;
+  readonly intervalMs: number;
+  readonly healthy: boolean;
+  readonly request: boolean;
+  readonly probe: boolean;
+}
+
+export interface LbdReport {
+  readonly alive: boolean;
+  /** It listens and its config is applied. */
+  readonly ready: boolean;
+  /** At least one pool has a backend that takes clients. */
+  readonly healthy: boolean;
+  /** The session table is in step with the peer's, or there is none to be in step with. */
+  readonly synced: boolean;
+  readonly why: string;
+}
+
+/** Everything that can happen to a node. `now` is monotonic and in milliseconds. */
+export type ElectionEvent = { readonly now: number } & (
+  | { readonly type: 'start' }
+  /** At least once an interval; a missing one is how the node learns that it was paused. */
+  | { readonly type: 'tick' }
+  /** A one-shot timer for `ElectionResult.wakeAtMs` went off. */
+  | { readonly type: 'wake' }
+  /** From a live process of the peer that hears this one. `restarted`: it is another process than before. */
+  | { readonly type: 'heartbeat'; readonly report: PeerReport; readonly restarted: boolean }
+  /** Authentic, but the peer does not hear this process (yet). `firstOfProcess`: not heard before. */
+  | { readonly type: 'hello'; readonly role: Role; readonly firstOfProcess: boolean }
+  | { readonly type: 'lbd'; readonly report: LbdReport }
+  | { readonly type: 'interface'; readonly name: string; readonly up: boolean; readonly why: string }
+  /** Result of `addVips`: all are there, or why not. */
+  | { readonly type: 'vips-added'; readonly error: string | undefined }
+  /** Result of `renewVips`. */
+  | { readonly type: 'vips-renewed'; readonly error: string | undefined }
+  /** Result of `removeVips`: none is there any more, or why not. */
+  | { readonly type: 'vips-removed'; readonly error: string | undefined }
+  /** `lbd` is prepared for the active role. */
+  | { readonly type: 'promoted'; readonly epoch: number }
+  /** The guardian missed its beats and removed the VIPs. */
+  | { readonly type: 'guardian-fired' }
+  /** An operator wants `to` (default: the other one than now) to be active. */
+  | { readonly type: 'switchover'; readonly to: 'self' | 'peer' | undefined }
+  | { readonly type: 'stop' }
+);
+
+export type ElectionAction =
+  /** Send heartbeats now on every path, `copies` rounds of them. */
+  | { readonly type: 'send'; readonly copies: number }
+  /** Draw another boot nonce: what lies in the socket buffers since the pause must not count as fresh. */
+  | { readonly type: 'renew-nonce' }
+  /** `lbd` gets ready for its role; for `active` it answers with `promoted`. */
+  | { readonly type: 'tell-lbd'; readonly role: Role; readonly epoch: number }
+  | { readonly type: 'add-vips' }
+  | { readonly type: 'renew-vips' }
+  | { readonly type: 'remove-vips' }
+  /** One gratuitous ARP for every VIP. */
+  | { readonly type: 'announce' }
+  | { readonly type: 'notify'; readonly role: 'active' | 'standby' | 'fault' }
+  | {
+      readonly type: 'log';
+      readonly level: 'info' | 'warn' | 'error';
+      readonly kind: 'role' | 'vip' | 'peer' | 'switchover';
+      readonly text: string;
+    }
+  /** Answer to the `switchover` event. */
+  | { readonly type: 'answer'; readonly ok: boolean; readonly text: string }
+  /** The VIPs are gone and the peer was told: the process may exit. */
+  | { readonly type: 'stopped' };
+
+/** Where the VIPs are on their way on or off this node. `removing`: they may still be there. */
+export type VipState = 'none' | 'promoting' | 'adding' | 'held' | 'removing';
+
+export interface PeerView {
+  /** Of the latest heartbeat, whether or not the peer is still alive. */
+  readonly report: PeerReport;
+  readonly heardMs: number;
+}
+
+export interface ElectionState {
+  readonly role: Role;
+  readonly why: string;
+  readonly sinceMs: number;
+  readonly epoch: number;
+  readonly vip: VipState;
+  readonly peer: PeerView | undefined;
+  /** Latest hello, see `ElectionEvent`. */
+  readonly hello: { readonly role: Role; readonly heardMs: number } | undefined;
+  /** Whether the peer was alive at the last look, for the log. */
+  readonly peerAlive: boolean;
+  readonly lbd: LbdReport;
+  /** Since when `lbd` has no backend; undefined while it has. */
+  readonly unhealthySinceMs: number | undefined;
+  /** Reasons by interface. */
+  readonly downInterfaces: ReadonlyMap<string, string>;
+  readonly lastTickMs: number;
+  /** Before this a node does not take over, because it has not listened for long enough. */
+  readonly listenUntilMs: number;
+  readonly listenSinceMs: number;
+  /** After handing over, the peer has until then to become active. */
+  readonly holdUntilMs: number | undefined;
+  /** Since when this node hears another active one that ought to drop its VIPs. */
+  readonly dualSinceMs: number | undefined;
+  /** This node asks the active one for its role until then. */
+  readonly requestUntilMs: number | undefined;
+  /** A better node may ask for the role from then on. */
+  readonly preemptAtMs: number | undefined;
+  /** The peer is probing; without a sign that it hears this node again, step down then. */
+  readonly probedUntilMs: number | undefined;
+  /** Since when this node probes the silent peer; undefined while it hears it. */
+  readonly probingSinceMs: number | undefined;
+  /** When the current step of the VIPs is overdue (`promoting`, `removing`). */
+  readonly vipDeadlineMs: number;
+  readonly renewAtMs: number;
+  readonly announceAtMs: number;
+  /** Announcements that are left of the burst. */
+  readonly announceLeft: number;
+  /** An added VIP failed: fault until then. */
+  readonly vipFault: { readonly why: string; readonly untilMs: number } | undefined;
+  readonly stopping: boolean;
+}
+
+export interface ElectionResult {
+  readonly state: ElectionState;
+  readonly actions: readonly ElectionAction[];
+  /** When `step` wants to be called again at the latest; never in the past. */
+  readonly wakeAtMs: number;
+}

@@ -1,0 +1,108 @@
+import { fileURLToPath } from 'node:url';
+import { execa, type ResultPromise } from 'execa';
+import { messageOf } from '../common/errors.ts';
+import type { VipConfig } from '../common/model.ts';
+
+const SCRIPT = fileURLToPath(new URL('guardian.sh', import.meta.url));
+/** After it died. */
+const RESTART_MS = 200;
+/** A guardian that has not read so many beats is stopped or stuck. */
+const MAX_UNREAD_BYTES = 256;
+
+export interface GuardianEvents {
+  /** It missed its beats and removed the VIPs. */
+  onFired(): void;
+  onTrouble(text: string): void;
+}
+
+type Shell = ResultPromise<{
+  stdin: 'pipe';
+  stdout: 'pipe';
+  stderr: 'ignore';
+  buffer: false;
+  reject: false;
+  detached: true;
+  cleanup: false;
+}>;
+
+/**
+ * The second layer that keeps a VIP from being on both nodes: a tiny process that removes the VIPs when this
+ * one is killed, hangs or is stopped. See `guardian.sh`.
+ */
+export class Guardian {
+  readonly #events: GuardianEvents;
+  #vips: readonly VipConfig[];
+  #timeoutMs: number;
+  #shell: Shell | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  /** @param timeoutMs silence after which the VIPs are removed */
+  constructor(vips: readonly VipConfig[], timeoutMs: number, events: GuardianEvents) {
+    this.#vips = vips;
+    this.#timeoutMs = timeoutMs;
+    this.#events = events;
+  }
+
+  get alive(): boolean {
+    return this.#shell !== undefined && this.#shell.stdin.writableLength <= MAX_UNREAD_BYTES;
+  }
+
+  start(): void {
+    if (this.#closed) return;
+    const args = [(this.#timeoutMs / 1000).toFixed(3)];
+    for (const vip of this.#vips) args.push(`${vip.address}/${vip.prefix}`, vip.interface);
+    const shell: Shell = execa('bash', [SCRIPT, ...args], {
+      stdin: 'pipe',
+      stdout: 'pipe',
+      stderr: 'ignore',
+      buffer: false,
+      reject: false,
+      detached: true,
+      cleanup: false,
+    });
+    this.#shell = shell;
+    shell.stdin.on('error', () => {});
+    shell.stdout.on('data', () => {
+      if (this.#shell === shell) this.#events.onFired();
+    });
+    const ended = (why: string) => {
+      if (this.#shell !== shell) return;
+      this.#shell = undefined;
+      this.#events.onTrouble(`the guardian ended (${why}); starting it again`);
+      this.#retry = setTimeout(() => this.start(), RESTART_MS);
+    };
+    shell.then(
+      (result) => {
+        const missing = (result as { code?: string }).code === 'ENOENT';
+        ended(missing ? 'there is no program "bash"' : (result.signal ?? `exit code ${result.exitCode}`));
+      },
+      (error: unknown) => ended(messageOf(error)),
+    );
+  }
+
+  /** The agent is alive. Never waits. */
+  beat(): void {
+    const stdin = this.#shell?.stdin;
+    if (stdin !== undefined && stdin.writableLength <= MAX_UNREAD_BYTES) stdin.write('\n');
+  }
+
+  /** Puts another guardian in charge, with other VIPs or another time-out. */
+  replace(vips: readonly VipConfig[], timeoutMs: number): void {
+    this.#vips = vips;
+    this.#timeoutMs = timeoutMs;
+    const before = this.#shell;
+    clearTimeout(this.#retry);
+    this.start();
+    this.beat();
+    before?.stdin.end('bye\n');
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#retry);
+    const shell = this.#shell;
+    this.#shell = undefined;
+    shell?.stdin.end();
+  }
+}

@@ -1,0 +1,147 @@
+import { isIPv6 } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { DgramAsPromised, type SocketAsPromised } from 'dgram-as-promised';
+import { messageOf } from '../common/errors.ts';
+import type { PathConfig } from '../common/model.ts';
+
+/** A path that failed is tried again so often. */
+const RETRY_MS = 1_000;
+
+export interface HeartbeatPathOptions {
+  readonly config: PathConfig;
+  /** Address of this node. */
+  readonly selfAddress: string;
+  /** Address of the peer. */
+  readonly peerAddress: string;
+  /** VIPs: never the address by which an interface is named to the kernel. */
+  readonly vips: ReadonlySet<string>;
+  /** Called for each datagram, whoever sent it. Must not wait: meanwhile datagrams are lost. */
+  onDatagram(data: Buffer): void;
+  /** The path failed with this cause, or works (again): undefined. Called on change only. */
+  onState(why: string | undefined): void;
+}
+
+/** One way to the peer: a socket that heals itself and never holds up another path. */
+export class HeartbeatPath {
+  readonly name: string;
+  readonly #options: HeartbeatPathOptions;
+  #socket: SocketAsPromised | undefined;
+  #why: string | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(options: HeartbeatPathOptions) {
+    this.#options = options;
+    const { config } = options;
+    this.name =
+      config.type === 'multicast'
+        ? `multicast ${config.group}:${config.port} on ${config.interface}`
+        : `unicast ${options.peerAddress}:${config.port}`;
+  }
+
+  /** Why the path does not work; undefined when it does. */
+  get why(): string | undefined {
+    return this.#why;
+  }
+
+  /** Opens the socket. Settles when it is open or has failed; then it is tried again in the background. */
+  async open(): Promise<void> {
+    if (this.#closed) return;
+    const { config, selfAddress } = this.#options;
+    const address = config.type === 'multicast' ? config.group : selfAddress;
+    const socket = DgramAsPromised.createSocket({ type: isIPv6(address) ? 'udp6' : 'udp4', reuseAddr: true });
+    this.#socket = socket;
+    try {
+      await socket.bind({ port: config.port, address });
+      if (this.#socket !== socket) return;
+      if (config.type === 'multicast') {
+        const via = this.#multicastInterface(config.interface, isIPv6(address));
+        socket.addMembership(config.group, via);
+        socket.setMulticastInterface(via);
+        // Both nodes are on one link; a router must not carry heartbeats elsewhere (RFC 1112 section 6.1).
+        socket.setMulticastTTL(1);
+        socket.setMulticastLoopback(false);
+      }
+      this.#set(undefined);
+      void this.#listen(socket);
+    } catch (error) {
+      this.#fail(socket, error);
+    }
+  }
+
+  /** @returns settles when the kernel has taken the datagram or refused it; never rejects */
+  async send(data: Buffer): Promise<boolean> {
+    const socket = this.#socket;
+    if (socket === undefined || this.#why !== undefined) return false;
+    const { config, peerAddress } = this.#options;
+    try {
+      await socket.send(data, config.port, config.type === 'multicast' ? config.group : peerAddress);
+      return true;
+    } catch (error) {
+      this.#fail(socket, error);
+      return false;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#retry);
+    const socket = this.#socket;
+    this.#socket = undefined;
+    await socket?.close().catch(() => {});
+  }
+
+  /**
+   * The library listens only while `recv` is awaited, so nothing else may be awaited here. Its `setTimeout`
+   * is not used: after it went off, the next `send` fails with that old error.
+   */
+  async #listen(socket: SocketAsPromised): Promise<void> {
+    while (this.#socket === socket) {
+      try {
+        const packet = await socket.recv();
+        if (packet === undefined) return;
+        this.#options.onDatagram(packet.msg);
+      } catch (error) {
+        this.#fail(socket, error);
+        return;
+      }
+    }
+  }
+
+  #multicastInterface(name: string, v6: boolean): string {
+    const addresses = networkInterfaces()[name] ?? [];
+    if (v6) {
+      if (addresses.length === 0) throw new Error(`interface ${name} does not exist or is down`);
+      return `::%${name}`;
+    }
+    const own = addresses.find(
+      ({ family, address }) => family === 'IPv4' && !this.#options.vips.has(address),
+    );
+    if (own === undefined)
+      throw new Error(`interface ${name} does not exist, is down or has no IPv4 address`);
+    return own.address;
+  }
+
+  #fail(socket: SocketAsPromised, error: unknown): void {
+    if (this.#socket !== socket || this.#closed) return;
+    this.#socket = undefined;
+    socket.close().catch(() => {});
+    this.#set(explain(error));
+    this.#retry = setTimeout(() => void this.open(), RETRY_MS);
+  }
+
+  #set(why: string | undefined): void {
+    if (this.#closed || (why === this.#why && why !== undefined)) return;
+    const changed = why !== this.#why;
+    this.#why = why;
+    if (changed) this.#options.onState(why);
+  }
+}
+
+function explain(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  if (code === 'EADDRNOTAVAIL') return `no interface of this machine has the address (${messageOf(error)})`;
+  if (code === 'EADDRINUSE') return `another program uses the port (${messageOf(error)})`;
+  if (code === 'ENETUNREACH' || code === 'EHOSTUNREACH') return `there is no route (${messageOf(error)})`;
+  return messageOf(error);
+}

@@ -1,0 +1,87 @@
+#!/usr/bin/env node
+import { join } from 'node:path';
+import { loadConfig } from '../common/config.ts';
+import { SOCKETS } from '../common/control.ts';
+import { serveControl } from '../common/control-server.ts';
+import { ConfigError, messageOf, OperatorError } from '../common/errors.ts';
+import { EventLog } from '../common/events.ts';
+import { createLogger } from '../common/logger.ts';
+import { deriveKey, readSecret } from '../common/secret.ts';
+import { VERSION } from '../common/version.ts';
+import { Agent, requireHa } from './agent.ts';
+import { controlRoutes } from './control-api.ts';
+import { createIdentity } from './heartbeat.ts';
+import { LinuxNetwork } from './linux-network.ts';
+import { type AgentCliOptions, parseOptions, USAGE, UsageError } from './options.ts';
+
+async function main(): Promise<void> {
+  const options = parseOptions(process.argv.slice(2));
+  if (options === 'help') console.log(USAGE);
+  else if (options === 'version') console.log(VERSION);
+  else await run(options);
+}
+
+async function run(options: AgentCliOptions): Promise<void> {
+  const load = () => requireHa(loadConfig(options.config, { node: options.node }));
+  const config = load();
+  const { name, secretFile, self, peer } = config.cluster;
+  const key = deriveKey(readSecret(secretFile), 'heartbeat', name);
+  const log = createLogger('ha-agent', self.name, { blocking: false });
+  const events = new EventLog('agent');
+  const agent = new Agent({
+    config,
+    identity: createIdentity(key, name, self.name, peer.name),
+    runDir: options.runDir,
+    log,
+    events,
+    createNetwork: ({ ha }, handlers) => new LinuxNetwork(ha.vips, ha.track.interfaces, handlers),
+  });
+  // The socket comes first: it refuses a second agent of this node before that one touches an address.
+  const control = await serveControl(
+    join(options.runDir, SOCKETS.agent),
+    controlRoutes({
+      status: () => agent.status(),
+      events: () => events.list(),
+      switchover: (to) => agent.switchover(to),
+    }),
+  );
+
+  let stopping = false;
+  const stop = () => {
+    // The second signal: at once. The guardian removes the VIPs when this process is gone.
+    if (stopping) process.exit(1);
+    stopping = true;
+    agent
+      .stop()
+      .then(() => control.close())
+      .then(() => process.exit(0), fail);
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  process.on('SIGHUP', () => {
+    try {
+      void agent.reload(load());
+    } catch (error) {
+      agent.refuseReload(messageOf(error));
+    }
+  });
+  process.once('uncaughtException', (err) => {
+    log.fatal({ err }, 'ha-agent failed');
+    process.exit(1);
+  });
+  await agent.start();
+}
+
+function fail(error: unknown): never {
+  if (error instanceof UsageError) {
+    console.error(`ha-agent: ${error.message}\n${USAGE}`);
+    process.exit(2);
+  }
+  if (error instanceof ConfigError)
+    for (const { where, message } of error.problems) console.error(`${where}: ${message}`);
+  else if (error instanceof OperatorError) console.error(`ha-agent: ${error.message}`);
+  else console.error(`ha-agent: it failed, and this is a fault of ha-agent: ${messageOf(error)}`);
+  process.exit(1);
+}
+
+main().catch(fail);

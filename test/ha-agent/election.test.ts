@@ -1,0 +1,466 @@
+import t from 'tap';
+import { initialState, step } from '../../ha-agent/election.ts';
+import { CONFIG, play } from './story.ts';
+
+interface Story {
+  readonly name: string;
+  readonly script: string;
+  /** What must be in the transcript, in this order, among other lines. */
+  readonly happens: readonly string[];
+  readonly never?: readonly RegExp[];
+  readonly config?: Partial<typeof CONFIG>;
+}
+
+const BEGIN = `
+  0 lbd well
+  0 start`;
+
+/** This node is active, the peer is a standby. */
+const ACTIVE = `${BEGIN}
+  10 hears standby`;
+
+const STORIES: readonly Story[] = [
+  {
+    name: 'alone: listens for one dead time, then takes over',
+    script: `${BEGIN}
+      299 end
+      400 end`,
+    happens: [
+      '0 says init p150',
+      '250 says init p150 probe',
+      '> 299 end',
+      '300 active (epoch 1): lb2 is dead: was never heard',
+      '300 add-vips',
+      '300 announce',
+      '300 notify active',
+    ],
+  },
+  {
+    name: 'both start at once: the better one takes over without waiting',
+    script: `${BEGIN}
+      10 hears init`,
+    happens: ['10 active (epoch 1): nobody is active and lb1 goes before lb2'],
+  },
+  {
+    name: 'both start at once: the worse one waits for the better one',
+    script: `${BEGIN}
+      10 hears init p200
+      110 hears active e1 p200
+      150 end`,
+    happens: ['10 standby (epoch 0): nobody is active and lb2 goes before lb1'],
+    never: [/active \(/],
+  },
+  {
+    name: 'equal priority: the higher address goes first',
+    script: `${BEGIN}
+      10 hears init p150`,
+    happens: ['10 standby (epoch 0): nobody is active and lb2 goes before lb1'],
+  },
+  {
+    name: 'an active peer is heard at the start: standby at once, whatever the priorities',
+    script: `${BEGIN}
+      10 hears active e4
+      110 hears active e4
+      210 hears active e4
+      310 hears active e4
+      400 end`,
+    happens: ['10 standby (epoch 4): lb2 is active', '10 notify standby'],
+    never: [/add-vips/],
+  },
+  {
+    name: 'the active peer falls silent: probed, then dead, the epoch grows',
+    script: `${BEGIN}
+      10 hears active e4
+      110 hears active e4
+      420 end`,
+    happens: [
+      '360 says standby p150 probe',
+      '410 active (epoch 5): lb2 is dead: silent for 300 ms',
+      '410 says active p150',
+      '410 add-vips',
+    ],
+  },
+  {
+    name: 'an answer to the probe saves the active peer',
+    script: `${BEGIN}
+      10 hears active e4
+      270 hears active e4
+      480 end`,
+    happens: ['260 says standby p150 probe', '> 270 hears active e4', '270 says standby p150'],
+    never: [/add-vips/],
+  },
+  {
+    name: 'the active peer steps down: takeover at once, not after a dead time',
+    script: `${BEGIN}
+      10 hears active e4
+      50 hears standby e4 p0`,
+    happens: ['50 active (epoch 5): lb2 stepped down', '50 add-vips'],
+  },
+  {
+    name: 'the active peer is in fault: takeover at once',
+    script: `${BEGIN}
+      10 hears active e4
+      50 hears fault e4 p0`,
+    happens: ['50 active (epoch 5): lb2 is in fault'],
+  },
+  {
+    name: 'a peer that is still removing its VIPs says active: wait',
+    script: `${BEGIN}
+      10 hears active e4
+      50 hears active e4 p0
+      60 end`,
+    happens: ['10 says standby p150'],
+    never: [/add-vips/],
+  },
+  {
+    name: 'the VIPs come after lbd is prepared',
+    script: `0 manual${BEGIN}
+      10 hears standby
+      30 end
+      61 end`,
+    happens: ['10 says active p150', '> 30 end', '60 add-vips'],
+  },
+  {
+    name: 'switchover: VIPs gone, then priority 0, and no way back while the peer takes over',
+    script: `${ACTIVE}
+      50 switchover
+      55 hears active e2
+      155 hears active e2`,
+    happens: [
+      '50 standby (epoch 1): an operator asked for a switchover',
+      '50 remove-vips',
+      '50 answer ok: lb1 hands over to lb2',
+      '50 says active p0',
+      '50 says standby p0',
+      '> 55 hears active e2',
+      '100 says standby p150',
+    ],
+    never: [/add-vips[\s\S]*add-vips/],
+  },
+  {
+    name: 'switchover: the peer never takes over, so this node does after two dead times',
+    script: `${ACTIVE}
+      50 switchover
+      150 hears standby e1
+      350 hears standby e1
+      550 hears standby e1
+      720 hears standby e1`,
+    happens: ['700 active (epoch 2): nobody is active and lb1 goes before lb2'],
+  },
+  {
+    name: 'switchover asked of the standby: it asks the active one',
+    script: `${BEGIN}
+      10 hears active e1
+      20 switchover self
+      30 hears standby e1 p0`,
+    happens: [
+      '20 answer ok: lb1 asks lb2 for the role',
+      '20 says standby p150 request',
+      '30 active (epoch 2): lb2 stepped down',
+      '30 says active p150',
+    ],
+  },
+  {
+    name: 'the peer asks for the role',
+    script: `${ACTIVE}
+      50 hears standby e1 request`,
+    happens: ['50 standby (epoch 1): lb2 asked for the role', '50 remove-vips', '50 says standby p0'],
+  },
+  {
+    name: 'switchover is refused when nobody could take over',
+    script: `${BEGIN}
+      350 switchover
+      360 switchover self
+      400 hears fault p0
+      410 switchover peer`,
+    happens: [
+      '350 answer no: lb2 is not heard, so it cannot take over',
+      '360 answer ok: lb1 is active already',
+      '410 answer no: lb2 is fault and cannot take over now',
+    ],
+    never: [/remove-vips/],
+  },
+  {
+    name: 'lbd dies: VIPs dropped and fault at once; afterwards no fight for the role',
+    script: `${ACTIVE}
+      50 lbd dead
+      55 hears active e2
+      60 lbd well
+      65 hears active e2
+      165 hears active e2`,
+    happens: [
+      '50 fault (epoch 1): lbd is dead: it does not run',
+      '50 remove-vips',
+      '50 notify fault',
+      '50 says active p0',
+      '50 says fault p0',
+      '60 init (epoch 2): the fault is gone',
+      '65 standby (epoch 2): lb2 is active',
+    ],
+    never: [/add-vips[\s\S]*add-vips/],
+  },
+  {
+    name: 'lbd dies while the peer is dead: fault all the same',
+    script: `${BEGIN}
+      350 lbd dead
+      500 lbd well
+      600 end`,
+    happens: [
+      '350 fault (epoch 1): lbd is dead: it does not run',
+      '350 remove-vips',
+      '550 active (epoch 2): lb2 is dead: was never heard',
+    ],
+  },
+  {
+    name: 'lbd is not ready: a node that starts must wait, an active one goes on',
+    script: `
+      0 lbd starting
+      0 start
+      500 lbd well
+      560 lbd starting
+      700 end`,
+    happens: [
+      '0 fault (epoch 0): lbd is not ready: starting',
+      '550 active (epoch 1): lb2 is dead: was never heard',
+    ],
+    never: [/remove-vips/],
+  },
+  {
+    name: 'no healthy backend for a second while the peer has one: hand over',
+    script: `${ACTIVE}
+      50 lbd sick
+      ${[150, 350, 550, 750, 950, 1045].map((ms) => `${ms} hears standby`).join('\n')}
+      1060 end`,
+    happens: [
+      '> 1045 hears standby',
+      '1050 standby (epoch 1): lbd has no healthy backend and lb2 has (no backend)',
+    ],
+  },
+  {
+    name: 'no healthy backend on either node: stay',
+    script: `${ACTIVE}
+      50 lbd sick
+      ${[150, 350, 550, 750, 950, 1150, 1350].map((ms) => `${ms} hears standby sick`).join('\n')}`,
+    happens: ['10 add-vips'],
+    never: [/remove-vips/],
+  },
+  {
+    name: 'no healthy backend and a dead peer: stay',
+    script: `${BEGIN}
+      350 lbd sick
+      2400 end`,
+    happens: ['300 add-vips'],
+    never: [/remove-vips/],
+  },
+  {
+    name: 'a late tick: the VIPs go first, then listen again; what waited in the socket does not count',
+    script: `${ACTIVE}
+      120 pause 260
+      380 hears standby e1 p0
+      381 end`,
+    happens: [
+      '380 init (epoch 1): this process was paused or starved: 280 ms between two heartbeats, expected 100',
+      '380 renew-nonce',
+      '380 remove-vips',
+      '380 says active p0',
+      '380 says init p150',
+    ],
+    never: [/add-vips[\s\S]*add-vips/],
+  },
+  {
+    name: 'a standby that was paused listens again before it calls the peer dead',
+    script: `${BEGIN}
+      10 hears active e1
+      120 pause 400
+      520 end
+      600 hears active e1
+      650 end`,
+    happens: ['600 standby (epoch 1): lb2 is active'],
+    never: [/add-vips/],
+  },
+  {
+    name: 'both active: the later epoch stays',
+    script: `${BEGIN}
+      350 hears active e2`,
+    happens: [
+      '350 standby (epoch 2): lb2 is active too and stays: epoch 1 here, 2 there; priority 150 here, 100 there',
+      '350 remove-vips',
+    ],
+  },
+  {
+    name: 'both active in the same epoch: the higher priority stays and announces again',
+    script: `${BEGIN}
+      350 hears active e1
+      360 hears standby e1`,
+    happens: ['300 announce', '> 360 hears standby e1', '360 announce'],
+    never: [/remove-vips/],
+  },
+  {
+    name: 'both active and the worse one does not hear: the better one gives way, because only it knows',
+    script: `${BEGIN}
+      350 hears active e1
+      450 hears active e1
+      560 hears active e1`,
+    happens: ['550 standby (epoch 1): lb2 is active too and does not hear this node', '550 remove-vips'],
+  },
+  {
+    name: 'the peer hears nothing and says so: VIPs dropped before it takes over',
+    script: `${ACTIVE}
+      110 hears standby probe
+      111 hears standby
+      210 hears standby probe
+      240 end`,
+    happens: [
+      '> 111 hears standby',
+      '235 standby (epoch 1): lb2 does not hear this node and takes over',
+      '235 remove-vips',
+    ],
+  },
+  {
+    name: 'a peer that does not hear this process: leave it the role while it is there',
+    script: `${BEGIN}
+      10 hello active
+      210 hello active
+      410 hello active
+      800 end`,
+    happens: [
+      '300 standby (epoch 0): lb2 is there, but does not hear this node',
+      '710 active (epoch 1): lb2 is dead: was never heard',
+    ],
+  },
+  {
+    name: 'an active node is not moved by hellos, which may be replayed',
+    script: `${BEGIN}
+      350 hello active
+      450 hello active
+      900 end`,
+    happens: ['300 add-vips'],
+    never: [/remove-vips/],
+  },
+  {
+    name: 'the VIPs cannot be added: fault, and the peer may have them',
+    script: `0 manual${BEGIN}
+      10 hears standby
+      61 vips-added no such device
+      62 vips-removed ok
+      70 hears active e2`,
+    happens: [
+      '61 fault (epoch 1): the VIPs could not be added: no such device',
+      '61 remove-vips',
+      '62 says fault p0',
+    ],
+  },
+  {
+    name: 'the VIPs cannot be renewed: fault',
+    script: `${ACTIVE}
+      600 vips-renewed busy`,
+    happens: ['600 fault (epoch 1): the VIPs lost: busy', '600 remove-vips'],
+  },
+  {
+    name: 'the VIPs cannot be removed: tried again, and the peer is told only when they are gone',
+    script: `${ACTIVE}
+      20 manual
+      30 lbd dead
+      31 vips-removed busy
+      140 vips-removed ok`,
+    happens: ['30 says active p0', '130 remove-vips', '> 140 vips-removed ok', '140 says fault p0'],
+  },
+  {
+    name: 'the VIPs can never be removed: gone with their lease',
+    script: `${ACTIVE}
+      20 manual
+      30 lbd dead
+      4000 end`,
+    happens: ['30 says active p0', '3530 says fault p0'],
+  },
+  {
+    name: 'a tracked interface goes down and comes back',
+    script: `${ACTIVE}
+      20 link eth1 down
+      30 hears active e2
+      40 link eth1 up
+      45 hears active e2`,
+    happens: [
+      '20 fault (epoch 1): interface eth1 down',
+      '20 remove-vips',
+      '40 init (epoch 2): the fault is gone',
+      '45 standby (epoch 2): lb2 is active',
+    ],
+  },
+  {
+    name: 'stop: VIPs gone, then priority 0, then exit',
+    script: `${ACTIVE}
+      20 stop`,
+    happens: [
+      '20 standby (epoch 1): this agent is stopping',
+      '20 remove-vips',
+      '20 stopped',
+      '20 says standby p0',
+    ],
+  },
+  {
+    name: 'the guardian fired: assume that the peer took over',
+    script: `${ACTIVE}
+      130 guardian-fired
+      140 hears active e2`,
+    happens: [
+      '130 init (epoch 1): the guardian missed its beats and removed the VIPs',
+      '130 remove-vips',
+      '140 standby (epoch 2): lb2 is active',
+    ],
+  },
+  {
+    name: 'preempt: after its delay, once its sessions are in step, a better node asks for the role',
+    script: `
+      0 lbd unsynced
+      0 start
+      10 hears active e1
+      90 lbd well
+      200 hears active e1
+      330 hears active e1
+      400 hears active e1
+      410 hears standby e1 p0`,
+    config: { preemptDelayMs: 250 },
+    happens: ['340 says standby p150 request', '410 active (epoch 2): lb2 stepped down'],
+  },
+  {
+    name: 'no preempt: a better node leaves the role where it is',
+    script: `${BEGIN}
+      10 hears active e1
+      ${Array.from({ length: 40 }, (_, i) => `${110 + i * 100} hears active e1`).join('\n')}`,
+    happens: ['10 standby (epoch 1): lb2 is active'],
+    never: [/request/, /add-vips/],
+  },
+  {
+    name: 'announcements: a burst after the takeover, then a refresh',
+    script: `${ACTIVE}
+      ${Array.from({ length: 20 }, (_, i) => `${100 + i * 100} hears standby`).join('\n')}`,
+    config: { announceCount: 3, announceRefreshMs: 1000 },
+    happens: ['10 announce', '210 announce', '410 announce', '1410 announce'],
+  },
+];
+
+for (const { name, script, happens, never = [], config } of STORIES) {
+  t.test(name, (t) => {
+    const transcript = play(script, { ...CONFIG, ...config });
+    const lines = transcript.split('\n');
+    let at = 0;
+    for (const line of happens) {
+      const found = lines.indexOf(line, at);
+      if (found < 0) t.fail(`expected "${line}" after line ${at} of\n${transcript}`);
+      else at = found + 1;
+    }
+    for (const pattern of never)
+      if (pattern.test(transcript)) t.fail(`${pattern} must not happen in\n${transcript}`);
+    t.pass('the story ends');
+    t.end();
+  });
+}
+
+t.test('a step leaves the state that it was given alone', (t) => {
+  const state = initialState(CONFIG, 0);
+  const copy = structuredClone(state);
+  step(CONFIG, state, { type: 'interface', now: 1, name: 'eth1', up: false, why: 'down' });
+  t.same(state, copy);
+  t.end();
+});

@@ -1,0 +1,126 @@
+import { spawn } from 'node:child_process';
+import { EventEmitter, once } from 'node:events';
+import { chmodSync, existsSync, readFileSync, watch, writeFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import t, { type Test } from 'tap';
+import type { VipConfig } from '../../common/model.ts';
+import { Guardian } from '../../ha-agent/guardian.ts';
+import { tempDir } from '../common/temp-dir.ts';
+
+const VIPS: readonly VipConfig[] = [
+  { address: '192.0.2.100', prefix: 24, family: 4, interface: 'eth1' },
+  { address: 'fd00::100', prefix: 64, family: 6, interface: 'eth2' },
+];
+const REMOVED = 'addr del 192.0.2.100/24 dev eth1\naddr del fd00::100/64 dev eth2\n';
+/** Longer than any test: a guardian that must not fire by time. */
+const NEVER_MS = 60_000;
+
+/** An `ip` that writes down what it was told. */
+function fakeIp(t: Test): { directory: string; done: () => Promise<string> } {
+  const directory = tempDir(t);
+  const out = join(directory, 'done');
+  writeFileSync(join(directory, 'ip'), `#!/bin/sh\ncat > ${out}.part\nmv ${out}.part ${out}\n`);
+  chmodSync(join(directory, 'ip'), 0o755);
+  const before = process.env.PATH;
+  process.env.PATH = `${directory}${delimiter}${before}`;
+  t.teardown(() => {
+    process.env.PATH = before;
+  });
+  const done = async () => {
+    if (!existsSync(out)) {
+      const watcher = watch(directory);
+      while (!existsSync(out)) await once(watcher, 'change');
+      watcher.close();
+    }
+    return readFileSync(out, 'utf8').replace(/\n+$/, '\n');
+  };
+  return { directory, done };
+}
+
+t.test('missed beats: removes the VIPs, says so, and goes on with the next beat', async (t) => {
+  const { done } = fakeIp(t);
+  const bus = new EventEmitter();
+  const guardian = new Guardian(VIPS, 50, {
+    onFired: () => bus.emit('fired'),
+    onTrouble: (text) => t.fail(text),
+  });
+  t.teardown(() => guardian.close());
+  const fired = once(bus, 'fired');
+  guardian.start();
+  guardian.beat();
+  await fired;
+  t.equal(await done(), REMOVED);
+  t.ok(guardian.alive);
+  const again = once(bus, 'fired');
+  guardian.beat();
+  await again;
+});
+
+t.test('without a beat there is nothing to guard yet; the end of the agent removes the VIPs', async (t) => {
+  const { done } = fakeIp(t);
+  const guardian = new Guardian(VIPS, 20, {
+    onFired: () => t.fail('fired'),
+    onTrouble: (text) => t.fail(text),
+  });
+  guardian.start();
+  guardian.close();
+  t.equal(await done(), REMOVED);
+});
+
+t.test('kill -9 of the agent: a guardian in its own session removes the VIPs', async (t) => {
+  const { done } = fakeIp(t);
+  const source = `
+    import { Guardian } from ${JSON.stringify(new URL('../../ha-agent/guardian.ts', import.meta.url).href)};
+    const guardian = new Guardian(${JSON.stringify(VIPS)}, ${NEVER_MS}, { onFired() {}, onTrouble() {} });
+    guardian.start();
+    guardian.beat();
+    setTimeout(() => console.log('guarded'), 0);
+    setInterval(() => {}, 1000);
+  `;
+  const agent = spawn(process.execPath, ['--input-type=module', '-e', source], {
+    detached: true,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(agent.stdout, 'data');
+  t.notOk(existsSync(join(process.env.PATH!.split(delimiter)[0]!, 'done')));
+  process.kill(-agent.pid!, 'SIGKILL');
+  t.equal(await done(), REMOVED);
+});
+
+t.test('a guardian that is replaced leaves the VIPs alone', async (t) => {
+  const { directory, done } = fakeIp(t);
+  const guardian = new Guardian(VIPS, NEVER_MS, {
+    onFired: () => t.fail('fired'),
+    onTrouble: (text) => t.fail(text),
+  });
+  guardian.start();
+  guardian.beat();
+  guardian.replace(VIPS.slice(0, 1), NEVER_MS);
+  t.ok(guardian.alive);
+  t.notOk(existsSync(join(directory, 'done')));
+  guardian.close();
+  t.equal(await done(), 'addr del 192.0.2.100/24 dev eth1\n', 'only the new one had something to remove');
+});
+
+t.test('a guardian that dies is replaced', async (t) => {
+  const directory = tempDir(t);
+  const before = process.env.PATH;
+  writeFileSync(join(directory, 'bash'), '#!/bin/sh\nexit 3\n');
+  chmodSync(join(directory, 'bash'), 0o755);
+  process.env.PATH = `${directory}${delimiter}${before}`;
+  t.teardown(() => {
+    process.env.PATH = before;
+  });
+  const bus = new EventEmitter();
+  const guardian = new Guardian(VIPS, NEVER_MS, {
+    onFired() {},
+    onTrouble: (text) => bus.emit('trouble', text),
+  });
+  t.teardown(() => guardian.close());
+  let trouble = once(bus, 'trouble');
+  guardian.start();
+  t.match((await trouble)[0], 'the guardian ended (exit code 3); starting it again');
+  t.notOk(guardian.alive);
+  trouble = once(bus, 'trouble');
+  await trouble;
+});

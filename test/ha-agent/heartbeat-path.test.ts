@@ -1,0 +1,75 @@
+import { createSocket } from 'node:dgram';
+import { EventEmitter, once } from 'node:events';
+import t, { type Test } from 'tap';
+import type { PathConfig } from '../../common/model.ts';
+import { HeartbeatPath } from '../../ha-agent/heartbeat-path.ts';
+
+function makePath(t: Test, config: PathConfig, selfAddress: string, peerAddress: string) {
+  const bus = new EventEmitter();
+  const path = new HeartbeatPath({
+    config,
+    selfAddress,
+    peerAddress,
+    vips: new Set(),
+    onDatagram: (data) => bus.emit('data', data.toString()),
+    onState: (why) => bus.emit('state', why),
+  });
+  t.teardown(() => path.close());
+  return { path, bus };
+}
+
+async function freePort(): Promise<number> {
+  const socket = createSocket('udp4');
+  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
+  const { port } = socket.address();
+  await new Promise<void>((resolve) => socket.close(() => resolve()));
+  return port;
+}
+
+t.test('unicast: a burst arrives complete and in order', async (t) => {
+  const port = await freePort();
+  const a = makePath(t, { type: 'unicast', port }, '127.0.0.1', '127.0.0.2');
+  const b = makePath(t, { type: 'unicast', port }, '127.0.0.2', '127.0.0.1');
+  await Promise.all([a.path.open(), b.path.open()]);
+  const got: string[] = [];
+  const wanted = Array.from({ length: 50 }, (_, i) => `beat ${i}`);
+  const complete = new Promise<void>((resolve) => {
+    b.bus.on('data', (text) => {
+      got.push(text);
+      if (got.length === wanted.length) resolve();
+    });
+  });
+  await Promise.all(wanted.map((text) => a.path.send(Buffer.from(text))));
+  await complete;
+  t.same(got, wanted);
+  t.equal(a.path.why, undefined);
+});
+
+t.test('an address that the machine does not have: told once with its cause, nothing is sent', async (t) => {
+  const { path, bus } = makePath(t, { type: 'unicast', port: 7471 }, '192.0.2.1', '192.0.2.2');
+  const told = once(bus, 'state');
+  await path.open();
+  t.match((await told)[0], /no interface of this machine has the address/);
+  t.equal(await path.send(Buffer.from('x')), false);
+});
+
+t.test('a multicast interface that does not exist: told with its name', async (t) => {
+  const config: PathConfig = { type: 'multicast', group: '239.255.84.9', port: 7479, interface: 'nope0' };
+  const { path } = makePath(t, config, '127.0.0.1', '127.0.0.2');
+  await path.open();
+  t.equal(path.why, 'interface nope0 does not exist, is down or has no IPv4 address');
+  t.equal(path.name, 'multicast 239.255.84.9:7479 on nope0');
+});
+
+t.test('a path whose port is taken by another program works again when it is free', async (t) => {
+  const port = await freePort();
+  const other = createSocket('udp4');
+  await new Promise<void>((resolve) => other.bind({ port, address: '127.0.0.1', exclusive: true }, resolve));
+  const { path, bus } = makePath(t, { type: 'unicast', port }, '127.0.0.1', '127.0.0.2');
+  await path.open();
+  t.match(path.why, /another program uses the port/);
+  const works = once(bus, 'state');
+  other.close();
+  t.equal((await works)[0], undefined);
+  t.equal(path.why, undefined);
+});

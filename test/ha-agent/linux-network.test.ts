@@ -1,0 +1,80 @@
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+
+const SCENE = fileURLToPath(new URL('linux-network.scene.ts', import.meta.url));
+const own = process.getuid?.() === 0 ? ['-n'] : ['-U', '-r', '-n'];
+
+/** What this machine lacks for the test; undefined when it has all. */
+function lacking(): string | undefined {
+  if (spawnSync('ip', ['-V']).status !== 0) return 'no program "ip"';
+  const result = spawnSync('unshare', [
+    ...own,
+    'ip',
+    'link',
+    'add',
+    'va',
+    'type',
+    'veth',
+    'peer',
+    'name',
+    'vb',
+  ]);
+  return result.status === 0 ? undefined : 'no network namespaces with veth (unshare -n, or -Urn as a user)';
+}
+
+const skip = lacking() ?? false;
+const noRoot = process.getuid?.() === 0 ? false : 'only root can give up its permissions';
+
+t.test('a real kernel: add, renew, watch, remove', { skip }, (t) => {
+  const run = spawnSync('unshare', [...own, process.execPath, SCENE], { encoding: 'utf8', timeout: 20_000 });
+  t.equal(run.status, 0, run.stderr);
+  const found = new Map(
+    run.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as [string, unknown]),
+  );
+  const expected: Record<string, unknown> = {
+    'missing interface': 'interface nope0 does not exist',
+    'stale VIP after open': false,
+    added: [true, true, ['192.0.2.100/24', 'fd00::100/64']],
+    lease: true,
+    tentative: false,
+    'carrier lost': 'interface eth1 has no carrier',
+    removed: [false, false, true, 0],
+    'no longer listed': false,
+    'made again': true,
+    'remove without the interface': 'gone',
+  };
+  for (const [name, value] of Object.entries(expected)) t.same(found.get(name), value, name);
+  t.match(found.get('add without the interface'), /192\.0\.2\.100\/24 dev eth1 is not there: ./);
+  t.equal(found.get('trouble'), undefined);
+  t.end();
+});
+
+t.test('no permission: one clear line', { skip: skip || noRoot }, (t) => {
+  const source = `
+    import { LinuxNetwork } from ${JSON.stringify(new URL('../../ha-agent/linux-network.ts', import.meta.url).href)};
+    const vip = { address: '192.0.2.100', prefix: 24, family: 4, interface: 'lo' };
+    const network = new LinuxNetwork([vip], [], { onInterface() {}, onTrouble() {} });
+    await network.open().catch((error) => console.log(error.message));
+    await network.close();
+  `;
+  const args = [
+    '-n',
+    'setpriv',
+    '--bounding-set',
+    '-all',
+    '--inh-caps',
+    '-all',
+    '--',
+    process.execPath,
+    '--input-type=module',
+    '-e',
+    source,
+  ];
+  const run = spawnSync('unshare', args, { encoding: 'utf8', timeout: 20_000 });
+  t.match(run.stdout, 'no permission to change addresses; run as root or with CAP_NET_ADMIN', run.stderr);
+  t.end();
+});

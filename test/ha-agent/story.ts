@@ -1,0 +1,173 @@
+import { initialState, reportOf, step } from '../../ha-agent/election.ts';
+import type {
+  ElectionAction,
+  ElectionConfig,
+  ElectionEvent,
+  ElectionState,
+  PeerReport,
+} from '../../ha-agent/election-types.ts';
+
+export const CONFIG: ElectionConfig = {
+  self: { name: 'lb1', address: '10.0.0.1', priority: 150 },
+  peer: { name: 'lb2', address: '10.0.0.2' },
+  intervalMs: 100,
+  deadAfter: 3,
+  preemptDelayMs: undefined,
+  trackLbd: true,
+  announceCount: 1,
+  announceRefreshMs: 0,
+};
+
+const WELL = { alive: true, ready: true, healthy: true, synced: true, why: '' };
+const LBD: Readonly<Record<string, ElectionState['lbd']>> = {
+  well: WELL,
+  dead: { alive: false, ready: false, healthy: false, synced: false, why: 'it does not run' },
+  sick: { ...WELL, healthy: false, why: 'no backend' },
+  starting: { ...WELL, ready: false, healthy: false, why: 'starting' },
+  unsynced: { ...WELL, synced: false },
+};
+
+/**
+ * Plays one node and writes down what it does. Each line is `MS WORDS`; ticks and timers in between happen by
+ * themselves, and so do the answers of a host and an `lbd` that do what they are told, unless the script says
+ * `manual`. The transcript has the script's lines, marked `>`, and under each what the node did, with its time.
+ */
+export function play(script: string, config: ElectionConfig = CONFIG): string {
+  const story = new Story(config);
+  for (const line of script.trim().split('\n')) story.line(line.trim());
+  return story.transcript();
+}
+
+class Story {
+  readonly #config: ElectionConfig;
+  readonly #lines: string[] = [];
+  #state: ElectionState;
+  #now = 0;
+  #wakeAt = Number.POSITIVE_INFINITY;
+  #nextTick = Number.POSITIVE_INFINITY;
+  #manual = false;
+  #boot = 0;
+  #sent = '';
+
+  constructor(config: ElectionConfig) {
+    this.#config = config;
+    this.#state = initialState(config, 0);
+  }
+
+  transcript(): string {
+    return this.#lines.join('\n');
+  }
+
+  line(text: string): void {
+    const [ms = '', word = '', ...rest] = text.split(' ');
+    this.#advance(Number(ms));
+    this.#lines.push(`> ${text}`);
+    if (word === 'manual') this.#manual = true;
+    else if (word === 'pause') this.#pause(Number(rest[0]));
+    else if (word !== 'end') this.#dispatch(this.#event(word, rest));
+    if (word === 'start') this.#nextTick = this.#now + this.#config.intervalMs;
+  }
+
+  /** Afterwards a waiting datagram comes before the overdue timers, as it may. */
+  #pause(ms: number): void {
+    this.#now += ms;
+    this.#nextTick = this.#now + 1;
+    this.#wakeAt = this.#now + 1;
+  }
+
+  #advance(until: number): void {
+    for (;;) {
+      const next = Math.min(this.#wakeAt, this.#nextTick);
+      if (next > until) break;
+      this.#now = Math.max(this.#now, next);
+      if (this.#nextTick <= this.#wakeAt) {
+        this.#nextTick = this.#now + this.#config.intervalMs;
+        this.#dispatch({ type: 'tick', now: this.#now });
+      } else this.#dispatch({ type: 'wake', now: this.#now });
+    }
+    this.#now = Math.max(this.#now, until);
+  }
+
+  #event(word: string, rest: readonly string[]): ElectionEvent {
+    const now = this.#now;
+    const words = rest.join(' ');
+    switch (word) {
+      case 'start':
+      case 'stop':
+      case 'guardian-fired':
+        return { type: word, now };
+      case 'lbd':
+        return { type: 'lbd', now, report: LBD[words]! };
+      case 'link':
+        return { type: 'interface', now, name: rest[0]!, up: rest[1] === 'up', why: `interface ${words}` };
+      case 'switchover':
+        return { type: 'switchover', now, to: rest[0] as 'self' | 'peer' | undefined };
+      case 'hello':
+        return { type: 'hello', now, role: rest[0] as 'active', firstOfProcess: true };
+      case 'vips-added':
+      case 'vips-renewed':
+      case 'vips-removed':
+        return { type: word, now, error: words === 'ok' ? undefined : words };
+      case 'hears':
+        return this.#heartbeat(rest);
+      default:
+        throw new Error(`no such event in a story: ${word}`);
+    }
+  }
+
+  /** `ROLE e1 p100 [sick] [request] [probe] [reboot]` */
+  #heartbeat(rest: readonly string[]): ElectionEvent {
+    const number = (letter: string, otherwise: number) =>
+      Number(rest.find((word) => new RegExp(`^${letter}\\d+$`).test(word))?.slice(1) ?? otherwise);
+    const restarted = rest.includes('reboot') || this.#boot === 0;
+    this.#boot++;
+    const report: PeerReport = {
+      role: rest[0] as PeerReport['role'],
+      epoch: number('e', 0),
+      priority: number('p', 100),
+      intervalMs: this.#config.intervalMs,
+      healthy: !rest.includes('sick'),
+      request: rest.includes('request'),
+      probe: rest.includes('probe'),
+    };
+    return { type: 'heartbeat', now: this.#now, report, restarted };
+  }
+
+  #dispatch(event: ElectionEvent): void {
+    const before = this.#state;
+    const { state, actions, wakeAtMs } = step(this.#config, before, event);
+    if (!(wakeAtMs > event.now)) throw new Error(`wakes at ${wakeAtMs}, now is ${event.now}`);
+    this.#state = state;
+    this.#wakeAt = wakeAtMs;
+    if (state.role !== before.role) this.#tell(`${state.role} (epoch ${state.epoch}): ${state.why}`);
+    for (const action of actions) this.#note(action);
+    const { role, priority, probe, request } = reportOf(this.#config, state, event.now);
+    const says = [role, `p${priority}`, probe ? 'probe' : '', request ? 'request' : '']
+      .filter(Boolean)
+      .join(' ');
+    if (actions.some(({ type }) => type === 'send') && says !== this.#sent) {
+      this.#sent = says;
+      this.#tell(`says ${says}`);
+    }
+    if (!this.#manual) for (const action of actions) this.#obey(action);
+  }
+
+  #note(action: ElectionAction): void {
+    if (action.type === 'send' || action.type === 'log' || action.type === 'tell-lbd') return;
+    if (action.type === 'notify') this.#tell(`notify ${action.role}`);
+    else if (action.type === 'answer') this.#tell(`answer ${action.ok ? 'ok' : 'no'}: ${action.text}`);
+    else if (action.type !== 'renew-vips') this.#tell(action.type);
+  }
+
+  #obey(action: ElectionAction): void {
+    const now = this.#now;
+    if (action.type === 'add-vips') this.#dispatch({ type: 'vips-added', now, error: undefined });
+    else if (action.type === 'remove-vips') this.#dispatch({ type: 'vips-removed', now, error: undefined });
+    else if (action.type === 'tell-lbd' && action.role === 'active')
+      this.#dispatch({ type: 'promoted', now, epoch: action.epoch });
+  }
+
+  #tell(text: string): void {
+    this.#lines.push(`${this.#now} ${text}`);
+  }
+}

@@ -20,6 +20,17 @@ const MAX_UNWRITTEN_BYTES = 1024 * 1024;
  * @param node name of the node, in every line
  */
 export function createLogger(name: string, node: string, { blocking = true }: LoggerOptions = {}): Logger {
+  const destination = pino.destination({ dest: 1, sync: blocking, maxLength: MAX_UNWRITTEN_BYTES });
+  // A full disk or a reader that went away must not end the process: lines are lost then, and that is all.
+  destination.on('error', () => {});
+  const flushSync = destination.flushSync.bind(destination);
+  destination.flushSync = () => {
+    try {
+      flushSync();
+    } catch {
+      // At the exit, with nobody left to tell.
+    }
+  };
   return pino(
     {
       name,
@@ -27,8 +38,6 @@ export function createLogger(name: string, node: string, { blocking = true }: Lo
       level: process.env.TANDEM_LOG ?? 'info',
       timestamp: pino.stdTimeFunctions.isoTime,
     },
-    pino.destination(
-      blocking ? { dest: 1, sync: true } : { dest: 1, sync: false, maxLength: MAX_UNWRITTEN_BYTES },
-    ),
+    destination,
   );
 }

@@ -1,0 +1,41 @@
+#!/usr/bin/env node
+import { messageOf, OperatorError } from '../../common/errors.ts';
+
+/**
+ * `npm run bench -- NAME [OPTIONS]`. Figures belong here and not into tests: they depend on the machine. Each
+ * benchmark is a module with `run(args)`.
+ */
+interface Bench {
+  readonly help: string;
+  load(): Promise<{ run(args: string[]): Promise<void> }>;
+}
+
+const BENCHES: Readonly<Record<string, Bench>> = {
+  http: {
+    help: 'CPU per HTTP request and memory per idle connection: lbd, HAProxy, nginx',
+    load: () => import('./http.ts'),
+  },
+  failover: {
+    help: 'blackout, VIP moves and double ownership over many runs of each fault',
+    load: () => import('./failover.ts'),
+  },
+  sync: {
+    help: 'session sync: full resync, updates a second, lag',
+    load: () => import('./sync.ts'),
+  },
+};
+
+const [name, ...args] = process.argv.slice(2);
+const bench = name !== undefined && Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined;
+if (bench === undefined) {
+  const lines = Object.entries(BENCHES).map(([known, { help }]) => `  ${known.padEnd(10)}${help}`);
+  console.error(`usage: npm run bench -- NAME [--help]\n${lines.join('\n')}`);
+  process.exitCode = 2;
+} else {
+  try {
+    await (await bench.load()).run(args);
+  } catch (error) {
+    console.error(`bench ${name}: ${messageOf(error)}`);
+    process.exitCode = error instanceof OperatorError && error.code === 'USAGE' ? 2 : 1;
+  }
+}

@@ -1,0 +1,70 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { type Lab, NODE } from './lab.ts';
+import type { TrafficLine, TrafficReport } from './traffic.ts';
+
+export interface ClientsOptions {
+  /** Milliseconds between two starts of the probe; default 2. */
+  readonly intervalMs?: number;
+  /** Sticky clients of each kind; default 20. */
+  readonly sticky?: number;
+  /** Connections that are kept alive; default 20. */
+  readonly keptAlive?: number;
+}
+
+/** The clients (`traffic.ts`), seen from the program that drives the lab. */
+export class Clients {
+  readonly #process: ChildProcess;
+  #waiting: { type: TrafficLine['type']; resolve(line: TrafficLine): void } | undefined;
+
+  private constructor(child: ChildProcess) {
+    this.#process = child;
+    createInterface({ input: child.stdout! }).on('line', (text) => this.#read(JSON.parse(text)));
+  }
+
+  /** @returns once every client has its backend and the traffic flows */
+  static async start(lab: Lab, options: ClientsOptions = {}): Promise<Clients> {
+    const { intervalMs = 2, sticky = 20, keptAlive = 20 } = options;
+    const flags = ['--interval-ms', intervalMs, '--sticky', sticky, '--kept-alive', keptAlive].map(String);
+    const argv = [NODE, join(import.meta.dirname, 'traffic.ts'), ...flags];
+    const clients = new Clients(lab.spawn('client', argv, { stdio: ['pipe', 'pipe', 'inherit'] }));
+    await clients.#next('bound');
+    return clients;
+  }
+
+  /** What the clients saw since the last report, or since the start. */
+  async report(): Promise<TrafficReport> {
+    this.#process.stdin!.write('report\n');
+    return (await this.#next('report')) as TrafficReport & TrafficLine;
+  }
+
+  async stop(): Promise<void> {
+    const gone = once(this.#process, 'exit');
+    this.#process.stdin!.end('stop\n');
+    await gone;
+  }
+
+  #next(type: TrafficLine['type']): Promise<TrafficLine> {
+    return new Promise((resolve, reject) => {
+      const ended = () => reject(new Error(`the clients ended while we waited for "${type}"`));
+      this.#process.once('exit', ended);
+      this.#waiting = {
+        type,
+        resolve: (line) => {
+          this.#process.off('exit', ended);
+          resolve(line);
+        },
+      };
+    });
+  }
+
+  #read(line: TrafficLine): void {
+    if (line.type === this.#waiting?.type) {
+      const { resolve } = this.#waiting;
+      this.#waiting = undefined;
+      resolve(line);
+    }
+  }
+}

@@ -1,0 +1,34 @@
+/** The hosts of the lab: one bridge (the switch), a client, the two nodes of the pair and three backends. */
+export const HOSTS = ['client', 'lb1', 'lb2', 's1', 's2', 's3'] as const;
+export type Host = (typeof HOSTS)[number];
+/** A host, or the namespace that holds the bridge. */
+export type Place = Host | 'switch';
+
+export const NODES = ['lb1', 'lb2'] as const;
+export type NodeName = (typeof NODES)[number];
+export const BACKENDS = ['s1', 's2', 's3'] as const;
+
+/** Every host has exactly this one cable. */
+export const INTERFACE = 'eth0';
+export const PREFIX = 24;
+export const VIP = '10.84.0.100';
+export const ADDRESS: Readonly<Record<Host, string>> = {
+  client: '10.84.0.50',
+  lb1: '10.84.0.11',
+  lb2: '10.84.0.12',
+  s1: '10.84.0.21',
+  s2: '10.84.0.22',
+  s3: '10.84.0.23',
+};
+
+/** More addresses of the client, so that stickiness by source address has more than one source. */
+export const CLIENT_ADDRESSES: readonly string[] = Array.from({ length: 39 }, (_, i) => `10.84.0.${51 + i}`);
+
+/** @returns the host's IPv6 address, with the last number of its IPv4 address */
+export function address6(host: Host): string {
+  return `fd84::${ADDRESS[host].slice(ADDRESS[host].lastIndexOf('.') + 1)}`;
+}
+
+export function isHost(name: string): name is Host {
+  return (HOSTS as readonly string[]).includes(name);
+}

@@ -1,0 +1,67 @@
+import { ADDRESS, BACKENDS, INTERFACE, NODES, PREFIX, VIP } from './hosts.ts';
+
+/** Ports of the lab's origins (`origin.ts`). */
+export const ORIGIN_PORT = 9000;
+export const ECHO_PORT = 9001;
+/** The pair's TCP frontend, which leads to the echo port of the origins. */
+export const TCP_PORT = 5000;
+
+export interface PairConfigOptions {
+  /** Milliseconds between two heartbeats; default 100. */
+  readonly heartbeatMs?: number;
+  /** Time between two health checks of a backend; default `1s`. */
+  readonly checkInterval?: string;
+}
+
+/** The lab's config: one pool for each kind of stick, all on the same three backends. */
+export function pairConfig(options: PairConfigOptions = {}): string {
+  const interval = options.checkInterval ?? '1s';
+  const health = `{ type: deep, path: /health, interval: ${interval}, timeout: ${interval}, fall: 3, rise: 2 }`;
+  const backends = (port: number) =>
+    `{ ${BACKENDS.map((name) => `${name}: { address: "${ADDRESS[name]}:${port}" }`).join(', ')} }`;
+  return `cluster:
+  name: lab
+  secret_file: secret
+  nodes: { ${NODES.map((node) => `${node}: { address: ${ADDRESS[node]} }`).join(', ')} }
+ha:
+  heartbeat: { interval: ${options.heartbeatMs ?? 100}ms, dead_after: 3 }
+  paths:
+    - { type: multicast, group: 239.255.84.1, port: 7470, interface: ${INTERFACE} }
+    - { type: unicast, port: 7471 }
+  vips:
+    - { address: ${VIP}/${PREFIX}, interface: ${INTERFACE} }
+  priority: { lb1: 150, lb2: 100 }
+  preempt: false
+sessions: { capacity: 65536 }
+workers: 1
+frontends:
+  web:
+    bind: ["*:80"]
+    mode: http
+    routes:
+      - { match: { path: /app/ }, pool: app }
+      - { match: { path: /src/ }, pool: src }
+    pool: web
+  echo: { bind: ["*:${TCP_PORT}"], mode: tcp, pool: echo }
+pools:
+  web:
+    algorithm: round-robin
+    stick: { cookie: SERVERID }
+    health: ${health}
+    backends: ${backends(ORIGIN_PORT)}
+  app:
+    algorithm: round-robin
+    stick: { cookie: JSESSIONID, learn: true }
+    health: ${health}
+    backends: ${backends(ORIGIN_PORT)}
+  src:
+    algorithm: round-robin
+    stick: { source: ip, expire: 30m }
+    health: ${health}
+    backends: ${backends(ORIGIN_PORT)}
+  echo:
+    algorithm: least-connections
+    health: { type: tcp, interval: ${interval}, timeout: ${interval} }
+    backends: ${backends(ECHO_PORT)}
+`;
+}

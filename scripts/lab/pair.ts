@@ -1,0 +1,158 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { type AgentStatus, type ControlEvent, type LbdStatus, SOCKETS } from '../../common/control.ts';
+import { control } from '../../common/control-client.ts';
+import { DAEMONS, Daemon, type DaemonName } from './daemon.ts';
+import { SHARED } from './holder.ts';
+import { INTERFACE, NODES, type NodeName, VIP } from './hosts.ts';
+import { type Lab, NODE, type Output, ROOT } from './lab.ts';
+import { OwnershipWatch } from './ownership.ts';
+import { type PairConfigOptions, pairConfig } from './pair-config.ts';
+import { until } from './wait.ts';
+
+export interface TimelineEvent extends ControlEvent {
+  readonly node: NodeName;
+}
+
+/** Tandem itself in the lab: two nodes, each with its two daemons. */
+export class Pair {
+  readonly lab: Lab;
+  /** On the hosts. */
+  readonly directory: string;
+  readonly configFile: string;
+  readonly daemons: Readonly<Record<NodeName, Readonly<Record<DaemonName, Daemon>>>>;
+  readonly ownership: OwnershipWatch;
+  /** By node, time and text, so that what was read before a daemon died stays. */
+  readonly #events = new Map<string, TimelineEvent>();
+
+  private constructor(lab: Lab, directory: string, ownership: OwnershipWatch) {
+    this.lab = lab;
+    this.directory = directory;
+    this.configFile = join(directory, 'tandem.yaml');
+    this.ownership = ownership;
+    const on = (node: NodeName) =>
+      Object.fromEntries(
+        DAEMONS.map((name) => [name, new Daemon(lab, name, node, directory, this.configFile)]),
+      ) as Record<DaemonName, Daemon>;
+    this.daemons = { lb1: on('lb1'), lb2: on('lb2') };
+  }
+
+  /** Starts both nodes. @returns once the pair is whole */
+  static async start(lab: Lab, options: PairConfigOptions = {}): Promise<Pair> {
+    const outside = mkdtempSync(lab.outside(join(SHARED, 'pair-')));
+    writeFileSync(join(outside, 'tandem.yaml'), pairConfig(options));
+    writeFileSync(join(outside, 'secret'), randomBytes(48), { mode: 0o600 });
+    const pair = new Pair(lab, join(SHARED, basename(outside)), await OwnershipWatch.start(lab));
+    try {
+      for (const node of NODES) pair.startNode(node);
+      await pair.whole();
+    } catch (error) {
+      await pair.close();
+      throw error;
+    }
+    return pair;
+  }
+
+  startNode(node: NodeName): void {
+    for (const name of DAEMONS) if (!this.daemons[node][name].running) this.daemons[node][name].start();
+  }
+
+  status(node: NodeName): Promise<AgentStatus> {
+    return control<AgentStatus>(this.#socket(node, 'agent'), 'GET', '/v1/status');
+  }
+
+  lbdStatus(node: NodeName): Promise<LbdStatus> {
+    return control<LbdStatus>(this.#socket(node, 'lbd'), 'GET', '/v1/status');
+  }
+
+  /** Runs `lbctl` on a node, as an operator does. */
+  lbctl(node: NodeName, ...args: string[]): Promise<Output> {
+    const argv = [NODE, join(ROOT, 'scripts/lbctl.ts'), '--run-dir', join(this.directory, node), ...args];
+    return this.lab.run(node, argv);
+  }
+
+  /** Waits for: one active node that alone holds the VIP, one standby, sessions in step, all backends ready. */
+  async whole(timeoutMs = 20_000): Promise<void> {
+    await until(
+      'the pair is whole',
+      async () => {
+        for (const node of NODES) for (const name of DAEMONS) this.daemons[node][name].requireRunning();
+        const agents = await Promise.all(NODES.map((node) => this.status(node)));
+        const lbds = await Promise.all(NODES.map((node) => this.lbdStatus(node)));
+        const roles = agents.map((agent) => agent.role);
+        const missing = [
+          ...(roles.toSorted().join() === 'active,standby' ? [] : [`roles are ${roles.join(' and ')}`]),
+          ...(this.ownership.holders().length === 1 ? [] : [this.ownership.describe()]),
+          ...agents.flatMap((agent) =>
+            agent.peer.alive ? [] : [`${agent.node} does not hear ${agent.peer.node}`],
+          ),
+          ...lbds.flatMap((lbd) =>
+            lbd.sync.state === 'synced' && lbd.sync.lag_ms === 0
+              ? []
+              : [`sync on ${lbd.node} is ${lbd.sync.state}, ${lbd.sync.lag_ms} ms behind`],
+          ),
+          ...lbds.flatMap(notReady),
+        ];
+        if (missing.length > 0) throw new Error(missing.join('; '));
+        return true;
+      },
+      timeoutMs,
+    );
+  }
+
+  /** The node that holds the VIP. @throws Error when not exactly one does */
+  active(): NodeName {
+    const [holder, ...more] = this.ownership.holders();
+    if (holder === undefined || more.length > 0) throw new Error(this.ownership.describe());
+    return holder;
+  }
+
+  /** Which node the client's ARP entry of the VIP points to; undefined: none of them, or no entry. */
+  async neighbour(): Promise<NodeName | undefined> {
+    const entry = await this.lab.exec('client', ['ip', 'neigh', 'show', VIP]);
+    const mac = /lladdr (\S+)/.exec(entry)?.[1];
+    for (const node of NODES) {
+      const link = await this.lab.exec(node, ['ip', 'link', 'show', INTERFACE]);
+      if (mac !== undefined && link.includes(mac)) return node;
+    }
+    return undefined;
+  }
+
+  /** Events of both daemons of both nodes in the order of time, also those read before a daemon died. */
+  async events(): Promise<TimelineEvent[]> {
+    for (const node of NODES)
+      for (const socket of ['agent', 'lbd'] as const) {
+        const path = this.#socket(node, socket);
+        // A daemon that is dead or stopped by the fault has no more to tell.
+        const list = await control<ControlEvent[]>(path, 'GET', '/v1/events', undefined, 500).catch(() => []);
+        for (const event of list)
+          this.#events.set(`${node} ${event.mono_ms} ${event.text}`, { ...event, node });
+      }
+    return [...this.#events.values()].toSorted((a, b) => a.mono_ms - b.mono_ms);
+  }
+
+  /** Stops the daemons as a service manager does. */
+  async stop(): Promise<void> {
+    const running = Object.values(this.daemons).flatMap((on) => Object.values(on).filter((d) => d.running));
+    await Promise.all(running.map((daemon) => daemon.signal('SIGTERM')));
+    await this.close();
+  }
+
+  /** Ends the watch; daemons that still run, and all files, end with the lab. */
+  async close(): Promise<void> {
+    await this.ownership.close();
+  }
+
+  #socket(node: NodeName, daemon: 'agent' | 'lbd'): string {
+    return this.lab.outside(join(this.directory, node, SOCKETS[daemon]));
+  }
+}
+
+function notReady(lbd: LbdStatus): string[] {
+  return Object.entries(lbd.pools).flatMap(([pool, { backends }]) =>
+    Object.entries(backends)
+      .filter(([, backend]) => backend.state !== 'ready')
+      .map(([name, backend]) => `${lbd.node}: ${pool}/${name} is ${backend.state}: ${backend.why}`),
+  );
+}

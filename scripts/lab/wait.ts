@@ -1,0 +1,34 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Pause between two looks. */
+const LOOK_EVERY_MS = 20;
+
+/** Thrown by a look when waiting longer is of no use. */
+export class GiveUp extends Error {}
+
+/**
+ * Waits until a condition holds that nothing announces, by looking again and again.
+ *
+ * @param look its value when it holds, else undefined; an error counts as "not yet" and is told at the end
+ * @throws Error when it does not hold within `timeoutMs`
+ */
+export async function until<T>(
+  what: string,
+  look: () => Promise<T | undefined> | T | undefined,
+  timeoutMs = 15_000,
+): Promise<T> {
+  const endMs = performance.now() + timeoutMs;
+  let last = '';
+  for (;;) {
+    try {
+      const value = await look();
+      if (value !== undefined) return value;
+      last = '';
+    } catch (error) {
+      if (error instanceof GiveUp) throw error;
+      last = `: ${(error as Error).message}`;
+    }
+    if (performance.now() > endMs) throw new Error(`not within ${timeoutMs} ms: ${what}${last}`);
+    await sleep(LOOK_EVERY_MS);
+  }
+}

@@ -1,0 +1,168 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import t from 'tap';
+import { netnsOf } from '../../scripts/lab/holder.ts';
+import { ADDRESS, BACKENDS, VIP } from '../../scripts/lab/hosts.ts';
+import { Lab, NODE, ROOT } from '../../scripts/lab/lab.ts';
+import { skipLab } from '../../scripts/lab/missing.ts';
+import { startOrigins } from '../../scripts/lab/origins.ts';
+import { OwnershipWatch } from '../../scripts/lab/ownership.ts';
+import { until } from '../../scripts/lab/wait.ts';
+
+const answers = async (lab: Lab, from: 'client' | 'lb1', address: string) =>
+  (await lab.run(from, ['ping', '-c1', '-W1', address])).code === 0;
+
+t.test('the lab', { skip: skipLab() }, async (t) => {
+  const lab = await Lab.up();
+  t.teardown(() => lab.down());
+
+  await t.test('hosts reach each other, and only each other', async (t) => {
+    t.ok(await answers(lab, 'client', ADDRESS.lb1));
+    t.ok(await answers(lab, 'client', 'fd84::12'));
+    t.equal((await lab.exec('lb1', ['ip', 'route', 'show', 'default'])).trim(), '');
+  });
+
+  await t.test('a cable can be cut and mended', async (t) => {
+    await lab.cut('lb1');
+    t.match(await lab.exec('lb1', ['ip', 'link', 'show', 'eth0']), 'NO-CARRIER');
+    t.notOk(await answers(lab, 'client', ADDRESS.lb1));
+    await lab.heal('lb1');
+    await until('lb1 is back', async () => (await answers(lab, 'client', ADDRESS.lb1)) || undefined);
+  });
+
+  await t.test('a partition loses one direction of one path', async (t) => {
+    const mend = await lab.partition('client', 'lb1');
+    t.notOk(await answers(lab, 'client', ADDRESS.lb1));
+    t.ok(await answers(lab, 'client', ADDRESS.lb2), 'the others are reached');
+    await mend();
+    t.ok(await answers(lab, 'client', ADDRESS.lb1));
+  });
+
+  await t.test('loss of everything loses everything', async (t) => {
+    const mend = await lab.loss('lb2', 1);
+    t.notOk(await answers(lab, 'client', ADDRESS.lb2));
+    await mend();
+    t.ok(await answers(lab, 'client', ADDRESS.lb2));
+  });
+
+  await t.test('the pid is the program itself', async (t) => {
+    const child = lab.spawn('s1', ['sleep', '60']);
+    const exec = async () =>
+      (await lab.exec('s1', ['cat', `/proc/${child.pid}/comm`])).trim() === 'sleep' || undefined;
+    await until('sleep runs', exec);
+    t.strictSame(lab.processes('s1'), [child.pid]);
+    lab.killAll('s1');
+    const [, signal] = await once(child, 'exit');
+    t.equal(signal, 'SIGKILL');
+  });
+
+  await t.test('who holds the VIP is seen', async (t) => {
+    const watch = await OwnershipWatch.start(lab);
+    await lab.exec('lb1', ['ip', 'addr', 'add', `${VIP}/24`, 'dev', 'eth0']);
+    await watch.until('lb1 holds it', () => watch.holders().join() === 'lb1');
+    await lab.exec('lb2', [
+      'ip',
+      'addr',
+      'add',
+      `${VIP}/24`,
+      'dev',
+      'eth0',
+      'valid_lft',
+      '60',
+      'preferred_lft',
+      '60',
+    ]);
+    await watch.until('both hold it', () => watch.holders().length === 2);
+    await lab.exec('lb2', [
+      'ip',
+      'addr',
+      'change',
+      `${VIP}/24`,
+      'dev',
+      'eth0',
+      'valid_lft',
+      '90',
+      'preferred_lft',
+      '90',
+    ]);
+    await lab.exec('lb1', ['ip', 'addr', 'del', `${VIP}/24`, 'dev', 'eth0']);
+    await watch.until('lb2 holds it', () => watch.holders().join() === 'lb2');
+    t.strictSame(
+      watch.changes.map(({ node, held }) => [node, held]),
+      [
+        ['lb1', true],
+        ['lb2', true],
+        ['lb1', false],
+      ],
+      'a renewed lease is no change',
+    );
+    await watch.close();
+  });
+
+  await t.test('the backends tell who they are', async (t) => {
+    await startOrigins(lab);
+    for (const host of BACKENDS) {
+      t.match(await lab.exec('client', ['curl', '-s', `http://${ADDRESS[host]}:9000/`]), host);
+      t.match(
+        await lab.exec('client', ['curl', '-s', `http://${ADDRESS[host]}:9000/health`]),
+        '"database":true',
+      );
+    }
+  });
+});
+
+t.test('the lab ends with its program, however that ends', { skip: skipLab() }, async (t) => {
+  const program = `
+    import { Lab } from ${JSON.stringify(new URL('../../scripts/lab/lab.ts', import.meta.url).href)};
+    const lab = await Lab.up();
+    lab.spawn('lb1', ['sleep', '60']);
+    // A grandchild that would outlive its parent.
+    lab.spawn('lb2', ['sh', '-c', 'setsid sleep 60 & wait']);
+    console.log(JSON.stringify(lab.state));
+    setInterval(() => {}, 1000);
+  `;
+  const child = spawn(NODE, ['--input-type=module-typescript', '-e', program], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [line] = await once(createInterface({ input: child.stdout }), 'line');
+  const anchors = Object.values((JSON.parse(line) as Lab['state']).anchors);
+  child.kill('SIGKILL');
+  await until('every namespace is gone', async () => {
+    const left = anchors.filter(({ pid, netns }) => netnsOf(pid) === netns);
+    return left.length === 0 || undefined;
+  });
+  const spaces = new Set(anchors.map(({ netns }) => netns));
+  const left = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && spaces.has(netnsOf(pid) ?? ''));
+  t.strictSame(left, [], 'no process is left in them');
+});
+
+t.test('lab.ts for people', { skip: skipLab() }, async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'tandem-cli-'));
+  const lab = (...args: string[]) => {
+    const env = { ...process.env, TANDEM_LAB_DIR: directory };
+    const { status, stdout, stderr } = spawnSync(NODE, [join(ROOT, 'scripts/lab.ts'), ...args], {
+      env,
+      encoding: 'utf8',
+    });
+    return { status, stdout, stderr };
+  };
+  t.teardown(() => {
+    lab('down');
+    rmSync(directory, { recursive: true });
+  });
+
+  t.match(lab(), { status: 2, stderr: 'usage:' });
+  t.match(lab('exec', 'lb1', 'true'), { status: 1, stderr: 'the lab is down' });
+  t.match(lab('up'), { status: 0, stdout: 'The lab is up' });
+  t.match(lab('up'), { status: 1, stderr: 'up already' });
+  t.match(lab('exec', 'lb1', 'ip', '-br', 'addr'), { status: 0, stdout: ADDRESS.lb1 });
+  t.match(lab('exec', 'lb1', 'sh', '-c', 'exit 7'), { status: 7 });
+  t.match(lab('exec', 'lb9', 'true'), { status: 1, stderr: 'no host "lb9"' });
+  t.match(lab('status'), { status: 0, stdout: /s3 +10\.84\.0\.23/ });
+  t.match(lab('down'), { status: 0, stdout: 'The lab is down' });
+  t.match(lab('status'), { status: 1, stdout: 'The lab is down' });
+});

@@ -52,9 +52,7 @@ export function agentStatus(input: StatusInput): AgentStatus {
       same_config: sameConfig,
     },
     paths: input.paths,
-    lbd: config.ha.track.lbd
-      ? { alive: state.lbd.alive, healthy: state.lbd.healthy, why: state.lbd.why }
-      : { alive: false, healthy: false, why: 'not tracked' },
+    lbd: { alive: state.lbd.alive, healthy: state.lbd.healthy, why: state.lbd.why },
     guardian: { alive: input.guardianAlive },
     warnings,
   };

@@ -64,6 +64,8 @@ export class Agent {
   #answer: ((answer: { ok: boolean; text: string }) => void) | undefined;
   #stopped: (() => void) | undefined;
   #running = false;
+  /** What happened before the start: the state of `lbd` and of the interfaces. */
+  readonly #early: Happening[] = [];
   #reloadError: string | undefined;
   #sending: Promise<unknown> = Promise.resolve();
 
@@ -101,11 +103,12 @@ export class Agent {
   async start(): Promise<void> {
     await this.#network.open();
     await this.#exchange.open(this.#config.ha.paths, vipAddresses(this.#config));
-    if (this.#config.ha.track.lbd) await this.#firstReport();
+    await this.#firstReport();
     this.#guardian.start();
     this.#guardian.beat();
     this.#running = true;
     this.#state = { ...this.#state, lastTickMs: monotonicMs() };
+    for (const happening of this.#early.splice(0)) this.#dispatch(happening);
     this.#dispatch({ type: 'start' });
     this.#nextTickMs = monotonicMs();
     this.#scheduleTick();
@@ -164,13 +167,13 @@ export class Agent {
       );
     if (this.#answer !== undefined) throw new OperatorError('BUSY', 'another switchover is under way');
     const wasActive = this.#state.role === 'active';
+    if (!this.#running) throw new OperatorError('NOT_RUNNING', 'the agent is just starting or stopping');
     const answer = await new Promise<{ ok: boolean; text: string }>((resolve) => {
       this.#answer = resolve;
       this.#dispatch({
         type: 'switchover',
         to: to === undefined ? undefined : to === self.name ? 'self' : 'peer',
       });
-      if (!this.#running) resolve({ ok: false, text: 'the agent is just starting or stopping' });
     });
     this.#answer = undefined;
     if (!answer.ok) throw new OperatorError('NO_SWITCHOVER', answer.text);
@@ -208,7 +211,6 @@ export class Agent {
       this.#guardian.replace(vips, lateLimitMs(this.#electionConfig));
     for (const name of before.ha.track.interfaces)
       if (!track.interfaces.includes(name)) this.#dispatch({ type: 'interface', name, up: true, why: '' });
-    if (track.lbd && !before.ha.track.lbd) this.#link.connect();
     try {
       if (differ(vips, before.ha.vips) || differ(track, before.ha.track))
         await this.#network.configure(vips, track.interfaces);
@@ -255,10 +257,13 @@ export class Agent {
   }
 
   #dispatch(happening: Happening): void {
+    if (!this.#running) {
+      this.#early.push(happening);
+      return;
+    }
     const event = { ...happening, now: monotonicMs() } as ElectionEvent;
     const { state, actions, wakeAtMs } = step(this.#electionConfig, this.#state, event);
     this.#state = state;
-    if (!this.#running) return;
     for (const action of actions) this.#act(action);
     clearTimeout(this.#wakeTimer);
     this.#wakeTimer = setTimeout(

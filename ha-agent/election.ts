@@ -545,7 +545,7 @@ class Step {
     s.vip = 'promoting';
     s.vipDeadlineMs = this.#now + PROMOTE_MS;
     this.#become('active', why);
-    if (!this.#config.trackLbd || !s.lbd.alive) this.#addVips();
+    if (!s.lbd.alive) this.#addVips();
   }
 
   #handOver(why: string): void {

@@ -142,6 +142,7 @@ export class LbdLink {
 
 function causeOf(error: NodeJS.ErrnoException): string {
   if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') return 'it does not run';
+  if (error.code === 'ECONNRESET' || error.code === 'EPIPE') return 'its liveness socket was closed';
   if (error.code === 'EACCES') return 'no permission for its liveness socket';
   return messageOf(error);
 }

@@ -9,6 +9,11 @@ import { type IpAnswer, IpBatch } from './ip-batch.ts';
  * second), so this is the last of the three layers.
  */
 const LEASE_S = 2;
+/**
+ * `ip monitor` does not notice that nobody reads it any more; the shell ends it when the agent is gone, however
+ * it went. The shell gives up its standard output, so that the end of `ip` shows there.
+ */
+const MONITOR = 'ip -oneline monitor link & exec >&-; read -r _; kill $!';
 /** After `ip monitor` died. */
 const MONITOR_RETRY_MS = 1_000;
 /** `arping` sends at once and then waits in vain for answers. */
@@ -153,28 +158,32 @@ export class LinuxNetwork implements HostNetwork {
   /** `ip monitor` says within a millisecond that something changed; what it is now is then asked for. */
   #monitor(): void {
     if (this.#closed) return;
-    const child = execa('ip', ['-oneline', 'monitor', 'link'], {
-      stdin: 'ignore',
+    const child = execa('bash', ['-c', MONITOR], {
+      stdin: 'pipe',
       stdout: 'pipe',
       stderr: 'ignore',
       buffer: false,
       reject: false,
+      // A signal would end the shell before it has ended `ip`.
+      cleanup: false,
     });
+    child.stdin.on('error', () => {});
     child.stdout.on('data', () => void this.#look());
     let timer: NodeJS.Timeout | undefined;
     this.#stopMonitor = () => {
       clearTimeout(timer);
-      child.kill('SIGKILL');
+      child.stdin.end();
     };
-    const again = () => {
+    child.stdout.on('close', () => {
+      child.stdin.end();
       if (this.#closed) return;
       this.#events.onTrouble('ip monitor ended; starting it again');
       timer = setTimeout(() => {
         this.#monitor();
         void this.#look();
       }, MONITOR_RETRY_MS);
-    };
-    child.then(again, again);
+    });
+    child.catch((error: unknown) => this.#events.onTrouble(`bash failed: ${messageOf(error)}`));
   }
 
   /** Asks for the state of all watched interfaces; never twice at the same time. */

@@ -81,6 +81,7 @@ t.test('kill -9 of the agent: a guardian in its own session removes the VIPs', a
     detached: true,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  t.teardown(() => agent.kill('SIGKILL'));
   await once(agent.stdout, 'data');
   t.notOk(existsSync(join(process.env.PATH!.split(delimiter)[0]!, 'done')));
   process.kill(-agent.pid!, 'SIGKILL');

@@ -10,6 +10,7 @@ import type { Logger } from '../common/logger.ts';
 import type { Config } from '../common/model.ts';
 import { deriveKey, readSecret } from '../common/secret.ts';
 import { Backends } from './backends.ts';
+import { DECAY_INTERVAL_MS, LatencyDecay } from './balancer/latency-decay.ts';
 import { controlRoutes } from './control-api.ts';
 import { HealthMonitor } from './health/monitor.ts';
 import { LearntHealth } from './learnt-health.ts';
@@ -43,8 +44,8 @@ export class ControlPlane {
   readonly #log: Logger;
   readonly #started: Config;
   readonly #events = new EventLog('lbd');
-  readonly #shared = new SharedState(createSharedBuffers(), -1);
-  readonly #planner = new Planner(this.#shared);
+  readonly #shared: SharedState;
+  readonly #planner: Planner;
   readonly #table: SessionTable;
   readonly #registers: Registers;
   readonly #monitor: HealthMonitor;
@@ -78,6 +79,8 @@ export class ControlPlane {
     this.#log = log;
     this.#node = node;
     this.#started = config;
+    this.#shared = new SharedState(createSharedBuffers(config.workers), -1);
+    this.#planner = new Planner(this.#shared);
     this.#table = new SessionTable(sessions, 0, { hashKey });
     this.#registers = new Registers(node);
     this.#monitor = new HealthMonitor({
@@ -160,7 +163,7 @@ export class ControlPlane {
       );
       const plan = this.#planner.plan(config);
       await this.#checkBackends(config, plan.slots);
-      this.#closers.push(() => this.#supervisor.stop(0));
+      this.#closers.push(this.#fadeLatencies(), () => this.#supervisor.stop(0));
       await this.#supervisor.start(plan);
       this.#closers.push(() => this.#metrics.close());
       await this.#metrics.apply(config.admin.metrics);
@@ -252,6 +255,13 @@ export class ControlPlane {
     ]);
     patience.abort();
     this.#backends.evaluate();
+  }
+
+  /** @returns what ends it */
+  #fadeLatencies(): () => void {
+    const decay = new LatencyDecay(this.#shared);
+    const timer = setInterval(() => decay.tick(this.#planner.slotsInUse()), DECAY_INTERVAL_MS);
+    return () => clearInterval(timer);
   }
 
   async #apply(next: Config): Promise<string[]> {

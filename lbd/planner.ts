@@ -37,6 +37,11 @@ export class Planner {
     return this.#backends.get(id);
   }
 
+  /** Slots of all backends of the plan. */
+  slotsInUse(): Iterable<number> {
+    return this.#backends.rows();
+  }
+
   /** Row of a frontend. */
   frontendRow(name: string): number | undefined {
     return this.#frontends.get(name);

@@ -69,8 +69,8 @@ export interface SharedBuffers {
   readonly generation: SharedArrayBuffer;
 }
 
-/** @param workers data plane threads, 1 to MAX_WORKERS; room for MAX_WORKERS costs nothing until touched */
-export function createSharedBuffers(workers = MAX_WORKERS): SharedBuffers {
+/** @param workers data plane threads, 1 to MAX_WORKERS; whoever sums a counter walks over so many rows */
+export function createSharedBuffers(workers: number): SharedBuffers {
   return {
     slots: new SharedArrayBuffer(MAX_SLOTS * SLOT_WORDS * 4),
     work: new SharedArrayBuffer(workers * MAX_SLOTS * 4),

@@ -65,6 +65,11 @@ export class SlotMap {
     return this.#rows.get(name);
   }
 
+  /** Rows that have an owner. */
+  rows(): Iterable<number> {
+    return this.#rows.values();
+  }
+
   #added(names: readonly string[]): string[] {
     return names.filter((name) => !this.#rows.has(name));
   }

@@ -106,7 +106,7 @@ export interface FrontendConfig {
   readonly routes: readonly RouteConfig[];
   /** Name of the pool where no route matches. */
   readonly pool: string | undefined;
-  /** Open client connections at the same time; more wait in the kernel's queue. */
+  /** Open client connections at the same time, over all workers; one more gets a 503 (http) or a reset (tcp). */
   readonly maxConnections: number;
   readonly timeouts: {
     /** http: from the first byte of a request to the end of its head. */

@@ -112,7 +112,7 @@ export class DataPlane {
       });
       pools.set(config.name, new Pool(config, backends, this.#context.shared, this.#sessions, this.#index));
     }
-    for (const [key, backend] of this.#backends) if (!kept.has(key)) backend.closeIdle();
+    for (const [key, backend] of this.#backends) if (!kept.has(key)) backend.retire();
     this.#backends = kept;
     return pools;
   }
@@ -157,7 +157,7 @@ export class DataPlane {
       for (const connection of this.#connections()) connection.closeIfIdle();
     }
     for (const connection of this.#connections()) connection.cut();
-    for (const backend of this.#backends.values()) backend.closeIdle();
+    for (const backend of this.#backends.values()) backend.retire();
     this.#context.deadlines.stop();
   }
 

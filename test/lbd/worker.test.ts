@@ -260,10 +260,10 @@ t.test('two workers share a port, and least-connections is exact over both', asy
 
 t.test('requests with different workers have different ids', async (t) => {
   const ids = new Set<string>();
-  const origin = await RawOrigin.start(t, (socket, text, connection) => {
+  const answer = answering(OK);
+  const origin = await RawOrigin.start(t, (socket, text) => {
     for (const [, id] of text.matchAll(/X-Request-Id: (\S+)/gi)) ids.add(id!);
-    answering(OK)(socket, text);
-    void connection;
+    answer(socket, text);
   });
   const port = await freePort();
   await Workers.start(t, http(port, origin.port), 2);

@@ -13,7 +13,10 @@ prepare_npm() {
   if [ -x node_modules/.bin/node ] && [ ! package-lock.json -nt node_modules/.package-lock.json ]; then return; fi
   command -v npm >/dev/null || die 'npm is missing: install Node and npm first'
   say 'Installing npm packages …'
-  npm ci --no-audit --no-fund --loglevel=error >&2 || die 'npm ci failed'
+  if npm ci --no-audit --no-fund --loglevel=error >/dev/null 2>&1; then return; fi
+  # npm ci insists on lock entries even for packages of other platforms, which some registries do not have;
+  # npm install takes the same versions from the lock file without them.
+  npm install --no-save --no-audit --no-fund --loglevel=error >&2 || die 'npm could not install the packages'
 }
 
 # prepare_tools PROGRAM:PACKAGE …: installs missing programs on Debian as root; else names them and goes on.

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { globSync } from 'node:fs';
 import { Parser, type Result } from 'tap-parser';
 import { labMissing } from './lab/missing.ts';
 
@@ -77,9 +78,10 @@ async function exitCode(child: ChildProcess): Promise<number> {
 await check('types', 'tsc', ['--noEmit']);
 await check('format and lint', 'biome', ['check', '--error-on-warnings', '.']);
 await tap([]);
+const labTests = globSync('test/lab/*.test.ts').toSorted();
 const missing = labMissing();
 if (missing !== undefined) console.log(`The lab's tests are skipped: ${missing}.`);
 // One after the other: each builds its own hosts, and they would measure each other's load.
-await tap(['--jobs=1', 'test/lab']);
+await tap(['--jobs=1', '--timeout=180', ...labTests]);
 console.log(describe(total));
 process.exitCode = total.failed === 0 ? 0 : 1;

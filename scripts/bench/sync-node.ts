@@ -13,6 +13,7 @@ export const POOL = 7;
 
 /** What the receiving process says to the measuring one. */
 export type ReceiverMessage =
+  | { readonly type: 'listening' }
   | { readonly type: 'synced'; readonly ms: number; readonly cpuMs: number; readonly stallMs: number }
   | {
       readonly type: 'report';

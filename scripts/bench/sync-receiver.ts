@@ -14,11 +14,15 @@ setInterval(() => {
   last = process.threadCpuUsage();
 }, 1);
 
-const startedMs = monotonicMs();
-const cpu = process.cpuUsage();
 await node.sync.start();
+send({ type: 'listening' });
+let startedMs = 0;
+let cpu = process.cpuUsage();
 const watch = setInterval(() => {
-  if (node.sync.status().state !== 'synced') return;
+  const { state } = node.sync.status();
+  if (state === 'connecting') cpu = process.cpuUsage();
+  else startedMs ||= monotonicMs();
+  if (state !== 'synced') return;
   clearInterval(watch);
   send({ type: 'synced', ms: monotonicMs() - startedMs, cpuMs: cpuMs(cpu), stallMs });
   stallMs = 0;

@@ -34,7 +34,6 @@ export async function run(args: string[]): Promise<void> {
     node.table.keyOfSource(POOL, clientAddress(client));
     node.table.store(1, TTL_MS);
   }
-  // The first comparison must find an empty peer, not resume.
   const receiver = new URL('./sync-receiver.ts', import.meta.url);
   const child = fork(receiver, [String(port)]);
   const hear = async <T extends ReceiverMessage['type']>(type: T) => {
@@ -44,6 +43,7 @@ export async function run(args: string[]): Promise<void> {
     }
   };
   try {
+    await hear('listening');
     const resyncCpu = process.cpuUsage();
     await node.sync.start();
     const resync = await hear('synced');

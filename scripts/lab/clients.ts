@@ -12,6 +12,8 @@ export interface ClientsOptions {
   readonly sticky?: number;
   /** Connections that are kept alive; default 20. */
   readonly keptAlive?: number;
+  /** A start of the probe that is not answered by then has failed; default 800. */
+  readonly timeoutMs?: number;
 }
 
 /** The clients (`traffic.ts`), seen from the program that drives the lab. */
@@ -26,8 +28,13 @@ export class Clients {
 
   /** @returns once every client has its backend and the traffic flows */
   static async start(lab: Lab, options: ClientsOptions = {}): Promise<Clients> {
-    const { intervalMs = 2, sticky = 20, keptAlive = 20 } = options;
-    const flags = ['--interval-ms', intervalMs, '--sticky', sticky, '--kept-alive', keptAlive].map(String);
+    const { intervalMs = 2, sticky = 20, keptAlive = 20, timeoutMs = 800 } = options;
+    const flags = Object.entries({
+      'interval-ms': intervalMs,
+      'timeout-ms': timeoutMs,
+      'kept-alive': keptAlive,
+      sticky,
+    }).flatMap(([name, value]) => [`--${name}`, String(value)]);
     const argv = [NODE, join(import.meta.dirname, 'traffic.ts'), ...flags];
     const clients = new Clients(lab.spawn('client', argv, { stdio: ['pipe', 'pipe', 'inherit'] }));
     await clients.#next('bound');

@@ -29,8 +29,6 @@ export interface TrafficReport {
   };
 }
 
-/** Below the kernel's first SYN retransmission (1 s), so that a start in the dark is never rescued by it. */
-const PROBE_TIMEOUT_MS = 800;
 /** Starts that were missed while the process did not run are made up for, up to so many at once. */
 const MAX_CATCH_UP = 10;
 /** Attempts that are kept; at one every 2 ms more than 13 minutes. */
@@ -41,9 +39,12 @@ const { values } = parseArgs({
     'interval-ms': { type: 'string', default: '2' },
     sticky: { type: 'string', default: '20' },
     'kept-alive': { type: 'string', default: '20' },
+    // Below the kernel's first SYN retransmission (1 s), so that a start in the dark is never rescued by it.
+    'timeout-ms': { type: 'string', default: '800' },
   },
 });
 const intervalMs = Number(values['interval-ms']);
+const timeoutMs = Number(values['timeout-ms']);
 const clients = STICKY_KINDS.flatMap((kind) =>
   Array.from({ length: Number(values.sticky) }, (_, index) => new StickyClient(kind, index)),
 );
@@ -63,7 +64,7 @@ async function attempt(): Promise<void> {
   const startMs = monotonicMs();
   let failure = '';
   try {
-    const answer = await requestOnce({ host: VIP, port: 80, path: '/', timeoutMs: PROBE_TIMEOUT_MS });
+    const answer = await requestOnce({ host: VIP, port: 80, path: '/', timeoutMs });
     if (answer.status !== 200) failure = `status ${answer.status}`;
   } catch (error) {
     failure = (error as Error).message;

@@ -8,7 +8,7 @@ import { startOrigins } from '../../scripts/lab/origins.ts';
 import { Pair } from '../../scripts/lab/pair.ts';
 import { fail, recover } from '../../scripts/lab/scenario.ts';
 import { STICKY_KINDS } from '../../scripts/lab/sticky.ts';
-import { until } from '../../scripts/lab/wait.ts';
+import { quiet } from './quiet.ts';
 
 t.test('the active node fails under traffic', { skip: skipLab() }, async (t) => {
   const lab = await Lab.up();
@@ -49,11 +49,7 @@ t.test('the active node fails under traffic', { skip: skipLab() }, async (t) => 
   await t.test('a graceful stop leaves nothing behind', async (t) => {
     await pair.stop();
     for (const node of ['lb1', 'lb2'] as const) {
-      await until(`${node}: no process`, () => {
-        const left = lab.commands(node);
-        if (left.length > 0) throw new Error(left.join('; '));
-        return true;
-      });
+      await quiet(lab, node);
       t.notMatch(await lab.exec(node, ['ip', 'addr', 'show']), `inet ${VIP}/`, `${node}: no VIP`);
       t.equal((await lab.exec(node, ['nft', 'list', 'ruleset'])).trim(), '', `${node}: no rule`);
     }

@@ -10,6 +10,7 @@ import { Lab, NODE, ROOT } from '../../scripts/lab/lab.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
 import { pairConfig } from '../../scripts/lab/pair-config.ts';
 import { until } from '../../scripts/lab/wait.ts';
+import { quiet } from './quiet.ts';
 
 interface Case {
   readonly what: string;
@@ -137,7 +138,7 @@ t.test('where the daemon goes on, the status says what is wrong', { skip: skipLa
     agent.kill('SIGTERM');
     t.strictSame(await gone, [0, null], 'it ends well');
     t.strictSame(readdirSync(runDirectory), [], 'no socket or file is left');
-    await until('no process is left', () => lab.processes('lb1').length === 0 || undefined);
+    await quiet(lab, 'lb1');
   }
 
   await t.test('an interface that is missing', (t) =>

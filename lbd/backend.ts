@@ -16,6 +16,7 @@ export class Backend {
   readonly id: number;
   readonly #shared: SharedState;
   readonly #idle: Upstream[] = [];
+  #retired = false;
 
   constructor(pool: string, config: BackendConfig, slot: number, shared: SharedState) {
     this.name = config.name;
@@ -43,7 +44,8 @@ export class Backend {
 
   /** @returns whether it was kept; if not, the caller closes it */
   keepIdle(upstream: Upstream): boolean {
-    if (this.#idle.length >= MAX_IDLE || this.#shared.gate(this.slot) === GATE_CLOSED) return false;
+    if (this.#retired || this.#idle.length >= MAX_IDLE || this.#shared.gate(this.slot) === GATE_CLOSED)
+      return false;
     this.#idle.push(upstream);
     return true;
   }
@@ -53,7 +55,9 @@ export class Backend {
     if (at >= 0) this.#idle.splice(at, 1);
   }
 
-  closeIdle(): void {
+  /** Closes the idle connections, and from now on each one whose request is over. */
+  retire(): void {
+    this.#retired = true;
     for (const upstream of this.#idle.splice(0)) upstream.destroy();
   }
 }

@@ -21,6 +21,8 @@ export interface WorkerContext {
   nextRequestId(): string;
   /** Set when the worker stops: no connection is kept alive any more. */
   stopping: boolean;
+  /** Set while this node gives up the active role: a connection is closed after its next answer. */
+  retiring: boolean;
 }
 
 /**

@@ -111,8 +111,8 @@ function addFrontends(registry: Registry, status: LbdStatus, { planner, shared }
     connections({ frontend }, count('connections'));
     accepted({ frontend }, count('accepted'));
     requests({ frontend }, count('requests'));
-    received({ frontend }, count('bytes_in'));
-    sent({ frontend }, count('bytes_out'));
+    received({ frontend }, count('bytes_received'));
+    sent({ frontend }, count('bytes_sent'));
     for (const [code, name] of OWN_ANSWERS) own({ frontend, code }, count(name));
   }
 }
@@ -145,8 +145,11 @@ function addBackends(registry: Registry, status: LbdStatus, { planner, shared }:
       counter('tandem_backend_connect_failures_total', 'Connections that failed.', BACKEND_LABELS),
       'connect_failures',
     ],
-    [counter('tandem_backend_sent_bytes_total', 'Bytes to the backend.', BACKEND_LABELS), 'bytes_in'],
-    [counter('tandem_backend_received_bytes_total', 'Bytes from the backend.', BACKEND_LABELS), 'bytes_out'],
+    [counter('tandem_backend_sent_bytes_total', 'Bytes to the backend.', BACKEND_LABELS), 'bytes_sent'],
+    [
+      counter('tandem_backend_received_bytes_total', 'Bytes from the backend.', BACKEND_LABELS),
+      'bytes_received',
+    ],
   ];
   for (const [pool, { backends }] of Object.entries(status.pools)) {
     for (const [backend, is] of Object.entries(backends)) {

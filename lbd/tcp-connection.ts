@@ -13,8 +13,8 @@ const REQUESTS = BACKEND_COUNTERS.indexOf('requests');
 const ERRORS = BACKEND_COUNTERS.indexOf('errors');
 const CONNECTS = BACKEND_COUNTERS.indexOf('connects');
 const CONNECT_FAILURES = BACKEND_COUNTERS.indexOf('connect_failures');
-const BYTES_IN = BACKEND_COUNTERS.indexOf('bytes_in');
-const BYTES_OUT = BACKEND_COUNTERS.indexOf('bytes_out');
+const BYTES_RECEIVED = BACKEND_COUNTERS.indexOf('bytes_received');
+const BYTES_SENT = BACKEND_COUNTERS.indexOf('bytes_sent');
 
 /** What one side has said in full gets so long to reach the other, without progress, once its sender is gone. */
 const LINGER_MS = 30_000;
@@ -79,6 +79,11 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser {
     this.#finish();
   }
 
+  /** Address at which the client reached this node; undefined once the connection is gone. */
+  get localAddress(): string | undefined {
+    return this.#socket.localAddress;
+  }
+
   closeIfIdle(): void {
     // A TCP connection is never known to be idle.
   }
@@ -108,7 +113,8 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser {
     // The backend has ended and is gone: nobody is left to hear it, but the client may still be reading.
     if (upstream === undefined) return;
     this.#touch();
-    this.#frontend.context.shared.countBackend(upstream.backend.slot, BYTES_OUT, length);
+    this.#frontend.count('bytes_received', length);
+    this.#frontend.context.shared.countBackend(upstream.backend.slot, BYTES_SENT, length);
     if (!upstream.socket.write(Buffer.copyBytesFrom(buffer, 0, length))) this.#socket.pause();
   }
 
@@ -142,7 +148,8 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser {
   onUpstreamBytes(buffer: Buffer, length: number): void {
     if (this.#clientClosed) return;
     this.#touch();
-    this.#frontend.context.shared.countBackend(this.#upstream!.backend.slot, BYTES_IN, length);
+    this.#frontend.count('bytes_sent', length);
+    this.#frontend.context.shared.countBackend(this.#upstream!.backend.slot, BYTES_RECEIVED, length);
     if (!this.#socket.write(Buffer.copyBytesFrom(buffer, 0, length))) this.#upstream!.socket.pause();
   }
 

@@ -131,6 +131,11 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
     this.#socket.resetAndDestroy();
   }
 
+  /** Address at which the client reached this node; undefined once the connection is gone. */
+  get localAddress(): string | undefined {
+    return this.#socket.localAddress;
+  }
+
   /** Ends the connection if no request is under way. */
   closeIfIdle(): void {
     if (this.#state === IDLE) this.#linger();
@@ -139,7 +144,7 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
   // From the client.
 
   onBytes(buffer: Buffer, length: number): void {
-    this.#frontend.count('bytes_in', length);
+    this.#frontend.count('bytes_received', length);
     switch (this.#state) {
       case IDLE:
       case HEAD:
@@ -211,7 +216,7 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
   #begin(head: RequestHead, buffer: Buffer, bodyStart: number, end: number): number {
     const { context } = this.#frontend;
     this.#frontend.count('requests', 1);
-    this.#keepAlive = head.keepAlive && !context.stopping;
+    this.#keepAlive = head.keepAlive && !context.stopping && !context.retiring;
     this.#http10 = head.http10;
     this.#toHead = head.method === 'HEAD';
     this.#idempotent = head.idempotent;
@@ -271,7 +276,7 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
       const take = Math.min(this.#requestLeft, end - start);
       this.#requestLeft -= take;
       this.#bodySent = true;
-      this.#countBackend(COUNTER.bytes_out, take);
+      this.#countBackend(COUNTER.bytes_sent, take);
       this.#upstream!.socket.write(this.#requestHead + buffer.latin1Slice(start, start + take), 'latin1');
       if (this.#requestLeft === 0) this.#requestEnded();
       return start + take;
@@ -304,7 +309,7 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
       this.#requestLeft -= take;
       at = start + take;
       flowing = upstream.write(Buffer.copyBytesFrom(buffer, start, take));
-      this.#countBackend(COUNTER.bytes_out, take);
+      this.#countBackend(COUNTER.bytes_sent, take);
       if (this.#requestLeft === 0) this.#requestEnded();
     } else {
       const chunks = this.#requestChunks!;
@@ -315,7 +320,7 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
       }
       if (chunks.dataLength > 0) {
         flowing = upstream.write(asChunk(buffer, chunks.dataStart, chunks.dataLength));
-        this.#countBackend(COUNTER.bytes_out, chunks.dataLength);
+        this.#countBackend(COUNTER.bytes_sent, chunks.dataLength);
       }
       if (chunks.done) {
         upstream.write('0\r\n\r\n', 'latin1');
@@ -411,8 +416,7 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
         this.#socket.destroySoon();
         break;
       default:
-        this.#socket.end();
-        this.#state = CLOSED;
+        this.#linger();
     }
   }
 
@@ -517,8 +521,8 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
     if (this.#chunkOut) extra += 'Transfer-Encoding: chunked\r\n';
     if (head.body === BODY.chunked) this.#responseChunks = new ChunkDecoder();
     // The client's body is not all here: what follows on this connection could not be told from a request.
-    if (!this.#requestDone || (unframed && this.#http10) || this.#frontend.context.stopping)
-      this.#keepAlive = false;
+    const { stopping, retiring } = this.#frontend.context;
+    if (!this.#requestDone || (unframed && this.#http10) || stopping || retiring) this.#keepAlive = false;
     if (!this.#keepAlive) extra += 'Connection: close\r\n';
     else if (this.#http10) extra += 'Connection: keep-alive\r\n';
     this.#relayResponseBody(buffer, at, end, head.render(extra, false));
@@ -565,7 +569,7 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
 
   /** Writes body bytes, in a chunk where the client gets chunks, together with the head where it is due. */
   #send(headText: string, buffer: Buffer, start: number, length: number): void {
-    this.#countBackend(COUNTER.bytes_in, length);
+    this.#countBackend(COUNTER.bytes_received, length);
     if (length <= JOIN_BYTES) {
       let text = headText;
       if (length > 0) {
@@ -582,12 +586,12 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
   }
 
   #write(bytes: Buffer): void {
-    this.#frontend.count('bytes_out', bytes.length);
+    this.#frontend.count('bytes_sent', bytes.length);
     if (!this.#socket.write(bytes)) this.#awaitClient();
   }
 
   #writeText(latin1: string): void {
-    this.#frontend.count('bytes_out', latin1.length);
+    this.#frontend.count('bytes_sent', latin1.length);
     if (!this.#socket.write(latin1, 'latin1')) this.#awaitClient();
   }
 

@@ -63,6 +63,7 @@ pools: { web: { backends: { s1: { address: "127.0.0.1:1" } } } }
     responseHead: new ResponseHead(1),
     nextRequestId: () => '',
     stopping: false,
+    retiring: false,
   };
   const frontend = new Frontend(0, context, config, compileRoutes([], 'web'), [], undefined);
   const admission = new Admission(deadlines, (level, text) => told.push(`${level}: ${text}`));

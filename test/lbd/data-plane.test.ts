@@ -4,7 +4,7 @@ import t, { type Test } from 'tap';
 import { parseConfig } from '../../common/config.ts';
 import type { Config } from '../../common/model.ts';
 import { GATE_CLOSED } from '../../lbd/shared.ts';
-import { answering, OK, Plane, RawClient, RawOrigin } from './harness.ts';
+import { answering, freePort, OK, Plane, RawClient, RawOrigin } from './harness.ts';
 import { always, Exchange, withoutIds, yaml } from './http/exchange.ts';
 
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
@@ -38,9 +38,15 @@ t.test('a request goes to the backend and its response back, kept alive on both 
   t.equal(origin.sockets.length, 1, 'one backend connection served all');
   t.equal(
     withoutIds(origin.received[0]!),
-    'GET /x HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\n\r\n'.repeat(3),
+    'GET /x HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\n\r\n'.repeat(
+      3,
+    ),
   );
-  t.equal(new Set(origin.received[0]!.match(/X-Request-Id: .*/g)).size, 3, 'each request has an id of its own');
+  t.equal(
+    new Set(origin.received[0]!.match(/X-Request-Id: .*/g)).size,
+    3,
+    'each request has an id of its own',
+  );
   t.equal(plane.active, 0);
 });
 
@@ -55,8 +61,16 @@ t.test('the client\u2019s request id goes to the backend, and into an answer of 
 });
 
 t.test('an inserted cookie sticks, and moves when its backend is gone', async (t) => {
-  const origins = await Promise.all(['one', 'two'].map((name) => RawOrigin.start(t, answering(answer(name)))));
-  const plane = await Plane.start(t, yaml(origins.map(({ port }) => port), { stick: 'cookie: SERVERID' }));
+  const origins = await Promise.all(
+    ['one', 'two'].map((name) => RawOrigin.start(t, answering(answer(name)))),
+  );
+  const plane = await Plane.start(
+    t,
+    yaml(
+      origins.map(({ port }) => port),
+      { stick: 'cookie: SERVERID' },
+    ),
+  );
   const first = await ask(t, plane, GET);
   const [, name] = /\r\nSet-Cookie: SERVERID=(s\d); Path=\/; HttpOnly; SameSite=Lax\r\n/.exec(first) ?? [];
   const body = name === 's1' ? 'one' : 'two';
@@ -74,7 +88,10 @@ t.test('an inserted cookie sticks, and moves when its backend is gone', async (t
   origins[name === 's1' ? 0 : 1]!.stop();
   for (let i = 0; i < 2; i++)
     t.match(await ask(t, plane, sticky), new RegExp(`SERVERID=${other};`), 'refuses: moved, and told so');
-  t.match(await ask(t, plane, GET.replace('\r\n\r\n', '\r\nCookie: SERVERID=evil\r\n\r\n')), 'Set-Cookie: SERVERID=');
+  t.match(
+    await ask(t, plane, GET.replace('\r\n\r\n', '\r\nCookie: SERVERID=evil\r\n\r\n')),
+    'Set-Cookie: SERVERID=',
+  );
   t.equal(plane.active, 0);
 });
 
@@ -86,7 +103,13 @@ t.test('a learnt cookie sticks, and moves when its backend is gone', async (t) =
       ),
     ),
   );
-  const plane = await Plane.start(t, yaml(origins.map(({ port }) => port), { stick: 'cookie: SID, learn: true' }));
+  const plane = await Plane.start(
+    t,
+    yaml(
+      origins.map(({ port }) => port),
+      { stick: 'cookie: SID, learn: true' },
+    ),
+  );
   const login = await ask(t, plane, 'GET /login HTTP/1.1\r\nHost: a\r\n\r\n');
   const [, name] = /SID=of-(one|two)/.exec(login)!;
   const sticky = GET.replace('\r\n\r\n', `\r\nCookie: SID=of-${name}\r\n\r\n`);
@@ -115,7 +138,7 @@ frontends:
     routes:
       - { match: { path: /api/ }, pool: api }
       - { match: { host: static.example }, pool: static }
-      - { match: { cookies: { beta: "1" } }, pool: beta }
+      - { match: { cookie: { beta: "1" } }, pool: beta }
 pools:
 ${pools.join('\n')}
 `,
@@ -131,7 +154,7 @@ ${pools.join('\n')}
   ] as const;
   client.write(cases.map(([request]) => request).join(''));
   const text = await client.until((text) => text.split('HTTP/1.1 ').length === 7 && text.endsWith('api'));
-  const bodies = text.split(/HTTP\/1\.1 \d+ [^]*?\r\n\r\n/).slice(1);
+  const bodies = text.split(/HTTP\/1\.1 \d+ [\s\S]*?\r\n\r\n/).slice(1);
   t.same(
     bodies.map((body, i) => body.endsWith(cases[i]![1])),
     cases.map(() => true),
@@ -171,39 +194,42 @@ t.test('a frontend that is taken out: its port closes, what is open goes on', as
   const client = await exchange.client();
   client.write(GET);
   await exchange.origin.until(() => exchange.origin.received.length > 0);
-  const text = yaml([exchange.origin.port]);
-  const empty = text.replace('web: { bind: ["127.0.0.1:PORT"]', 'other: { bind: ["127.0.0.1:OTHER"]');
-  await plane.apply(configOf(plane, empty.replace('OTHER', '0')));
+  const other = `other: { bind: ["127.0.0.1:${await freePort()}"]`;
+  const text = yaml([exchange.origin.port]).replace('web: { bind: ["127.0.0.1:PORT"]', other);
+  await plane.apply(configOf(plane, text));
   const refused = net.connect(plane.port, '127.0.0.1');
   await t.rejects(once(refused, 'connect'), { code: 'ECONNREFUSED' });
   exchange.origin.sockets[0]!.write(OK);
   t.equal(await client.until((text) => text === OK), OK);
 });
 
-t.test('stop with grace: what is under way is finished and closed, idle clients are closed, no new ones', async (t) => {
-  const exchange = await Exchange.start(t);
-  const { plane, origin } = exchange;
-  exchange.reply = always(OK);
-  const idle = await exchange.client();
-  idle.write(GET);
-  await idle.until((text) => text === OK);
-  const fresh = await exchange.client();
-  exchange.reply = () => {};
-  const busy = await exchange.client();
-  busy.write(GET);
-  await origin.until(() => origin.received.join('').split('GET').length === 3);
-  const stopped = plane.plane.stop(10_000);
-  t.equal(await idle.end(), OK);
-  t.equal(idle.closed, 'no', 'an orderly end');
-  t.equal(await fresh.end(), '');
-  const late = net.connect(plane.port, '127.0.0.1');
-  await t.rejects(once(late, 'connect'), { code: 'ECONNREFUSED' });
-  origin.sockets.at(-1)!.write(OK);
-  t.equal(await busy.end(), OK.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'));
-  for (const client of [idle, fresh, busy]) client.socket.end();
-  await stopped;
-  t.equal(plane.active, 0);
-});
+t.test(
+  'stop with grace: what is under way is finished and closed, idle clients are closed, no new ones',
+  async (t) => {
+    const exchange = await Exchange.start(t);
+    const { plane, origin } = exchange;
+    exchange.reply = always(OK);
+    const idle = await exchange.client();
+    idle.write(GET);
+    await idle.until((text) => text === OK);
+    const fresh = await exchange.client();
+    exchange.reply = () => {};
+    const busy = await exchange.client();
+    busy.write(GET);
+    await origin.until(() => origin.received.join('').split('GET').length === 3);
+    const stopped = plane.plane.stop(10_000);
+    t.equal(await idle.end(), OK);
+    t.equal(idle.closed, 'no', 'an orderly end');
+    t.equal(await fresh.end(), '');
+    const late = net.connect(plane.port, '127.0.0.1');
+    await t.rejects(once(late, 'connect'), { code: 'ECONNREFUSED' });
+    origin.sockets.at(-1)!.write(OK);
+    t.equal(await busy.end(), OK.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'));
+    for (const client of [idle, fresh, busy]) client.socket.end();
+    await stopped;
+    t.equal(plane.active, 0);
+  },
+);
 
 t.test('stop without end: what is left after the grace is cut', async (t) => {
   const exchange = await Exchange.start(t);

@@ -84,6 +84,7 @@ ${backends.map((to, i) => `      s${i + 1}: { address: "127.0.0.1:${to}" }`).joi
       responseHead: new ResponseHead(1),
       nextRequestId: () => '',
       stopping: false,
+      retiring: false,
     };
     const { frontends } = config;
     const it = new Frontend(

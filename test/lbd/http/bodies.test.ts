@@ -41,7 +41,7 @@ t.test('bodies both ways are intact, whatever their framing', async (t) => {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
   t.teardown(() => agent.destroy());
   for (const size of [0, 1, 8191, 8192, 8193, 65_535, 65_536, 65_537, MIB, 16 * MIB])
-    for (const path of ['/length', '/chunked', '/close'])
+    for (const path of size > MIB ? ['/length'] : ['/length', '/chunked', '/close'])
       for (const chunked of [false, true]) {
         const sent = bytes(size);
         const request = http.request({
@@ -58,12 +58,12 @@ t.test('bodies both ways are intact, whatever their framing', async (t) => {
         t.equal(digest(Buffer.concat(parts)), digest(sent), `${size} bytes, ${path}, chunked: ${chunked}`);
       }
   t.equal(plane.active, 0);
-  const body = 3 * 2 * (2 * 8192 + 2 * 65_536 + 8192 + 65_536 + 1 + 17 * MIB);
-  t.ok(plane.control.frontendCounter(0, 'bytes_in') > body - 20);
-  t.ok(plane.control.frontendCounter(0, 'bytes_out') > body - 20);
+  const body = 3 * 2 * (2 * 8192 + 2 * 65_536 + 8192 + 65_536 + 1 + MIB) + 2 * 16 * MIB;
+  t.ok(plane.control.frontendCounter(0, 'bytes_received') > body - 20);
+  t.ok(plane.control.frontendCounter(0, 'bytes_sent') > body - 20);
   const slot = plane.slot('web/s1');
-  t.ok(plane.control.backendCounter(slot, 'bytes_out') >= body - 20);
-  t.ok(plane.control.backendCounter(slot, 'bytes_in') >= body - 20);
+  t.ok(plane.control.backendCounter(slot, 'bytes_sent') >= body - 20);
+  t.ok(plane.control.backendCounter(slot, 'bytes_received') >= body - 20);
 });
 
 /** An origin that sends as much as it is allowed to. */
@@ -80,10 +80,14 @@ async function fountain(t: Test, response: (socket: net.Socket) => void): Promis
 }
 
 t.test('a slow reader gets all of a large response, however the connection ends', async (t) => {
-  const body = bytes(16 * MIB);
+  const body = bytes(8 * MIB);
   const heads: readonly [string, string, boolean][] = [
     ['length', `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n`, false],
-    ['length and close', `HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n`, true],
+    [
+      'length and close',
+      `HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n`,
+      true,
+    ],
     ['until close', 'HTTP/1.1 200 OK\r\n\r\n', true],
   ];
   for (const [name, head, ends] of heads)
@@ -111,7 +115,11 @@ t.test('a slow reader gets all of a large response, however the connection ends'
         const start = all.indexOf('\r\n\r\n') + 4;
         const chunked = all.subarray(0, start).includes('chunked');
         hash.update(chunked ? unchunk(all.subarray(start)) : all.subarray(start));
-        t.equal(hash.digest('hex'), digest(body), `${name}, HTTP/${version}${halfClose ? ', half-closed' : ''}`);
+        t.equal(
+          hash.digest('hex'),
+          digest(body),
+          `${name}, HTTP/${version}${halfClose ? ', half-closed' : ''}`,
+        );
         t.ok(written > 0);
         client.destroy();
       }
@@ -147,7 +155,10 @@ t.test('backpressure: memory is bounded both ways', async (t) => {
   const limit = 256 * MIB;
   const piece = Buffer.alloc(MIB);
   await t.test('a client that does not read', async (t) => {
-    for (const head of ['HTTP/1.1 200 OK\r\n\r\n', `HTTP/1.1 200 OK\r\nContent-Length: ${limit * 2}\r\n\r\n`]) {
+    for (const head of [
+      'HTTP/1.1 200 OK\r\n\r\n',
+      `HTTP/1.1 200 OK\r\nContent-Length: ${limit * 2}\r\n\r\n`,
+    ]) {
       let sent: (bytes: number) => void = () => {};
       const done = new Promise<number>((resolve) => {
         sent = resolve;
@@ -184,7 +195,10 @@ t.test('backpressure: memory is bounded both ways', async (t) => {
 t.test('a time-out while one side holds the other up is told to the right one', async (t) => {
   await t.test('a backend that does not read the body: 504, not 408', async (t) => {
     const port = await fountain(t, (socket) => socket.pause());
-    const plane = await Plane.start(t, yaml([port], { timeouts: 'body: 100ms', poolTimeouts: 'response: 400ms' }));
+    const plane = await Plane.start(
+      t,
+      yaml([port], { timeouts: 'body: 100ms', poolTimeouts: 'response: 400ms' }),
+    );
     const client = await RawClient.open(t, plane.port);
     client.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n');
     client.socket.write(Buffer.alloc(32 * MIB));
@@ -196,7 +210,10 @@ t.test('a time-out while one side holds the other up is told to the right one', 
       socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${64 * MIB}\r\n\r\n`);
       socket.write(Buffer.alloc(64 * MIB));
     });
-    const plane = await Plane.start(t, yaml([port], { timeouts: 'idle: 400ms', poolTimeouts: 'response: 100ms' }));
+    const plane = await Plane.start(
+      t,
+      yaml([port], { timeouts: 'idle: 400ms', poolTimeouts: 'response: 100ms' }),
+    );
     const client = await RawClient.open(t, plane.port);
     client.socket.pause();
     client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');

@@ -21,20 +21,23 @@ function afterBody(text: string): Reply {
   };
 }
 
-t.test('RFC 9112 §7.1 a chunked request is framed anew: chunk extensions and trailers are dropped', async (t) => {
-  const exchange = await Exchange.start(t);
-  exchange.reply = afterBody(OK);
-  const body = '5;a=b\r\nhello\r\n6; c="d"\r\n world\r\n0;e\r\nX-Auth: me\r\nContent-Length: 3\r\n\r\n';
-  const client = await exchange.client();
-  client.write(CHUNKED + body);
-  await client.until((text) => text === OK);
-  t.equal(bodyOf(exchange.origin.received[0]!), 'b\r\nhello world\r\n0\r\n\r\n');
-  client.text = '';
-  await client.trickle(CHUNKED + body);
-  await client.until((text) => text === OK);
-  const second = bodyOf(bodyOf(exchange.origin.received[0]!).slice('b\r\nhello world\r\n0\r\n\r\n'.length));
-  t.equal(second.replaceAll(/[1-9a-f]\r\n([^\r]+)\r\n/g, '$1'), 'hello world0\r\n\r\n', 'byte by byte');
-});
+t.test(
+  'RFC 9112 §7.1 a chunked request is framed anew: chunk extensions and trailers are dropped',
+  async (t) => {
+    const exchange = await Exchange.start(t);
+    exchange.reply = afterBody(OK);
+    const body = '5;a=b\r\nhello\r\n6; c="d"\r\n world\r\n0;e\r\nX-Auth: me\r\nContent-Length: 3\r\n\r\n';
+    const client = await exchange.client();
+    client.write(CHUNKED + body);
+    await client.until((text) => text === OK);
+    t.equal(bodyOf(exchange.origin.received[0]!), 'b\r\nhello world\r\n0\r\n\r\n');
+    client.text = '';
+    await client.trickle(CHUNKED + body);
+    await client.until((text) => text === OK);
+    const second = bodyOf(bodyOf(exchange.origin.received[0]!).slice('b\r\nhello world\r\n0\r\n\r\n'.length));
+    t.equal(second.replaceAll(/[1-9a-f]\r\n([^\r]+)\r\n/g, '$1'), 'hello world0\r\n\r\n', 'byte by byte');
+  },
+);
 
 t.test('RFC 9110 §10.1.1 Expect: 100-continue', async (t) => {
   const exchange = await Exchange.start(t, { timeouts: 'body: 200ms' });
@@ -56,13 +59,16 @@ t.test('RFC 9110 §10.1.1 Expect: 100-continue', async (t) => {
     client.socket.destroy();
   });
   for (const status of ['417 Expectation Failed', '413 Content Too Large'])
-    await t.test(`an early ${status}: the client is not to send its body, and the connection ends`, async (t) => {
-      exchange.reply = always(`HTTP/1.1 ${status}\r\nContent-Length: 0\r\n\r\n`);
-      t.equal(
-        await exchange.once(EXPECT),
-        `HTTP/1.1 ${status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`,
-      );
-    });
+    await t.test(
+      `an early ${status}: the client is not to send its body, and the connection ends`,
+      async (t) => {
+        exchange.reply = always(`HTTP/1.1 ${status}\r\nContent-Length: 0\r\n\r\n`);
+        t.equal(
+          await exchange.once(EXPECT),
+          `HTTP/1.1 ${status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`,
+        );
+      },
+    );
   await t.test('no answer, and no body either: 408', async (t) => {
     exchange.reply = () => {};
     t.match(await exchange.once(EXPECT), /^HTTP\/1\.1 408 /);
@@ -111,7 +117,9 @@ t.test('RFC 9112 §9.3.2 pipelining', async (t) => {
       const client = await exchange.client();
       client.write(GET + request);
       await client.until((text) => text === OK);
-      await exchange.origin.until(() => exchange.origin.received.some((text) => text.includes(request.slice(0, 6))));
+      await exchange.origin.until(() =>
+        exchange.origin.received.some((text) => text.includes(request.slice(0, 6))),
+      );
       client.write(body);
       t.equal(await client.until((text) => text === OK + OK), OK + OK, request.slice(0, 4));
       client.socket.destroy();
@@ -121,7 +129,8 @@ t.test('RFC 9112 §9.3.2 pipelining', async (t) => {
     exchange.reply = always(OK);
     const client = await exchange.client();
     client.write(`${GET}${GET}GET / HTTP/9.9\r\n\r\n${GET}`);
-    t.match(await client.end(), new RegExp(`^(${OK}){2}HTTP/1\\.1 505 [^]*version\\n$`));
+    const text = await client.end();
+    t.ok(text.startsWith(`${OK}${OK}HTTP/1.1 505 `) && text.endsWith('version\n'), text);
     client.socket.destroy();
   });
   await t.test('what follows a request with Connection: close is not read', async (t) => {
@@ -183,7 +192,8 @@ t.test('a client that sends requests and reads no answer is stopped: memory stay
 
 /** Resolves once no client connection is open. */
 async function closed(plane: Plane): Promise<void> {
-  while (plane.control.frontendCounter(0, 'connections') > 0) await new Promise((resolve) => setImmediate(resolve));
+  while (plane.control.frontendCounter(0, 'connections') > 0)
+    await new Promise((resolve) => setImmediate(resolve));
 }
 
 t.test('retry on a reused connection that the backend has just closed', async (t) => {
@@ -212,7 +222,7 @@ t.test('retry on a reused connection that the backend has just closed', async (t
         client.write('hello');
       }
       t.match(await client.until((text) => text.includes('\r\n\r\n')), answer);
-      const all = exchange.origin.received.join('').replace(/^GET[^]*?\r\n\r\n/, '');
+      const all = exchange.origin.received.join('').replace(/^GET[\s\S]*?\r\n\r\n/, '');
       t.equal(all.match(/ HTTP\/1\.1\r\n/g)?.length, heads, 'heads that left');
       t.equal(exchange.plane.active, 0);
     });
@@ -230,7 +240,13 @@ t.test('retry on a reused connection that the backend has just closed', async (t
   });
   await t.test('a stuck client stays with its draining backend', async (t) => {
     const origins = [await RawOrigin.start(t, closesSecond()), await RawOrigin.start(t, closesSecond())];
-    const plane = await Plane.start(t, yaml(origins.map(({ port }) => port), { stick: 'cookie: S' }));
+    const plane = await Plane.start(
+      t,
+      yaml(
+        origins.map(({ port }) => port),
+        { stick: 'cookie: S' },
+      ),
+    );
     plane.gate('web/s1', GATE_STUCK);
     const request = GET.replace('\r\n\r\n', '\r\nCookie: S=s1\r\n\r\n');
     const client = await RawClient.open(t, plane.port);
@@ -253,25 +269,28 @@ function closesSecond(): Reply {
   };
 }
 
-t.test('a backend that sends what nobody asked for, or ends, while idle: its connection is not used', async (t) => {
-  for (const evil of [OK, '<end>', '<reset>']) {
-    const exchange = await Exchange.start(t);
-    exchange.reply = always(OK);
-    const client = await exchange.client();
-    client.write(GET);
-    await client.until((text) => text === OK);
-    const socket = exchange.origin.sockets[0]!;
-    if (evil === '<end>') socket.end();
-    else if (evil === '<reset>') socket.resetAndDestroy();
-    else socket.write(evil);
-    await exchange.origin.until(() => /<(end|reset|close)>/.test(exchange.origin.received[0]!));
-    client.text = '';
-    client.write(`${POST}hello`);
-    exchange.reply = afterBody(OK);
-    t.equal(await client.until((text) => text.endsWith('ok')), OK, evil);
-    t.equal(exchange.origin.sockets.length, 2, evil);
-  }
-});
+t.test(
+  'a backend that sends what nobody asked for, or ends, while idle: its connection is not used',
+  async (t) => {
+    for (const evil of [OK, '<end>', '<reset>']) {
+      const exchange = await Exchange.start(t);
+      exchange.reply = always(OK);
+      const client = await exchange.client();
+      client.write(GET);
+      await client.until((text) => text === OK);
+      const socket = exchange.origin.sockets[0]!;
+      if (evil === '<end>') socket.end();
+      else if (evil === '<reset>') socket.resetAndDestroy();
+      else socket.write(evil);
+      await exchange.origin.until(() => /<(end|reset|close)>/.test(exchange.origin.received[0]!));
+      client.text = '';
+      client.write(`${POST}hello`);
+      exchange.reply = afterBody(OK);
+      t.equal(await client.until((text) => text.endsWith('ok')), OK, evil);
+      t.equal(exchange.origin.sockets.length, 2, evil);
+    }
+  },
+);
 
 t.test('a backend that cannot be reached', async (t) => {
   const deadPorts = [await freePort(), await freePort(), await freePort()];
@@ -295,7 +314,10 @@ t.test('a backend that cannot be reached', async (t) => {
       client.write(GET);
       await client.until((text) => text.split('backend could').length > i);
     }
-    t.match(client.text, /^HTTP\/1\.1 502 Bad Gateway\r\n[^]*no backend could be reached: ECONNREFUSED\nHTTP\/1\.1 502 /);
+    t.match(
+      client.text,
+      /^HTTP\/1\.1 502 Bad Gateway\r\n[\s\S]*no backend could be reached: ECONNREFUSED\nHTTP\/1\.1 502 /,
+    );
     t.equal(plane.control.frontendCounter(0, 'answered_502'), 2);
     t.equal(plane.active, 0);
   });
@@ -305,14 +327,59 @@ t.test('a backend that cannot be reached', async (t) => {
     const client = await RawClient.open(t, plane.port);
     client.write(GET + GET);
     await client.until((text) => text.split('no healthy').length === 3);
-    t.match(client.text, /^HTTP\/1\.1 503 Service Unavailable\r\n[^]*\r\nRetry-After: 1\r\n/);
+    t.match(client.text, /^HTTP\/1\.1 503 Service Unavailable\r\n[\s\S]*\r\nRetry-After: 1\r\n/);
     client.socket.destroy();
     const poster = await RawClient.open(t, plane.port);
     poster.write(`${POST}hel`);
-    t.match(await poster.end(), /\r\nConnection: close\r\n/, 'a body that is not here yet ends the connection');
+    t.match(
+      await poster.end(),
+      /\r\nConnection: close\r\n/,
+      'a body that is not here yet ends the connection',
+    );
     poster.socket.destroy();
     t.equal(plane.active, 0);
   });
+});
+
+t.test('a backend that leaves while the body is coming: 502, and the connection ends', async (t) => {
+  for (const how of ['end', 'reset'] as const) {
+    const exchange = await Exchange.start(t);
+    exchange.reply = (socket) => (how === 'end' ? socket.end() : socket.resetAndDestroy());
+    const client = await exchange.client();
+    client.write(`${POST.replace('5', '500')}hel`);
+    t.match(await client.end(), /^HTTP\/1\.1 502 [\s\S]*\r\nConnection: close\r\n/, how);
+    client.socket.destroy();
+    await closed(exchange.plane);
+    t.equal(exchange.origin.sockets.length, 1, 'a body that has begun goes to one backend only');
+    t.equal(exchange.plane.active, 0);
+  }
+});
+
+t.test('RFC 9110 §15.2 1xx without end to a client that does not read: memory is bounded', async (t) => {
+  const exchange = await Exchange.start(t);
+  let sent = 0;
+  exchange.reply = (socket) => {
+    const hints = 'HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(5000);
+    const pump = () => {
+      while (sent < 64 << 20) {
+        sent += hints.length;
+        if (!socket.write(hints)) return;
+      }
+    };
+    socket.on('drain', pump);
+    pump();
+  };
+  const client = await exchange.client();
+  client.socket.pause();
+  client.write(GET);
+  await exchange.origin.until(() => exchange.origin.received.length > 0);
+  for (let before = -1; before !== sent; ) {
+    before = sent;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  t.ok(sent < 64 << 20, `stopped after ${sent} bytes`);
+  client.socket.destroy();
+  await closed(exchange.plane);
 });
 
 t.test('time-outs', async (t) => {
@@ -321,9 +388,9 @@ t.test('time-outs', async (t) => {
     poolTimeouts: 'response: 200ms, keep_alive: 200ms',
   });
   const cases: readonly [rule: string, request: string, reply: Reply, answer: RegExp][] = [
-    ['slow head: 408', 'GET / HTTP/1.1\r\n', () => {}, /^HTTP\/1\.1 408 [^]*\r\nConnection: close\r\n/],
-    ['slow body: 408', `${POST}hel`, () => {}, /^HTTP\/1\.1 408 [^]*\r\nConnection: close\r\n/],
-    ['slow chunk: 408', `${CHUNKED}5\r\nhel`, () => {}, /^HTTP\/1\.1 408 [^]*\r\nConnection: close\r\n/],
+    ['slow head: 408', 'GET / HTTP/1.1\r\n', () => {}, /^HTTP\/1\.1 408 [\s\S]*\r\nConnection: close\r\n/],
+    ['slow body: 408', `${POST}hel`, () => {}, /^HTTP\/1\.1 408 [\s\S]*\r\nConnection: close\r\n/],
+    ['slow chunk: 408', `${CHUNKED}5\r\nhel`, () => {}, /^HTTP\/1\.1 408 [\s\S]*\r\nConnection: close\r\n/],
     ['a client that says nothing is closed silently', '', () => {}, /^$/],
     ['an idle client is closed silently', GET, always(OK), new RegExp(`^${OK}$`)],
     [
@@ -359,7 +426,11 @@ t.test('time-outs', async (t) => {
     const client = await exchange.client();
     client.write(GET);
     await client.until((text) => text === OK);
-    await exchange.origin.until(() => exchange.origin.received.at(-1)!.endsWith('<close>') || exchange.origin.received.at(-1)!.includes('<end>'));
+    await exchange.origin.until(
+      () =>
+        exchange.origin.received.at(-1)!.endsWith('<close>') ||
+        exchange.origin.received.at(-1)!.includes('<end>'),
+    );
     client.socket.destroy();
   });
   await closed(exchange.plane);
@@ -376,7 +447,7 @@ t.test('connect time-out: 504', async (t) => {
   client.write(GET);
   const text = await client.until((text) => text.includes('backend could'));
   const unreachable = /ENETUNREACH|EHOSTUNREACH|ECONNREFUSED/.test(text);
-  t.match(text, unreachable ? /^HTTP\/1\.1 502 / : /^HTTP\/1\.1 504 [^]*ETIMEDOUT/);
+  t.match(text, unreachable ? /^HTTP\/1\.1 502 / : /^HTTP\/1\.1 504 [\s\S]*ETIMEDOUT/);
   t.equal(plane.active, 0);
 });
 
@@ -406,22 +477,25 @@ t.test('RFC 9112 §9.6 a client that ends its side after its request gets its an
   t.equal(exchange.plane.active, 0);
 });
 
-t.test('RFC 9112 §9.6 an early answer reaches a client that is still sending, then the connection ends', async (t) => {
-  const exchange = await Exchange.start(t);
-  exchange.reply = (socket, data) =>
-    data.startsWith('POST') && socket.end('HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig');
-  const client = await exchange.client();
-  client.write(POST.replace('5', '800000'));
-  client.write('x'.repeat(700_000));
-  t.equal(
-    await client.end(),
-    'HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig',
-  );
-  t.equal(client.closed, 'no', 'an orderly end');
-  client.socket.destroy();
-  await closed(exchange.plane);
-  t.equal(exchange.plane.active, 0);
-});
+t.test(
+  'RFC 9112 §9.6 an early answer reaches a client that is still sending, then the connection ends',
+  async (t) => {
+    const exchange = await Exchange.start(t);
+    exchange.reply = (socket, data) =>
+      data.startsWith('POST') && socket.end('HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig');
+    const client = await exchange.client();
+    client.write(POST.replace('5', '800000'));
+    client.write('x'.repeat(700_000));
+    t.equal(
+      await client.end(),
+      'HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig',
+    );
+    t.equal(client.closed, 'no', 'an orderly end');
+    client.socket.destroy();
+    await closed(exchange.plane);
+    t.equal(exchange.plane.active, 0);
+  },
+);
 
 t.test('a client that resets, in every phase: nothing is left behind', async (t) => {
   const exchange = await Exchange.start(t, { poolTimeouts: 'keep_alive: 100ms' });
@@ -443,7 +517,8 @@ t.test('a client that resets, in every phase: nothing is left behind', async (t)
   for (const [phase, request, reply, until] of phases)
     for (const how of ['reset', 'close'] as const) {
       // An end behind a whole request, or in a tunnel, is a half-close: what the backend says is still wanted.
-      if (how === 'close' && ['request under way', 'within the response', 'in a tunnel'].includes(phase)) continue;
+      if (how === 'close' && ['request under way', 'within the response', 'in a tunnel'].includes(phase))
+        continue;
       exchange.reply = reply;
       before = origin.received.join('');
       const accepted = plane.control.frontendCounter(0, 'accepted');
@@ -476,4 +551,3 @@ t.test('limits of what a client may send while the connection ends', async (t) =
   t.ok(sent < 256 << 20, 'cut off');
   await closed(exchange.plane);
 });
-

@@ -100,4 +100,3 @@ export const REFUSED: readonly [rule: string, text: string, fault: string, statu
   ['RFC 9110 §10.1.1 unknown expectation', `${GET}Expect: fish\r\n\r\n`, 'unsupported Expect', 417],
   ['more fields than allowed', `${GET}${'X: y\r\n'.repeat(100)}\r\n`, 'too many fields', 431],
 ];
-

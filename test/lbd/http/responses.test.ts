@@ -82,7 +82,11 @@ function inPieces(response: string, thenEnd = false): Reply {
 
 /** After the head has left, only a reset tells the client that the body is not whole (RFC 9112 §8). */
 const CUT: readonly [rule: string, head: string, rest: string][] = [
-  ['RFC 9112 §8 the backend closes within Content-Length', 'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n', 'hello'],
+  [
+    'RFC 9112 §8 the backend closes within Content-Length',
+    'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n',
+    'hello',
+  ],
   [
     'RFC 9112 §8 the backend closes within a chunk',
     'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n',
@@ -322,7 +326,8 @@ const FRAMINGS: readonly Framing[] = [
   },
   {
     rule: 'RFC 9112 §9.2 bytes behind the response belong to nobody',
-    response: 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil',
+    response:
+      'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil',
     to11: 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello',
     to10: `HTTP/1.1 200 OK\r\nContent-Length: 5\r\n${KEEP}\r\nhello`,
     reused: false,
@@ -344,9 +349,7 @@ for (const cut of [false, true])
           reply(socket, data, connection);
         };
         const client = await exchange.client();
-        client.write(
-          `${method} /x HTTP/${version}\r\nHost: a\r\n${version === '1.0' ? KEEP : ''}\r\n`,
-        );
+        client.write(`${method} /x HTTP/${version}\r\nHost: a\r\n${version === '1.0' ? KEEP : ''}\r\n`);
         const got = await client.until((text) => keeps && unchunked(text).length >= unchunked(wanted).length);
         t.equal(unchunked(got), unchunked(wanted), rule);
         if (keeps) {
@@ -376,5 +379,11 @@ for (const cut of [false, true])
 function unchunked(text: string): string {
   const end = text.indexOf('\r\n\r\n');
   if (end < 0 || !text.slice(0, end).includes('Transfer-Encoding')) return text;
-  return text.slice(0, end + 4) + text.slice(end + 4).replaceAll(/(?<=^|\r\n)([0-9a-f]+)\r\n/g, '').replaceAll('\r\n', '');
+  return (
+    text.slice(0, end + 4) +
+    text
+      .slice(end + 4)
+      .replaceAll(/(?<=^|\r\n)([0-9a-f]+)\r\n/g, '')
+      .replaceAll('\r\n', '')
+  );
 }

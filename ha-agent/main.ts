@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadConfig } from '../common/config.ts';
 import { SOCKETS } from '../common/control.ts';
@@ -26,7 +27,7 @@ async function run(options: AgentCliOptions): Promise<void> {
   const config = load();
   const { name, secretFile, self, peer } = config.cluster;
   const key = deriveKey(readSecret(secretFile), 'heartbeat', name);
-  const log = createLogger('ha-agent', self.name, { blocking: false });
+  const log = createLogger('ha-agent', self.name);
   const events = new EventLog('agent');
   const agent = new Agent({
     config,
@@ -34,17 +35,21 @@ async function run(options: AgentCliOptions): Promise<void> {
     runDir: options.runDir,
     log,
     events,
-    createNetwork: ({ ha }, handlers) => new LinuxNetwork(ha.vips, ha.track.interfaces, handlers),
+    createNetwork: ({ ha, cluster }, handlers) =>
+      new LinuxNetwork(ha.vips, ha.track.interfaces, cluster.peer.address, handlers),
   });
   // The socket comes first: it refuses a second agent of this node before that one touches an address.
+  const socketPath = join(options.runDir, SOCKETS.agent);
   const control = await serveControl(
-    join(options.runDir, SOCKETS.agent),
+    socketPath,
     controlRoutes({
       status: () => agent.status(),
       events: () => events.list(),
       switchover: (to) => agent.switchover(to),
     }),
   );
+
+  process.once('exit', () => rmSync(socketPath, { force: true }));
 
   let stopping = false;
   const stop = () => {

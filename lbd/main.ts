@@ -20,7 +20,7 @@ async function main(): Promise<void> {
 async function run(options: LbdOptions): Promise<void> {
   const config = loadConfig(options.config, { node: options.node });
   const node = config.cluster?.self.name ?? options.node ?? hostname();
-  const log = createLogger('lbd', node, { blocking: false });
+  const log = createLogger('lbd', node);
   const plane = new ControlPlane(options, config, node, log);
   process.once('exit', () => plane.removeSockets());
   process.once('uncaughtException', (err) => {

@@ -17,8 +17,12 @@ import {
 
 /** A lock is held for well under a microsecond, unless its holder was descheduled or killed. */
 const SPINS = 500;
-/** Then sleep, so that a descheduled holder gets the core; in all at most WAITS × WAIT_MS. */
-const WAITS = 200;
+/**
+ * Then sleep, so that a descheduled holder gets the core, at most so often. The main thread, which answers
+ * probes, gives up sooner: what it merges comes again with the next comparison.
+ */
+const WORKER_WAITS = 200;
+const MAIN_WAITS = 20;
 const WAIT_MS = 0.1;
 
 /**
@@ -39,6 +43,7 @@ export class TableMemory {
   readonly regionBuckets: number;
   readonly #partitionToRegionShift: number;
   readonly #owner: number;
+  readonly #waits: number;
   readonly #nowMs: () => number;
 
   constructor(buffer: SharedArrayBuffer, writer: number, nowMs: () => number) {
@@ -48,6 +53,7 @@ export class TableMemory {
     this.regionBuckets = Math.max(MIN_REGION_BUCKETS, this.buckets / PARTITIONS);
     this.#partitionToRegionShift = PARTITION_BITS - Math.log2(this.buckets / this.regionBuckets);
     this.#owner = writer + 1;
+    this.#waits = writer === 0 ? MAIN_WAITS : WORKER_WAITS;
     this.#nowMs = nowMs;
   }
 
@@ -85,12 +91,12 @@ export class TableMemory {
     return Atomics.compareExchange(this.words, this.bucketAt(bucket) + LOCK, 0, this.#owner) === 0;
   }
 
-  /** @returns false where the lock could not be had within about 20 ms */
+  /** @returns false where the lock could not be had within about 20 ms (main thread: 2 ms) */
   lock(bucket: number): boolean {
     const cell = this.bucketAt(bucket) + LOCK;
     for (let spin = 0; spin < SPINS; spin++)
       if (Atomics.compareExchange(this.words, cell, 0, this.#owner) === 0) return true;
-    for (let wait = 0; wait < WAITS; wait++) {
+    for (let wait = 0; wait < this.#waits; wait++) {
       const holder = Atomics.load(this.words, cell);
       if (holder !== 0) Atomics.wait(this.words, cell, holder, WAIT_MS);
       if (Atomics.compareExchange(this.words, cell, 0, this.#owner) === 0) return true;

@@ -70,6 +70,10 @@ export class Repair {
   #gaps = 0;
   #coveredGaps = 0;
   #roundGaps = 0;
+  /** Rounds of the peer that were ended on this link, and whether a strict one awaits acknowledgement. */
+  #donesSent = 0;
+  #coverAtDone = 0;
+  #coverGaps = 0;
 
   constructor(table: SessionTable) {
     this.#table = table;
@@ -86,6 +90,7 @@ export class Repair {
     this.digestEqual = undefined;
     this.#peerRound = -1;
     this.#peerDone = false;
+    this.#donesSent = this.#coverAtDone = 0;
     this.#wanted.fill(0);
     this.#bucket = this.#bucketEnd = 0;
   }
@@ -192,7 +197,9 @@ export class Repair {
           const slot = (this.#bucket << WAY_BITS) | way;
           const tag = Atomics.load(memory.words, memory.tagAt(slot));
           if (tag === 0 || this.#sending[partitionOf(tag)] === 0) continue;
-          if (readRecord(memory, slot, frame.words, ENTRIES_HEAD + records * RECORD_WORDS, now)) records++;
+          const at = ENTRIES_HEAD + records * RECORD_WORDS;
+          // One that is busy changes now: that change is reported by itself.
+          if (readRecord(memory, slot, frame.words, at, now) === 'found') records++;
         }
       }
     } while (records <= MAX_RECORDS - WAYS && this.#nextRegion());
@@ -202,11 +209,21 @@ export class Repair {
   /** The end of the peer's round, once everything that it lacked was sent. */
   nextDone(): Buffer | undefined {
     if (!this.#peerDone) return undefined;
-    if (this.#peerStrict) this.#coveredGaps = this.#roundGaps;
+    this.#donesSent++;
+    if (this.#peerStrict) {
+      this.#coverAtDone = this.#donesSent;
+      this.#coverGaps = this.#roundGaps;
+    }
     const frame = wordsFrame(FRAME.done, [this.#peerRound, this.#mismatches]);
     this.#peerRound = -1;
     this.#peerDone = false;
     return frame;
+  }
+
+  /** The peer has read the end of so many of its rounds, and so all entries before it. */
+  onDonesRead(count: number): void {
+    if (count > this.#donesSent) throw new ProtocolError(`${count} rounds ended, of ${this.#donesSent}`);
+    if (this.#coverAtDone > 0 && count >= this.#coverAtDone) this.#coveredGaps = this.#coverGaps;
   }
 
   #beginRound(nowMs: number): void {

@@ -25,7 +25,7 @@ export function partitionOf(tag: number): number {
  * Copies the entry in a slot, without a lock unless a writer keeps at its bucket.
  *
  * @param now in ticks, taken once for many entries
- * @returns false where the slot is empty or its entry has expired
+ * @returns 'busy' where the lock could not be had; 'empty' where there is no live entry
  */
 export function readRecord(
   memory: TableMemory,
@@ -33,19 +33,19 @@ export function readRecord(
   out: Int32Array,
   at: number,
   now = memory.now(),
-): boolean {
+): 'found' | 'empty' | 'busy' {
   const words = memory.words;
   const bucket = slot >>> WAY_BITS;
   const sequence = memory.bucketAt(bucket) + SEQUENCE;
   for (let attempt = 0; attempt < READ_TRIES; attempt++) {
     const before = Atomics.load(words, sequence);
     const found = copy(memory, slot, out, at, now);
-    if ((before & 1) === 0 && Atomics.load(words, sequence) === before) return found;
+    if ((before & 1) === 0 && Atomics.load(words, sequence) === before) return found ? 'found' : 'empty';
   }
-  if (!memory.lock(bucket)) return false;
+  if (!memory.lock(bucket)) return 'busy';
   const found = copy(memory, slot, out, at, now);
   memory.unlock(bucket);
-  return found;
+  return found ? 'found' : 'empty';
 }
 
 function copy(memory: TableMemory, slot: number, out: Int32Array, at: number, now: number): boolean {

@@ -41,7 +41,7 @@ const SIZES: Record<FrameType, readonly [least: number, most: number]> = {
   [FRAME.hello]: [4, 4096],
   [FRAME.start]: [12, 12],
   [FRAME.updates]: [UPDATES_HEAD * 4, MAX_PAYLOAD],
-  [FRAME.ack]: [12, 12],
+  [FRAME.ack]: [16, 16],
   [FRAME.digests]: [DIGESTS_HEAD * 4 + 8, (DIGESTS_HEAD + PARTITIONS * 2) * 4],
   [FRAME.entries]: [ENTRIES_HEAD * 4, MAX_PAYLOAD],
   [FRAME.done]: [8, 8],

@@ -92,6 +92,8 @@ export class SyncProtocol {
   #registersSent = 0;
   #registersAcked = 0;
   #registersReceived = 0;
+  /** Ends of this node's rounds that were read on this link. */
+  #donesReceived = 0;
   #merging = false;
 
   constructor(options: SyncProtocolOptions) {
@@ -127,6 +129,7 @@ export class SyncProtocol {
     this.#heardMs = nowMs;
     this.#sentMs = nowMs;
     this.#registersSent = this.#registersAcked = this.#registersReceived = 0;
+    this.#donesReceived = 0;
     for (const key of this.#registers.keys()) this.#registerKeys.add(key);
     this.#reader.reset();
     this.#repair.reset();
@@ -231,9 +234,15 @@ export class SyncProtocol {
     }
     if (this.#ackDue) {
       this.#ackDue = false;
-      return wordsFrame(FRAME.ack, [...sequenceWords(this.#received), this.#registersReceived]);
+      return wordsFrame(FRAME.ack, [
+        ...sequenceWords(this.#received),
+        this.#registersReceived,
+        this.#donesReceived,
+      ]);
     }
-    return this.#nextRegister() ?? this.#nextUpdates() ?? this.#nextRepair(nowMs) ?? this.#nextPing(nowMs);
+    return (
+      this.#nextRegister() ?? this.#nextUpdates(nowMs) ?? this.#nextRepair(nowMs) ?? this.#nextPing(nowMs)
+    );
   }
 
   #nextRegister(): Buffer | undefined {
@@ -247,7 +256,7 @@ export class SyncProtocol {
     return undefined;
   }
 
-  #nextUpdates(): Buffer | undefined {
+  #nextUpdates(nowMs: number): Buffer | undefined {
     const log = this.#log;
     const count = Math.min(log.end - log.sent, MAX_RECORDS, WINDOW - (log.sent - log.acked));
     if (count <= 0) return undefined;
@@ -256,8 +265,11 @@ export class SyncProtocol {
     const memory = this.#table.memory;
     const now = memory.now();
     let at = UPDATES_HEAD;
-    for (let i = 0; i < count; i++)
-      if (readRecord(memory, log.slotAt(log.sent + i), frame.words, at, now)) at += RECORD_WORDS;
+    for (let i = 0; i < count; i++) {
+      const result = readRecord(memory, log.slotAt(log.sent + i), frame.words, at, now);
+      if (result === 'found') at += RECORD_WORDS;
+      else if (result === 'busy') this.#loseUpdate(nowMs);
+    }
     log.markSent(log.sent + count);
     return frame.finish(at);
   }
@@ -306,7 +318,13 @@ export class SyncProtocol {
       // The comparison must see what the workers changed, or it would take it for a difference.
       this.#drain(nowMs);
       this.#repair.onDigests(words, length, nowMs);
-    } else if (type === FRAME.done && this.#repair.onDone(words, nowMs)) this.#whole = true;
+    } else if (type === FRAME.done) this.#onDone(words, nowMs);
+  }
+
+  #onDone(words: Int32Array, nowMs: number): void {
+    if (this.#repair.onDone(words, nowMs)) this.#whole = true;
+    this.#donesReceived++;
+    this.#ackDue = true;
   }
 
   #onRefused(length: number): void {
@@ -389,6 +407,7 @@ export class SyncProtocol {
     if (!this.#log.ack(sequence) || registers < this.#registersAcked || registers > this.#registersSent)
       throw new ProtocolError(`acknowledgement of ${sequence} and ${registers}, which were not sent`);
     this.#registersAcked = registers;
+    this.#repair.onDonesRead(words[3]!);
   }
 
   #onRegister(length: number): void {
@@ -414,9 +433,13 @@ export class SyncProtocol {
       this.#log.append(this.#drained[i]!, nowMs);
       this.#repair.noteChange(this.#drained[i]!, nowMs);
     }
-    if (!this.#table.changes.takeOverflow()) return;
+    if (this.#table.changes.takeOverflow()) this.#loseUpdate(nowMs);
+  }
+
+  /** An update that cannot be told: only digests will find it. */
+  #loseUpdate(nowMs: number): void {
     this.#noteGap(nowMs);
-    this.#roundDue = up;
+    this.#roundDue = this.#link === 'up';
   }
 
   #noteGap(nowMs: number): void {

@@ -1,5 +1,5 @@
 /** Worker thread of `sync.ts`: moves random sessions at a steady rate, as the data plane would. */
-import { workerData } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { SessionTable } from '../../lbd/session/table.ts';
 import { clientAddress, HASH_KEY, POOL, TTL_MS } from './sync-node.ts';
 
@@ -20,5 +20,7 @@ const timer = setInterval(() => {
     table.keyOfSource(POOL, clientAddress(Math.floor(Math.random() * entries)));
     table.store(2 + done, TTL_MS);
   }
-  if (done >= total) clearInterval(timer);
+  if (done < total) return;
+  clearInterval(timer);
+  parentPort?.postMessage({ tookMs: performance.now() - startedMs });
 }, 1);

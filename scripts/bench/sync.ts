@@ -4,7 +4,6 @@ import { type AddressInfo, createServer } from 'node:net';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { OperatorError } from '../../common/errors.ts';
-import { monotonicMs } from '../../lbd/session/memory.ts';
 import {
   BenchNode,
   CAPACITY,
@@ -82,12 +81,10 @@ async function update(node: BenchNode, options: ReturnType<typeof parse>) {
     total,
   };
   const cpu = process.cpuUsage();
-  const startedMs = monotonicMs();
   const writer = new Worker(new URL('./sync-writer.ts', import.meta.url), { workerData });
   const lags: number[] = [];
   const sampler = setInterval(() => lags.push(node.sync.status().lag_ms), 1);
-  await once(writer, 'exit');
-  const tookMs = monotonicMs() - startedMs;
+  const [{ tookMs }] = (await once(writer, 'message')) as [{ tookMs: number }];
   clearInterval(sampler);
   const flushed = await node.sync.flush(5000);
   lags.sort((a, b) => a - b);

@@ -2,7 +2,7 @@ import t from 'tap';
 import type { Config } from '../../common/model.ts';
 import { Backends } from '../../lbd/backends.ts';
 import type { HealthReport } from '../../lbd/health/monitor.ts';
-import { Registers } from '../../lbd/session/registers.ts';
+import { type Json, Registers } from '../../lbd/session/registers.ts';
 import { createSharedBuffers, GATE_CLOSED, GATE_OPEN, GATE_STUCK, SharedState } from '../../lbd/shared.ts';
 import { testConfig } from './test-config.ts';
 
@@ -153,7 +153,8 @@ t.test('a wish of the peer holds here too, and nonsense in a register does not',
   });
   backends.evaluate('web/s1');
   t.match(backends.status('web/s1'), { state: 'maint', weight: 9 });
-  for (const value of [null, 'maint', 7, { admin: 'closed', weight: -1 }, { weight: 1e9 }, []]) {
+  const nonsense: Json[] = [null, 'maint', 7, { admin: 'closed', weight: -1 }, { weight: 1e9 }, []];
+  for (const value of nonsense) {
     registers.set('backend/web/s1', value);
     backends.evaluate('web/s1');
     t.match(backends.status('web/s1'), { state: 'ready', admin: 'ready', weight: 1 });

@@ -95,7 +95,6 @@ t.test('refusals help', async (t) => {
   ];
   for (const [pool, backend, body, status, message] of cases) {
     await t.rejects(change(pool, backend, body), new ControlError(status, message));
-    await t.rejects(change(pool, backend, body), { status });
   }
   t.same(asked, []);
   await t.rejects(setUp([]).change('web', 's1', { admin: 'drain' }), {
@@ -111,10 +110,10 @@ t.test('sessions', async (t) => {
     rows: [{ key: 'up to 10000' }],
   });
   for (const limit of ['0', '10001', '-1', '1e3', 'all', ''])
-    await t.rejects(call('GET', '/v1/sessions', { query: `limit=${limit}` }), {
-      status: 400,
-      message: `limit is "${limit}"; expected a number from 1 to 10000`,
-    });
+    await t.rejects(
+      call('GET', '/v1/sessions', { query: `limit=${limit}` }),
+      new ControlError(400, `limit is "${limit}"; expected a number from 1 to 10000`),
+    );
   t.same(await call('DELETE', '/v1/sessions'), { cleared: 42 });
   t.match(told, ['the session table was cleared by the operator: 42 entries']);
 });

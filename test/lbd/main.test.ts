@@ -114,7 +114,7 @@ t.test('a stop tells the agent, lets a request finish, and a second one does not
   await lbd.logged(/^ready/);
   const live = connect(join(lbd.runDir, 'lbd-live.sock'));
   const states = createInterface(live)[Symbol.asyncIterator]();
-  t.match(JSON.parse((await states.next()).value), {
+  t.match(JSON.parse((await states.next()).value!), {
     type: 'state',
     ready: true,
     healthy: true,
@@ -125,7 +125,7 @@ t.test('a stop tells the agent, lets a request finish, and a second one does not
   const request = get(port);
   const [answer] = await arrived;
   lbd.child.kill('SIGTERM');
-  t.match(JSON.parse((await states.next()).value), { type: 'state', ready: false, why: 'stopping' });
+  t.match(JSON.parse((await states.next()).value!), { type: 'state', ready: false, why: 'stopping' });
   answer.end('late');
   t.equal(await request, '200 late');
   t.same(await lbd.exited, { code: 0, signal: null });

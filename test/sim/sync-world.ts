@@ -65,7 +65,8 @@ class SimNode {
     const record = new Int32Array(RECORD_WORDS);
     const rows: string[] = [];
     for (let slot = 0; slot < this.table.capacity; slot++)
-      if (readRecord(this.table.memory, slot, record, 0)) rows.push(record.subarray(0, 8).join(' '));
+      if (readRecord(this.table.memory, slot, record, 0) === 'found')
+        rows.push(record.subarray(0, 8).join(' '));
     return rows.sort();
   }
 }

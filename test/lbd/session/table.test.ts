@@ -187,9 +187,12 @@ t.test('merge: the longer life wins between equals, and nothing is reported', as
   t.ok(main.merge(record(5, 3, 100), 0));
   t.ok(main.merge(record(5, 3, 200), 0));
   t.notOk(main.merge(record(5, 3, 50), 0));
+  t.notOk(main.merge(record(9, 2, 500), 0), 'an older state adds no life');
   clock.ms += 1500;
   main.keyOfSource(POOL, '10.0.0.9');
   t.equal(main.lookup(10), 5);
+  clock.ms += 500;
+  t.equal(main.lookup(10), 0);
   t.equal(changes(main), 0);
 });
 
@@ -227,7 +230,7 @@ t.test('locks of a dead worker are freed, its half-written entry is gone, the co
   const { memory } = main;
   const record = new Int32Array(RECORD_WORDS);
   const slot = Array.from({ length: 1024 }, (_, i) => i).find(
-    (i) => readRecord(memory, i, record, 0) && record[BACKEND] === 1,
+    (i) => readRecord(memory, i, record, 0) === 'found' && record[BACKEND] === 1,
   )!;
   // What a kill in the middle of a store leaves: lock held, sequence odd, tag 0, count not yet changed.
   const bucket = memory.bucketAt(slot >>> 3);

@@ -1,0 +1,118 @@
+import t from 'tap';
+import { Registers } from '../../../lbd/session/registers.ts';
+import { FRAME, wordsFrame } from '../../../lbd/session/sync-frame.ts';
+import { type Hello, helloFrame } from '../../../lbd/session/sync-hello.ts';
+import { SyncProtocol } from '../../../lbd/session/sync-protocol.ts';
+import { SessionTable } from '../../../lbd/session/table.ts';
+
+const hashKey = Uint32Array.of(1, 2, 3, 4);
+
+function node(nowMs: number) {
+  const table = new SessionTable(SessionTable.create(1024), 0, { hashKey, nowMs: () => nowMs });
+  const protocol = new SyncProtocol({
+    table,
+    registers: new Registers('a'),
+    cluster: 'shop',
+    node: 'a',
+    peer: 'b',
+    boot: '0000000000000001',
+  });
+  protocol.connect(nowMs);
+  const hello: Hello = {
+    cluster: 'shop',
+    node: 'b',
+    boot: '0000000000000002',
+    capacity: 1024,
+    keyFingerprint: table.keyFingerprint,
+    clock: 1,
+    known: null,
+  };
+  return { table, protocol, hello };
+}
+
+const start = wordsFrame(FRAME.start, [0, 0, 0]);
+
+const refused: [what: string, change: (hello: Hello) => Hello, why: RegExp][] = [
+  ['another cluster', (hello) => ({ ...hello, cluster: 'bank' }), /cluster "bank", this node of "shop"/],
+  ['another name', (hello) => ({ ...hello, node: 'c' }), /"c" called, "a" expects "b"/],
+  ['itself', (hello) => ({ ...hello, boot: '0000000000000001' }), /expects/],
+  ['other session keys', (hello) => ({ ...hello, keyFingerprint: 1 }), /same secret/],
+  ['a malformed hello', (hello) => ({ ...hello, boot: 'x' }), /malformed hello: boot/],
+];
+for (const [what, change, why] of refused)
+  t.test(`refuses ${what}, and tells it why`, async (t) => {
+    const { protocol, hello } = node(0);
+    protocol.receive(helloFrame(change(hello)), 0);
+    t.match(protocol.failure, why);
+    t.match(protocol.pull(0)?.toString('latin1'), why);
+    t.equal(protocol.pull(0), undefined, 'and nothing more');
+    t.match(protocol.status(0), { state: 'connecting', why });
+  });
+
+t.test('refuses another version before it reads anything else', async (t) => {
+  const { protocol, hello } = node(0);
+  protocol.receive(helloFrame(hello, 2), 0);
+  t.match(protocol.failure, /version 2 of session sync, this node 1/);
+});
+
+t.test('shows why the peer refused, without control characters', async (t) => {
+  const { protocol } = node(0);
+  const text = Buffer.from('no\x1b[2Jway');
+  const head = Buffer.from([text.length, 0, 0, 0, FRAME.refused, 0, 0, 0]);
+  protocol.receive(Buffer.concat([head, text]), 0);
+  t.equal(protocol.failure, 'b refused: no?[2Jway');
+});
+
+const breaches: [what: string, frames: Buffer[]][] = [
+  ['updates before the start', [wordsFrame(FRAME.updates, [0, 0, 1, 1])]],
+  ['a second start', [start, start]],
+  ['a resume that was not offered', [wordsFrame(FRAME.start, [1, 5, 0])]],
+  ['updates out of sequence', [start, wordsFrame(FRAME.updates, [5, 0, 1, 1])]],
+  ['an acknowledgement of what was never sent', [start, wordsFrame(FRAME.ack, [9, 0, 0, 0])]],
+  ['an acknowledgement of registers that were never sent', [start, wordsFrame(FRAME.ack, [0, 0, 1, 0])]],
+  ['an acknowledgement of a round that was never ended', [start, wordsFrame(FRAME.ack, [0, 0, 0, 1])]],
+  ['the end of a round that is not under way', [start, wordsFrame(FRAME.done, [1, 0])]],
+  ['digests out of turn', [start, wordsFrame(FRAME.digests, [1, 0, 5, 1, 0, 0])]],
+  ['digests that are not there', [start, wordsFrame(FRAME.digests, [1, 0, 0, 9, 0, 0])]],
+  ['an entry without a pool', [start, wordsFrame(FRAME.entries, [1, 1, 2, 3, 4, 0, 1, 5, 3, 100])]],
+  ['a clock of nought', [start, wordsFrame(FRAME.entries, [0])]],
+];
+for (const [what, frames] of breaches)
+  t.test(`drops the link at ${what}`, async (t) => {
+    const { protocol, hello, table } = node(0);
+    protocol.receive(helloFrame(hello), 0);
+    for (const frame of frames) {
+      t.equal(protocol.failure, undefined);
+      protocol.receive(frame, 0);
+    }
+    t.type(protocol.failure, 'string');
+    t.equal(table.size, 0);
+  });
+
+t.test('pings when it has nothing to say, and gives up a silent peer', async (t) => {
+  const { protocol, hello } = node(0);
+  protocol.receive(helloFrame(hello), 0);
+  protocol.receive(start, 0);
+  for (let nowMs = 0; nowMs <= 3000; nowMs += 100) {
+    protocol.tick(nowMs);
+    while (protocol.pull(nowMs));
+  }
+  t.equal(protocol.failure, undefined);
+  protocol.tick(3100);
+  t.match(protocol.failure, /silent for 3000 ms/);
+});
+
+t.test('after this thread itself slept, silence proves nothing', async (t) => {
+  const { protocol, hello } = node(0);
+  protocol.receive(helloFrame(hello), 0);
+  protocol.tick(0);
+  protocol.tick(60_000);
+  t.equal(protocol.failure, undefined);
+});
+
+t.test('tables of different size work together, and the status says so', async (t) => {
+  const { protocol, hello } = node(0);
+  protocol.receive(helloFrame({ ...hello, capacity: 2048 }), 0);
+  protocol.receive(start, 0);
+  t.match(protocol.status(0), { state: 'snapshot', why: /1024 here and 2048 on b/ });
+});

@@ -119,8 +119,32 @@ export interface AgentStatus {
   }[];
   readonly lbd: { readonly alive: boolean; readonly healthy: boolean; readonly why: string };
   readonly guardian: { readonly alive: boolean };
+  readonly second_chance: SecondChanceStatus;
   readonly warnings: readonly string[];
 }
+
+/** Whether open connections outlive a planned change of the active node, and those that do so now. */
+export interface SecondChanceStatus {
+  /** Both nodes can do it. */
+  readonly available: boolean;
+  /** This node was active and finishes what its clients have open; undefined: it does not. */
+  readonly finishing:
+    | {
+        /** undefined until `lbd` has counted. */
+        readonly connections: number | undefined;
+        /** What is still open then is cut; undefined while the VIPs have not left yet. */
+        readonly left_ms: number | undefined;
+      }
+    | undefined;
+  /** This node sends on to the peer what belongs to connections of the peer. */
+  readonly forwarding: boolean;
+}
+
+/**
+ * How far a node is with giving up the active role in a planned way. `retiring`: its VIPs are about to leave or on
+ * their way. `finishing`: the peer is active. `over`: what is still open has had its time.
+ */
+export type FinishPhase = 'retiring' | 'finishing' | 'over';
 
 /** `GET /v1/events` on either socket, oldest first; the newest 256 are kept. */
 export interface ControlEvent {
@@ -146,14 +170,26 @@ export type LbdLiveMessage =
       readonly healthy: boolean;
       readonly sync: SyncStatus['state'];
       readonly why: string;
+      /** A graceful stop is under way: it serves, but not for long. */
+      readonly stopping?: boolean | undefined;
+      /** Client connections to the VIPs; only in a phase of `FinishPhase`. */
+      readonly connections?: number | undefined;
     }
+  /** Answer to the phase `retiring`: the peer has all sessions, or could not get them in time. */
+  | { readonly type: 'retired'; readonly epoch: number }
   | { readonly type: 'pong'; readonly id: number }
   /** Everything that the new role needs is done; for `active` the VIP may be added now. */
   | { readonly type: 'promoted'; readonly epoch: number };
 
 /** Lines from `ha-agent` to `lbd`. */
 export type AgentLiveMessage =
-  | { readonly type: 'role'; readonly role: Role; readonly epoch: number }
+  | {
+      readonly type: 'role';
+      readonly role: Role;
+      readonly epoch: number;
+      /** Without it, connections live as long as they like. */
+      readonly finishing?: FinishPhase | undefined;
+    }
   | { readonly type: 'ping'; readonly id: number };
 
 /** `GET /v1/sessions` on `lbd.sock`. */

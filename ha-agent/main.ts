@@ -4,25 +4,17 @@ import { join } from 'node:path';
 import { loadConfig } from '../common/config.ts';
 import { SOCKETS } from '../common/control.ts';
 import { serveControl } from '../common/control-server.ts';
-import { ConfigError, messageOf, OperatorError } from '../common/errors.ts';
+import { type DaemonOptions, failDaemon, runDaemon } from '../common/daemon.ts';
+import { messageOf } from '../common/errors.ts';
 import { EventLog } from '../common/events.ts';
 import { createLogger } from '../common/logger.ts';
 import { deriveKey, readSecret } from '../common/secret.ts';
-import { VERSION } from '../common/version.ts';
 import { Agent, requireHa } from './agent.ts';
 import { controlRoutes } from './control-api.ts';
 import { createIdentity } from './heartbeat.ts';
 import { LinuxNetwork } from './linux-network.ts';
-import { type AgentCliOptions, parseOptions, USAGE, UsageError } from './options.ts';
 
-async function main(): Promise<void> {
-  const options = parseOptions(process.argv.slice(2));
-  if (options === 'help') console.log(USAGE);
-  else if (options === 'version') console.log(VERSION);
-  else await run(options);
-}
-
-async function run(options: AgentCliOptions): Promise<void> {
+async function run(options: DaemonOptions): Promise<void> {
   const load = () => requireHa(loadConfig(options.config, { node: options.node }));
   const config = load();
   const { name, secretFile, self, peer } = config.cluster;
@@ -59,7 +51,10 @@ async function run(options: AgentCliOptions): Promise<void> {
     agent
       .stop()
       .then(() => control.close())
-      .then(() => process.exit(0), fail);
+      .then(
+        () => process.exit(0),
+        (error: unknown) => failDaemon('ha-agent', error),
+      );
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
@@ -77,16 +72,4 @@ async function run(options: AgentCliOptions): Promise<void> {
   await agent.start();
 }
 
-function fail(error: unknown): never {
-  if (error instanceof UsageError) {
-    console.error(`ha-agent: ${error.message}\n${USAGE}`);
-    process.exit(2);
-  }
-  if (error instanceof ConfigError)
-    for (const { where, message } of error.problems) console.error(`${where}: ${message}`);
-  else if (error instanceof OperatorError) console.error(`ha-agent: ${error.message}`);
-  else console.error(`ha-agent: it failed, and this is a fault of ha-agent: ${messageOf(error)}`);
-  process.exit(1);
-}
-
-main().catch(fail);
+await runDaemon('ha-agent', run);

@@ -84,3 +84,9 @@ export function dial(host: string, port: number, sink: ByteSink): net.Socket {
     },
   });
 }
+
+/** Address of the client; an IPv4 one on a socket of both families is told as IPv4. */
+export function clientAddress(socket: net.Socket): string {
+  const address = socket.remoteAddress ?? '';
+  return address.startsWith('::ffff:') ? address.slice(7) : address;
+}

@@ -3,7 +3,7 @@ import { hashText } from '../common/hash.ts';
 import type { Timed } from './deadlines.ts';
 import type { Frontend } from './frontend.ts';
 import type { Pool } from './pool.ts';
-import type { ByteSink } from './raw-socket.ts';
+import { type ByteSink, clientAddress } from './raw-socket.ts';
 import { BACKEND_COUNTERS } from './shared.ts';
 import { Upstream, type UpstreamUser } from './upstream.ts';
 
@@ -47,8 +47,7 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser {
     this.#socket = socket;
     this.#frontend = frontend;
     this.#pool = frontend.pool!;
-    const address = socket.remoteAddress ?? '';
-    this.#address = address.startsWith('::ffff:') ? address.slice(7) : address;
+    this.#address = clientAddress(socket);
     this.#addressHash = hashText(this.#address);
     (socket as Owned).tcpConnection = this;
     socket.on('end', onEnd);

@@ -3,7 +3,7 @@ import { hashText } from '../../common/hash.ts';
 import type { Timed } from '../deadlines.ts';
 import type { Frontend } from '../frontend.ts';
 import type { Pool } from '../pool.ts';
-import type { ByteSink } from '../raw-socket.ts';
+import { type ByteSink, clientAddress } from '../raw-socket.ts';
 import { BACKEND_COUNTERS, type BackendCounter } from '../shared.ts';
 import { Upstream, type UpstreamUser } from '../upstream.ts';
 import { ownAnswer } from './answers.ts';
@@ -103,8 +103,7 @@ export class HttpConnection implements ByteSink, Timed, UpstreamUser {
   constructor(socket: net.Socket, frontend: Frontend) {
     this.#socket = socket;
     this.#frontend = frontend;
-    const address = socket.remoteAddress ?? '';
-    this.#address = address.startsWith('::ffff:') ? address.slice(7) : address;
+    this.#address = clientAddress(socket);
     this.#addressHash = hashText(this.#address);
     (socket as Owned).connection = this;
     socket.on('end', onEnd);

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { parseOptions } from '../../lbd/options.ts';
+import { parseOptions } from '../../common/daemon.ts';
 
 t.test('defaults, values, help and version', async (t) => {
   t.same(parseOptions([]), { config: '/etc/tandem/tandem.yaml', node: undefined, runDir: '/run/tandem' });

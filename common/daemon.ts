@@ -1,0 +1,86 @@
+import { parseArgs } from 'node:util';
+import { ConfigError, messageOf, OperatorError } from './errors.ts';
+import { VERSION } from './version.ts';
+
+/** What both daemons are started with. */
+export interface DaemonOptions {
+  readonly config: string;
+  readonly node: string | undefined;
+  readonly runDir: string;
+}
+
+/** Wrong arguments; its message is one line. */
+export class UsageError extends Error {}
+
+export function usage(name: string): string {
+  return `usage: ${name} [--config FILE] [--node NAME] [--run-dir DIR]
+
+  --config FILE   configuration (default /etc/tandem/tandem.yaml)
+  --node NAME     which node of the cluster this is (default: the host name)
+  --run-dir DIR   where the control sockets are (default /run/tandem)
+  --help          show this text
+  --version       show the version`;
+}
+
+/**
+ * @param args without the program's name
+ * @returns the options, or what was asked for instead of a run
+ * @throws UsageError
+ */
+export function parseOptions(args: readonly string[]): DaemonOptions | 'help' | 'version' {
+  const values = parse(args);
+  if (values.help) return 'help';
+  if (values.version) return 'version';
+  for (const name of ['config', 'node', 'run-dir'] as const)
+    if (values[name] === '') throw new UsageError(`--${name} needs a value`);
+  return {
+    config: values.config ?? '/etc/tandem/tandem.yaml',
+    node: values.node,
+    runDir: values['run-dir'] ?? '/run/tandem',
+  };
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        config: { type: 'string' },
+        node: { type: 'string' },
+        'run-dir': { type: 'string' },
+        help: { type: 'boolean', short: 'h' },
+        version: { type: 'boolean' },
+      },
+    }).values;
+  } catch (error) {
+    throw new UsageError(messageOf(error).split('. ')[0]);
+  }
+}
+
+/**
+ * Runs a daemon from its command line. What an operator can mend ends in one clear line a problem and exit 1,
+ * wrong arguments in exit 2; never a stack trace.
+ */
+export async function runDaemon(name: string, run: (options: DaemonOptions) => Promise<void>): Promise<void> {
+  try {
+    const options = parseOptions(process.argv.slice(2));
+    if (options === 'help') console.log(usage(name));
+    else if (options === 'version') console.log(VERSION);
+    else await run(options);
+  } catch (error) {
+    failDaemon(name, error);
+  }
+}
+
+/** Ends the process with the message of what was thrown; see `runDaemon`. */
+export function failDaemon(name: string, error: unknown): never {
+  if (error instanceof UsageError) {
+    console.error(`${name}: ${error.message}\n${usage(name)}`);
+    process.exit(2);
+  }
+  if (error instanceof ConfigError)
+    for (const { where, message } of error.problems) console.error(`${where}: ${message}`);
+  else if (error instanceof OperatorError) console.error(`${name}: ${error.message}`);
+  else console.error(`${name}: it failed, and this is a fault of ${name}: ${messageOf(error)}`);
+  process.exit(1);
+}

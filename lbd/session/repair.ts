@@ -13,8 +13,8 @@ import type { SessionTable } from './table.ts';
 
 /** Entries whose digests are taken at one go: about 2 ms. */
 const SCAN_ENTRIES = 32768;
-/** At rest a round over the whole table takes so long; it costs well under 1 % of a core. */
-const ROLLING_ROUND_MS = 8000;
+/** At rest a round over the whole table takes so long; a million entries cost about half a percent of a core. */
+const ROLLING_ROUND_MS = 20_000;
 /** After a difference was repaired, look again so soon; doubled each time that one is left. */
 const VERIFY_MS = 250;
 /** Tables that overflow never agree; then comparing more often only costs. */
@@ -128,7 +128,9 @@ export class Repair {
 
   /** The next digests of this node's round, if it is time for any. Send what changed before them first. */
   nextDigests(nowMs: number): Buffer | undefined {
-    if (this.#roundState === 'none') this.#beginRound(nowMs);
+    // A rolling round takes seconds, and what is known to be missing cannot wait: leave it unfinished.
+    const overtaken = this.#strictWanted && this.#roundState === 'sending' && !this.#roundStrict;
+    if (this.#roundState === 'none' || overtaken) this.#beginRound(nowMs);
     if (this.#roundState !== 'sending' || (this.#rolling && nowMs < this.#nextFrameMs)) return undefined;
     const count = Math.min(this.#framePartitions, PARTITIONS - this.#roundNext);
     const frame = new FrameBuilder(FRAME.digests, DIGESTS_HEAD + count * 2);
@@ -159,7 +161,7 @@ export class Repair {
   onDigests(words: Int32Array, length: number, nowMs: number): void {
     const [round, strict, first, count] = [words[0]!, words[1]!, words[2]!, words[3]!];
     if (first === 0) {
-      if (this.#peerRound >= 0) throw new ProtocolError('a round of digests within another');
+      if (this.#peerDone) throw new ProtocolError(`round ${round} before the end of ${this.#peerRound}`);
       this.#peerRound = round;
       this.#peerStrict = strict === 1;
       this.#peerNext = 0;

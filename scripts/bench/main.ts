@@ -19,6 +19,10 @@ const BENCHES: Readonly<Record<string, Bench>> = {
     help: 'blackout, VIP moves and double ownership over many runs of each fault',
     load: () => import('./failover.ts'),
   },
+  rolling: {
+    help: 'wrk while backends are drained and the active node hands over',
+    load: () => import('./rolling.ts'),
+  },
   sync: {
     help: 'session sync: full resync, updates a second, lag',
     load: () => import('./sync.ts'),

@@ -115,19 +115,24 @@ export class SyncWorld {
     this.#move(this.nodes[1], this.nodes[0]);
   }
 
+  /** Goes on until the condition holds, for at most a simulated minute. */
+  until(condition: () => boolean): void {
+    const end = this.nowMs + 60_000;
+    while (!condition() && this.nowMs < end) this.step();
+  }
+
   /** Goes on until both say that all is well and the same, for at most a simulated minute. */
   settle(): void {
     if (!this.linked) this.connect();
-    const until = this.nowMs + 60_000;
     let calm = 0;
-    while (calm < 10 && this.nowMs < until) {
-      this.step();
+    this.until(() => {
       const well = this.nodes.every((node) => {
         const { state, digest_equal, lag_ms } = node.protocol.status(this.nowMs);
         return state === 'synced' && digest_equal === true && lag_ms === 0 && node.outbox.length === 0;
       });
       calm = well ? calm + 1 : 0;
-    }
+      return calm === 10;
+    });
   }
 
   failures(): string[] {

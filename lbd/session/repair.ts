@@ -13,7 +13,7 @@ import type { SessionTable } from './table.ts';
 
 /** Entries whose digests are taken at one go: about 2 ms. */
 const SCAN_ENTRIES = 32768;
-/** At rest a round over the whole table takes so long; a million entries cost about half a percent of a core. */
+/** A round that takes its time over the whole table; a million entries cost about half a percent of a core. */
 const ROLLING_ROUND_MS = 20_000;
 /** After a difference was repaired, look again so soon; doubled each time that one is left. */
 const VERIFY_MS = 250;
@@ -59,6 +59,8 @@ export class Repair {
   readonly #wanted = new Uint8Array(PARTITIONS);
   readonly #own = new Int32Array(PARTITIONS * 2);
   readonly #changedMs = new Float64Array(PARTITIONS).fill(Number.NEGATIVE_INFINITY);
+  /** When anything changed last, here or there. */
+  #busyMs = Number.NEGATIVE_INFINITY;
   readonly #strikes = new Uint8Array(PARTITIONS);
 
   /** Where sending entries is: a bucket in a region, and which of its partitions are wanted. */
@@ -114,6 +116,12 @@ export class Repair {
   noteChange(slot: number, nowMs: number): void {
     const memory = this.#table.memory;
     this.#changedMs[partitionOf(Atomics.load(memory.words, memory.tagAt(slot)))] = nowMs;
+    this.#busyMs = nowMs;
+  }
+
+  /** The peer's changes came in. */
+  noteMerged(nowMs: number): void {
+    this.#busyMs = nowMs;
   }
 
   /** Asks for a strict round as soon as may be. */
@@ -131,7 +139,7 @@ export class Repair {
     // A rolling round takes seconds, and what is known to be missing cannot wait: leave it unfinished.
     const overtaken = this.#strictWanted && this.#roundState === 'sending' && !this.#roundStrict;
     if (this.#roundState === 'none' || overtaken) this.#beginRound(nowMs);
-    if (this.#roundState !== 'sending' || (this.#rolling && nowMs < this.#nextFrameMs)) return undefined;
+    if (this.#roundState !== 'sending' || (this.#paced(nowMs) && nowMs < this.#nextFrameMs)) return undefined;
     const count = Math.min(this.#framePartitions, PARTITIONS - this.#roundNext);
     const frame = new FrameBuilder(FRAME.digests, DIGESTS_HEAD + count * 2);
     frame.words.set([this.#roundId, this.#roundStrict ? 1 : 0, this.#roundNext, count]);
@@ -226,6 +234,14 @@ export class Repair {
   onDonesRead(count: number): void {
     if (count > this.#donesSent) throw new ProtocolError(`${count} rounds ended, of ${this.#donesSent}`);
     if (this.#coverAtDone > 0 && count >= this.#coverAtDone) this.#coveredGaps = this.#coverGaps;
+  }
+
+  /**
+   * Whether this round takes its time. While entries change, a difference is mostly news on its way, and comparing
+   * as fast as possible would hold up just that news.
+   */
+  #paced(nowMs: number): boolean {
+    return !this.#roundStrict && (this.#rolling || nowMs - this.#busyMs < FRESH_MS);
   }
 
   #beginRound(nowMs: number): void {

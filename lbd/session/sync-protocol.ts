@@ -309,7 +309,7 @@ export class SyncProtocol {
     else if (this.#link !== 'up') throw new ProtocolError(`frame of type ${type} before the hello`);
     else if (type === FRAME.start) this.#onStart(words, nowMs);
     else if (!this.#peerStarted) throw new ProtocolError(`frame of type ${type} before the start`);
-    else if (type === FRAME.updates) this.#onUpdates(words, length);
+    else if (type === FRAME.updates) this.#onUpdates(words, length, nowMs);
     else if (type === FRAME.ack) this.#onAck(words);
     else if (type === FRAME.entries) this.#mergeAll(words, ENTRIES_HEAD, length, words[0]!);
     else if (type === FRAME.register) this.#onRegister(length);
@@ -383,12 +383,13 @@ export class SyncProtocol {
     this.#peerStarted = true;
   }
 
-  #onUpdates(words: Int32Array, length: number): void {
+  #onUpdates(words: Int32Array, length: number, nowMs: number): void {
     const sequence = sequenceFrom(words, 0);
     const count = words[2]!;
     if (sequence !== this.#received || count < 1 || count > WINDOW)
       throw new ProtocolError(`updates from ${sequence}, ${count} of them; expected from ${this.#received}`);
     this.#mergeAll(words, UPDATES_HEAD, length, words[3]!);
+    this.#repair.noteMerged(nowMs);
     this.#received += count;
     this.#ackDue = true;
   }

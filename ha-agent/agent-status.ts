@@ -23,11 +23,13 @@ export function agentStatus(input: StatusInput): AgentStatus {
   const { config, electionConfig, state, now, heldVips, peerDigest } = input;
   const { self, peer } = config.cluster;
   const { report, heardMs } = state.peer ?? {};
+  const { finishing } = state;
   const sameConfig = peerDigest === undefined ? undefined : config.digest.startsWith(peerDigest);
   const deaf = state.hello !== undefined && now - state.hello.heardMs < 1000;
   const warnings = [...input.warnings];
   if (sameConfig === false) warnings.push(`${peer.name} runs another config`);
   if (deaf) warnings.push(`${peer.name} is there, but does not hear this node`);
+  warnings.push(...bindWarnings(config));
   if (!input.guardianAlive) warnings.push('the guardian does not run');
   return {
     node: self.name,
@@ -54,6 +56,26 @@ export function agentStatus(input: StatusInput): AgentStatus {
     paths: input.paths,
     lbd: { alive: state.lbd.alive, healthy: state.lbd.healthy, why: state.lbd.why },
     guardian: { alive: input.guardianAlive },
+    second_chance: {
+      available: electionConfig.secondChance && report?.forwards === true,
+      finishing: finishing && {
+        connections: state.lbd.connections,
+        left_ms: Number.isFinite(finishing.untilMs) ? Math.round(finishing.untilMs - now) : undefined,
+      },
+      forwarding: state.forwarding,
+    },
     warnings,
   };
+}
+
+/** The kernel cannot tell a stranger's segment from any other where the listener is bound to one address. */
+function bindWarnings({ frontends, ha }: AgentConfig): string[] {
+  return frontends.flatMap(({ name, bind }) =>
+    bind
+      .filter(({ host }) => ha.vips.some(({ address }) => address === host))
+      .map(
+        ({ host, port }) =>
+          `a switchover breaks open connections of frontend ${name}: it is bound to ${host}:${port}, not to "*:${port}"`,
+      ),
+  );
 }

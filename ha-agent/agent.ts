@@ -73,10 +73,11 @@ export class Agent {
     const { config } = options;
     this.#options = options;
     this.#config = config;
-    this.#electionConfig = electionConfig(config);
+    this.#electionConfig = electionConfig(config, false);
     this.#state = initialState(this.#electionConfig, monotonicMs());
     this.#network = options.createNetwork(config, {
       onInterface: (name, up, why) => this.#onInterface(name, up, why),
+      onSettings: (former) => this.#guardian.setSettings(former),
       onTrouble: (text) => this.#trouble('host', text),
     });
     this.#guardian = new Guardian(config.ha.vips, lateLimitMs(this.#electionConfig), {
@@ -86,6 +87,7 @@ export class Agent {
     this.#link = new LbdLink(join(options.runDir, SOCKETS.live), {
       onReport: (report) => this.#dispatch({ type: 'lbd', report }),
       onPromoted: (epoch) => this.#dispatch({ type: 'promoted', epoch }),
+      onRetired: (epoch) => this.#dispatch({ type: 'retired', epoch }),
     });
     this.#exchange = new Exchange({
       identity: options.identity,
@@ -102,6 +104,7 @@ export class Agent {
   /** @throws OperatorError when the host's network cannot be changed */
   async start(): Promise<void> {
     await this.#network.open();
+    this.#electionConfig = electionConfig(this.#config, this.#network.secondChance);
     await this.#exchange.open(this.#config.ha.paths, vipAddresses(this.#config));
     await this.#firstReport();
     this.#guardian.start();
@@ -114,12 +117,15 @@ export class Agent {
     this.#scheduleTick();
   }
 
-  /** Graceful: the VIPs are removed, seen to be gone, and the peer is told before this settles. */
+  /**
+   * Graceful: the VIPs are removed, seen to be gone, and the peer is told; then open connections finish, for up to the
+   * longest `drain_timeout`.
+   */
   async stop(): Promise<void> {
     if (this.#running) {
       await new Promise<void>((resolve) => {
         this.#stopped = resolve;
-        const giveUp = setTimeout(resolve, STOP_TIMEOUT_MS);
+        const giveUp = setTimeout(resolve, STOP_TIMEOUT_MS + this.#electionConfig.drainMs);
         giveUp.unref();
         this.#dispatch({ type: 'stop' });
       });
@@ -201,7 +207,7 @@ export class Agent {
       return;
     }
     this.#config = config;
-    this.#electionConfig = electionConfig(config);
+    this.#electionConfig = electionConfig(config, this.#network.secondChance);
     // The next beat is due by the new interval, so the last one must not look late.
     this.#state = { ...this.#state, lastTickMs: monotonicMs() };
     this.#nextTickMs = monotonicMs();
@@ -214,6 +220,7 @@ export class Agent {
     try {
       if (differ(vips, before.ha.vips) || differ(track, before.ha.track))
         await this.#network.configure(vips, track.interfaces);
+      this.#electionConfig = electionConfig(config, this.#network.secondChance);
       if (differ(paths, before.ha.paths) || differ(vips, before.ha.vips))
         await this.#exchange.open(paths, vipAddresses(config));
       this.#reloadError = undefined;
@@ -281,7 +288,7 @@ export class Agent {
         this.#exchange.renewNonce();
         break;
       case 'tell-lbd':
-        this.#link.tell(action.role, action.epoch);
+        this.#link.tell(action.role, action.epoch, action.finishing);
         break;
       case 'add-vips':
         this.#outcome('vips-added', this.#network.addVips());
@@ -291,6 +298,23 @@ export class Agent {
         break;
       case 'remove-vips':
         this.#outcome('vips-removed', this.#network.removeVips());
+        break;
+      case 'park-vips':
+        this.#park();
+        break;
+      case 'renew-parked':
+        this.#attempt('the lease of the parked VIPs was not renewed', this.#network.renewParked());
+        break;
+      case 'unpark-vips':
+        this.#attempt('the parked VIPs were not removed', this.#network.unparkVips());
+        break;
+      case 'forward':
+        this.#log('info', 'vip', `forwarding to ${this.#config.cluster.peer.name} what belongs to it`);
+        this.#attempt('open connections of the peer break', this.#network.forward());
+        break;
+      case 'unforward':
+        this.#log('info', 'vip', `not forwarding to ${this.#config.cluster.peer.name} any more`);
+        this.#attempt('the rules that forward were not removed', this.#network.unforward());
         break;
       case 'announce':
         this.#network.announce();
@@ -308,6 +332,17 @@ export class Agent {
         this.#stopped?.();
         break;
     }
+  }
+
+  #park(): void {
+    this.#network.parkVips().then(
+      (parked) => this.#dispatch({ type: 'vips-removed', error: undefined, parked }),
+      (error: unknown) => this.#dispatch({ type: 'vips-removed', error: messageOf(error) }),
+    );
+  }
+
+  #attempt(failure: string, done: Promise<void>): void {
+    done.catch((error: unknown) => this.#trouble('vip', `${failure}: ${messageOf(error)}`));
   }
 
   #outcome(type: 'vips-added' | 'vips-renewed' | 'vips-removed', done: Promise<void>): void {
@@ -344,7 +379,7 @@ export class Agent {
   }
 }
 
-function electionConfig({ cluster, ha }: AgentConfig): ElectionConfig {
+function electionConfig({ cluster, ha, pools }: AgentConfig, secondChance: boolean): ElectionConfig {
   return {
     self: cluster.self,
     peer: cluster.peer,
@@ -354,6 +389,8 @@ function electionConfig({ cluster, ha }: AgentConfig): ElectionConfig {
     trackLbd: ha.track.lbd,
     announceCount: ha.garp.count,
     announceRefreshMs: ha.garp.refreshMs,
+    secondChance,
+    drainMs: pools.reduce((longest, pool) => Math.max(longest, pool.drainTimeoutMs), 0),
   };
 }
 

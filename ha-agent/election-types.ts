@@ -1,4 +1,4 @@
-import type { Role } from '../common/control.ts';
+import type { FinishPhase, Role } from '../common/control.ts';
 
 /** What the election needs to know from the config. All times in milliseconds. */
 export interface ElectionConfig {
@@ -14,6 +14,10 @@ export interface ElectionConfig {
   readonly announceCount: number;
   /** Time between two gratuitous announcements while active; 0 is off. */
   readonly announceRefreshMs: number;
+  /** This host can forward for the peer, and finish connections while the peer forwards to it. */
+  readonly secondChance: boolean;
+  /** After a planned change of the active node, open connections have so long to finish. */
+  readonly drainMs: number;
 }
 
 /** What the peer says of itself. */
@@ -25,6 +29,10 @@ export interface PeerReport {
   readonly healthy: boolean;
   readonly request: boolean;
   readonly probe: boolean;
+  /** Its VIPs leave it in a planned way, and it has connections to finish. */
+  readonly finishing: boolean;
+  /** It can send on what belongs to connections of this node. */
+  readonly forwards: boolean;
 }
 
 export interface LbdReport {
@@ -36,6 +44,10 @@ export interface LbdReport {
   /** The session table is in step with the peer's, or there is none to be in step with. */
   readonly synced: boolean;
   readonly why: string;
+  /** A graceful stop is under way; it still serves. */
+  readonly stopping?: boolean | undefined;
+  /** Client connections to the VIPs; known only while they finish. */
+  readonly connections?: number | undefined;
 }
 
 /** Everything that can happen to a node. `now` is monotonic and in milliseconds. */
@@ -55,10 +67,12 @@ export type ElectionEvent = { readonly now: number } & (
   | { readonly type: 'vips-added'; readonly error: string | undefined }
   /** Result of `renewVips`. */
   | { readonly type: 'vips-renewed'; readonly error: string | undefined }
-  /** Result of `removeVips`: none is there any more, or why not. */
-  | { readonly type: 'vips-removed'; readonly error: string | undefined }
+  /** Result of `removeVips` or `parkVips`: none is there any more, or why not. `parked`: connections have theirs. */
+  | { readonly type: 'vips-removed'; readonly error: string | undefined; readonly parked?: boolean }
   /** `lbd` is prepared for the active role. */
   | { readonly type: 'promoted'; readonly epoch: number }
+  /** `lbd` has given the peer all sessions, and ends connections from now on. */
+  | { readonly type: 'retired'; readonly epoch: number }
   /** The guardian missed its beats and removed the VIPs. */
   | { readonly type: 'guardian-fired' }
   /** An operator wants `to` (default: the other one than now) to be active. */
@@ -72,10 +86,27 @@ export type ElectionAction =
   /** Draw another boot nonce: what lies in the socket buffers since the pause must not count as fresh. */
   | { readonly type: 'renew-nonce' }
   /** `lbd` gets ready for its role; for `active` it answers with `promoted`. */
-  | { readonly type: 'tell-lbd'; readonly role: Role; readonly epoch: number }
+  | {
+      readonly type: 'tell-lbd';
+      readonly role: Role;
+      readonly epoch: number;
+      readonly finishing: FinishPhase | undefined;
+    }
   | { readonly type: 'add-vips' }
   | { readonly type: 'renew-vips' }
   | { readonly type: 'remove-vips' }
+  /**
+   * Like `remove-vips`, but open connections keep their address: it stays on this host where no neighbour sees
+   * it. Answered by `vips-removed` as well.
+   */
+  | { readonly type: 'park-vips' }
+  /** Renew the lease of the parked VIPs. */
+  | { readonly type: 'renew-parked' }
+  /** The parked VIPs go. Adding or removing the VIPs does that too. */
+  | { readonly type: 'unpark-vips' }
+  /** Send on to the peer what belongs to connections that this host does not know. Done before a later `add-vips`. */
+  | { readonly type: 'forward' }
+  | { readonly type: 'unforward' }
   /** One gratuitous ARP for every VIP. */
   | { readonly type: 'announce' }
   | { readonly type: 'notify'; readonly role: 'active' | 'standby' | 'fault' }
@@ -90,8 +121,20 @@ export type ElectionAction =
   /** The VIPs are gone and the peer was told: the process may exit. */
   | { readonly type: 'stopped' };
 
-/** Where the VIPs are on their way on or off this node. `removing`: they may still be there. */
-export type VipState = 'none' | 'promoting' | 'adding' | 'held' | 'removing';
+/**
+ * Where the VIPs are on their way on or off this node. `retiring`: still held, `lbd` gets ready to lose them.
+ * `removing`: they may still be there.
+ */
+export type VipState = 'none' | 'promoting' | 'adding' | 'held' | 'retiring' | 'removing';
+
+/** A node that was active lets its clients finish. */
+export interface Finishing {
+  readonly phase: FinishPhase;
+  /** When the phase ends at the latest; before the VIPs have left there is no such time. */
+  readonly untilMs: number;
+  /** Not before this is it believed that no client is left: some are still on their way. */
+  readonly notBeforeMs: number;
+}
 
 export interface PeerView {
   /** Of the latest heartbeat, whether or not the peer is still alive. */
@@ -139,6 +182,11 @@ export interface ElectionState {
   readonly announceLeft: number;
   /** An added VIP failed: fault until then. */
   readonly vipFault: { readonly why: string; readonly untilMs: number } | undefined;
+  readonly finishing: Finishing | undefined;
+  /** This node forwards for the peer, which finishes. */
+  readonly forwarding: boolean;
+  /** The peer took the role back: its announcement reaches the neighbours by then. */
+  readonly forwardUntilMs: number | undefined;
   readonly stopping: boolean;
 }
 

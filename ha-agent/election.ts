@@ -32,6 +32,17 @@ const MARGIN = 0.5;
 /** Rounds sent when the peer should act on them: one lost datagram must not cost a dead time. */
 const URGENT_COPIES = 2;
 const GOODBYE_COPIES = 3;
+/**
+ * `lbd` has so long to bring its last sessions to the peer before the VIPs leave; it gives up sooner itself. A peer
+ * that is about to take over without them does not wait.
+ */
+const RETIRE_MS = 150;
+/** After the VIPs have left, clients with an old neighbour entry still open connections here for so long. */
+const LATECOMERS_MS = 1_000;
+/** `lbd` has so long to end what is left when the time of the clients is over. */
+const CUT_MS = 250;
+/** A node that gave the role back forwards for so long: the burst of announcements, five by default, is over. */
+const FORWARD_TAIL_MS = 1_500;
 
 /** The state before the `start` event. */
 export function initialState(config: ElectionConfig, now: number): ElectionState {
@@ -61,6 +72,9 @@ export function initialState(config: ElectionConfig, now: number): ElectionState
     announceAtMs: Number.POSITIVE_INFINITY,
     announceLeft: 0,
     vipFault: undefined,
+    finishing: undefined,
+    forwarding: false,
+    forwardUntilMs: undefined,
     stopping: false,
   };
 }
@@ -70,7 +84,7 @@ export function initialState(config: ElectionConfig, now: number): ElectionState
  * waits, with priority 0, so that the peer does not yield to it.
  */
 export function reportOf(config: ElectionConfig, state: ElectionState, now: number): PeerReport {
-  const removing = state.vip === 'removing';
+  const removing = state.vip === 'removing' || state.vip === 'retiring';
   const holding = state.holdUntilMs !== undefined && now < state.holdUntilMs;
   const unwilling = state.role === 'fault' || holding || state.stopping || removing;
   return {
@@ -81,6 +95,8 @@ export function reportOf(config: ElectionConfig, state: ElectionState, now: numb
     healthy: isHealthy(config, state, now),
     request: state.role === 'standby' && state.requestUntilMs !== undefined && now < state.requestUntilMs,
     probe: state.probingSinceMs !== undefined,
+    finishing: state.finishing !== undefined,
+    forwards: config.secondChance,
   };
 }
 
@@ -103,7 +119,8 @@ export function isPeerAlive(config: ElectionConfig, state: ElectionState, now: n
  *
  * Rules: a node listens for one dead time before it may become active. While an active peer is heard, nobody
  * takes over. When nobody is active, the better candidate takes over (`compareCandidates`). A node hands over
- * in this order: VIPs removed and seen to be gone, priority 0, takeover by the peer. When two active nodes
+ * in this order: VIPs removed and seen to be gone, priority 0, takeover by the peer. In a planned hand-over it
+ * keeps its open connections: the peer sends on to it what belongs to them, until they are finished. When two active nodes
  * hear each other, `compareActives` says which one drops its VIPs at once. A tick that comes late means that
  * the peer may have taken over: drop the VIPs, listen, elect again.
  */
@@ -144,7 +161,8 @@ class Step {
     if (role !== this.#roleBefore && (role === 'standby' || role === 'fault'))
       this.#actions.push({ type: 'notify', role });
     if (this.#copies > 0) this.#actions.push({ type: 'send', copies: this.#copies });
-    if (this.#s.stopping && this.#s.vip === 'none') this.#actions.push({ type: 'stopped' });
+    if (this.#s.stopping && this.#s.vip === 'none' && this.#s.finishing === undefined)
+      this.#actions.push({ type: 'stopped' });
     return { state: this.#s, actions: this.#actions, wakeAtMs: this.#wakeAt() };
   }
 
@@ -188,21 +206,27 @@ class Step {
         if (s.vip === 'held' && event.error !== undefined) this.#vipFailed(`lost: ${event.error}`);
         break;
       case 'vips-removed':
+        if (event.error === undefined && event.parked === false)
+          this.#endFinishing('this host could not keep them');
         this.#removed(event.error);
         break;
       case 'promoted':
         if (s.vip === 'promoting' && event.epoch === s.epoch) this.#addVips();
         break;
       case 'guardian-fired':
+        this.#endFinishing('the guardian removed the VIPs');
+        this.#stopForwarding();
         if (s.role === 'active') this.#loseLeadership('the guardian missed its beats and removed the VIPs');
+        break;
+      case 'retired':
+        if (s.vip === 'retiring' && event.epoch === s.epoch) this.#parkVips();
         break;
       case 'switchover':
         this.#switchover(event.to);
         break;
       case 'stop':
         s.stopping = true;
-        this.#become('standby', 'this agent is stopping');
-        this.#removeVips();
+        this.#leave('this agent is stopping');
         if (s.vip === 'none') this.#send(GOODBYE_COPIES);
         break;
     }
@@ -213,14 +237,17 @@ class Step {
     const s = this.#s;
     this.#expire();
     this.#watchPeer();
+    this.#considerForwarding();
+    this.#considerFinishing();
     if (s.stopping) return;
     const fault = this.#faultCause();
     if (fault !== undefined) {
       if (s.role !== 'fault' || s.why !== fault) this.#become('fault', fault);
-      if (s.vip !== 'removing') this.#removeVips();
+      // An `lbd` that only stops goes on with the clients that it has.
+      if (s.vip !== 'removing' && (s.vip !== 'retiring' || this.#cannotServe())) this.#removeVips();
       return;
     }
-    if (s.vip === 'removing') return;
+    if (s.vip === 'removing' || s.vip === 'retiring') return;
     const listening = this.#now < s.listenUntilMs && !this.#heardSinceListening();
     if (s.role === 'fault') this.#recover();
     else if (s.role === 'init' && !listening) this.#become('standby', 'has listened for the peer');
@@ -231,7 +258,10 @@ class Step {
   // --- events
 
   #late(gapMs: number): void {
+    this.#endFinishing('this process was paused');
     const gap = `this process was paused or starved: ${Math.round(gapMs)} ms between two heartbeats, expected ${this.#config.intervalMs}`;
+    // By now the guardian has removed them, and the peer may have added them.
+    if (this.#s.vip === 'retiring') this.#removeVips();
     if (this.#s.stopping) return;
     this.#actions.push({ type: 'renew-nonce' });
     this.#send(1);
@@ -348,7 +378,13 @@ class Step {
   }
 
   #gone(text: string): void {
-    this.#s.vip = 'none';
+    const s = this.#s;
+    s.vip = 'none';
+    if (s.finishing !== undefined) {
+      const untilMs = this.#now + this.#config.drainMs;
+      s.finishing = { ...s.finishing, untilMs, notBeforeMs: this.#now + LATECOMERS_MS };
+      s.renewAtMs = this.#now + RENEW_MS;
+    }
     this.#log('info', 'vip', text);
     this.#send(this.#s.stopping ? GOODBYE_COPIES : URGENT_COPIES);
   }
@@ -397,17 +433,86 @@ class Step {
       this.#log('warn', 'role', `lbd was not ready for the active role within ${PROMOTE_MS} ms; going on`);
       this.#addVips();
     }
+    if (s.vip === 'retiring' && s.probedUntilMs !== undefined) this.#parkVips();
+    else if (s.vip === 'retiring' && now >= s.vipDeadlineMs) {
+      this.#log('warn', 'vip', `lbd did not retire within ${RETIRE_MS} ms; going on`);
+      this.#parkVips();
+    }
     if (s.vip === 'removing' && now >= s.vipDeadlineMs)
       this.#gone('the lease of the VIPs has run out, so they are gone from this node');
     else if (s.vip === 'removing' && now >= s.renewAtMs) {
       s.renewAtMs = now + REMOVE_RETRY_MS;
-      this.#actions.push({ type: 'remove-vips' });
+      this.#actions.push({ type: s.finishing === undefined ? 'remove-vips' : 'park-vips' });
     }
     if (s.vip === 'held' && now >= s.renewAtMs) {
       s.renewAtMs = now + RENEW_MS;
       this.#actions.push({ type: 'renew-vips' });
     }
     if (s.vip === 'held' && now >= s.announceAtMs) this.#announceOne();
+    if (s.vip === 'none' && s.finishing !== undefined && now >= s.renewAtMs) {
+      s.renewAtMs = now + RENEW_MS;
+      this.#actions.push({ type: 'renew-parked' });
+    }
+  }
+
+  /**
+   * What belongs to connections of the peer is sent on for as long as the peer says that it finishes them; its
+   * death ends that, so that clients get a reset. Two nodes that forward to each other would send a stray segment
+   * to and fro, so that is kept short.
+   */
+  #considerForwarding(): void {
+    const s = this.#s;
+    const alive = isPeerAlive(this.#config, s, this.#now);
+    const wanted = this.#config.secondChance && alive && s.peer!.report.finishing;
+    if (wanted) {
+      s.forwardUntilMs = undefined;
+      if (s.forwarding) return;
+      s.forwarding = true;
+      this.#actions.push({ type: 'forward' });
+      return;
+    }
+    if (!s.forwarding) return;
+    if (alive && s.finishing !== undefined) s.forwardUntilMs ??= this.#now + FORWARD_TAIL_MS;
+    else s.forwardUntilMs = this.#now;
+    if (this.#now >= s.forwardUntilMs) this.#stopForwarding();
+  }
+
+  #stopForwarding(): void {
+    const s = this.#s;
+    if (!s.forwarding) return;
+    s.forwarding = false;
+    s.forwardUntilMs = undefined;
+    this.#actions.push({ type: 'unforward' });
+  }
+
+  #considerFinishing(): void {
+    const s = this.#s;
+    const finishing = s.finishing;
+    if (finishing === undefined || s.vip !== 'none') return;
+    const { phase, untilMs, notBeforeMs } = finishing;
+    const { connections } = s.lbd;
+    const { name } = this.#config.peer;
+    const peerActive = isPeerAlive(this.#config, s, this.#now) && s.peer!.report.role === 'active';
+    if (this.#cannotServe()) this.#endFinishing(this.#faultCause() ?? 'lbd cannot serve');
+    else if (connections === 0 && (phase === 'over' || this.#now >= notBeforeMs))
+      this.#endFinishing('no connection is left');
+    else if (phase === 'over' && this.#now >= untilMs)
+      this.#endFinishing('the time of the connections is over');
+    else if (this.#now >= untilMs) {
+      s.finishing = { ...finishing, phase: 'over', untilMs: this.#now + CUT_MS };
+      const left = connections === undefined ? 'what is left' : `${connections} connections`;
+      this.#log('warn', 'vip', `not finished within ${this.#config.drainMs / 1000} s: cutting ${left}`);
+      this.#tellLbd();
+    } else if (phase === 'retiring' && peerActive) {
+      s.finishing = { ...finishing, phase: 'finishing' };
+      const count = connections === undefined ? 'the' : String(connections);
+      this.#log(
+        'info',
+        'vip',
+        `finishing ${count} connections of the former active; ${name} sends their segments on`,
+      );
+      this.#tellLbd();
+    }
   }
 
   #watchPeer(): void {
@@ -427,7 +532,7 @@ class Step {
         );
       }
     }
-    const candidate = s.role === 'standby' || s.role === 'init';
+    const candidate = (s.role === 'standby' || s.role === 'init') && !s.stopping;
     if (candidate && s.vip === 'none' && this.#now >= this.#probeAt()) this.#probe();
   }
 
@@ -447,6 +552,12 @@ class Step {
     // A worker that is replaced must not cost the active node its role; a node that starts must be ready.
     if (!s.lbd.ready && s.role !== 'active') return `lbd is not ready: ${s.lbd.why}`;
     return undefined;
+  }
+
+  /** What clients have open here is lost whatever this node does. */
+  #cannotServe(): boolean {
+    const { lbd, downInterfaces, vipFault } = this.#s;
+    return !lbd.alive || downInterfaces.size > 0 || vipFault !== undefined;
   }
 
   /** The peer's last word may be older than its knowledge of this node's fault: ask again before deciding. */
@@ -507,7 +618,9 @@ class Step {
     const s = this.#s;
     const { peer } = this.#config;
     if (s.probedUntilMs !== undefined && this.#now >= s.probedUntilMs) {
-      this.#handOver(`${peer.name} does not hear this node and takes over`);
+      this.#hold();
+      this.#become('standby', `${peer.name} does not hear this node and takes over`);
+      this.#removeVips();
       return;
     }
     if (s.dualSinceMs !== undefined && this.#now >= this.#patientUntil()) {
@@ -516,7 +629,8 @@ class Step {
       return;
     }
     if (s.vip !== 'held' || !this.#peerCanTakeOver()) return;
-    if (s.peer!.report.request) this.#handOver(`${peer.name} asked for the role`);
+    if (s.lbd.stopping) this.#handOver('lbd is stopping');
+    else if (s.peer!.report.request) this.#handOver(`${peer.name} asked for the role`);
     else if (!isHealthy(this.#config, s, this.#now) && s.peer!.report.healthy)
       this.#handOver(`lbd has no healthy backend and ${peer.name} has (${s.lbd.why})`);
   }
@@ -543,16 +657,61 @@ class Step {
     const s = this.#s;
     s.epoch = Math.max(s.epoch, s.peer?.report.epoch ?? 0) + 1;
     s.vip = 'promoting';
+    // They are this node's connections again like all others; adding the VIPs takes their parked place.
+    s.finishing = undefined;
     s.vipDeadlineMs = this.#now + PROMOTE_MS;
     this.#become('active', why);
     if (!s.lbd.alive) this.#addVips();
   }
 
+  /** Planned: what is open finishes here, if both nodes can do it. */
   #handOver(why: string): void {
+    this.#hold();
+    this.#leave(why);
+  }
+
+  #hold(): void {
     // Two dead times: the peer may miss a heartbeat, and `lbd` there has its time to prepare.
     this.#s.holdUntilMs = this.#now + 2 * deadTimeMs(this.#config, this.#s) + PROMOTE_MS;
+  }
+
+  #leave(why: string): void {
+    const s = this.#s;
+    const { secondChance, peer } = this.#config;
+    // A peer that probes is about to take over: there is no time to retire.
+    const inTime = this.#peerCanTakeOver() && s.probedUntilMs === undefined;
+    const able = s.vip === 'held' && secondChance && inTime && !this.#cannotServe();
+    if (!able || !s.peer!.report.forwards) {
+      if (able) this.#log('warn', 'vip', `${peer.name} cannot forward, so open connections break`);
+      this.#become('standby', why);
+      if (s.vip !== 'retiring') this.#removeVips();
+      return;
+    }
+    s.finishing = { phase: 'retiring', untilMs: Number.POSITIVE_INFINITY, notBeforeMs: this.#now };
+    s.vip = 'retiring';
+    s.vipDeadlineMs = this.#now + RETIRE_MS;
+    if (s.holdUntilMs !== undefined) s.holdUntilMs += RETIRE_MS;
     this.#become('standby', why);
-    this.#removeVips();
+    // The peer prepares to forward before it sees that the VIPs are gone.
+    this.#send(URGENT_COPIES);
+  }
+
+  #parkVips(): void {
+    const s = this.#s;
+    s.vip = 'removing';
+    s.vipDeadlineMs = this.#now + LEASE_GONE_MS;
+    s.renewAtMs = this.#now + REMOVE_RETRY_MS;
+    this.#actions.push({ type: 'park-vips' });
+  }
+
+  #endFinishing(why: string): void {
+    const s = this.#s;
+    if (s.finishing === undefined) return;
+    s.finishing = undefined;
+    this.#log('info', 'vip', `has finished its connections of the former active: ${why}`);
+    this.#actions.push({ type: 'unpark-vips' });
+    this.#tellLbd();
+    this.#send(s.stopping ? GOODBYE_COPIES : URGENT_COPIES);
   }
 
   #addVips(): void {
@@ -565,8 +724,11 @@ class Step {
     if (s.vip === 'none' || s.vip === 'removing') return;
     if (s.vip === 'promoting') {
       s.vip = 'none';
+      // What was parked here before the takeover goes too.
+      this.#actions.push({ type: 'unpark-vips' });
       return;
     }
+    this.#endFinishing('the VIPs go at once');
     s.vip = 'removing';
     s.vipDeadlineMs = this.#now + LEASE_GONE_MS;
     s.renewAtMs = this.#now + REMOVE_RETRY_MS;
@@ -622,7 +784,8 @@ class Step {
   }
 
   #tellLbd(): void {
-    this.#actions.push({ type: 'tell-lbd', role: this.#s.role, epoch: this.#s.epoch });
+    const { role, epoch, finishing } = this.#s;
+    this.#actions.push({ type: 'tell-lbd', role, epoch, finishing: finishing?.phase });
   }
 
   #log(level: 'info' | 'warn' | 'error', kind: 'role' | 'vip' | 'peer' | 'switchover', text: string): void {
@@ -676,8 +839,11 @@ class Step {
     if (s.probingSinceMs === undefined) add(this.#probeAt());
     else add(this.#probedAt());
     if (s.hello !== undefined) add(s.hello.heardMs + deadTimeMs(this.#config, s));
-    if (s.vip === 'promoting' || s.vip === 'removing') add(s.vipDeadlineMs);
-    if (s.vip === 'held' || s.vip === 'removing') add(s.renewAtMs);
+    if (s.vip === 'promoting' || s.vip === 'retiring' || s.vip === 'removing') add(s.vipDeadlineMs);
+    if (s.vip === 'held' || s.vip === 'removing' || s.finishing !== undefined) add(s.renewAtMs);
+    add(s.forwardUntilMs);
+    if (s.finishing !== undefined && s.vip === 'none')
+      for (const at of [s.finishing.untilMs, s.finishing.notBeforeMs]) add(at);
     if (s.vip === 'held') add(s.announceAtMs);
     return Math.min(...times.filter((at) => at > this.#now));
   }

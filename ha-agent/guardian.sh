@@ -6,7 +6,8 @@
 # The agent writes a line (a beat) on standard input with every round of heartbeats. End of file means that it
 # died, missed beats that it hangs or is stopped; both remove the addresses. After missed beats it says "fired"
 # on standard output and waits for the next beat; after end of file it ends. The line "bye" relieves it:
-# another guardian has taken over.
+# another guardian has taken over. The line "settings INTERFACE/NAME=VALUE..." says what to restore below
+# /proc/sys/net/ipv4/conf. An address that is parked on lo goes as well, and so do the rules that forward to the peer.
 #
 # It runs in a session of its own and outlives signals meant for the agent. The loop uses builtins only: a
 # guardian that must fork to notice something is late on the machine that is in trouble.
@@ -15,20 +16,38 @@ trap '' TERM INT HUP QUIT PIPE
 timeout=$1
 shift
 lines=''
+parked=''
 while [ $# -ge 2 ]; do
   lines+="addr del $1 dev $2"$'\n'
+  case $1 in
+    *:*) parked+="addr del ${1%/*}/128 dev lo"$'\n' ;;
+    *) parked+="addr del ${1%/*}/32 dev lo"$'\n' ;;
+  esac
   shift 2
 done
+rules=''
+for family in ip ip6; do
+  rules+="table $family tandem_second_chance"$'\n'"delete table $family tandem_second_chance"$'\n'
+done
+settings=
 
 remove() {
-  ip -force -batch - <<<"$lines" >/dev/null 2>&1
+  ip -force -batch - <<<"$lines$parked" >/dev/null 2>&1
+  for setting in $settings; do
+    echo "${setting#*=}" 2>/dev/null >"/proc/sys/net/ipv4/conf/${setting%%=*}"
+  done
+  settings=
+  nft -f - <<<"$rules" >/dev/null 2>&1 &
 }
 
 # No time-out before the first beat, and none after it has fired: there is nothing more to remove then.
 armed=
 while :; do
   if read -r ${armed:+-t "$timeout"} beat; then
-    [ "$beat" = bye ] && exit 0
+    case $beat in
+      bye) exit 0 ;;
+      settings*) settings=${beat#settings} ;;
+    esac
     armed=1
   elif [ $? -gt 128 ]; then
     remove

@@ -36,6 +36,7 @@ export class Guardian {
   #shell: Shell | undefined;
   #retry: NodeJS.Timeout | undefined;
   #closed = false;
+  #settings: readonly string[] = [];
 
   /** @param timeoutMs silence after which the VIPs are removed */
   constructor(vips: readonly VipConfig[], timeoutMs: number, events: GuardianEvents) {
@@ -63,6 +64,7 @@ export class Guardian {
     });
     this.#shell = shell;
     shell.stdin.on('error', () => {});
+    if (this.#settings.length > 0) this.#writeSettings();
     shell.stdout.on('data', () => {
       if (this.#shell === shell) this.#events.onFired();
     });
@@ -79,6 +81,16 @@ export class Guardian {
       },
       (error: unknown) => ended(messageOf(error)),
     );
+  }
+
+  /** @param former `interface/setting=value` below `/proc/sys/net/ipv4/conf`, to be restored with the VIPs gone */
+  setSettings(former: readonly string[]): void {
+    this.#settings = former;
+    this.#writeSettings();
+  }
+
+  #writeSettings(): void {
+    this.#shell?.stdin.write(`settings ${this.#settings.join(' ')}\n`);
   }
 
   /** The agent is alive. Never waits. */

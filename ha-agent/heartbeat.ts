@@ -23,7 +23,9 @@ const ROLES: readonly Role[] = ['init', 'standby', 'active', 'fault'];
 const HEALTHY = 1;
 const REQUEST = 2;
 const PROBE = 4;
-const FLAGS = HEALTHY | REQUEST | PROBE;
+const FINISHING = 8;
+const FORWARDS = 16;
+const FLAGS = HEALTHY | REQUEST | PROBE | FINISHING | FORWARDS;
 
 /** No nonce heard yet. A boot nonce is random, so it is this with a chance of 2^-64 only. */
 export const NO_NONCE = '0000000000000000';
@@ -41,6 +43,10 @@ export interface Heartbeat {
   readonly request: boolean;
   /** The sender is about to count the receiver as dead: an answer at once is wanted. */
   readonly probe: boolean;
+  /** The sender gives up the active role, or has, and still has clients of that time. */
+  readonly finishing: boolean;
+  /** The sender can send on to the receiver what belongs to connections of the receiver. */
+  readonly forwards: boolean;
   /** First 8 bytes of the config's digest, 16 hexadecimal digits. */
   readonly configDigest: string;
   /** Random for each process start, 16 hexadecimal digits. */
@@ -100,7 +106,11 @@ export function encodeHeartbeat(identity: HeartbeatIdentity, heartbeat: Heartbea
   out.writeUInt32BE(MAGIC, 0);
   out[4] = VERSION;
   out[5] =
-    (heartbeat.healthy ? HEALTHY : 0) | (heartbeat.request ? REQUEST : 0) | (heartbeat.probe ? PROBE : 0);
+    (heartbeat.healthy ? HEALTHY : 0) |
+    (heartbeat.request ? REQUEST : 0) |
+    (heartbeat.probe ? PROBE : 0) |
+    (heartbeat.finishing ? FINISHING : 0) |
+    (heartbeat.forwards ? FORWARDS : 0);
   out[6] = ROLES.indexOf(heartbeat.role);
   out[7] = heartbeat.priority;
   out[8] = heartbeat.path;
@@ -140,6 +150,8 @@ export function decodeHeartbeat(identity: HeartbeatIdentity, data: Buffer): Deco
     healthy: (flags & HEALTHY) !== 0,
     request: (flags & REQUEST) !== 0,
     probe: (flags & PROBE) !== 0,
+    finishing: (flags & FINISHING) !== 0,
+    forwards: (flags & FORWARDS) !== 0,
     configDigest: data.toString('hex', 32, 40),
     nonce: data.toString('hex', 40, 48),
     echo: data.toString('hex', 48, 56),

@@ -1,5 +1,5 @@
 import { createConnection, type Socket } from 'node:net';
-import type { AgentLiveMessage, LbdLiveMessage, Role, SyncStatus } from '../common/control.ts';
+import type { AgentLiveMessage, FinishPhase, LbdLiveMessage, Role, SyncStatus } from '../common/control.ts';
 import { messageOf } from '../common/errors.ts';
 import type { LbdReport } from './election-types.ts';
 
@@ -15,6 +15,7 @@ export interface LbdLinkEvents {
   /** The state of `lbd` changed, or was learnt for the first time. */
   onReport(report: LbdReport): void;
   onPromoted(epoch: number): void;
+  onRetired(epoch: number): void;
 }
 
 /**
@@ -71,8 +72,8 @@ export class LbdLink {
   }
 
   /** Tells `lbd` the role, now and after every reconnect. */
-  tell(role: Role, epoch: number): void {
-    this.#role = { type: 'role', role, epoch };
+  tell(role: Role, epoch: number, finishing?: FinishPhase): void {
+    this.#role = { type: 'role', role, epoch, finishing };
     if (this.#socket?.readyState === 'open') this.#send(this.#role);
   }
 
@@ -94,10 +95,13 @@ export class LbdLink {
 
   #handle(message: LbdLiveMessage): void {
     if (message.type === 'promoted') this.#events.onPromoted(message.epoch);
+    else if (message.type === 'retired') this.#events.onRetired(message.epoch);
     else if (message.type === 'state') {
       const synced = message.sync === 'synced' || message.sync === 'off';
-      const { ready, healthy, why } = message;
-      this.#set({ alive: true, ready, healthy: ready && healthy, synced, why });
+      const { ready, healthy, why, stopping, connections } = message;
+      // One that is stopping still serves: whether it has backends is another question than how long it will last.
+      const serves = healthy && (ready || stopping === true);
+      this.#set({ alive: true, ready, healthy: serves, synced, why, stopping, connections });
     }
   }
 
@@ -150,11 +154,19 @@ function causeOf(error: NodeJS.ErrnoException): string {
 function parseLine(line: string): LbdLiveMessage {
   const value: unknown = JSON.parse(line);
   const fields = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
-  const { type, id, epoch, ready, healthy, sync, why } = fields;
+  const { type, id, epoch, ready, healthy, sync, why, stopping, connections } = fields;
   if (type === 'pong' && typeof id === 'number') return { type, id };
-  if (type === 'promoted' && typeof epoch === 'number') return { type, epoch };
+  if ((type === 'promoted' || type === 'retired') && typeof epoch === 'number') return { type, epoch };
   const state = SYNC_STATES.find((name) => name === sync);
   if (type !== 'state' || typeof ready !== 'boolean' || typeof healthy !== 'boolean' || state === undefined)
     throw new Error(`unexpected message ${JSON.stringify(value).slice(0, 80)}`);
-  return { type, ready, healthy, sync: state, why: typeof why === 'string' ? why : '' };
+  return {
+    type,
+    ready,
+    healthy,
+    sync: state,
+    why: typeof why === 'string' ? why : '',
+    stopping: stopping === true,
+    connections: typeof connections === 'number' ? connections : undefined,
+  };
 }

@@ -1,6 +1,8 @@
+import { closeSync, constants, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { execa } from 'execa';
 import { messageOf, OperatorError } from '../common/errors.ts';
 import type { VipConfig } from '../common/model.ts';
+import { forwardable, forwardRules, REMOVE_RULES } from './forward-rules.ts';
 import type { HostNetwork, HostNetworkEvents } from './host-network.ts';
 import { type IpAnswer, IpBatch } from './ip-batch.ts';
 
@@ -18,8 +20,19 @@ const MONITOR = 'ip -oneline monitor link & exec >&-; read -r _; kill $!';
 const MONITOR_RETRY_MS = 1_000;
 /** `arping` sends at once and then waits in vain for answers. */
 const ARPING_TIMEOUT_MS = 3_000;
+/** `nft` answers within some milliseconds; a takeover waits for it, so not for long. */
+const NFT_TIMEOUT_MS = 1_000;
+const SETTINGS = '/proc/sys/net/ipv4/conf';
+/**
+ * While a VIP is parked on `lo`, the host must neither answer ARP for it nor send it in its own requests; see
+ * ip-sysctl in the kernel's documentation. Values that are higher already stay.
+ */
+const QUIET_ARP = { arp_ignore: 1, arp_announce: 2 } as const;
 
-/** The one place that touches the machine's network: `ip` and `arping`. */
+/** Query for what is on it; `IpBatch` knows this line. */
+const LOOPBACK = 'addr show dev lo';
+
+/** The one place that touches the machine's network: `ip`, `arping`, `nft` and two settings of the kernel. */
 export class LinuxNetwork implements HostNetwork {
   readonly #events: HostNetworkEvents;
   readonly #ip = new IpBatch();
@@ -31,10 +44,26 @@ export class LinuxNetwork implements HostNetwork {
   #lookAgain = false;
   #arpingMissing = false;
   #closed = false;
+  readonly #peerAddress: string;
+  /** Why open connections do not outlive a switchover; undefined: they do. */
+  #noSecondChance: string | undefined = 'not known yet';
+  #parked: readonly VipConfig[] = [];
+  /** `interface/setting=value`, to be restored. */
+  #former: readonly string[] = [];
+  #forwarding = false;
+  /** The latest run of `nft`; they happen one after the other. */
+  #nft: Promise<unknown> = Promise.resolve();
 
-  constructor(vips: readonly VipConfig[], watched: readonly string[], events: HostNetworkEvents) {
+  /** @param peerAddress to which segments of the peer's connections are sent on */
+  constructor(
+    vips: readonly VipConfig[],
+    watched: readonly string[],
+    peerAddress: string,
+    events: HostNetworkEvents,
+  ) {
     this.#vips = vips;
     this.#watched = watched;
+    this.#peerAddress = peerAddress;
     this.#events = events;
   }
 
@@ -42,8 +71,18 @@ export class LinuxNetwork implements HostNetwork {
     return this.#held;
   }
 
+  get secondChance(): boolean {
+    return this.#noSecondChance === undefined;
+  }
+
   get warnings(): readonly string[] {
     const warnings: string[] = [];
+    if (this.#noSecondChance !== undefined)
+      warnings.push(`a switchover breaks open connections: ${this.#noSecondChance}`);
+    else if (this.#movable.length < this.#vips.length)
+      warnings.push(
+        `a switchover breaks open connections of VIPs whose family is not that of the peer's address ${this.#peerAddress}`,
+      );
     if (this.#arpingMissing)
       warnings.push('there is no program "arping" (iputils), so VIPs are not announced to the neighbours');
     if (this.#vips.some(({ family }) => family === 6))
@@ -52,7 +91,7 @@ export class LinuxNetwork implements HostNetwork {
   }
 
   async open(): Promise<void> {
-    const answer = await this.#change(this.#vips.map(removal));
+    const answer = await this.#change([...this.#vips.map(removal), ...this.#vips.map(unparking)]);
     const denied = answer.errors.find((line) => line.includes('Operation not permitted'));
     if (denied !== undefined)
       throw new OperatorError(
@@ -66,12 +105,15 @@ export class LinuxNetwork implements HostNetwork {
         `a VIP of an earlier run cannot be removed: ${left.map(cidr).join(', ')}`,
       );
     await this.#findArping();
+    await this.#findSecondChance();
     this.#monitor();
     await this.#look();
   }
 
   async addVips(): Promise<void> {
     const vips = this.#vips;
+    // Strangers' segments must find the rules, or they are answered with a reset.
+    await this.#nft;
     const lines = vips.map(
       (vip) =>
         `addr replace ${cidr(vip)} dev ${vip.interface} valid_lft ${LEASE_S} preferred_lft ${LEASE_S}` +
@@ -81,14 +123,67 @@ export class LinuxNetwork implements HostNetwork {
     const present = this.#present(vips, answer);
     this.#held = new Set(present.map(cidr));
     const missing = vips.filter((vip) => !present.includes(vip));
-    if (missing.length === 0) return;
+    if (missing.length === 0) {
+      // After the address is on its interface, so that open connections have it at every moment.
+      if (this.#parked.length > 0) await this.unparkVips();
+      return;
+    }
     this.#ip.refresh();
     throw failure('is not there', missing, answer);
   }
 
+  async parkVips(): Promise<boolean> {
+    const vips = this.#movable;
+    let parked = false;
+    try {
+      this.#quietArp(vips);
+      this.#parked = vips;
+      const { objects } = await this.#ip.run([...vips.map(parking), LOOPBACK]);
+      parked = vips.every((vip) => isOn(objects, 'lo', vip.address, hostPrefix(vip)));
+      if (!parked) this.#events.onTrouble('open connections break: the VIPs could not be parked on lo');
+    } catch (error) {
+      this.#events.onTrouble(`open connections break: ${messageOf(error)}`);
+    }
+    if (parked) await this.#removeFromInterfaces([]);
+    else await this.removeVips();
+    return parked;
+  }
+
+  async renewParked(): Promise<void> {
+    if (this.#parked.length > 0) await this.#ip.run(this.#parked.map(parking));
+  }
+
+  async unparkVips(): Promise<void> {
+    const vips = this.#parked;
+    this.#parked = [];
+    if (vips.length > 0) {
+      const { objects } = await this.#ip.run([...vips.map(unparking), LOOPBACK]);
+      const left = vips.filter((vip) => isOn(objects, 'lo', vip.address, hostPrefix(vip)));
+      if (left.length > 0)
+        this.#events.onTrouble(`still on lo until its lease is over: ${left.map(cidr).join(', ')}`);
+    }
+    this.#restoreArp();
+  }
+
+  forward(): Promise<void> {
+    this.#forwarding = true;
+    return this.#runNft(forwardRules(this.#movable, this.#peerAddress));
+  }
+
+  unforward(): Promise<void> {
+    this.#forwarding = false;
+    return this.#runNft(REMOVE_RULES);
+  }
+
   async removeVips(): Promise<void> {
+    await this.#removeFromInterfaces(this.#parked.map(unparking));
+    await this.unparkVips();
+  }
+
+  /** @param more lines for `ip` */
+  async #removeFromInterfaces(more: readonly string[]): Promise<void> {
     const vips = this.#vips;
-    const answer = await this.#change(vips.map(removal));
+    const answer = await this.#change([...vips.map(removal), ...more]);
     const present = this.#present(vips, answer);
     this.#held = new Set(present.map(cidr));
     if (present.length > 0) throw failure('is still there', present, answer);
@@ -119,11 +214,16 @@ export class LinuxNetwork implements HostNetwork {
     const dropped = this.#vips.filter((vip) => !kept.has(identity(vip)));
     this.#vips = vips;
     this.#watched = watched;
-    if (dropped.length > 0) await this.#ip.run(dropped.map(removal));
+    if (dropped.length > 0) await this.#ip.run([...dropped.map(removal), ...dropped.map(unparking)]);
+    this.#parked = this.#parked.filter((vip) => kept.has(identity(vip)));
+    await this.#findSecondChance();
     await this.#look();
   }
 
   async close(): Promise<void> {
+    // What fails here is left to the guardian, which does the same once more.
+    await this.unparkVips().catch(() => {});
+    if (this.#forwarding) await this.unforward().catch(() => {});
     this.#closed = true;
     this.#stopMonitor?.();
     this.#ip.close();
@@ -136,14 +236,82 @@ export class LinuxNetwork implements HostNetwork {
   }
 
   #present(vips: readonly VipConfig[], answer: IpAnswer): VipConfig[] {
-    return vips.filter((vip) =>
-      answer.objects.some(
-        (link) =>
-          link.ifname === vip.interface &&
-          Array.isArray(link.addr_info) &&
-          link.addr_info.some((info) => info.local === vip.address && info.prefixlen === vip.prefix),
-      ),
-    );
+    return vips.filter((vip) => isOn(answer.objects, vip.interface, vip.address, vip.prefix));
+  }
+
+  /** VIPs whose open connections can outlive a switchover. */
+  get #movable(): readonly VipConfig[] {
+    return forwardable(this.#vips, this.#peerAddress);
+  }
+
+  /** Makes and removes the very rules in one transaction: what the kernel lacks shows now, not at a switchover. */
+  async #findSecondChance(): Promise<void> {
+    const vips = this.#movable;
+    try {
+      if (vips.length === 0)
+        throw new Error(`no VIP has the family of the peer's address ${this.#peerAddress}`);
+      // Not access(2): that one leaves out capabilities, by which a user who is not root may write here.
+      for (const name of quietNames(vips))
+        if (existsSync(`${SETTINGS}/${name}`)) closeSync(openSync(`${SETTINGS}/${name}`, constants.O_WRONLY));
+      const rules = forwardRules(vips, this.#peerAddress);
+      // What is in force stays; a check of rules that are there already tells nothing new.
+      if (!this.#forwarding) await this.#runNft(rules + REMOVE_RULES);
+      this.#noSecondChance = undefined;
+    } catch (error) {
+      const why = messageOf(error);
+      if (why !== this.#noSecondChance)
+        this.#events.onTrouble(`a switchover will break open connections: ${why}`);
+      this.#noSecondChance = why;
+    }
+  }
+
+  #runNft(script: string): Promise<void> {
+    const run = this.#nft.then(async () => {
+      const result = await execa('nft', ['-f', '-'], {
+        input: script,
+        timeout: NFT_TIMEOUT_MS,
+        reject: false,
+        env: { LC_ALL: 'C' },
+      });
+      if ((result as { code?: string }).code === 'ENOENT')
+        throw new OperatorError('NO_NFT', 'there is no program "nft"; install nftables');
+      if (result.failed)
+        throw new OperatorError('NFT_FAILED', `nft: ${result.stderr.split('\n')[0] || result.shortMessage}`);
+    });
+    this.#nft = run.catch(() => {});
+    return run;
+  }
+
+  /** @throws Error when a setting cannot be written; what was changed is told before and can be undone */
+  #quietArp(vips: readonly VipConfig[]): void {
+    const values = quietNames(vips).map((name) => ({
+      name,
+      former: readFileSync(`${SETTINGS}/${name}`, 'utf8').trim(),
+      wanted: QUIET_ARP[name.slice(name.lastIndexOf('/') + 1) as keyof typeof QUIET_ARP],
+    }));
+    const changes = values.filter(({ former, wanted }) => Number(former) < wanted);
+    const known = new Set(this.#former.map((entry) => entry.slice(0, entry.indexOf('='))));
+    const added = changes
+      .filter(({ name }) => !known.has(name))
+      .map(({ name, former }) => `${name}=${former}`);
+    this.#former = [...this.#former, ...added];
+    if (this.#former.length > 0) this.#events.onSettings(this.#former);
+    for (const { name, wanted } of changes) writeFileSync(`${SETTINGS}/${name}`, String(wanted));
+  }
+
+  #restoreArp(): void {
+    if (this.#former.length === 0) return;
+    for (const entry of this.#former) {
+      const at = entry.indexOf('=');
+      try {
+        writeFileSync(`${SETTINGS}/${entry.slice(0, at)}`, entry.slice(at + 1));
+      } catch (error) {
+        // The interface may be gone, and its settings with it.
+        this.#events.onTrouble(`${entry} was not restored: ${messageOf(error)}`);
+      }
+    }
+    this.#former = [];
+    this.#events.onSettings([]);
   }
 
   async #findArping(): Promise<void> {
@@ -239,6 +407,34 @@ function identity(vip: VipConfig): string {
 
 function removal(vip: VipConfig): string {
   return `addr del ${identity(vip)}`;
+}
+
+function hostPrefix({ family }: VipConfig): number {
+  return family === 4 ? 32 : 128;
+}
+
+function parking(vip: VipConfig): string {
+  const lease = `valid_lft ${LEASE_S} preferred_lft ${LEASE_S}`;
+  return `addr replace ${vip.address}/${hostPrefix(vip)} dev lo ${lease}${vip.family === 6 ? ' nodad' : ''}`;
+}
+
+function unparking(vip: VipConfig): string {
+  return `addr del ${vip.address}/${hostPrefix(vip)} dev lo`;
+}
+
+/** Settings that keep a host quiet about addresses of `lo`; IPv6 needs none: a neighbour asks one interface. */
+function quietNames(vips: readonly VipConfig[]): string[] {
+  const interfaces = new Set(vips.filter(({ family }) => family === 4).map((vip) => vip.interface));
+  return [...interfaces].flatMap((name) => Object.keys(QUIET_ARP).map((setting) => `${name}/${setting}`));
+}
+
+function isOn(objects: IpAnswer['objects'], name: string, address: string, prefix: number): boolean {
+  return objects.some(
+    ({ ifname, addr_info }) =>
+      ifname === name &&
+      Array.isArray(addr_info) &&
+      addr_info.some((info) => info.local === address && info.prefixlen === prefix),
+  );
 }
 
 function failure(what: string, vips: readonly VipConfig[], answer: IpAnswer): OperatorError {

@@ -8,6 +8,7 @@ import { type DaemonOptions, failDaemon, runDaemon } from '../common/daemon.ts';
 import { messageOf } from '../common/errors.ts';
 import { EventLog } from '../common/events.ts';
 import { createLogger } from '../common/logger.ts';
+import { ServiceNotifier } from '../common/sd-notify.ts';
 import { deriveKey, readSecret } from '../common/secret.ts';
 import { Agent, requireHa } from './agent.ts';
 import { controlRoutes } from './control-api.ts';
@@ -43,11 +44,13 @@ async function run(options: DaemonOptions): Promise<void> {
 
   process.once('exit', () => rmSync(socketPath, { force: true }));
 
+  const manager = new ServiceNotifier();
   let stopping = false;
   const stop = () => {
     // The second signal: at once. The guardian removes the VIPs when this process is gone.
     if (stopping) process.exit(1);
     stopping = true;
+    manager.stopping();
     agent
       .stop()
       .then(() => control.close())
@@ -70,6 +73,7 @@ async function run(options: DaemonOptions): Promise<void> {
     process.exit(1);
   });
   await agent.start();
+  manager.ready();
 }
 
 await runDaemon('ha-agent', run);

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { loadConfig } from '../common/config.ts';
 import { type LbdStatus, SOCKETS } from '../common/control.ts';
 import { serveControl } from '../common/control-server.ts';
+import type { DaemonOptions } from '../common/daemon.ts';
 import { messageOf, OperatorError } from '../common/errors.ts';
 import { EventLog } from '../common/events.ts';
 import type { Logger } from '../common/logger.ts';
@@ -14,10 +15,9 @@ import { DECAY_INTERVAL_MS, LatencyDecay } from './balancer/latency-decay.ts';
 import { controlRoutes } from './control-api.ts';
 import { HealthMonitor } from './health/monitor.ts';
 import { LearntHealth } from './learnt-health.ts';
-import { LiveServer } from './live.ts';
+import { type LiveRole, LiveServer } from './live.ts';
 import { collectMetrics } from './metrics.ts';
 import { MetricsServer } from './metrics-server.ts';
-import type { LbdOptions } from './options.ts';
 import { backendIds, Planner, targetsOf } from './planner.ts';
 import { bindsOf, preflight } from './preflight.ts';
 import { Reloader } from './reload.ts';
@@ -35,12 +35,18 @@ const FIRST_CHECKS_MS = 5_000;
 /** At a stop, so long for the peer to acknowledge the last changes of the session table. */
 const FLUSH_MS = 500;
 const SYNC_RETRY_MS = 1_000;
+/** At a planned change of the active node; a peer that does not answer must not hold it up. */
+const RETIRE_FLUSH_MS = 100;
+/** A graceful stop waits so long for the other node to become active; it serves meanwhile. */
+const HAND_OVER_MS = 1_500;
+/** After the other node has become active, clients whose neighbour entry is old still come here. */
+const HAND_OVER_TAIL_MS = 500;
 
 const WORKER = new URL('./worker.ts', import.meta.url);
 
 /** The parts of a running `lbd`, wired; nothing runs before `start`. */
 export class ControlPlane {
-  readonly #options: LbdOptions;
+  readonly #options: DaemonOptions;
   readonly #log: Logger;
   readonly #started: Config;
   readonly #events = new EventLog('lbd');
@@ -64,13 +70,17 @@ export class ControlPlane {
   #syncRetry: NodeJS.Timeout | undefined;
   #syncProblem: string | undefined;
   #phase: 'starting' | 'ready' | 'stopping' = 'starting';
+  /** Client connections to the VIPs, while they finish. */
+  #connections: number | undefined;
+  /** Called when this node is not active any more. */
+  #handedOver: (() => void) | undefined;
 
   /**
    * @param config as loaded with `options`
    * @param node name of this node
    * @throws OperatorError when the cluster's secret cannot be used
    */
-  constructor(options: LbdOptions, config: Config, node: string, log: Logger) {
+  constructor(options: DaemonOptions, config: Config, node: string, log: Logger) {
     const { cluster } = config;
     const psk = cluster && deriveKey(readSecret(cluster.secretFile), 'sync', cluster.name);
     const hashKey = sessionHashKey(psk);
@@ -106,6 +116,10 @@ export class ControlPlane {
       workerData: { shared: this.#shared.buffers, sessions, hashKey, logLevel: log.level, node },
       log,
       tell: (text) => this.#tell('warn', 'worker', text),
+      onOpen: (connections) => {
+        this.#connections = connections;
+        this.#refreshLive();
+      },
       onGone: (index) => {
         this.#shared.forgetWorker(index);
         this.#table.releaseWriter(index + 1);
@@ -121,7 +135,7 @@ export class ControlPlane {
       onStatus: () => this.#syncChanged(),
     });
     this.#live = new LiveServer({
-      onRole: (role, epoch) => this.#tell('info', 'role', `ha-agent says: ${role}, epoch ${epoch}`),
+      onRole: (role, before) => this.#roleChanged(role, before),
       onTrouble: (text) => this.#tell('warn', 'live', text),
     });
     this.#metrics = new MetricsServer(
@@ -191,11 +205,12 @@ export class ControlPlane {
     if (this.ready) await this.#reloader.reload();
   }
 
-  /** Tells the agent, lets requests finish for up to `graceMs`, and ends everything. */
+  /** Tells the agent, stays until the other node is active, lets requests finish for up to `graceMs`, and ends everything. */
   async stop(graceMs: number): Promise<void> {
     this.#phase = 'stopping';
     this.#tell('info', 'stop', `stopping, requests in flight have ${graceMs / 1000} s`);
     this.#refreshLive();
+    await this.#handOver();
     await this.#supervisor.stop(graceMs);
     if (this.#sync.status().state === 'synced') await this.#sync.flush(FLUSH_MS);
     await this.#close();
@@ -289,6 +304,37 @@ export class ControlPlane {
     }
   }
 
+  #roleChanged({ role, epoch, finishing }: LiveRole, before: LiveRole | undefined): void {
+    if (before?.role !== role || before.epoch !== epoch)
+      this.#tell('info', 'role', `ha-agent says: ${role}, epoch ${epoch}`);
+    this.#supervisor.retire(finishing === undefined ? 'keep' : finishing === 'over' ? 'cut' : 'close');
+    if (finishing === undefined && this.#connections !== undefined) {
+      this.#connections = undefined;
+      this.#refreshLive();
+    }
+    if (finishing === 'retiring' && before?.finishing !== 'retiring') void this.#retire(epoch);
+    if (role !== 'active' && finishing !== 'retiring') this.#handedOver?.();
+  }
+
+  /** What clients got until now must be known to the peer before they come to it. */
+  async #retire(epoch: number): Promise<void> {
+    if (this.#sync.status().state === 'synced') await this.#sync.flush(RETIRE_FLUSH_MS);
+    this.#live.sendRetired(epoch);
+  }
+
+  /** Before a stop: no client must find closed ports, so the listeners stay until the VIPs are elsewhere. */
+  async #handOver(): Promise<void> {
+    if (this.#live.role?.role !== 'active') return;
+    const patience = new AbortController();
+    const elsewhere = new Promise<true>((resolve) => {
+      this.#handedOver = () => resolve(true);
+    });
+    const tooLong = delay(HAND_OVER_MS, false, { signal: patience.signal }).catch(() => false);
+    const gone = await Promise.race([elsewhere, tooLong]);
+    patience.abort();
+    if (gone) await delay(HAND_OVER_TAIL_MS);
+  }
+
   #syncChanged(): void {
     const { state, why } = this.#sync.status();
     // The sync writes the log itself.
@@ -310,6 +356,8 @@ export class ControlPlane {
       healthy: usable.healthy,
       sync: this.#sync.status().state,
       why: this.ready ? usable.why : this.#phase,
+      stopping: this.#phase === 'stopping' || undefined,
+      connections: this.#connections,
     });
   }
 

@@ -9,7 +9,7 @@ import { HttpConnection } from './http/connection.ts';
 import { RequestHead } from './http/request-head.ts';
 import { ResponseHead } from './http/response-head.ts';
 import { Listener } from './listener.ts';
-import type { Plan } from './plan.ts';
+import type { Plan, RetireMode } from './plan.ts';
 import { Pool } from './pool.ts';
 import type { ByteSink } from './raw-socket.ts';
 import { compileRoutes } from './router.ts';
@@ -19,6 +19,8 @@ import { TcpConnection } from './tcp-connection.ts';
 
 /** Field lines that any head may have, whatever the config allows: the size of the scratch. */
 const MAX_FIELDS = 1000;
+/** Between two counts of the connections that are still open when this node has given up the active role. */
+const COUNT_MS = 100;
 
 type Connection = HttpConnection | TcpConnection;
 
@@ -31,6 +33,8 @@ export class DataPlane {
   #backends = new Map<string, Backend>();
   readonly #frontends = new Map<string, Frontend>();
   readonly #listeners = new Map<string, Listener>();
+  #vips: ReadonlySet<string> = new Set();
+  #counting: NodeJS.Timeout | undefined;
 
   /**
    * @param index of this worker
@@ -54,6 +58,7 @@ export class DataPlane {
       responseHead: new ResponseHead(MAX_FIELDS),
       nextRequestId: () => `${requestIdPrefix}${(requests++).toString(36)}`,
       stopping: false,
+      retiring: false,
     };
     this.#context.deadlines.start();
     this.#admission = new Admission(this.#context.deadlines, log);
@@ -65,6 +70,7 @@ export class DataPlane {
    * @returns what could not be done, a line each; all else is in force
    */
   async apply(plan: Plan): Promise<string[]> {
+    this.#vips = new Set(plan.config.ha?.vips.map(({ address }) => address));
     const pools = this.#makePools(plan);
     const wanted = new Map<string, { address: SocketAddress; frontend: string }>();
     const names = new Set<string>();
@@ -143,6 +149,26 @@ export class DataPlane {
   }
 
   /**
+   * The active role moves to the other node in a planned way, or comes back. Clients that reach this node at an
+   * address of its own are not concerned.
+   *
+   * @param onOpen told how many connections to the VIPs there are, at once and repeatedly, until the mode is `keep`
+   */
+  retire(mode: RetireMode, onOpen: (connections: number) => void): void {
+    this.#context.retiring = mode !== 'keep';
+    clearInterval(this.#counting);
+    if (mode === 'keep') return;
+    if (mode === 'cut')
+      for (const connection of this.#atVips()) {
+        if (connection.idle) connection.closeIfIdle();
+        else connection.cut();
+      }
+    const count = () => onOpen(this.#atVips().length);
+    this.#counting = setInterval(count, COUNT_MS);
+    count();
+  }
+
+  /**
    * Takes no new connections and lets requests finish.
    *
    * @param graceMs what is still open then is cut
@@ -159,6 +185,14 @@ export class DataPlane {
     for (const connection of this.#connections()) connection.cut();
     for (const backend of this.#backends.values()) backend.retire();
     this.#context.deadlines.stop();
+    clearInterval(this.#counting);
+  }
+
+  #atVips(): Connection[] {
+    return this.#connections().filter(({ localAddress }) => {
+      if (localAddress === undefined) return false;
+      return this.#vips.has(localAddress.startsWith('::ffff:') ? localAddress.slice(7) : localAddress);
+    });
   }
 
   #connections(): Connection[] {

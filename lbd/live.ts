@@ -1,5 +1,5 @@
 import { createServer, type Socket } from 'node:net';
-import type { AgentLiveMessage, LbdLiveMessage, Role } from '../common/control.ts';
+import type { AgentLiveMessage, FinishPhase, LbdLiveMessage, Role } from '../common/control.ts';
 import { messageOf } from '../common/errors.ts';
 import { listenUnix } from '../common/unix-socket.ts';
 
@@ -11,12 +11,16 @@ const MAX_LINE_CHARS = 1024;
 const MAX_UNSENT_BYTES = 64 * 1024;
 
 const ROLES: ReadonlySet<unknown> = new Set<Role>(['init', 'standby', 'active', 'fault']);
+const PHASES: ReadonlySet<unknown> = new Set<FinishPhase>(['retiring', 'finishing', 'over']);
 
 export type LiveState = Omit<Extract<LbdLiveMessage, { type: 'state' }>, 'type'>;
 
+/** What the agent said. */
+export type LiveRole = Omit<Extract<AgentLiveMessage, { type: 'role' }>, 'type'>;
+
 export interface LiveServerOptions {
-  /** The agent's role changed. */
-  onRole(role: Role, epoch: number): void;
+  /** The role, its epoch or the phase of its end changed. */
+  onRole(role: LiveRole, before: LiveRole | undefined): void;
   /** A client was refused or dropped, and why. */
   onTrouble(text: string): void;
 }
@@ -31,7 +35,7 @@ export class LiveServer {
   readonly #server = createServer((socket) => this.#accept(socket));
   readonly #clients = new Set<Socket>();
   #state: LiveState = { ready: false, healthy: false, sync: 'off', why: 'starting' };
-  #role: { role: Role; epoch: number } | undefined;
+  #role: LiveRole | undefined;
   /** Who asked to become active while this node was not ready, and for which epoch. */
   readonly #waiting = new Map<Socket, number>();
 
@@ -40,7 +44,7 @@ export class LiveServer {
   }
 
   /** What the agent said last; undefined before it connected. */
-  get role(): { readonly role: Role; readonly epoch: number } | undefined {
+  get role(): LiveRole | undefined {
     return this.#role;
   }
 
@@ -56,6 +60,8 @@ export class LiveServer {
       before.ready === state.ready &&
       before.healthy === state.healthy &&
       before.sync === state.sync &&
+      before.stopping === state.stopping &&
+      before.connections === state.connections &&
       before.why === state.why
     )
       return;
@@ -64,6 +70,11 @@ export class LiveServer {
     if (!state.ready) return;
     for (const [client, epoch] of this.#waiting) this.#send(client, { type: 'promoted', epoch });
     this.#waiting.clear();
+  }
+
+  /** Tells that the peer has what it needs to become active. */
+  sendRetired(epoch: number): void {
+    for (const client of this.#clients) this.#send(client, { type: 'retired', epoch });
   }
 
   /** Ends every connection and removes the socket file. */
@@ -112,10 +123,11 @@ export class LiveServer {
       this.#send(socket, { type: 'pong', id: message.id });
       return;
     }
-    const { role, epoch } = message;
-    const changed = this.#role?.role !== role || this.#role.epoch !== epoch;
-    this.#role = { role, epoch };
-    if (changed) this.#options.onRole(role, epoch);
+    const { role, epoch, finishing } = message;
+    const before = this.#role;
+    this.#role = { role, epoch, finishing };
+    if (before?.role !== role || before.epoch !== epoch || before.finishing !== finishing)
+      this.#options.onRole(this.#role, before);
     this.#waiting.delete(socket);
     if (role !== 'active') return;
     if (this.#state.ready) this.#send(socket, { type: 'promoted', epoch });
@@ -141,12 +153,13 @@ export class LiveServer {
 function parse(line: string): AgentLiveMessage {
   if (line.length > MAX_LINE_CHARS) throw new Error(`a line has more than ${MAX_LINE_CHARS} characters`);
   const value: unknown = JSON.parse(line);
-  const { type, id, role, epoch } = (typeof value === 'object' && value !== null ? value : {}) as Record<
-    string,
-    unknown
-  >;
+  const { type, id, role, epoch, finishing } = (
+    typeof value === 'object' && value !== null ? value : {}
+  ) as Record<string, unknown>;
   if (type === 'ping' && isCount(id)) return { type, id };
-  if (type === 'role' && ROLES.has(role) && isCount(epoch)) return { type, role: role as Role, epoch };
+  const phase = finishing as FinishPhase | undefined;
+  if (type === 'role' && ROLES.has(role) && isCount(epoch) && (phase === undefined || PHASES.has(phase)))
+    return { type, role: role as Role, epoch, finishing: phase };
   throw new Error(`expected a ping or a role, found ${JSON.stringify(value).slice(0, 80)}`);
 }
 

@@ -23,18 +23,25 @@ export interface WorkerData {
   readonly node: string;
 }
 
+/** `keep`: all as usual. `close`: each connection ends with its next answer. `cut`: end all of them now. */
+export type RetireMode = 'keep' | 'close' | 'cut';
+
 /** From the main thread to a worker. */
 export type ToWorker =
   /** Apply what changed; connections of frontends that stay are not touched. Answered by `planned`. */
   | { readonly type: 'plan'; readonly plan: Plan; readonly serial: number }
   /** Close the listeners, let requests finish, then exit with 0; after `graceMs` cut what is left. */
   | { readonly type: 'stop'; readonly graceMs: number }
+  /** Finish the connections to the VIPs; answered by `open`, again and again until the mode is `keep`. */
+  | { readonly type: 'retire'; readonly mode: RetireMode }
   /** Close connections that are still open to a backend whose `drain_timeout` is over. */
   | { readonly type: 'cut'; readonly slot: number };
 
 /** From a worker to the main thread. */
 export type FromWorker =
   | { readonly type: 'planned'; readonly serial: number; readonly errors: readonly string[] }
+  /** Client connections to the VIPs. */
+  | { readonly type: 'open'; readonly connections: number }
   | {
       readonly type: 'log';
       readonly level: 'info' | 'warn' | 'error';

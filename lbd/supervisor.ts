@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { messageOf, OperatorError } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
-import type { FromWorker, Plan, ToWorker, WorkerData } from './plan.ts';
+import type { FromWorker, Plan, RetireMode, ToWorker, WorkerData } from './plan.ts';
 
 /** A worker that dies at once must not turn into a busy loop, one that dies once must be back soon. */
 const FIRST_BACKOFF_MS = 100;
@@ -25,6 +25,8 @@ export interface SupervisorOptions {
   tell(text: string): void;
   /** A worker is gone, and what it had in shared memory must be released before another takes its place. */
   onGone(index: number): void;
+  /** Client connections to the VIPs, all workers together; told while they finish. */
+  onOpen?(connections: number): void;
 }
 
 interface Seat {
@@ -37,6 +39,8 @@ interface Seat {
   restart: NodeJS.Timeout | undefined;
   /** Why it is not running; empty while it is. */
   trouble: string;
+  /** Client connections to the VIPs, when it last counted them. */
+  open: number;
 }
 
 /**
@@ -51,6 +55,7 @@ export class Supervisor {
   #replaced = 0;
   #started = false;
   #stopping = false;
+  #retire: RetireMode = 'keep';
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
@@ -62,6 +67,7 @@ export class Supervisor {
       backoffMs: FIRST_BACKOFF_MS,
       restart: undefined,
       trouble: 'not started',
+      open: 0,
     }));
   }
 
@@ -117,6 +123,13 @@ export class Supervisor {
     for (const seat of this.#seats) this.#post(seat, { type: 'cut', slot });
   }
 
+  /** Finishes the connections to the VIPs, or lets them be again; see `onOpen`. */
+  retire(mode: RetireMode): void {
+    if (mode === this.#retire) return;
+    this.#retire = mode;
+    for (const seat of this.#seats) this.#post(seat, { type: 'retire', mode });
+  }
+
   /** Ends all workers: listeners first, requests in flight get `graceMs`. Waits until they are gone. */
   async stop(graceMs: number): Promise<void> {
     this.#stopping = true;
@@ -149,6 +162,7 @@ export class Supervisor {
     let cause: string | undefined;
     worker.on('message', (message: FromWorker) => {
       if (message.type === 'planned') seat.answers.get(message.serial)?.(message.errors);
+      else if (message.type === 'open') this.#counted(seat, message.connections);
       else log[message.level]({ worker: seat.index, ...message.data }, message.text);
     });
     worker.on('error', (error) => {
@@ -156,6 +170,7 @@ export class Supervisor {
       // At the start the cause is told in one line; later it is a fault of ours, and the stack leads to it.
       if (this.#started) log.error({ worker: seat.index, err: error }, 'worker failed');
     });
+    if (this.#retire !== 'keep') this.#post(seat, { type: 'retire', mode: this.#retire });
     worker.once('exit', (code) => this.#gone(seat, cause ?? `it exited with code ${code}`));
     const errors = await this.#answerTo(seat, 0);
     if (seat.worker === worker) seat.trouble = errors.join('; ');
@@ -164,6 +179,7 @@ export class Supervisor {
 
   #gone(seat: Seat, cause: string): void {
     seat.worker = undefined;
+    this.#counted(seat, 0);
     this.#options.onGone(seat.index);
     for (const answer of [...seat.answers.values()]) answer([`worker ${seat.index}: ${cause}`]);
     const ranMs = performance.now() - seat.startedMs;
@@ -175,6 +191,12 @@ export class Supervisor {
     if (wasUp) this.#options.tell(`worker ${seat.index} died after ${Math.round(ranMs)} ms: ${cause}`);
     seat.restart = setTimeout(() => void this.#replace(seat), seat.backoffMs);
     seat.backoffMs = Math.min(seat.backoffMs * 2, MAX_BACKOFF_MS);
+  }
+
+  #counted(seat: Seat, connections: number): void {
+    seat.open = connections;
+    if (this.#retire === 'keep') return;
+    this.#options.onOpen?.(this.#seats.reduce((sum, { open }) => sum + open, 0));
   }
 
   async #replace(seat: Seat): Promise<void> {

@@ -35,6 +35,9 @@ port.on('message', (message: ToWorker) => {
     case 'cut':
       plane.cut(message.slot);
       break;
+    case 'retire':
+      plane.retire(message.mode, (connections) => send({ type: 'open', connections }));
+      break;
     case 'stop':
       void plane.stop(message.graceMs).then(() => process.exit(0));
       break;

@@ -24,11 +24,11 @@ export function indent(text: string): string {
 }
 
 /** What a stranger wants to know after the fault. */
-export function resultText(result: FaultResult): string {
+export function resultText(result: FaultResult, intervalMs = 2): string {
   const { probe, sticky, keptAlive } = result;
   return [
     '   What clients saw',
-    row('new connections', `${probe.requests}, one every 2 ms`),
+    row('new connections', `${probe.requests}, one every ${intervalMs} ms`),
     row('of these failed', String(probe.failures)),
     row('longest blackout', milliseconds(probe.blackoutMs)),
     row('open connections broken', `${keptAlive.broken} of ${keptAlive.total}`),

@@ -11,18 +11,23 @@ export const BACKENDS = ['s1', 's2', 's3'] as const;
 /** Every host has exactly this one cable. */
 export const INTERFACE = 'eth0';
 export const PREFIX = 24;
-export const VIP = '10.84.0.100';
+/** First three numbers of every address; another one where the same hosts are virtual machines (`scripts/vm/`). */
+const NETWORK = process.env.TANDEM_LAB_NETWORK ?? '10.84.0';
+export const VIP = `${NETWORK}.100`;
 export const ADDRESS: Readonly<Record<Host, string>> = {
-  client: '10.84.0.50',
-  lb1: '10.84.0.11',
-  lb2: '10.84.0.12',
-  s1: '10.84.0.21',
-  s2: '10.84.0.22',
-  s3: '10.84.0.23',
+  client: `${NETWORK}.50`,
+  lb1: `${NETWORK}.11`,
+  lb2: `${NETWORK}.12`,
+  s1: `${NETWORK}.21`,
+  s2: `${NETWORK}.22`,
+  s3: `${NETWORK}.23`,
 };
 
 /** More addresses of the client, so that stickiness by source address has more than one source. */
-export const CLIENT_ADDRESSES: readonly string[] = Array.from({ length: 39 }, (_, i) => `10.84.0.${51 + i}`);
+export const CLIENT_ADDRESSES: readonly string[] = Array.from(
+  { length: 39 },
+  (_, i) => `${NETWORK}.${51 + i}`,
+);
 
 /** @returns the host's IPv6 address, with the last number of its IPv4 address */
 export function address6(host: Host): string {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createTcpServer, type Server } from 'node:net';
 import { parseArgs } from 'node:util';
@@ -5,7 +6,7 @@ import { parseArgs } from 'node:util';
 /**
  * A backend for the lab. HTTP: every path answers 200 with the backend's name, in the body and in `X-Backend`;
  * a path that ends in `/login` sets an application cookie; `/health` is a deep health answer. TCP: greets with its
- * name and a newline, then echoes.
+ * name and a newline, then echoes. An upgrade to WebSocket is accepted, and then echoed as well.
  *
  * `POST /_control` with `{ "delayMs": 50, "status": 500, "health": "ok" | "fail" | "drain" }` changes what it does;
  * what is left out stays. Prints one JSON line when it listens. SIGTERM: finishes what it has, then exits.
@@ -40,6 +41,17 @@ const http = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
   else if (path === '/health') health(response);
   else if (behaviour.delayMs > 0) setTimeout(answer, behaviour.delayMs, path, response);
   else answer(path, response);
+});
+
+// What comes after the handshake is echoed as it is: no relay looks into WebSocket frames.
+http.on('upgrade', (request, socket, head) => {
+  const key = `${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
+  const accept = createHash('sha1').update(key).digest('base64');
+  const lines = ['HTTP/1.1 101 Switching Protocols', 'Upgrade: websocket', 'Connection: Upgrade'];
+  socket.on('error', () => socket.destroy());
+  socket.write(`${[...lines, `Sec-WebSocket-Accept: ${accept}`].join('\r\n')}\r\n\r\n`);
+  socket.write(head);
+  socket.pipe(socket);
 });
 
 const echo = createTcpServer((socket) => {

@@ -92,7 +92,8 @@ export class OwnershipWatch {
   }
 
   #read(node: NodeName, line: string): void {
-    if (!line.includes(`inet ${VIP}/`)) return;
+    // On lo no neighbour sees it: a former active node lets its open connections finish there.
+    if (!line.includes(`inet ${VIP}/`) || / lo /.test(line)) return;
     this.#set(node, !line.startsWith('Deleted'));
   }
 

@@ -52,27 +52,50 @@ export function requestOnce(options: RequestOptions): Promise<Answer> {
   });
 }
 
-/** A connection that is kept alive and asks again and again. */
+/**
+ * A connection that is kept alive and asks again and again. When an answer says `Connection: close`, the next request
+ * goes over a new connection, as with any HTTP client.
+ */
 export class KeptConnection {
-  readonly #socket: Socket;
   readonly #options: RequestOptions;
+  #socket: Socket;
   #text = '';
   #waiting: { resolve(answer: Answer): void; reject(error: Error): void } | undefined;
+  /** The server told that it closes the connection. */
+  #told = false;
+  /** Times that it went on over a new connection because the server said so. */
+  renewed = 0;
   /** Why it broke, or undefined while it is well. */
   broken: string | undefined;
 
   constructor(options: RequestOptions) {
     this.#options = options;
-    this.#socket = connect({ host: options.host, port: options.port, localAddress: options.from });
-    this.#socket.setNoDelay(true);
-    this.#socket.on('data', (chunk: Buffer) => this.#read(chunk));
-    this.#socket.on('error', (error: NodeJS.ErrnoException) => this.#break(error.code ?? error.message));
-    this.#socket.on('close', () => this.#break('closed'));
+    this.#socket = this.#connect();
+  }
+
+  #connect(): Socket {
+    const { host, port, from } = this.#options;
+    const socket = connect({ host, port, localAddress: from });
+    const mine = (run: () => void) => this.#socket === socket && !this.#told && run();
+    socket.setNoDelay(true);
+    socket.on('data', (chunk: Buffer) => mine(() => this.#read(chunk)));
+    socket.on('error', (error: NodeJS.ErrnoException) =>
+      mine(() => this.#break(error.code ?? error.message)),
+    );
+    socket.on('close', () => mine(() => this.#break('closed')));
+    return socket;
   }
 
   /** Asks once; one request at a time. @throws Error when the connection is broken or the answer is late */
   async ask(): Promise<Answer> {
     if (this.broken !== undefined) throw new Error(this.broken);
+    if (this.#told) {
+      this.#told = false;
+      this.#text = '';
+      this.renewed++;
+      this.#socket.destroy();
+      this.#socket = this.#connect();
+    }
     const timer = setTimeout(() => this.#break('timeout'), this.#options.timeoutMs);
     try {
       return await new Promise<Answer>((resolve, reject) => {
@@ -94,6 +117,7 @@ export class KeptConnection {
     const length = answerLength(this.#text);
     if (length === undefined || this.#text.length < length) return;
     const answer = parseAnswer(this.#text);
+    this.#told = /\r\nconnection: *close/i.test(this.#text.slice(0, this.#text.indexOf('\r\n\r\n') + 2));
     this.#text = this.#text.slice(length);
     this.#waiting?.resolve(answer);
     this.#waiting = undefined;

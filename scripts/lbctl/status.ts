@@ -63,6 +63,7 @@ export function statusJson({ lbd, agent }: NodeView): object {
       a === null
         ? { running: false, error: agent.error }
         : { running: true, ...processOf(a), sees_lbd: a.lbd, guardian: a.guardian },
+    second_chance: a?.second_chance ?? null,
   };
 }
 
@@ -148,6 +149,7 @@ function agentRows({ agent: { status: agent }, lbd }: NodeView): string[][] {
       'vip',
       [vip.address, vip.interface, vip.held ? paint('green', 'held') : 'not held'].join(SEPARATOR),
     ]),
+    ...finishingRows(agent),
     ['peer', peerFacts.map(printablePart).join(SEPARATOR)],
     ...agent.paths.map((path) => ['path', pathFacts(path).join(SEPARATOR)]),
     [
@@ -159,6 +161,19 @@ function agentRows({ agent: { status: agent }, lbd }: NodeView): string[][] {
       ].join(SEPARATOR),
     ],
   ];
+}
+
+/** What is left of a planned change of the active node. */
+function finishingRows({ second_chance: { finishing, forwarding }, peer }: AgentStatus): string[][] {
+  const rows: string[][] = [];
+  if (finishing !== undefined) {
+    const count = finishing.connections ?? 'the';
+    const left = finishing.left_ms === undefined ? '' : `${SEPARATOR}${ago(finishing.left_ms)} left`;
+    rows.push(['finishing', `${count} connections of the former active${left}`]);
+  }
+  if (forwarding)
+    rows.push(['forwarding', `what belongs to open connections of ${peer.node} goes on to ${peer.node}`]);
+  return rows;
 }
 
 /** Colours are control characters too: only the plain parts are cleaned. */

@@ -48,6 +48,7 @@ class Pair {
       events,
       createNetwork: ({ ha }, handlers) => {
         network = new FakeNetwork(ha.vips, handlers);
+        network.secondChance = this.#trackLbd;
         network.onChange = () => this.#note();
         return network;
       },
@@ -84,6 +85,8 @@ class Pair {
         track: { lbd: this.#trackLbd, interfaces: ['eth1'] },
         notify: { active: undefined, standby: undefined, fault: undefined },
       },
+      frontends: [],
+      pools: [{ drainTimeoutMs: 5_000 }],
     };
     return config as unknown as AgentConfig;
   }
@@ -107,6 +110,8 @@ async function until(what: string, condition: () => boolean): Promise<void> {
 }
 
 const role = (node: Node, wanted: Role) => until(`${wanted}`, () => node.agent.status().role === wanted);
+const hears = (node: Node, wanted: Role) =>
+  until(`a ${wanted} peer`, () => node.agent.status().peer.role === wanted);
 const holds = (node: Node) => until('the VIP', () => node.network.held.has(VIP));
 
 async function freePort(): Promise<number> {
@@ -127,7 +132,7 @@ t.test('two agents elect, switch over and stop, and never own the VIP together',
   const two = await pair(t);
   const [lb1, lb2] = await Promise.all([two.start('lb1'), two.start('lb2')]);
   await holds(lb1);
-  await role(lb2, 'standby');
+  await hears(lb1, 'standby');
   const status = lb1.agent.status();
   t.match(status, { node: 'lb1', role: 'active', epoch: 1, vips: [{ address: VIP, held: true }] });
   t.match(status, { peer: { node: 'lb2', alive: true, same_config: true }, guardian: { alive: true } });
@@ -188,6 +193,41 @@ t.test('lbd is told the role before the VIP is added; its death is a fault at on
   await role(lb1, 'fault');
   await until('the VIP gone', () => !lb1.network.held.has(VIP));
   t.match(lb1.agent.status(), { lbd: { alive: false } });
+});
+
+t.test('switchover with open connections: they finish on the former active node', async (t) => {
+  const directory = tempDir(t);
+  const two = await pair(t, true, directory);
+  const lbds = {
+    lb1: new FakeLbd(join(directory, 'lb1', SOCKETS.live)),
+    lb2: new FakeLbd(join(directory, 'lb2', SOCKETS.live)),
+  };
+  for (const lbd of Object.values(lbds)) await lbd.start();
+  const [lb1, lb2] = await Promise.all([two.start('lb1'), two.start('lb2')]);
+  await holds(lb1);
+  await hears(lb1, 'standby');
+  await until('both can', () => lb1.agent.status().second_chance.available);
+  const well = { type: 'state', ready: true, healthy: true, sync: 'synced', why: '' } as const;
+
+  await lb1.agent.switchover('lb2');
+  await until('finishing', () =>
+    lbds.lb1.heard.some((line) => line.type === 'role' && line.finishing === 'finishing'),
+  );
+  lbds.lb1.say({ ...well, connections: 2 });
+  await until('the count', () => lb1.agent.status().second_chance.finishing?.connections === 2);
+  t.ok(lb1.network.parked.has(VIP), 'the address stays for open connections');
+  t.equal(lb2.agent.status().second_chance.forwarding, true);
+  const { calls } = lb2.network;
+  t.ok(calls.indexOf('forward') < calls.lastIndexOf('add'), `rules before the VIP: ${calls.join(' ')}`);
+  t.ok(lb1.events.list().some(({ text }) => /^finishing the connections of the former active/.test(text)));
+
+  lbds.lb1.say({ ...well, connections: 0 });
+  await until('the end', () => lb1.agent.status().second_chance.finishing === undefined);
+  await until('no rules', () => lb2.network.calls.includes('unforward'));
+  t.notOk(lb1.network.parked.has(VIP));
+  t.match(lbds.lb1.heard.at(-1), { type: 'role', role: 'standby' });
+  t.notOk(two.owners.includes('lb1+lb2'), `owners: ${two.owners.join(' ')}`);
+  for (const lbd of Object.values(lbds)) t.teardown(() => lbd.kill());
 });
 
 t.test('a config can be reloaded; one for another pair is refused', async (t) => {

@@ -19,7 +19,198 @@ const BEGIN = `
 const ACTIVE = `${BEGIN}
   10 hears standby`;
 
+/** Both nodes can let open connections finish on the one that was active. */
+const SECOND_CHANCE = { secondChance: true };
+/** This node is active, the peer is a standby that can forward. */
+const ABLE = `${BEGIN}
+  10 hears standby forwards`;
+const heard = (first: number, last: number, words: string) =>
+  Array.from(
+    { length: Math.floor((last - first) / 100) + 1 },
+    (_, i) => `${first + i * 100} hears ${words}`,
+  ).join('\n');
+
 const STORIES: readonly Story[] = [
+  {
+    name: 'switchover with open connections: lbd retires, VIPs parked, finished when none is left',
+    script: `${ABLE}
+      50 switchover
+      52 hears active e2 forwards
+      60 lbd has 3
+      ${heard(152, 952, 'active e2 forwards')}
+      1000 lbd has 0
+      1060 end`,
+    config: SECOND_CHANCE,
+    happens: [
+      '50 standby (epoch 1): an operator asked for a switchover',
+      '50 lbd: retiring',
+      '50 says active p0 finishing',
+      '50 park-vips',
+      '50 says standby p0 finishing',
+      '52 lbd: finishing',
+      '> 1000 lbd has 0',
+      '1050 unpark-vips',
+    ],
+    never: [/remove-vips/],
+  },
+  {
+    name: 'connections that do not end: cut after the drain time, then the parked VIPs go',
+    script: `${ABLE}
+      50 switchover
+      52 hears active e2 forwards
+      60 lbd has 3
+      ${heard(152, 1152, 'active e2 forwards')}
+      1400 end`,
+    config: { ...SECOND_CHANCE, drainMs: 1100 },
+    happens: ['1150 lbd: over', '1400 unpark-vips', '1400 says standby p150'],
+  },
+  {
+    name: 'lbd does not retire in time: the VIPs leave all the same',
+    script: `0 manual${ABLE}
+      20 promoted
+      21 vips-added ok
+      50 switchover
+      199 end
+      200 end
+      201 vips-removed ok`,
+    config: SECOND_CHANCE,
+    happens: ['50 lbd: retiring', '> 199 end', '200 park-vips', '201 says standby p0 finishing'],
+  },
+  {
+    name: 'a peer that cannot forward: plain removal',
+    script: `${ACTIVE}
+      50 switchover`,
+    config: SECOND_CHANCE,
+    happens: ['50 remove-vips', '50 says standby p0'],
+    never: [/park-vips/, /finishing/],
+  },
+  {
+    name: 'the host could not park: nothing to finish',
+    script: `0 manual${ABLE}
+      20 promoted
+      21 vips-added ok
+      50 switchover
+      60 retired
+      61 vips-removed not`,
+    config: SECOND_CHANCE,
+    happens: ['60 park-vips', '61 unpark-vips', '61 says standby p0'],
+  },
+  {
+    name: 'unplanned: connections have no second chance',
+    script: `${ABLE}
+      50 lbd dead`,
+    config: SECOND_CHANCE,
+    happens: ['50 remove-vips', '50 says fault p0'],
+    never: [/park-vips/],
+  },
+  {
+    name: 'lbd stops gracefully: planned hand-over, it goes on with what it has until it ends',
+    script: `${ABLE}
+      50 lbd stopping
+      52 hears active e2 forwards
+      152 hears active e2 forwards
+      160 lbd dead`,
+    config: SECOND_CHANCE,
+    happens: [
+      '50 standby (epoch 1): lbd is stopping',
+      '50 lbd: retiring',
+      '50 park-vips',
+      '52 lbd: finishing',
+      '> 160 lbd dead',
+      '160 unpark-vips',
+    ],
+    never: [/remove-vips/],
+  },
+  {
+    name: 'the agent stops gracefully: it stays until its connections are finished',
+    script: `${ABLE}
+      50 stop
+      52 hears active e2 forwards
+      60 lbd has 3
+      ${heard(152, 1152, 'active e2 forwards')}
+      1200 lbd has 0`,
+    config: SECOND_CHANCE,
+    happens: ['50 park-vips', '50 says standby p0 finishing', '> 1200 lbd has 0', '1200 stopped'],
+    never: [/stopped[\s\S]*> 1200/, /probe/],
+  },
+  {
+    name: 'the role comes back while connections finish: adding the VIPs takes their parked place',
+    script: `${ABLE}
+      50 switchover
+      52 hears active e2 forwards
+      60 lbd has 3
+      152 hears active e2 p0 finishing forwards
+      160 hears standby e2 p0 finishing forwards
+      170 hears standby e2 p0 finishing forwards`,
+    config: SECOND_CHANCE,
+    happens: ['50 park-vips', '152 forward', '160 active (epoch 3): lb2 stepped down', '160 add-vips'],
+    never: [/unpark-vips/],
+  },
+  {
+    name: 'the peer hands over: rules that forward before the VIPs, gone when it has finished',
+    script: `${BEGIN}
+      10 hears active e1 forwards
+      50 hears active e1 p0 finishing forwards
+      60 hears standby e1 p0 finishing forwards
+      160 hears standby e1 finishing forwards
+      260 hears standby e1 forwards`,
+    config: SECOND_CHANCE,
+    happens: ['50 forward', '60 active (epoch 2): lb2 stepped down', '60 add-vips', '260 unforward'],
+  },
+  {
+    name: 'the peer dies while it finishes: its clients get a reset, not silence',
+    script: `${BEGIN}
+      10 hears active e1 forwards
+      60 hears standby e1 p0 finishing forwards
+      400 end`,
+    config: SECOND_CHANCE,
+    happens: ['60 forward', '60 add-vips', '360 unforward'],
+  },
+  {
+    name: 'the peer restarts while it finishes: the same',
+    script: `${BEGIN}
+      10 hears active e1 forwards
+      60 hears standby e1 p0 finishing forwards
+      100 hears init e0 forwards reboot`,
+    config: SECOND_CHANCE,
+    happens: ['60 forward', '100 unforward'],
+  },
+  {
+    name: 'after giving the role back, forward until the announcements of the peer are over',
+    script: `${BEGIN}
+      10 hears active e1 forwards
+      60 hears standby e1 p0 finishing forwards
+      100 switchover
+      160 hears standby e1 p100 finishing forwards
+      170 switchover
+      171 lbd has 3
+      172 hears active e3 forwards
+      ${heard(272, 1672, 'active e3 forwards')}
+      1700 end`,
+    config: SECOND_CHANCE,
+    happens: ['60 forward', '170 park-vips', '1672 unforward'],
+  },
+  {
+    name: 'a peer that is about to take over does not wait for lbd to retire',
+    script: `0 manual${ABLE}
+      20 promoted
+      21 vips-added ok
+      50 switchover
+      60 hears standby forwards probe`,
+    config: SECOND_CHANCE,
+    happens: ['50 lbd: retiring', '60 park-vips'],
+  },
+  {
+    name: 'a pause while connections finish: the guardian has removed them',
+    script: `${ABLE}
+      50 switchover
+      52 hears active e2 forwards
+      60 lbd has 3
+      100 pause 400
+      501 end`,
+    config: SECOND_CHANCE,
+    happens: ['50 park-vips', '501 unpark-vips'],
+  },
   {
     name: 'alone: listens for one dead time, then takes over',
     script: `${BEGIN}

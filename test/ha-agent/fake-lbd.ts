@@ -51,6 +51,7 @@ export class FakeLbd {
     this.heard.push(message);
     if (!this.answers) return;
     if (message.type === 'ping') this.say({ type: 'pong', id: message.id });
+    else if (message.finishing === 'retiring') this.say({ type: 'retired', epoch: message.epoch });
     else if (message.role === 'active') this.say({ type: 'promoted', epoch: message.epoch });
   }
 }

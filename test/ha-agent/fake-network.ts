@@ -7,6 +7,9 @@ export class FakeNetwork implements HostNetwork {
   readonly warnings: readonly string[] = [];
   readonly calls: string[] = [];
   failing: string | undefined;
+  /** VIPs that only open connections have. */
+  readonly parked = new Set<string>();
+  secondChance = false;
   onChange: () => void = () => {};
   readonly events: HostNetworkEvents;
   #vips: readonly VipConfig[];
@@ -24,13 +27,40 @@ export class FakeNetwork implements HostNetwork {
     this.calls.push('add');
     if (this.failing !== undefined) throw new Error(this.failing);
     for (const { address, prefix } of this.#vips) this.held.add(`${address}/${prefix}`);
+    this.parked.clear();
     this.onChange();
   }
 
   async removeVips(): Promise<void> {
     this.calls.push('remove');
     this.held.clear();
+    this.parked.clear();
     this.onChange();
+  }
+
+  async parkVips(): Promise<boolean> {
+    this.calls.push('park');
+    for (const vip of this.held) this.parked.add(vip);
+    this.held.clear();
+    this.onChange();
+    return true;
+  }
+
+  async renewParked(): Promise<void> {
+    this.calls.push('renew parked');
+  }
+
+  async unparkVips(): Promise<void> {
+    this.calls.push('unpark');
+    this.parked.clear();
+  }
+
+  async forward(): Promise<void> {
+    this.calls.push('forward');
+  }
+
+  async unforward(): Promise<void> {
+    this.calls.push('unforward');
   }
 
   announce(): void {

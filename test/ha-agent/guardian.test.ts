@@ -11,7 +11,11 @@ const VIPS: readonly VipConfig[] = [
   { address: '192.0.2.100', prefix: 24, family: 4, interface: 'eth1' },
   { address: 'fd00::100', prefix: 64, family: 6, interface: 'eth2' },
 ];
-const REMOVED = 'addr del 192.0.2.100/24 dev eth1\naddr del fd00::100/64 dev eth2\n';
+const REMOVED = `addr del 192.0.2.100/24 dev eth1
+addr del fd00::100/64 dev eth2
+addr del 192.0.2.100/32 dev lo
+addr del fd00::100/128 dev lo
+`;
 /** Longer than any test: a guardian that must not fire by time. */
 const NEVER_MS = 60_000;
 
@@ -100,7 +104,8 @@ t.test('a guardian that is replaced leaves the VIPs alone', async (t) => {
   t.ok(guardian.alive);
   t.notOk(existsSync(join(directory, 'done')));
   guardian.close();
-  t.equal(await done(), 'addr del 192.0.2.100/24 dev eth1\n', 'only the new one had something to remove');
+  const removed = 'addr del 192.0.2.100/24 dev eth1\naddr del 192.0.2.100/32 dev lo\n';
+  t.equal(await done(), removed, 'only the new one had something to remove');
 });
 
 t.test('a guardian that dies is replaced', async (t) => {

@@ -11,6 +11,7 @@ interface Setup {
   readonly link: LbdLink;
   report(): Promise<LbdReport>;
   promoted(): Promise<number>;
+  retired(): Promise<number>;
 }
 
 function setup(t: Test): Setup {
@@ -19,6 +20,7 @@ function setup(t: Test): Setup {
   const link = new LbdLink(path, {
     onReport: (report) => bus.emit('report', report),
     onPromoted: (epoch) => bus.emit('promoted', epoch),
+    onRetired: (epoch) => bus.emit('retired', epoch),
   });
   const lbd = new FakeLbd(path);
   t.teardown(async () => {
@@ -30,6 +32,7 @@ function setup(t: Test): Setup {
     link,
     report: async () => (await once(bus, 'report'))[0] as LbdReport,
     promoted: async () => (await once(bus, 'promoted'))[0] as number,
+    retired: async () => (await once(bus, 'retired'))[0] as number,
   };
 }
 
@@ -51,6 +54,23 @@ t.test('an lbd that does not run, starts, gets a role and is killed', async (t) 
   next = report();
   await lbd.kill();
   t.match(await next, { alive: false, why: 'its liveness socket was closed' });
+});
+
+t.test('an lbd that retires says so, and how many connections are left', async (t) => {
+  const { lbd, link, report, retired } = setup(t);
+  await lbd.start();
+  let next = report();
+  link.connect();
+  await next;
+  const answer = retired();
+  link.tell('standby', 7, 'retiring');
+  t.equal(await answer, 7);
+  next = report();
+  lbd.say({ type: 'state', ready: true, healthy: true, sync: 'synced', why: '', connections: 3 });
+  t.match(await next, { connections: 3 });
+  next = report();
+  lbd.say({ type: 'state', ready: false, healthy: true, sync: 'synced', why: 'stopping', stopping: true });
+  t.match(await next, { ready: false, healthy: true, stopping: true, connections: undefined });
 });
 
 t.test('an lbd that hangs is dead', async (t) => {

@@ -1,8 +1,15 @@
 /** Runs inside a network namespace of its own, see `linux-network.test.ts`; prints one JSON line a finding. */
 import { execFileSync } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { VipConfig } from '../../common/model.ts';
+import { Guardian } from '../../ha-agent/guardian.ts';
 import { LinuxNetwork } from '../../ha-agent/linux-network.ts';
+
+// It changes addresses, rules and settings: never on the machine itself.
+if (process.env.TANDEM_SCENE !== 'own namespace') throw new Error('run linux-network.test.ts instead');
 
 const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8' });
 const addresses = () => ip('-o', 'addr', 'show', 'dev', 'eth1');
@@ -20,7 +27,8 @@ const vips: readonly VipConfig[] = [
   { address: 'fd00::100', prefix: 64, family: 6, interface: 'eth1' },
 ];
 const bus = new EventEmitter();
-const network = new LinuxNetwork(vips, ['eth1', 'nope0'], {
+const network = new LinuxNetwork(vips, ['eth1', 'nope0'], '192.0.2.2', {
+  onSettings: (former) => tell('settings', former),
   onInterface: (name, up, why) => bus.emit(up ? `${name} up` : `${name} down`, why),
   onTrouble: (text) => tell('trouble', text),
 });
@@ -55,6 +63,33 @@ tell('removed', [
 ]);
 await network.removeVips();
 
+const lo = () => ip('-o', 'addr', 'show', 'dev', 'lo');
+const arp = () =>
+  ['arp_ignore', 'arp_announce'].map((name) =>
+    readFileSync(`/proc/sys/net/ipv4/conf/eth1/${name}`, 'utf8').trim(),
+  );
+const rules = () => execFileSync('nft', ['list', 'ruleset'], { encoding: 'utf8' });
+tell('second chance', [network.secondChance, rules()]);
+await network.addVips();
+tell('parked', [await network.parkVips(), addresses().includes('192.0.2.100'), [...network.held]]);
+tell('parked on lo', [/192\.0\.2\.100\/32.*valid_lft [12]sec/.test(lo()), lo().includes('fd00::100'), arp()]);
+await network.renewParked();
+await network.addVips();
+tell('taken back', [addresses().includes('192.0.2.100/24'), lo().includes('192.0.2.100'), arp()]);
+await network.parkVips();
+await network.unparkVips();
+tell('unparked', [lo().includes('192.0.2.100'), arp()]);
+await network.addVips();
+await network.parkVips();
+await network.removeVips();
+tell('removed from lo', [lo().includes('192.0.2.100'), arp()]);
+await network.forward();
+await network.forward();
+tell('forwards', /ip daddr 192\.0\.2\.100.*jump strangers/.test(rules()));
+await network.unforward();
+await network.unforward();
+tell('forwards no more', rules());
+
 await network.addVips();
 await network.configure(vips.slice(0, 1), ['eth1']);
 tell('no longer listed', addresses().includes('fd00::100'));
@@ -81,4 +116,53 @@ ip('link', 'set', 'other', 'up');
 await back;
 await network.addVips();
 tell('made again', addresses().includes('192.0.2.100/24'));
+await network.forward();
+await network.parkVips();
 await network.close();
+tell('closed', [lo().includes('192.0.2.100'), arp(), rules()]);
+
+// The agent is killed while connections finish and rules forward: its guardian cleans up.
+const guardian = new Guardian(vips, 60_000, {
+  onFired: () => {},
+  onTrouble: (text) => tell('trouble', text),
+});
+const orphan = new LinuxNetwork(vips, [], '192.0.2.2', {
+  onInterface: () => {},
+  onSettings: (former) => guardian.setSettings(former),
+  onTrouble: (text) => tell('trouble', text),
+});
+await orphan.open();
+guardian.start();
+await orphan.addVips();
+await orphan.parkVips();
+await orphan.forward();
+guardian.replace(vips, 60_000);
+guardian.close();
+const traces = () => JSON.stringify([lo().includes('192.0.2.100'), arp(), rules()]);
+const clean = JSON.stringify([false, ['0', '0'], '']);
+const end = performance.now() + 10_000;
+while (traces() !== clean && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 10));
+tell('cleaned by the guardian', traces());
+await orphan.close();
+
+// Without nftables connections have no second chance, and all else works.
+const tools = mkdtempSync(join(tmpdir(), 'tandem-tools-'));
+for (const name of ['ip', 'bash', 'arping']) {
+  const found = execFileSync('bash', ['-c', `command -v ${name} || true`], { encoding: 'utf8' }).trim();
+  if (found !== '') symlinkSync(found, join(tools, name));
+}
+process.env.PATH = tools;
+const troubles: string[] = [];
+const plain = new LinuxNetwork(vips, [], '192.0.2.2', {
+  onInterface: () => {},
+  onSettings: () => {},
+  onTrouble: (text) => troubles.push(text),
+});
+await plain.open();
+tell('without nft', [
+  plain.secondChance,
+  troubles,
+  plain.warnings.filter((line) => line.includes('switchover')),
+]);
+await plain.close();
+rmSync(tools, { recursive: true });

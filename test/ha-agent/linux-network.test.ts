@@ -27,7 +27,11 @@ const skip = lacking() ?? false;
 const noRoot = process.getuid?.() === 0 ? false : 'only root can give up its permissions';
 
 t.test('a real kernel: add, renew, watch, remove', { skip }, (t) => {
-  const run = spawnSync('unshare', [...own, process.execPath, SCENE], { encoding: 'utf8', timeout: 20_000 });
+  const run = spawnSync('unshare', [...own, process.execPath, SCENE], {
+    encoding: 'utf8',
+    timeout: 20_000,
+    env: { ...process.env, TANDEM_SCENE: 'own namespace' },
+  });
   t.equal(run.status, 0, run.stderr);
   const found = new Map(
     run.stdout
@@ -43,10 +47,24 @@ t.test('a real kernel: add, renew, watch, remove', { skip }, (t) => {
     tentative: false,
     'carrier lost': 'interface eth1 has no carrier',
     removed: [false, false, true, 0],
+    'second chance': [true, ''],
+    parked: [true, false, []],
+    'parked on lo': [true, false, ['1', '2']],
+    'taken back': [true, false, ['0', '0']],
+    unparked: [false, ['0', '0']],
+    'removed from lo': [false, ['0', '0']],
+    forwards: true,
+    'forwards no more': '',
+    closed: [false, ['0', '0'], ''],
+    'cleaned by the guardian': '[false,["0","0"],""]',
     'no longer listed': false,
     'made again': true,
     'remove without the interface': 'gone',
   };
+  const [able, troubles, warnings] = found.get('without nft') as [boolean, string[], string[]];
+  t.notOk(able);
+  t.same(troubles, ['a switchover will break open connections: there is no program "nft"; install nftables']);
+  t.same(warnings, ['a switchover breaks open connections: there is no program "nft"; install nftables']);
   for (const [name, value] of Object.entries(expected)) t.same(found.get(name), value, name);
   t.match(found.get('add without the interface'), /192\.0\.2\.100\/24 dev eth1 is not there: ./);
   t.equal(found.get('trouble'), undefined);
@@ -57,7 +75,7 @@ t.test('no permission: one clear line', { skip: skip || noRoot }, (t) => {
   const source = `
     import { LinuxNetwork } from ${JSON.stringify(new URL('../../ha-agent/linux-network.ts', import.meta.url).href)};
     const vip = { address: '192.0.2.100', prefix: 24, family: 4, interface: 'lo' };
-    const network = new LinuxNetwork([vip], [], { onInterface() {}, onTrouble() {} });
+    const network = new LinuxNetwork([vip], [], '192.0.2.2', { onInterface() {}, onTrouble() {} });
     await network.open().catch((error) => console.log(error.message));
     await network.close();
   `;

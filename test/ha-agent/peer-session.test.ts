@@ -15,6 +15,8 @@ function heartbeat(nonce: string, counter: number, more: Partial<Heartbeat> = {}
     healthy: true,
     request: false,
     probe: false,
+    finishing: false,
+    forwards: false,
     configDigest: NO_NONCE,
     nonce,
     echo: NO_NONCE,

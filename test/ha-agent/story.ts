@@ -16,6 +16,8 @@ export const CONFIG: ElectionConfig = {
   trackLbd: true,
   announceCount: 1,
   announceRefreshMs: 0,
+  secondChance: false,
+  drainMs: 5000,
 };
 
 const WELL = { alive: true, ready: true, healthy: true, synced: true, why: '' };
@@ -25,6 +27,9 @@ const LBD: Readonly<Record<string, ElectionState['lbd']>> = {
   sick: { ...WELL, healthy: false, why: 'no backend' },
   starting: { ...WELL, ready: false, healthy: false, why: 'starting' },
   unsynced: { ...WELL, synced: false },
+  stopping: { ...WELL, ready: false, stopping: true, why: 'stopping' },
+  'has 3': { ...WELL, connections: 3 },
+  'has 0': { ...WELL, connections: 0 },
 };
 
 /**
@@ -106,8 +111,12 @@ class Story {
         return { type: 'hello', now, role: rest[0] as 'active', firstOfProcess: true };
       case 'vips-added':
       case 'vips-renewed':
-      case 'vips-removed':
         return { type: word, now, error: words === 'ok' ? undefined : words };
+      case 'vips-removed':
+        return this.#gone(words);
+      case 'retired':
+      case 'promoted':
+        return { type: word, now, epoch: this.#state.epoch };
       case 'hears':
         return this.#heartbeat(rest);
       default:
@@ -115,7 +124,13 @@ class Story {
     }
   }
 
-  /** `ROLE e1 p100 [sick] [request] [probe] [reboot]` */
+  /** `ok`, `not` (not parked) or the cause of a failure. */
+  #gone(words: string): ElectionEvent {
+    const error = words === 'ok' || words === 'not' ? undefined : words;
+    return { type: 'vips-removed', now: this.#now, error, parked: words === 'ok' };
+  }
+
+  /** `ROLE e1 p100 [sick] [request] [probe] [finishing] [forwards] [reboot]` */
   #heartbeat(rest: readonly string[]): ElectionEvent {
     const number = (letter: string, otherwise: number) =>
       Number(rest.find((word) => new RegExp(`^${letter}\\d+$`).test(word))?.slice(1) ?? otherwise);
@@ -129,6 +144,8 @@ class Story {
       healthy: !rest.includes('sick'),
       request: rest.includes('request'),
       probe: rest.includes('probe'),
+      finishing: rest.includes('finishing'),
+      forwards: rest.includes('forwards'),
     };
     return { type: 'heartbeat', now: this.#now, report, restarted };
   }
@@ -141,10 +158,9 @@ class Story {
     this.#wakeAt = wakeAtMs;
     if (state.role !== before.role) this.#tell(`${state.role} (epoch ${state.epoch}): ${state.why}`);
     for (const action of actions) this.#note(action);
-    const { role, priority, probe, request } = reportOf(this.#config, state, event.now);
-    const says = [role, `p${priority}`, probe ? 'probe' : '', request ? 'request' : '']
-      .filter(Boolean)
-      .join(' ');
+    const report = reportOf(this.#config, state, event.now);
+    const flags = (['probe', 'request', 'finishing'] as const).filter((flag) => report[flag]);
+    const says = [report.role, `p${report.priority}`, ...flags].join(' ');
     if (actions.some(({ type }) => type === 'send') && says !== this.#sent) {
       this.#sent = says;
       this.#tell(`says ${says}`);
@@ -153,16 +169,22 @@ class Story {
   }
 
   #note(action: ElectionAction): void {
-    if (action.type === 'send' || action.type === 'log' || action.type === 'tell-lbd') return;
-    if (action.type === 'notify') this.#tell(`notify ${action.role}`);
+    if (action.type === 'send' || action.type === 'log') return;
+    if (action.type === 'tell-lbd') {
+      if (action.finishing !== undefined) this.#tell(`lbd: ${action.finishing}`);
+    } else if (action.type === 'notify') this.#tell(`notify ${action.role}`);
     else if (action.type === 'answer') this.#tell(`answer ${action.ok ? 'ok' : 'no'}: ${action.text}`);
-    else if (action.type !== 'renew-vips') this.#tell(action.type);
+    else if (action.type !== 'renew-vips' && action.type !== 'renew-parked') this.#tell(action.type);
   }
 
   #obey(action: ElectionAction): void {
     const now = this.#now;
     if (action.type === 'add-vips') this.#dispatch({ type: 'vips-added', now, error: undefined });
     else if (action.type === 'remove-vips') this.#dispatch({ type: 'vips-removed', now, error: undefined });
+    else if (action.type === 'park-vips')
+      this.#dispatch({ type: 'vips-removed', now, error: undefined, parked: true });
+    else if (action.type === 'tell-lbd' && action.finishing === 'retiring')
+      this.#dispatch({ type: 'retired', now, epoch: action.epoch });
     else if (action.type === 'tell-lbd' && action.role === 'active')
       this.#dispatch({ type: 'promoted', now, epoch: action.epoch });
   }

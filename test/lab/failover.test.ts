@@ -1,7 +1,7 @@
 import t from 'tap';
 import { Clients } from '../../scripts/lab/clients.ts';
 import { FAULT_NAMES, FAULTS } from '../../scripts/lab/faults.ts';
-import { VIP } from '../../scripts/lab/hosts.ts';
+import { INTERFACE, VIP } from '../../scripts/lab/hosts.ts';
 import { Lab } from '../../scripts/lab/lab.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
 import { startOrigins } from '../../scripts/lab/origins.ts';
@@ -37,7 +37,7 @@ t.test('the active node fails under traffic', { skip: skipLab() }, async (t) => 
       t.equal(result.twoOwnersMs, 0, 'never two owners');
       if (fault !== 'power')
         t.notMatch(
-          await lab.exec(result.from, ['ip', 'addr', 'show']),
+          await lab.exec(result.from, ['ip', 'addr', 'show', 'dev', INTERFACE]),
           `inet ${VIP}/`,
           'the kernel of the faulty node does not have the VIP',
         );

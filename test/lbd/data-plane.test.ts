@@ -26,6 +26,54 @@ function configOf(plane: Plane, text: string): Config {
   return parseConfig(text.replaceAll('PORT', String(plane.port)), '/test.yaml', { cpus: 1 });
 }
 
+t.test('giving up the active role: connections at the VIP finish, others are not concerned', async (t) => {
+  const origin = await RawOrigin.start(t, answering(OK));
+  const text = yaml([origin.port]).replace('127.0.0.1:PORT', '*:PORT');
+  const plane = await Plane.start(t, text);
+  const vips = [{ address: '127.0.0.100', prefix: 8, family: 4, interface: 'lo' }];
+  await plane.apply({ ...plane.config, ha: { vips } } as unknown as Config);
+  const open = async (host: string) => {
+    const socket = net.connect({ host, port: plane.port });
+    t.teardown(() => socket.destroy());
+    let text = '';
+    socket.setEncoding('latin1').on('data', (chunk: string) => {
+      text += chunk;
+    });
+    const ask = async () => {
+      text = '';
+      socket.write(GET);
+      while (!text.endsWith('\r\n\r\nok') && !socket.destroyed) await once(socket, 'data');
+      return text;
+    };
+    await once(socket, 'connect');
+    return { socket, ask, ended: once(socket, 'end') };
+  };
+  const busy = await open('127.0.0.100');
+  const idle = await open('127.0.0.100');
+  const own = await open('127.0.0.1');
+  for (const client of [busy, idle, own]) t.notMatch(await client.ask(), 'Connection: close');
+
+  const counts: number[] = [];
+  let told = () => {};
+  const count = async (wanted: number) => {
+    while (counts.at(-1) !== wanted) await new Promise<void>((resolve) => (told = resolve));
+  };
+  const onOpen = (connections: number) => {
+    counts.push(connections);
+    told();
+  };
+  plane.plane.retire('close', onOpen);
+  t.same(counts, [2], 'counted at once, at the VIP only');
+  t.match(await busy.ask(), 'Connection: close');
+  await busy.ended;
+  await count(1);
+  plane.plane.retire('cut', onOpen);
+  await idle.ended;
+  await count(0);
+  plane.plane.retire('keep', onOpen);
+  t.notMatch(await own.ask(), 'Connection: close', 'a client of the node itself stays connected');
+});
+
 t.test('a request goes to the backend and its response back, kept alive on both sides', async (t) => {
   const origin = await RawOrigin.start(t, answering(OK));
   const plane = await Plane.start(t, yaml([origin.port]));

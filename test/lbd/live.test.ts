@@ -36,7 +36,7 @@ async function serve(t: Test) {
   const roles: string[] = [];
   const troubles: string[] = [];
   const server = new LiveServer({
-    onRole: (role, epoch) => roles.push(`${role} ${epoch}`),
+    onRole: ({ role, epoch, finishing }) => roles.push(`${role} ${epoch}${finishing ? ` ${finishing}` : ''}`),
     onTrouble: (text) => troubles.push(text),
   });
   await server.listen(path);
@@ -109,6 +109,27 @@ t.test('who is no longer to be active is not promoted late', async (t) => {
   a.say({ type: 'ping', id: 2 });
   t.match(await a.next(), { type: 'state' });
   t.same(await a.next(), { type: 'pong', id: 2 });
+});
+
+t.test('the phases of the end of the active role are told, and answered', async (t) => {
+  const { server, agent, roles, troubles } = await serve(t);
+  server.setState(READY);
+  const a = agent();
+  await a.next();
+  a.say({ type: 'role', role: 'standby', epoch: 4, finishing: 'retiring' });
+  a.say({ type: 'role', role: 'standby', epoch: 4, finishing: 'finishing' });
+  a.say({ type: 'role', role: 'standby', epoch: 4 });
+  a.say({ type: 'ping', id: 1 });
+  await a.next();
+  await a.next();
+  t.same(roles, ['standby 4 retiring', 'standby 4 finishing', 'standby 4']);
+  server.sendRetired(4);
+  t.same(await a.next(), { type: 'retired', epoch: 4 });
+  server.setState({ ...READY, connections: 2 });
+  t.match(await a.next(), { type: 'state', connections: 2 });
+  a.say('{"type":"role","role":"standby","epoch":4,"finishing":"never"}\n');
+  await once(a.socket, 'close');
+  t.match(troubles, [/expected a ping or a role/]);
 });
 
 t.test('a role that is said again is not news', async (t) => {

@@ -61,6 +61,7 @@ const AGENT: AgentStatus = {
   ],
   lbd: { alive: true, healthy: true, why: '' },
   guardian: { alive: true },
+  second_chance: { available: true, finishing: { connections: 7, left_ms: 4000 }, forwarding: true },
   warnings: [],
 };
 
@@ -149,6 +150,8 @@ t.test('status for people', { buffered: true }, async (t) => {
     /^node +lb1 · active · epoch 7 · priority 150 · for 900ms$/m,
     /^why +lb2 went silent$/m,
     /^vip +192\.0\.2\.100 · eth1 · held$/m,
+    /^finishing +7 connections of the former active · 4s left$/m,
+    /^forwarding +what belongs to open connections of lb2 goes on to lb2$/m,
     /^peer +lb2 · standby · epoch 6 · heard 40ms ago · another config$/m,
     /^path +unicast · up · heard 40ms ago · sent 9 · received 8 · dropped 3 bad-hmac$/m,
     /^sync +synced · 5 of 1024 sessions · lag 0ms · tables equal$/m,

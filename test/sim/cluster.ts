@@ -1,3 +1,4 @@
+import type { FinishPhase } from '../../common/control.ts';
 import { initialState, lateLimitMs, reportOf, step } from '../../ha-agent/election.ts';
 import type {
   ElectionConfig,
@@ -79,6 +80,10 @@ export class SimNode {
   up = false;
   paused = false;
   owns = false;
+  /** The VIP is on `lo`, for connections that finish. */
+  parked = false;
+  /** It sends on to the peer what belongs there. */
+  forwards = false;
   log: (line: string) => void = () => {};
   readonly #sim: Simulation;
   readonly #random: () => number;
@@ -111,10 +116,14 @@ export class SimNode {
   }
 
   start(): void {
+    // One that lets its clients finish before it ends: somebody is impatient.
+    if (this.up && this.state.stopping) this.crash();
     if (this.up) return;
     this.up = true;
     this.paused = false;
     this.owns = false;
+    this.parked = false;
+    this.forwards = false;
     this.#boots++;
     this.#counter = 0;
     this.#backlog = [];
@@ -137,8 +146,15 @@ export class SimNode {
     this.log(`${this.name} crashes`);
     const boot = this.#boots;
     this.#sim.after(GUARDIAN_MS, () => {
-      if (this.#boots === boot) this.owns = false;
+      if (this.#boots === boot) this.#clear();
     });
+  }
+
+  /** What the guardian does. */
+  #clear(): void {
+    this.owns = false;
+    this.parked = false;
+    this.forwards = false;
   }
 
   pause(): void {
@@ -230,7 +246,7 @@ export class SimNode {
       if (!this.#fired && this.#sim.now - this.#beatMs > lateLimitMs(this.config)) {
         this.#fired = true;
         this.#sim.after(GUARDIAN_MS, () => {
-          if (this.#boots === boot) this.owns = false;
+          if (this.#boots === boot) this.#clear();
         });
         this.#whenRunning(() => this.#dispatch({ type: 'guardian-fired', now: this.#sim.now }));
       }
@@ -251,15 +267,27 @@ export class SimNode {
       else if (action.type === 'remove-vips')
         this.#host(boot, () => {
           this.owns = false;
+          this.parked = false;
           return { type: 'vips-removed', now: this.#sim.now, error: undefined };
         });
+      else if (action.type === 'park-vips')
+        this.#host(boot, () => {
+          this.owns = false;
+          this.parked = true;
+          return { type: 'vips-removed', now: this.#sim.now, error: undefined, parked: true };
+        });
+      else if (action.type === 'unpark-vips') this.#quietly(boot, () => (this.parked = false));
+      else if (action.type === 'forward') this.#quietly(boot, () => (this.forwards = true));
+      else if (action.type === 'unforward') this.#quietly(boot, () => (this.forwards = false));
+      else if (action.type === 'tell-lbd' && action.finishing !== undefined)
+        this.#finish(boot, action.finishing, action.epoch);
       else if (action.type === 'tell-lbd' && action.role === 'active')
         this.#inBoot(boot, this.#random() * PROMOTE_MS, () =>
           this.#dispatch({ type: 'promoted', now: this.#sim.now, epoch: action.epoch }),
         );
       else if (action.type === 'stopped') {
         this.up = false;
-        this.owns = false;
+        this.#clear();
       }
     }
     if (wakeAtMs !== this.#wakeAt && this.up) {
@@ -279,6 +307,7 @@ export class SimNode {
   #add(boot: number, action: 'add-vips' | 'renew-vips'): void {
     this.#host(boot, () => {
       this.owns = true;
+      if (action === 'add-vips') this.parked = false;
       const type = action === 'add-vips' ? 'vips-added' : 'vips-renewed';
       return { type, now: this.#sim.now, error: undefined };
     });
@@ -291,6 +320,30 @@ export class SimNode {
       const event = change();
       this.#whenRunning(() => this.#dispatch({ ...event, now: this.#sim.now }));
     });
+  }
+
+  /** A change that nobody waits for. */
+  #quietly(boot: number, change: () => void): void {
+    this.#sim.after(HOST_MS, () => {
+      if (this.up && this.#boots === boot) change();
+    });
+  }
+
+  /** Its clients leave one after the other; at the end of their time they are cut. */
+  #finish(boot: number, phase: FinishPhase, epoch: number): void {
+    if (!this.#lbd.alive) return;
+    const report = (connections: number) => {
+      if (!this.#lbd.alive || this.state.finishing === undefined) return;
+      this.#dispatch({ type: 'lbd', now: this.#sim.now, report: { ...this.#lbd, connections } });
+    };
+    if (phase === 'over') this.#inBoot(boot, 5, () => report(0));
+    if (phase !== 'retiring') return;
+    const clients = Math.floor(this.#random() * 4);
+    for (let left = clients; left >= 0; left--)
+      this.#inBoot(boot, 10 + (clients - left) * this.#random() * 900, () => report(left));
+    this.#inBoot(boot, this.#random() * 120, () =>
+      this.#dispatch({ type: 'retired', now: this.#sim.now, epoch }),
+    );
   }
 
   #send(): void {

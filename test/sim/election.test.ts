@@ -63,6 +63,8 @@ function play(seed: number): Story {
     for (const node of nodes) if (node.links.every((link) => link.cut)) muteMs.set(node, sim.now);
     const stale = (node: SimNode) => node.paused && sim.now - (muteMs.get(node) ?? -DEAD_MS) < DEAD_MS;
     if (blind(a) || blind(b) || stale(a) || stale(b) || lossy) excusedUntil = sim.now + DEAD_MS + INTERVAL_MS;
+    for (const node of nodes)
+      if (node.parked && node.owns) problems.push(`${node.name} holds and parks at ${sim.now.toFixed(1)}`);
     const owners = nodes.filter((node) => node.owns).map((node) => node.name);
     const now = owners.join('+');
     if (now !== owner) log(`  owner: ${now || 'nobody'}`);
@@ -81,6 +83,9 @@ function play(seed: number): Story {
       problems.push(`the role moved at ${sim.now.toFixed(1)} without a cause`);
   };
   sim.runUntil(END_MS, watch);
+  for (const node of nodes)
+    if (node.parked || node.forwards)
+      problems.push(`${node.name} at the end: parked ${node.parked}, forwards ${node.forwards}`);
   if (a.state.epoch !== b.state.epoch) problems.push(`epochs differ: ${a.state.epoch}, ${b.state.epoch}`);
   const roles = [a.state.role, b.state.role].sort().join();
   if (roles !== 'active,standby') problems.push(`roles at the end: ${roles}`);
@@ -170,6 +175,8 @@ function configOf(self: string, peer: string): ElectionConfig {
     trackLbd: true,
     announceCount: 1,
     announceRefreshMs: 0,
+    secondChance: true,
+    drainMs: 1000,
   };
 }
 

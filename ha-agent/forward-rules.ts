@@ -1,0 +1,60 @@
+import type { VipConfig } from '../common/model.ts';
+
+/** Our own table, so that making and removing it touches nobody's rules. */
+const TABLE = 'tandem_second_chance';
+
+/** The nftables families of the VIPs that can be forwarded: those of the peer's address. */
+export function forwardable(vips: readonly VipConfig[], peerAddress: string): readonly VipConfig[] {
+  const family = peerAddress.includes(':') ? 6 : 4;
+  return vips.filter((vip) => vip.family === family);
+}
+
+/** Removes the rules, whether or not they are there. Input for `nft -f -`. */
+export const REMOVE_RULES = ['ip', 'ip6']
+  .map((family) => `table ${family} ${TABLE}\ndelete table ${family} ${TABLE}\n`)
+  .join('');
+
+/** Handshakes that are remembered at the same time; with more, those beyond may fail while the peer finishes. */
+const MAX_OPENED = 262_144;
+/** Longer than a handshake with its repetitions usually takes. */
+const OPENED_S = 10;
+
+/**
+ * The rules that send on to the peer what belongs to TCP connections of the peer. They do not track connections:
+ * the sockets of this host tell them apart.
+ *
+ * - a segment that opens a connection is this host's, and so is what follows it shortly: until its handshake is over,
+ *   or where the kernel uses SYN cookies, the connection has no socket of its own;
+ * - a full socket that is not bound to every address is a connection of this host;
+ * - what else has a socket is sent on: a listener, which says that the segment is a stranger's, or the remains of a
+ *   connection (TIME-WAIT, a minute long), whose client has used the same port again since, with the peer.
+ *
+ * A listener that is bound to the VIP itself is not found this way.
+ *
+ * @param vips of the family of `peerAddress`
+ * @returns input for `nft -f -`; replaces rules that are there
+ */
+export function forwardRules(vips: readonly VipConfig[], peerAddress: string): string {
+  const [family, type] = peerAddress.includes(':') ? ['ip6', 'ipv6_addr'] : ['ip', 'ipv4_addr'];
+  const addresses = [...new Set(vips.map(({ address }) => address))].join(', ');
+  const flow = `${family} saddr . tcp sport . ${family} daddr . tcp dport`;
+  return `${REMOVE_RULES}table ${family} ${TABLE} {
+  set opened {
+    type ${type} . inet_service . ${type} . inet_service
+    flags dynamic, timeout
+    timeout ${OPENED_S}s
+    size ${MAX_OPENED}
+  }
+  chain strangers {
+    tcp flags & (syn | ack) == syn update @opened { ${flow} } accept
+    ${flow} @opened accept
+    socket wildcard 0 accept
+    socket transparent 0 dup to ${peerAddress} drop
+  }
+  chain prerouting {
+    type filter hook prerouting priority mangle; policy accept;
+    ${family} daddr { ${addresses} } meta l4proto tcp jump strangers
+  }
+}
+`;
+}

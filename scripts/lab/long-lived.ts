@@ -1,0 +1,159 @@
+import { connect, type Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { VIP } from './hosts.ts';
+import { TCP_PORT } from './pair-config.ts';
+import { KeptConnection } from './request.ts';
+
+/**
+ * Clients that stay connected, one process in the client's namespace: TCP and WebSocket clients that send a line every
+ * 20 ms and want it back, and HTTP clients that ask over kept-alive connections.
+ *
+ * Prints a JSON line with `{ "type": "ready" }` when each has had its first answer. A line on standard input ends it:
+ * it prints a LongLivedReport, closes all connections, and exits.
+ */
+export interface LongLivedReport {
+  readonly type: 'report';
+  readonly echo: LongLivedKind;
+  readonly websocket: LongLivedKind;
+  readonly http: LongLivedKind & { readonly renewed: number };
+}
+
+export interface LongLivedKind {
+  readonly total: number;
+  /** Answers that all of them got. */
+  readonly answers: number;
+  /** Why connections broke or answers were wrong, each reason once. */
+  readonly causes: readonly string[];
+}
+
+const EVERY_MS = 20;
+const TIMEOUT_MS = 3_000;
+
+const { values } = parseArgs({ options: { count: { type: 'string', default: '34' } } });
+const count = Number(values.count);
+let running = true;
+
+/** Sends numbered lines and wants each back before the next one. */
+class Talker {
+  readonly #socket: Socket;
+  /** Ends with this before the talk begins. */
+  readonly #greetingEnd: string;
+  #text = '';
+  #heard: ((line: string) => void) | undefined;
+  answers = 0;
+  broken: string | undefined;
+
+  constructor(port: number, opening: string, greetingEnd: string) {
+    this.#greetingEnd = greetingEnd;
+    this.#socket = connect({ host: VIP, port });
+    this.#socket.setNoDelay(true);
+    this.#socket.write(opening);
+    this.#socket.setEncoding('latin1').on('data', (chunk: string) => this.#read(chunk));
+    this.#socket.on('error', (error: NodeJS.ErrnoException) => this.#break(error.code ?? error.message));
+    this.#socket.on('close', () => this.#break('closed'));
+  }
+
+  async greeted(): Promise<void> {
+    await this.#next(this.#greetingEnd, '');
+  }
+
+  async talk(): Promise<void> {
+    for (let i = 0; running && this.broken === undefined; i++) {
+      const line = await this.#next('\n', `${i}\n`);
+      if (line === `${i}\n`) this.answers++;
+      else if (running) this.#break(`expected ${i}, got ${JSON.stringify(line)}`);
+      await sleep(EVERY_MS);
+    }
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  /** @returns what came up to `end`; empty when the connection broke */
+  #next(end: string, text: string): Promise<string> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.#break('timeout'), TIMEOUT_MS);
+      this.#heard = (line) => {
+        if (line !== '' && !line.endsWith(end)) return;
+        clearTimeout(timer);
+        this.#heard = undefined;
+        this.#text = '';
+        resolve(line);
+      };
+      if (this.broken !== undefined) this.#heard('');
+      else if (text !== '') this.#socket.write(text);
+    });
+  }
+
+  #read(chunk: string): void {
+    this.#text += chunk;
+    this.#heard?.(this.#text);
+  }
+
+  #break(why: string): void {
+    if (!running) return;
+    this.broken ??= why;
+    this.#socket.destroy();
+    this.#heard?.('');
+  }
+}
+
+const echoes = Array.from({ length: count }, () => new Talker(TCP_PORT, '', '\n'));
+const upgrade = [
+  'GET /ws HTTP/1.1',
+  `Host: ${VIP}`,
+  'Upgrade: websocket',
+  'Connection: Upgrade',
+  'Sec-WebSocket-Version: 13',
+  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+];
+const sockets = Array.from(
+  { length: count },
+  () => new Talker(80, `${upgrade.join('\r\n')}\r\n\r\n`, '\r\n\r\n'),
+);
+const https = Array.from(
+  { length: count },
+  () => new KeptConnection({ host: VIP, port: 80, path: '/', timeoutMs: TIMEOUT_MS }),
+);
+let requests = 0;
+
+async function ask(connection: KeptConnection): Promise<void> {
+  while (running && connection.broken === undefined) {
+    const answer = await connection.ask().catch(() => undefined);
+    if (answer?.status === 200) requests++;
+    else if (answer !== undefined) connection.close(`status ${answer.status}`);
+    await sleep(EVERY_MS);
+  }
+}
+
+function kind(talkers: readonly Talker[]): LongLivedKind {
+  const causes = [...new Set(talkers.flatMap(({ broken }) => broken ?? []))];
+  return { total: talkers.length, answers: talkers.reduce((sum, { answers }) => sum + answers, 0), causes };
+}
+
+await Promise.all([...echoes, ...sockets].map((talker) => talker.greeted()));
+await Promise.all(https.map((connection) => connection.ask()));
+for (const talker of [...echoes, ...sockets]) void talker.talk();
+for (const connection of https) void ask(connection);
+console.log(JSON.stringify({ type: 'ready' }));
+
+for await (const _ of createInterface({ input: process.stdin })) break;
+const report: LongLivedReport = {
+  type: 'report',
+  echo: kind(echoes),
+  websocket: kind(sockets),
+  http: {
+    total: https.length,
+    answers: requests,
+    causes: [...new Set(https.flatMap(({ broken }) => broken ?? []))],
+    renewed: https.reduce((sum, { renewed }) => sum + renewed, 0),
+  },
+};
+running = false;
+console.log(JSON.stringify(report));
+for (const talker of [...echoes, ...sockets]) talker.close();
+for (const connection of https) connection.close('stopped');
+process.exit(0);

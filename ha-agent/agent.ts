@@ -254,7 +254,9 @@ export class Agent {
   #tick(): void {
     if (!this.#running) return;
     this.#dispatch({ type: 'tick' });
-    this.#guardian.beat();
+    // Only once the heartbeats are out: stopped in between, the guardian would count from a beat that the peer never
+    // heard, and remove the VIPs after the peer has taken over.
+    void this.#sending.then(() => this.#guardian.beat());
     this.#scheduleTick();
   }
 

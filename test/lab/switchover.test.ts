@@ -77,8 +77,11 @@ t.test('a planned change of the active node breaks nothing', { skip: skipLab() }
   const before = new Map<NodeName, string>();
   for (const node of NODES) before.set(node, await traces(lab, node));
 
+  /** Patient, so that what fails was lost and not late. */
+  const load = () => Clients.start(lab, { sticky: 0, keptAlive: 20, timeoutMs: 5000 });
+
   await t.test('switchover there and back', async (t) => {
-    const clients = await Clients.start(lab, { sticky: 0, keptAlive: 20 });
+    const clients = await load();
     const finish = await longLived(lab);
     const first = pair.active();
     await switchOver(t, pair);
@@ -106,7 +109,7 @@ t.test('a planned change of the active node breaks nothing', { skip: skipLab() }
 
   for (const daemon of ['ha-agent', 'lbd'] as const)
     await t.test(`a graceful stop of the active ${daemon}`, async (t) => {
-      const clients = await Clients.start(lab, { sticky: 0, keptAlive: 20 });
+      const clients = await load();
       const from = pair.active();
       const stopped = pair.daemons[from][daemon].signal('SIGTERM');
       await pair.ownership.until(

@@ -5,10 +5,10 @@ import { type EventLog, monotonicMs } from '../common/events.ts';
 import type { Logger } from '../common/logger.ts';
 import type { ClusterConfig, Config, HaConfig } from '../common/model.ts';
 import { agentStatus } from './agent-status.ts';
-import { deadTimeMs, initialState, lateLimitMs, reportOf, step } from './election.ts';
+import { deadTimeMs, farewellOf, initialState, lateLimitMs, reportOf, step } from './election.ts';
 import type { ElectionAction, ElectionConfig, ElectionEvent, ElectionState } from './election-types.ts';
 import { Exchange } from './exchange.ts';
-import { Guardian } from './guardian.ts';
+import { type FarewellTarget, Guardian } from './guardian.ts';
 import type { HeartbeatIdentity } from './heartbeat.ts';
 import type { HostNetwork, HostNetworkEvents } from './host-network.ts';
 import { LbdLink } from './lbd-link.ts';
@@ -80,7 +80,7 @@ export class Agent {
       onSettings: (former) => this.#guardian.setSettings(former),
       onTrouble: (text) => this.#trouble('host', text),
     });
-    this.#guardian = new Guardian(config.ha.vips, lateLimitMs(this.#electionConfig), {
+    this.#guardian = new Guardian(config.ha.vips, lateLimitMs(this.#electionConfig), farewellTarget(config), {
       onFired: () => this.#dispatch({ type: 'guardian-fired' }),
       onTrouble: (text) => this.#trouble('guardian', text),
     });
@@ -213,8 +213,12 @@ export class Agent {
     this.#nextTickMs = monotonicMs();
     this.#scheduleTick();
     const { vips, heartbeat, track, paths } = config.ha;
-    if (differ(vips, before.ha.vips) || differ(heartbeat, before.ha.heartbeat))
-      this.#guardian.replace(vips, lateLimitMs(this.#electionConfig));
+    if (
+      differ(vips, before.ha.vips) ||
+      differ(heartbeat, before.ha.heartbeat) ||
+      differ(paths, before.ha.paths)
+    )
+      this.#guardian.replace(vips, lateLimitMs(this.#electionConfig), farewellTarget(config));
     for (const name of before.ha.track.interfaces)
       if (!track.interfaces.includes(name)) this.#dispatch({ type: 'interface', name, up: true, why: '' });
     try {
@@ -256,8 +260,13 @@ export class Agent {
     this.#dispatch({ type: 'tick' });
     // Only once the heartbeats are out: stopped in between, the guardian would count from a beat that the peer never
     // heard, and remove the VIPs after the peer has taken over.
-    void this.#sending.then(() => this.#guardian.beat());
+    void this.#sending.then(() => this.#beat());
     this.#scheduleTick();
+  }
+
+  #beat(): void {
+    const farewell = farewellOf(this.#electionConfig, this.#state);
+    this.#guardian.beat(this.#exchange.encodeNext(farewell, this.#config.digest));
   }
 
   /** A timer may be late; what the sockets hold by now must be heard before silence is concluded from it. */
@@ -398,6 +407,11 @@ function electionConfig({ cluster, ha, pools }: AgentConfig, secondChance: boole
 
 function vipAddresses({ ha }: AgentConfig): ReadonlySet<string> {
   return new Set(ha.vips.map(({ address }) => address));
+}
+
+function farewellTarget({ cluster, ha }: AgentConfig): FarewellTarget | undefined {
+  const path = ha.paths.find(({ type }) => type === 'unicast');
+  return path && { address: cluster.peer.address, port: path.port };
 }
 
 function names({ cluster }: AgentConfig): readonly string[] {

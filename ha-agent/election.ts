@@ -100,6 +100,21 @@ export function reportOf(config: ElectionConfig, state: ElectionState, now: numb
   };
 }
 
+/** What the guardian says for this node once the agent is gone and the VIPs with it: that it steps down. */
+export function farewellOf(config: ElectionConfig, state: ElectionState): PeerReport {
+  return {
+    role: 'init',
+    priority: 0,
+    epoch: state.epoch,
+    intervalMs: config.intervalMs,
+    healthy: false,
+    request: false,
+    probe: false,
+    finishing: false,
+    forwards: false,
+  };
+}
+
 /** Silence of the peer after which it counts as dead. The slower of the two intervals sets the measure. */
 export function deadTimeMs(config: ElectionConfig, state: ElectionState): number {
   return config.deadAfter * Math.max(config.intervalMs, state.peer?.report.intervalMs ?? 0);

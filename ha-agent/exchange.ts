@@ -92,20 +92,33 @@ export class Exchange {
    */
   async send(report: PeerReport, configDigest: string): Promise<void> {
     this.#counter++;
-    const round = {
+    await Promise.all(
+      this.#lanes.map(async (lane, path) => {
+        if (await lane.path.send(this.#encode(report, configDigest, this.#counter, path))) lane.sent++;
+      }),
+    );
+  }
+
+  /**
+   * A heartbeat of the next round, for somebody else to send when this process cannot any more.
+   *
+   * @returns undefined where no path leads to the peer's own address
+   */
+  encodeNext(report: PeerReport, configDigest: string): Buffer | undefined {
+    const path = this.#lanes.findIndex((lane) => lane.path.unicast);
+    return path < 0 ? undefined : this.#encode(report, configDigest, this.#counter + 1, path);
+  }
+
+  #encode(report: PeerReport, configDigest: string, counter: number, path: number): Buffer {
+    return encodeHeartbeat(this.#options.identity, {
       ...report,
       configDigest: configDigest.slice(0, 16),
       nonce: this.#nonce,
       echo: this.#session.echo,
       helloEcho: this.#session.helloEcho,
-      counter: this.#counter,
-    };
-    await Promise.all(
-      this.#lanes.map(async (lane, path) => {
-        const data = encodeHeartbeat(this.#options.identity, { ...round, path });
-        if (await lane.path.send(data)) lane.sent++;
-      }),
-    );
+      counter,
+      path,
+    });
   }
 
   renewNonce(): void {

@@ -6,8 +6,14 @@ import type { VipConfig } from '../common/model.ts';
 const SCRIPT = fileURLToPath(new URL('guardian.sh', import.meta.url));
 /** After it died. */
 const RESTART_MS = 200;
-/** A guardian that has not read so many beats is stopped or stuck. */
-const MAX_UNREAD_BYTES = 256;
+/** A guardian that has not read so much is stopped or stuck. A beat with a farewell has 209 bytes. */
+const MAX_UNREAD_BYTES = 1024;
+
+/** Where the peer listens for heartbeats that come to its own address. */
+export interface FarewellTarget {
+  readonly address: string;
+  readonly port: number;
+}
 
 export interface GuardianEvents {
   /** It missed its beats and removed the VIPs. */
@@ -33,15 +39,25 @@ export class Guardian {
   readonly #events: GuardianEvents;
   #vips: readonly VipConfig[];
   #timeoutMs: number;
+  #target: FarewellTarget | undefined;
   #shell: Shell | undefined;
   #retry: NodeJS.Timeout | undefined;
   #closed = false;
   #settings: readonly string[] = [];
 
-  /** @param timeoutMs silence after which the VIPs are removed */
-  constructor(vips: readonly VipConfig[], timeoutMs: number, events: GuardianEvents) {
+  /**
+   * @param timeoutMs silence after which the VIPs are removed
+   * @param target who gets the farewell, see `beat`; undefined: nobody
+   */
+  constructor(
+    vips: readonly VipConfig[],
+    timeoutMs: number,
+    target: FarewellTarget | undefined,
+    events: GuardianEvents,
+  ) {
     this.#vips = vips;
     this.#timeoutMs = timeoutMs;
+    this.#target = target;
     this.#events = events;
   }
 
@@ -51,7 +67,8 @@ export class Guardian {
 
   start(): void {
     if (this.#closed) return;
-    const args = [(this.#timeoutMs / 1000).toFixed(3)];
+    const target = this.#target;
+    const args = [(this.#timeoutMs / 1000).toFixed(3), target?.address ?? '', String(target?.port ?? '')];
     for (const vip of this.#vips) args.push(`${vip.address}/${vip.prefix}`, vip.interface);
     const shell: Shell = execa('bash', [SCRIPT, ...args], {
       stdin: 'pipe',
@@ -93,16 +110,22 @@ export class Guardian {
     this.#shell?.stdin.write(`settings ${this.#settings.join(' ')}\n`);
   }
 
-  /** The agent is alive. Never waits. */
-  beat(): void {
+  /**
+   * The agent is alive. Never waits.
+   *
+   * @param farewell a heartbeat that steps down, for the peer, once this agent is gone and the VIPs with it
+   */
+  beat(farewell?: Buffer): void {
     const stdin = this.#shell?.stdin;
-    if (stdin !== undefined && stdin.writableLength <= MAX_UNREAD_BYTES) stdin.write('\n');
+    if (stdin === undefined || stdin.writableLength > MAX_UNREAD_BYTES) return;
+    stdin.write(farewell === undefined ? '\n' : `${farewell.toString('hex')}\n`);
   }
 
-  /** Puts another guardian in charge, with other VIPs or another time-out. */
-  replace(vips: readonly VipConfig[], timeoutMs: number): void {
+  /** Puts another guardian in charge, with other VIPs, another time-out or another peer. */
+  replace(vips: readonly VipConfig[], timeoutMs: number, target: FarewellTarget | undefined): void {
     this.#vips = vips;
     this.#timeoutMs = timeoutMs;
+    this.#target = target;
     const before = this.#shell;
     clearTimeout(this.#retry);
     this.start();

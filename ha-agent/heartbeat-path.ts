@@ -39,6 +39,11 @@ export class HeartbeatPath {
         : `unicast ${options.peerAddress}:${config.port}`;
   }
 
+  /** Whether it leads to the peer's own address. */
+  get unicast(): boolean {
+    return this.#options.config.type === 'unicast';
+  }
+
   /** Why the path does not work; undefined when it does. */
   get why(): string | undefined {
     return this.#why;

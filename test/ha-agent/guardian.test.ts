@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { createSocket, type Socket } from 'node:dgram';
 import { EventEmitter, once } from 'node:events';
 import { chmodSync, existsSync, readFileSync, watch, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -44,7 +45,7 @@ function fakeIp(t: Test): { directory: string; done: () => Promise<string> } {
 t.test('missed beats: removes the VIPs, says so, and goes on with the next beat', async (t) => {
   const { done } = fakeIp(t);
   const bus = new EventEmitter();
-  const guardian = new Guardian(VIPS, 50, {
+  const guardian = new Guardian(VIPS, 50, undefined, {
     onFired: () => bus.emit('fired'),
     onTrouble: (text) => t.fail(text),
   });
@@ -62,7 +63,7 @@ t.test('missed beats: removes the VIPs, says so, and goes on with the next beat'
 
 t.test('without a beat there is nothing to guard yet; the end of the agent removes the VIPs', async (t) => {
   const { done } = fakeIp(t);
-  const guardian = new Guardian(VIPS, 20, {
+  const guardian = new Guardian(VIPS, 20, undefined, {
     onFired: () => t.fail('fired'),
     onTrouble: (text) => t.fail(text),
   });
@@ -75,7 +76,7 @@ t.test('kill -9 of the agent: a guardian in its own session removes the VIPs', a
   const { done } = fakeIp(t);
   const source = `
     import { Guardian } from ${JSON.stringify(new URL('../../ha-agent/guardian.ts', import.meta.url).href)};
-    const guardian = new Guardian(${JSON.stringify(VIPS)}, ${NEVER_MS}, { onFired() {}, onTrouble() {} });
+    const guardian = new Guardian(${JSON.stringify(VIPS)}, ${NEVER_MS}, undefined, { onFired() {}, onTrouble() {} });
     guardian.start();
     guardian.beat();
     setTimeout(() => console.log('guarded'), 0);
@@ -94,13 +95,13 @@ t.test('kill -9 of the agent: a guardian in its own session removes the VIPs', a
 
 t.test('a guardian that is replaced leaves the VIPs alone', async (t) => {
   const { directory, done } = fakeIp(t);
-  const guardian = new Guardian(VIPS, NEVER_MS, {
+  const guardian = new Guardian(VIPS, NEVER_MS, undefined, {
     onFired: () => t.fail('fired'),
     onTrouble: (text) => t.fail(text),
   });
   guardian.start();
   guardian.beat();
-  guardian.replace(VIPS.slice(0, 1), NEVER_MS);
+  guardian.replace(VIPS.slice(0, 1), NEVER_MS, undefined);
   t.ok(guardian.alive);
   t.notOk(existsSync(join(directory, 'done')));
   guardian.close();
@@ -118,7 +119,7 @@ t.test('a guardian that dies is replaced', async (t) => {
     process.env.PATH = before;
   });
   const bus = new EventEmitter();
-  const guardian = new Guardian(VIPS, NEVER_MS, {
+  const guardian = new Guardian(VIPS, NEVER_MS, undefined, {
     onFired() {},
     onTrouble: (text) => bus.emit('trouble', text),
   });
@@ -129,4 +130,71 @@ t.test('a guardian that dies is replaced', async (t) => {
   t.notOk(guardian.alive);
   trouble = once(bus, 'trouble');
   await trouble;
+});
+
+/** An `ip` that shows these addresses, whatever it is told to remove. */
+function showingIp(t: Test, addresses: string): void {
+  const directory = tempDir(t);
+  const script = `#!/bin/sh\ncase $* in *show*) echo '${addresses}' ;; *) cat >/dev/null ;; esac\n`;
+  writeFileSync(join(directory, 'ip'), script);
+  chmodSync(join(directory, 'ip'), 0o755);
+  const before = process.env.PATH;
+  process.env.PATH = `${directory}${delimiter}${before}`;
+  t.teardown(() => {
+    process.env.PATH = before;
+  });
+}
+
+async function listener(t: Test): Promise<{ socket: Socket; port: number }> {
+  const socket = createSocket('udp4');
+  t.teardown(() => socket.close());
+  socket.bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  return { socket, port: socket.address().port };
+}
+
+const LO = '1: lo inet 127.0.0.1/8 scope host lo';
+/** Every byte there is, the ones that a shell finds hard first. */
+const FAREWELL = Buffer.from([0, 10, 37, 92, 255, ...Array.from({ length: 99 }, (_, i) => i)]);
+
+t.test('once the VIPs are gone, the peer gets the latest farewell', async (t) => {
+  showingIp(t, LO);
+  const { socket, port } = await listener(t);
+  const guardian = new Guardian(
+    VIPS,
+    NEVER_MS,
+    { address: '127.0.0.1', port },
+    {
+      onFired: () => t.fail('fired'),
+      onTrouble: (text) => t.fail(text),
+    },
+  );
+  guardian.start();
+  guardian.beat(Buffer.from('old'));
+  guardian.beat(FAREWELL);
+  const heard = once(socket, 'message');
+  guardian.close();
+  const [message] = (await heard) as [Buffer];
+  t.same(message, FAREWELL);
+});
+
+t.test('while a VIP is still there, the peer hears nothing', async (t) => {
+  showingIp(t, `${LO} 2: eth1 inet 192.0.2.100/24 scope global eth1`);
+  const { socket, port } = await listener(t);
+  const guardian = new Guardian(
+    VIPS,
+    50,
+    { address: '127.0.0.1', port },
+    {
+      onFired: () => bus.emit('fired'),
+      onTrouble: (text) => t.fail(text),
+    },
+  );
+  const bus = new EventEmitter();
+  t.teardown(() => guardian.close());
+  socket.on('message', () => t.fail('a farewell, though the VIP is there'));
+  const fired = once(bus, 'fired');
+  guardian.start();
+  guardian.beat(FAREWELL);
+  await fired;
 });

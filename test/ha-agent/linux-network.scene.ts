@@ -122,7 +122,7 @@ await network.close();
 tell('closed', [lo().includes('192.0.2.100'), arp(), rules()]);
 
 // The agent is killed while connections finish and rules forward: its guardian cleans up.
-const guardian = new Guardian(vips, 60_000, {
+const guardian = new Guardian(vips, 60_000, undefined, {
   onFired: () => {},
   onTrouble: (text) => tell('trouble', text),
 });
@@ -136,7 +136,7 @@ guardian.start();
 await orphan.addVips();
 await orphan.parkVips();
 await orphan.forward();
-guardian.replace(vips, 60_000);
+guardian.replace(vips, 60_000, undefined);
 guardian.close();
 const traces = () => JSON.stringify([lo().includes('192.0.2.100'), arp(), rules()]);
 const clean = JSON.stringify([false, ['0', '0'], '']);

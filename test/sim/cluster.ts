@@ -1,10 +1,11 @@
 import type { FinishPhase } from '../../common/control.ts';
-import { initialState, lateLimitMs, reportOf, step } from '../../ha-agent/election.ts';
+import { farewellOf, initialState, lateLimitMs, reportOf, step } from '../../ha-agent/election.ts';
 import type {
   ElectionConfig,
   ElectionEvent,
   ElectionState,
   LbdReport,
+  PeerReport,
 } from '../../ha-agent/election-types.ts';
 import type { Heartbeat } from '../../ha-agent/heartbeat.ts';
 import { PeerSession } from '../../ha-agent/peer-session.ts';
@@ -92,6 +93,8 @@ export class SimNode {
   #counter = 0;
   #boots = 0;
   #beatMs = 0;
+  /** What the guardian would tell the peer. */
+  #farewell: Heartbeat | undefined;
   #fired = false;
   #peerNonce = '';
   readonly #hellos = new Set<string>();
@@ -230,13 +233,18 @@ export class SimNode {
   }
 
   #tickOnce(): void {
-    this.#beat();
     this.#dispatch({ type: 'tick', now: this.#sim.now });
+    this.#beat();
   }
 
   #beat(): void {
     this.#beatMs = this.#sim.now;
     this.#fired = false;
+    this.#farewell = this.#heartbeat(
+      farewellOf(this.config, this.state),
+      this.#counter + 1,
+      this.links.length - 1,
+    );
   }
 
   /** The guardian: another process, so it runs while the agent is paused. */
@@ -245,8 +253,11 @@ export class SimNode {
       if (!this.up || this.#boots !== boot) return;
       if (!this.#fired && this.#sim.now - this.#beatMs > lateLimitMs(this.config)) {
         this.#fired = true;
+        const farewell = this.#farewell;
         this.#sim.after(GUARDIAN_MS, () => {
-          if (this.#boots === boot) this.#clear();
+          if (this.#boots !== boot) return;
+          this.#clear();
+          if (farewell !== undefined) this.#deliver(this.links.length - 1, farewell);
         });
         this.#whenRunning(() => this.#dispatch({ type: 'guardian-fired', now: this.#sim.now }));
       }
@@ -349,22 +360,28 @@ export class SimNode {
   #send(): void {
     this.#counter++;
     const report = reportOf(this.config, this.state, this.#sim.now);
-    for (const [path, link] of this.links.entries()) {
-      if (link.cut || this.#random() < link.loss) continue;
-      const heartbeat: Heartbeat = {
-        ...report,
-        configDigest: '0000000000000000',
-        nonce: this.#nonce,
-        echo: this.#session.echo,
-        helloEcho: this.#session.helloEcho,
-        counter: this.#counter,
-        path,
-      };
-      const deliver = () => {
-        if (!link.cut) this.peer.receive(heartbeat);
-      };
-      this.#sim.after(0.1 + this.#random() * link.maxDelayMs, deliver);
-      if (this.#random() < link.duplicate) this.#sim.after(0.1 + this.#random() * 20, deliver);
-    }
+    for (const path of this.links.keys()) this.#deliver(path, this.#heartbeat(report, this.#counter, path));
+  }
+
+  #heartbeat(report: PeerReport, counter: number, path: number): Heartbeat {
+    return {
+      ...report,
+      configDigest: '0000000000000000',
+      nonce: this.#nonce,
+      echo: this.#session.echo,
+      helloEcho: this.#session.helloEcho,
+      counter,
+      path,
+    };
+  }
+
+  #deliver(path: number, heartbeat: Heartbeat): void {
+    const link = this.links[path]!;
+    if (link.cut || this.#random() < link.loss) return;
+    const deliver = () => {
+      if (!link.cut) this.peer.receive(heartbeat);
+    };
+    this.#sim.after(0.1 + this.#random() * link.maxDelayMs, deliver);
+    if (this.#random() < link.duplicate) this.#sim.after(0.1 + this.#random() * 20, deliver);
   }
 }

@@ -144,7 +144,8 @@ function agentRows({ agent: { status: agent }, lbd }: NodeView): string[][] {
         `for ${ago(agent.since_ms)}`,
       ].join(SEPARATOR),
     ],
-    ['why', printable(agent.why)],
+    // The reason is of the moment when it took over, and may be long past.
+    ['why', `${agent.role === 'active' ? 'took over: ' : ''}${printable(agent.why)}`],
     ...agent.vips.map((vip) => [
       'vip',
       [vip.address, vip.interface, vip.held ? paint('green', 'held') : 'not held'].join(SEPARATOR),

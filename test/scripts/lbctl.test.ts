@@ -148,7 +148,7 @@ t.test('status for people', { buffered: true }, async (t) => {
   t.equal(err, '');
   for (const line of [
     /^node +lb1 · active · epoch 7 · priority 150 · for 900ms$/m,
-    /^why +lb2 went silent$/m,
+    /^why +took over: lb2 went silent$/m,
     /^vip +192\.0\.2\.100 · eth1 · held$/m,
     /^finishing +7 connections of the former active · 4s left$/m,
     /^forwarding +what belongs to open connections of lb2 goes on to lb2$/m,

@@ -53,6 +53,8 @@ export class LinuxNetwork implements HostNetwork {
   #forwarding = false;
   /** The latest run of `nft`; they happen one after the other. */
   #nft: Promise<unknown> = Promise.resolve();
+  /** How often the VIPs were asked to leave: an addition that waited meanwhile must not bring them back. */
+  #departures = 0;
 
   /** @param peerAddress to which segments of the peer's connections are sent on */
   constructor(
@@ -112,14 +114,20 @@ export class LinuxNetwork implements HostNetwork {
 
   async addVips(): Promise<void> {
     const vips = this.#vips;
+    const departures = this.#departures;
+    const requireStay = () => {
+      if (departures !== this.#departures) throw new Error('the VIPs were asked to leave in the meantime');
+    };
     // Strangers' segments must find the rules, or they are answered with a reset.
     await this.#nft;
+    requireStay();
     const lines = vips.map(
       (vip) =>
         `addr replace ${cidr(vip)} dev ${vip.interface} valid_lft ${LEASE_S} preferred_lft ${LEASE_S}` +
         (vip.family === 6 ? ' nodad' : ''),
     );
     const answer = await this.#change(lines);
+    requireStay();
     const present = this.#present(vips, answer);
     this.#held = new Set(present.map(cidr));
     const missing = vips.filter((vip) => !present.includes(vip));
@@ -133,6 +141,7 @@ export class LinuxNetwork implements HostNetwork {
   }
 
   async parkVips(): Promise<boolean> {
+    this.#departures++;
     const vips = this.#movable;
     let parked = false;
     try {
@@ -176,6 +185,7 @@ export class LinuxNetwork implements HostNetwork {
   }
 
   async removeVips(): Promise<void> {
+    this.#departures++;
     await this.#removeFromInterfaces(this.#parked.map(unparking));
     await this.unparkVips();
   }

@@ -1,3 +1,4 @@
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { OperatorError } from '../../common/errors.ts';
@@ -32,7 +33,8 @@ async function measure(lab: Lab, seconds: number): Promise<void> {
   await startOrigins(lab);
   const pair = await Pair.start(lab);
   try {
-    const load = lab.run('client', ['wrk', '-t1', '-c50', `-d${seconds}s`, '--latency', `http://${VIP}/`]);
+    const wrk = ['wrk', '-t1', '-c50', `-d${seconds}s`, '--latency', `http://${VIP}/`];
+    const load = text(lab.spawn('client', wrk, { stdio: ['ignore', 'pipe', 'inherit'] }).stdout!);
     const pauseMs = (seconds * 1000) / (2 * BACKENDS.length + 2);
     const lbctl = async (...command: string[]) => {
       await sleep(pauseMs);
@@ -45,17 +47,17 @@ async function measure(lab: Lab, seconds: number): Promise<void> {
       await lbctl('ready', `web/${name}`);
       if (i === 1) await lbctl('switchover');
     }
-    const { stdout, stderr } = await load;
-    console.log(`\n${stdout}${stderr}`);
-    console.log(verdict(stdout));
+    const output = await load;
+    console.log(`\n${output}\n${verdict(output)}`);
   } finally {
     await pair.close();
   }
 }
 
-/** wrk says nothing of errors where there were none. */
+/** wrk says nothing of errors where there were none. @throws Error when it did not come to its end */
 function verdict(output: string): string {
-  const requests = /(\d+) requests in/.exec(output)?.[1] ?? '0';
+  const requests = /(\d+) requests in/.exec(output)?.[1];
+  if (requests === undefined) throw new Error('wrk did not come to its end');
   const other = /Non-2xx or 3xx responses: (\d+)/.exec(output)?.[1] ?? '0';
   const errors = /Socket errors: (.*)/.exec(output)?.[1] ?? 'connect 0, read 0, write 0, timeout 0';
   return `${requests} answers, ${other} of them no 200; socket errors: ${errors}`;

@@ -90,6 +90,18 @@ await network.unforward();
 await network.unforward();
 tell('forwards no more', rules());
 
+// A renewal that waits for nft, or whose answer is on its way, and a hand-over right behind it.
+for (const waits of ['for nft', 'for ip']) {
+  await network.addVips();
+  const rules = waits === 'for nft' ? network.forward() : undefined;
+  const renewal = network.addVips();
+  const parked = network.parkVips();
+  await Promise.allSettled([rules, renewal, parked]);
+  tell(`overtaken ${waits}`, [addresses().includes('192.0.2.100'), lo().includes('192.0.2.100/32')]);
+  await network.unparkVips();
+  await network.unforward();
+}
+
 await network.addVips();
 await network.configure(vips.slice(0, 1), ['eth1']);
 tell('no longer listed', addresses().includes('fd00::100'));

@@ -55,6 +55,8 @@ t.test('a real kernel: add, renew, watch, remove', { skip }, (t) => {
     'removed from lo': [false, ['0', '0']],
     forwards: true,
     'forwards no more': '',
+    'overtaken for nft': [false, true],
+    'overtaken for ip': [false, true],
     closed: [false, ['0', '0'], ''],
     'cleaned by the guardian': '[false,["0","0"],""]',
     'no longer listed': false,

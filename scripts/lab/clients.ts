@@ -12,6 +12,10 @@ export interface ClientsOptions {
   readonly sticky?: number;
   /** Connections that are kept alive; default 20. */
   readonly keptAlive?: number;
+  /** Milliseconds between two visits of sticky clients; default 10. */
+  readonly visitMs?: number;
+  /** Milliseconds between two requests on each connection that is kept alive; default 100. */
+  readonly askMs?: number;
   /** A start of the probe that is not answered by then has failed; default 800. */
   readonly timeoutMs?: number;
 }
@@ -28,11 +32,20 @@ export class Clients {
 
   /** @returns once every client has its backend and the traffic flows */
   static async start(lab: Lab, options: ClientsOptions = {}): Promise<Clients> {
-    const { intervalMs = 2, sticky = 20, keptAlive = 20, timeoutMs = 800 } = options;
+    const {
+      intervalMs = 2,
+      sticky = 20,
+      keptAlive = 20,
+      timeoutMs = 800,
+      visitMs = 10,
+      askMs = 100,
+    } = options;
     const flags = Object.entries({
       'interval-ms': intervalMs,
       'timeout-ms': timeoutMs,
       'kept-alive': keptAlive,
+      'visit-ms': visitMs,
+      'ask-ms': askMs,
       sticky,
     }).flatMap(([name, value]) => [`--${name}`, String(value)]);
     const argv = [NODE, join(import.meta.dirname, 'traffic.ts'), ...flags];

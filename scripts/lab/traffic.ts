@@ -39,12 +39,17 @@ const { values } = parseArgs({
     'interval-ms': { type: 'string', default: '2' },
     sticky: { type: 'string', default: '20' },
     'kept-alive': { type: 'string', default: '20' },
+    // Between two visits of sticky clients, and between two requests on each connection that is kept alive.
+    'visit-ms': { type: 'string', default: '10' },
+    'ask-ms': { type: 'string', default: '100' },
     // Below the kernel's first SYN retransmission (1 s), so that a start in the dark is never rescued by it.
     'timeout-ms': { type: 'string', default: '800' },
   },
 });
 const intervalMs = Number(values['interval-ms']);
 const timeoutMs = Number(values['timeout-ms']);
+const visitMs = Number(values['visit-ms']);
+const askMs = Number(values['ask-ms']);
 const clients = STICKY_KINDS.flatMap((kind) =>
   Array.from({ length: Number(values.sticky) }, (_, index) => new StickyClient(kind, index)),
 );
@@ -90,10 +95,10 @@ async function visits(): Promise<void> {
   while (running) {
     for (const client of clients) {
       void client.visit();
-      await sleep(10);
+      await sleep(visitMs);
       if (!running) return;
     }
-    await sleep(10);
+    await sleep(visitMs);
   }
 }
 
@@ -101,7 +106,7 @@ async function keepAlive(connection: KeptConnection): Promise<void> {
   while (running && connection.broken === undefined) {
     const answer = await connection.ask().catch(() => undefined);
     if (answer !== undefined && answer.status !== 200) connection.close(`status ${answer.status}`);
-    await sleep(100);
+    await sleep(askMs);
   }
 }
 

@@ -1,0 +1,172 @@
+import t, { type Test } from 'tap';
+import { Machine, skipMachine } from './machine.ts';
+
+const CONFIG = `cluster:
+  name: shop
+  secret_file: secret
+  nodes: { lb1: { address: 127.0.0.11 }, lb2: { address: 127.0.0.12 } }
+ha:
+  vips: [{ address: 192.0.2.100/24, interface: lo }]
+frontends: { web: { bind: ["*:80"], mode: http, pool: web } }
+pools: { web: { backends: { s1: { address: 127.0.0.21:9000 } } } }
+`;
+
+const skip = skipMachine();
+
+async function machineWith(t: Test, config = CONFIG): Promise<Machine> {
+  const machine = await Machine.start(t);
+  machine.run(`cat > /root/pair.yaml <<'END'\n${config}END`);
+  return machine;
+}
+
+/** Everything that an install may leave on a machine. */
+const TRACES =
+  'ls -d /opt/tandem* /etc/tandem /usr/local/bin/lbctl /etc/sysctl.d/60-tandem.conf ' +
+  '/usr/local/lib/systemd/system/lbd.service /etc/systemd/system/*/lbd.service 2>/dev/null; ' +
+  'getent passwd tandem';
+
+t.test('install, again, upgrade, check, uninstall', { skip }, async (t) => {
+  const machine = await machineWith(t);
+  const first = machine.run('/tree/scripts/install --config /root/pair.yaml');
+  t.match(first, { code: 0, stderr: '' });
+  t.match(first.stdout, /Tandem \S+ is installed/);
+
+  t.match(machine.run('lbctl check /etc/tandem/tandem.yaml').stdout, /good: pair "shop", checked as lb1/);
+  t.match(machine.run('lbd --version').code, 0);
+  t.match(machine.run('stat -c "%a %U:%G %s" /etc/tandem/secret').stdout, '640 root:tandem 32');
+  t.match(machine.run('systemctl is-enabled lbd ha-agent').stdout, 'enabled\nenabled');
+  const daemon = 'setpriv --reuid tandem --regid tandem --clear-groups';
+  t.match(
+    machine.run(`${daemon} lbctl check /etc/tandem/tandem.yaml`).code,
+    0,
+    'the daemons can read it all',
+  );
+  t.not(machine.run(`setpriv --reuid nobody --regid nogroup --clear-groups cat /etc/tandem/secret`).code, 0);
+  const complete =
+    'source /usr/local/share/bash-completion/completions/lbctl; COMP_WORDS=(lbctl sw); COMP_CWORD=1; _lbctl; echo "$COMPREPLY"';
+  t.match(machine.run(`bash -c '${complete}'`).stdout, 'switchover');
+
+  const secret = machine.run('sha256sum /etc/tandem/secret').stdout;
+  machine.run('echo "# mine" >> /etc/tandem/tandem.yaml; touch /opt/tandem/mark');
+  t.match(machine.run('/tree/scripts/install').code, 0);
+  t.match(machine.run('ls /opt/tandem/mark').code, 0, 'the same version changes nothing');
+
+  machine.run('rm /opt/tandem/README.md; echo old > /opt/tandem/.digest');
+  t.match(machine.run('/tree/scripts/install').code, 0);
+  t.match(machine.run('ls /opt/tandem/README.md').code, 0, 'another version is replaced');
+  t.match(machine.run('ls -d /opt/tandem*').stdout, '/opt/tandem\n', 'nothing is left beside it');
+  t.match(machine.run('tail -n 1 /etc/tandem/tandem.yaml').stdout, '# mine', 'the config stays');
+  t.equal(machine.run('sha256sum /etc/tandem/secret').stdout, secret, 'the secret stays');
+
+  const checked = machine.run('/tree/scripts/install --check');
+  t.equal(checked.code, 1);
+  t.match(checked.stdout, /^ok +the version of this tree$/m);
+  t.match(checked.stdout, /^MISSING +lbd runs$/m);
+
+  t.match(machine.run('/tree/scripts/install --uninstall').code, 0);
+  t.match(machine.run(TRACES).stdout, /^\/etc\/tandem\ntandem:.*\n$/, 'config and user stay');
+  t.match(machine.run('/tree/scripts/install --uninstall --purge').code, 0);
+  t.equal(machine.run(TRACES).stdout, '');
+});
+
+t.test('without a config the example is put there and nothing starts', { skip }, async (t) => {
+  const machine = await machineWith(t);
+  const { code, stdout } = machine.run('/tree/scripts/install');
+  t.equal(code, 0);
+  t.match(stdout, 'edit /etc/tandem/tandem.yaml');
+  t.match(machine.run('cmp /etc/tandem/tandem.yaml /tree/examples/pair.yaml').code, 0);
+  t.not(machine.run('systemctl is-enabled lbd').code, 0);
+});
+
+t.test('a refusal is one clear line, and nothing is changed', { skip }, async (t) => {
+  const bad = (from: string, to: string) => `sed 's/${from}/${to}/' /root/pair.yaml > /root/bad.yaml`;
+  const install = '/tree/scripts/install --config';
+  const cases: [what: string, command: string, expected: RegExp][] = [
+    [
+      'another distribution',
+      `cp /etc/os-release /root; printf 'ID=fedora\\n' > /etc/os-release; ${install} /root/pair.yaml; code=$?; cp /root/os-release /etc; exit $code`,
+      /^install: this is "fedora", expected Debian or Ubuntu\n$/,
+    ],
+    [
+      'no root',
+      `setpriv --reuid nobody --regid nogroup --clear-groups ${install} /dev/null`,
+      /^install: \/dev\/null: there is no such file\n$|^install: needs root: sudo scripts\/install\n$/,
+    ],
+    [
+      'a port that is taken',
+      `/tree/node_modules/.bin/node -e 'require("net").createServer().listen(80, () => console.log(1))' > /root/taken & ` +
+        `until [ -s /root/taken ]; do :; done; ${install} /root/pair.yaml; code=$?; kill $!; exit $code`,
+      /^frontend web: cannot listen on \*:80: another process listens there.*\ninstall: .*nothing was changed\n$/,
+    ],
+    [
+      'a missing interface',
+      `${bad('interface: lo', 'interface: eth7')}; ${install} /root/bad.yaml`,
+      /^interface eth7 does not exist; this machine has lo\ninstall: .*nothing was changed\n$/,
+    ],
+    [
+      'a node that the config does not know',
+      `${bad('lb1:', 'web1:')}; ${install} /root/bad.yaml`,
+      /"?lb1"?.*\ninstall: .*nothing was changed\n$/,
+    ],
+    [
+      'a short secret',
+      `echo x > /root/short; ${install} /root/pair.yaml --secret /root/short`,
+      /^install: \/root\/short has less than 32 bytes; nothing was changed\n$/,
+    ],
+    [
+      'another install',
+      `flock /run/tandem-install.lock ${install} /root/pair.yaml`,
+      /^install: another install runs/,
+    ],
+    ['an unknown option', '/tree/scripts/install --frobnicate', /^install: found "--frobnicate"\nusage:/],
+  ];
+  const machine = await machineWith(t);
+  for (const [what, command, expected] of cases) {
+    const { code, stderr } = machine.run(command);
+    t.not(code, 0, what);
+    t.match(stderr, expected, what);
+    t.equal(machine.run(TRACES).stdout, '', `${what}: nothing is left`);
+  }
+});
+
+/** systemd as far as the installer asks: it runs, and so does lbd; `lbctl` tells the role. */
+const RUNNING = `mkdir -p /run/systemd/system
+cat > /usr/bin/systemctl.new <<'END'
+#!/bin/sh
+echo "$@" >> /root/systemctl.log
+END
+chmod +x /usr/bin/systemctl.new; mv /usr/bin/systemctl.new /usr/bin/systemctl
+printf '#!/bin/sh\\n:\\n' > /lib/systemd/systemd-sysctl`;
+
+t.test('a running node: the active one is left alone, the standby is upgraded', { skip }, async (t) => {
+  const machine = await machineWith(t);
+  t.match(machine.run('/tree/scripts/install --config /root/pair.yaml').code, 0);
+  machine.run(RUNNING);
+  const role = (name: string) =>
+    machine.run(
+      `printf '#!/bin/sh\\necho "{"; echo "  \\\\"role\\\\": \\\\"${name}\\\\","\\n' > /usr/local/bin/lbctl; echo old > /opt/tandem/.digest`,
+    );
+  role('active');
+  const refused = machine.run('/tree/scripts/install');
+  t.equal(refused.code, 1);
+  t.match(refused.stderr, /^install: this node is active .*lbctl switchover.*nothing was changed\n$/);
+  t.match(machine.run('cat /opt/tandem/.digest').stdout, 'old');
+
+  role('standby');
+  t.match(machine.run('/tree/scripts/install').code, 0);
+  t.match(machine.run('cat /root/systemctl.log').stdout, 'try-restart lbd ha-agent');
+
+  role('active');
+  t.match(machine.run('/tree/scripts/install --force').code, 0);
+});
+
+t.test('an upgrade that does not start brings the old version back', { skip }, async (t) => {
+  const machine = await machineWith(t);
+  machine.run('/tree/scripts/install --config /root/pair.yaml');
+  machine.run(RUNNING);
+  machine.run(`sed -i '$a [ "$1" != try-restart ]' /usr/bin/systemctl; echo old > /opt/tandem/.digest`);
+  const { code, stderr } = machine.run('/tree/scripts/install --force');
+  t.equal(code, 1);
+  t.match(stderr, /^install: the new version does not start, so the old one is back/m);
+  t.match(machine.run('cat /opt/tandem/.digest; ls -d /opt/tandem*').stdout, 'old\n/opt/tandem\n');
+});

@@ -1,0 +1,186 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { messageOf } from '../../common/errors.ts';
+import { VERSION } from '../../common/version.ts';
+import type { Clients } from '../../scripts/lab/clients.ts';
+import { broken, milliseconds } from '../../scripts/lab/demo-text.ts';
+import { FAULTS, type FaultName } from '../../scripts/lab/faults.ts';
+import { NODES, type NodeName } from '../../scripts/lab/hosts.ts';
+import type { FaultResult } from '../../scripts/lab/scenario.ts';
+import { STICKY_KINDS } from '../../scripts/lab/sticky.ts';
+import type { TrafficReport } from '../../scripts/lab/traffic.ts';
+import { CLIENTS, VmPair } from '../../scripts/vm/pair.ts';
+
+/** What test/vm/run does with the machines once they are up. */
+const TREE = join(import.meta.dirname, '../..');
+const REPORT = join(TREE, 'vagrant/report.md');
+const LINGER_MS = 2000;
+/** So many runs of what has a limit, one of the others. */
+const RUNS: readonly (readonly [fault: FaultName, runs: number])[] = [
+  ['cut', 5],
+  ['power', 5],
+  ['agent-kill', 1],
+  ['agent-stop', 1],
+  ['lb-kill', 1],
+  ['switchover', 1],
+];
+
+interface Row {
+  readonly what: string;
+  readonly blackoutsMs: readonly number[];
+  readonly failures: number;
+  readonly requests: number;
+  readonly sticky: string;
+  readonly keptAlive: string;
+}
+
+const rows: Row[] = [];
+const problems: string[] = [];
+
+async function main(): Promise<void> {
+  const pair = await VmPair.connect();
+  let facts: string[] = [];
+  try {
+    await pair.whole();
+    say(`the pair is whole, ${pair.active()} is active`);
+    facts = await machineFacts(pair);
+    for (const [fault, runs] of RUNS) await runFault(pair, fault, runs);
+    await underTraffic(pair, 'reboot of the standby', () => pair.reboot(standby(pair)));
+    await underTraffic(pair, 'reboot of the active node', () => pair.reboot(pair.active()));
+    await underTraffic(pair, 'upgrade of both nodes', () => upgrade(pair));
+  } catch (error) {
+    problems.push(`the scenario ended early: ${messageOf(error)}`);
+  } finally {
+    report(facts, pair.clockErrorMs);
+    pair.close();
+  }
+  for (const problem of problems) say(`NOT AS IT MUST BE: ${problem}`);
+  if (problems.length > 0) process.exitCode = 1;
+}
+
+async function runFault(pair: VmPair, fault: FaultName, runs: number): Promise<void> {
+  const results: FaultResult[] = [];
+  for (let run = 0; run < runs; run++) {
+    // Those that have lost their connection do not come back, so each run has clients of its own.
+    const clients = await newClients(pair);
+    try {
+      await pair.whole();
+      const result = await pair.fail(clients, fault, LINGER_MS);
+      say(`${fault} ${run + 1}: blackout ${milliseconds(result.probe.blackoutMs)}`);
+      problems.push(...broken(result).map((line) => `${fault}: ${line}`));
+      results.push(result);
+      await pair.recover(result);
+    } finally {
+      await clients.stop();
+    }
+  }
+  rows.push(rowOf(FAULTS[fault].title, results));
+}
+
+async function underTraffic(pair: VmPair, what: string, act: () => Promise<unknown>): Promise<void> {
+  const clients = await newClients(pair);
+  try {
+    await pair.whole();
+    await clients.report();
+    await act();
+    const seen = await clients.report();
+    say(`${what}: blackout ${milliseconds(seen.probe.blackoutMs)}`);
+    rows.push(rowOf(what, [seen]));
+    for (const kind of STICKY_KINDS)
+      if (seen.sticky[kind].kept < seen.sticky[kind].total)
+        problems.push(`${what}: sticky clients (${kind}) lost their backend`);
+  } finally {
+    await clients.stop();
+  }
+}
+
+function newClients(pair: VmPair): Promise<Clients> {
+  return pair.clients();
+}
+
+/** A change that makes another version of the tree on the nodes, then the script that operators use. */
+async function upgrade(pair: VmPair): Promise<void> {
+  for (const name of NODES) await pair.nodes[name].run('sudo sh -c "echo >> /tandem/CHANGELOG.md"');
+  const before = await digests(pair);
+  await execa(join(TREE, 'scripts/upgrade-pair'), ['-F', pair.sshConfig, '/tandem', ...NODES], {
+    stdout: 'inherit',
+  });
+  const after = await digests(pair);
+  if (after.some((digest, i) => digest === before[i])) problems.push('a node was not upgraded');
+}
+
+function digests(pair: VmPair): Promise<string[]> {
+  return Promise.all(NODES.map((name) => pair.nodes[name].run('cat /opt/tandem/.digest')));
+}
+
+function standby(pair: VmPair): NodeName {
+  return NODES.find((name) => name !== pair.active())!;
+}
+
+function rowOf(what: string, reports: readonly TrafficReport[]): Row {
+  const sum = (count: (report: TrafficReport) => number) =>
+    reports.reduce((total, one) => total + count(one), 0);
+  const sticky = (part: 'kept' | 'total') =>
+    sum((one) => STICKY_KINDS.reduce((total, kind) => total + one.sticky[kind][part], 0));
+  return {
+    what,
+    blackoutsMs: reports.map(({ probe }) => probe.blackoutMs).toSorted((a, b) => a - b),
+    failures: sum(({ probe }) => probe.failures),
+    requests: sum(({ probe }) => probe.requests),
+    sticky: `${sticky('kept')} of ${sticky('total')}`,
+    keptAlive: `${sum(({ keptAlive }) => keptAlive.broken)} of ${sum(({ keptAlive }) => keptAlive.total)}`,
+  };
+}
+
+async function machineFacts(pair: VmPair): Promise<string[]> {
+  const kernel = await pair.nodes.lb1.run('. /etc/os-release; echo "$PRETTY_NAME, Linux $(uname -r)"');
+  const security = (unit: string) =>
+    pair.nodes.lb1.run(`systemd-analyze security ${unit} | tail -n 1 | sed 's/^[^a-zA-Z]*//'`);
+  const { stdout: vagrant } = await execa('vagrant', ['--version']);
+  const { stdout: qemu } = await execa('qemu-system-x86_64', ['--version']);
+  const cpu = /^model name\s*: (.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? 'unknown';
+  return [
+    `Tandem ${VERSION}; machines: ${kernel}, 1 processor and 512 MiB each`,
+    `${vagrant}, provider ${pair.vagrant.provider}; ${qemu.split('\n')[0]}, software emulation on ${cpu}`,
+    `\`vagrant up\` with provisioning: ${process.env.TANDEM_VM_UP_SECONDS ?? '?'} s`,
+    `\`systemd-analyze security\`: ${await security('lbd')}; ${await security('ha-agent')}`,
+  ];
+}
+
+function report(facts: readonly string[], clockErrorMs: number): void {
+  const table = rows.map(({ what, blackoutsMs, failures, requests, sticky, keptAlive }) => {
+    const median = blackoutsMs[Math.floor(blackoutsMs.length / 2)];
+    const worst = blackoutsMs.at(-1);
+    const cells = [what, blackoutsMs.length, milliseconds(median), milliseconds(worst)];
+    return `| ${[...cells, `${failures} of ${requests}`, sticky, keptAlive].join(' | ')} |`;
+  });
+  const text = `# The pair on virtual machines
+
+Written by \`npm run test:vm\` on ${new Date().toISOString().slice(0, 10)}.
+
+${facts.map((fact) => `- ${fact}`).join('\n')}
+- clients: a new connection every ${CLIENTS.intervalMs} ms, ${3 * CLIENTS.sticky} that stick to a backend, ${CLIENTS.keptAlive} that stay connected; heartbeats
+  every 100 ms; blackout: from the first of the longest run of failing starts to the next one that succeeded
+
+| what happened | runs | blackout, median | worst | failed starts | sticky clients that kept their backend | open connections broken |
+| --- | --- | --- | --- | --- | --- | --- |
+${table.join('\n')}
+
+${problems.length === 0 ? 'All of it was as it must be.' : problems.map((line) => `- NOT AS IT MUST BE: ${line}`).join('\n')}
+Times of different machines compare to within ${milliseconds(clockErrorMs)}.
+`;
+  writeFileSync(REPORT, text);
+  say(`the report is in vagrant/report.md`);
+}
+
+function say(text: string): void {
+  console.log(text);
+}
+
+try {
+  await main();
+} catch (error) {
+  console.error(`test:vm: ${messageOf(error)}`);
+  process.exitCode = 1;
+}

@@ -18,12 +18,12 @@ const REPORT = join(TREE, 'vagrant/report.md');
 const LINGER_MS = 2000;
 /** So many runs of what has a limit, one of the others. */
 const RUNS: readonly (readonly [fault: FaultName, runs: number])[] = [
-  ['cut', 5],
-  ['power', 5],
   ['agent-kill', 1],
   ['agent-stop', 1],
   ['lb-kill', 1],
   ['switchover', 1],
+  ['cut', 5],
+  ['power', 5],
 ];
 
 interface Row {
@@ -37,22 +37,24 @@ interface Row {
 
 const rows: Row[] = [];
 const problems: string[] = [];
+let facts: readonly string[] = [];
+let finished = false;
 
 async function main(): Promise<void> {
   const pair = await VmPair.connect();
-  let facts: string[] = [];
   try {
     await pair.whole();
     say(`the pair is whole, ${pair.active()} is active`);
-    facts = await machineFacts(pair);
-    for (const [fault, runs] of RUNS) await runFault(pair, fault, runs);
-    await underTraffic(pair, 'reboot of the standby', () => pair.reboot(standby(pair)));
-    await underTraffic(pair, 'reboot of the active node', () => pair.reboot(pair.active()));
+    facts = [...(await machineFacts(pair)), clockFact(pair)];
     await underTraffic(pair, 'upgrade of both nodes', () => upgrade(pair));
+    await underTraffic(pair, 'reboot of the active node', () => pair.reboot(pair.active()));
+    await underTraffic(pair, 'reboot of the standby', () => pair.reboot(standby(pair)));
+    for (const [fault, runs] of RUNS) await runFault(pair, fault, runs);
   } catch (error) {
     problems.push(`the scenario ended early: ${messageOf(error)}`);
   } finally {
-    report(facts, pair.clockErrorMs);
+    finished = true;
+    report();
     pair.close();
   }
   for (const problem of problems) say(`NOT AS IT MUST BE: ${problem}`);
@@ -75,7 +77,7 @@ async function runFault(pair: VmPair, fault: FaultName, runs: number): Promise<v
       await clients.stop();
     }
   }
-  rows.push(rowOf(FAULTS[fault].title, results));
+  record(rowOf(FAULTS[fault].title, results));
 }
 
 async function underTraffic(pair: VmPair, what: string, act: () => Promise<unknown>): Promise<void> {
@@ -86,7 +88,7 @@ async function underTraffic(pair: VmPair, what: string, act: () => Promise<unkno
     await act();
     const seen = await clients.report();
     say(`${what}: blackout ${milliseconds(seen.probe.blackoutMs)}`);
-    rows.push(rowOf(what, [seen]));
+    record(rowOf(what, [seen]));
     for (const kind of STICKY_KINDS)
       if (seen.sticky[kind].kept < seen.sticky[kind].total)
         problems.push(`${what}: sticky clients (${kind}) lost their backend`);
@@ -148,7 +150,17 @@ async function machineFacts(pair: VmPair): Promise<string[]> {
   ];
 }
 
-function report(facts: readonly string[], clockErrorMs: number): void {
+function clockFact(pair: VmPair): string {
+  return `times of different machines compare to within ${milliseconds(pair.clockErrorMs)}`;
+}
+
+/** The report is written each time, so that what was measured stays, however the run ends. */
+function record(row: Row): void {
+  rows.push(row);
+  report();
+}
+
+function report(): void {
   const table = rows.map(({ what, blackoutsMs, failures, requests, sticky, keptAlive }) => {
     const median = blackoutsMs[Math.floor(blackoutsMs.length / 2)];
     const worst = blackoutsMs.at(-1);
@@ -167,11 +179,14 @@ ${facts.map((fact) => `- ${fact}`).join('\n')}
 | --- | --- | --- | --- | --- | --- | --- |
 ${table.join('\n')}
 
-${problems.length === 0 ? 'All of it was as it must be.' : problems.map((line) => `- NOT AS IT MUST BE: ${line}`).join('\n')}
-Times of different machines compare to within ${milliseconds(clockErrorMs)}.
+${verdict()}
 `;
   writeFileSync(REPORT, text);
-  say(`the report is in vagrant/report.md`);
+}
+
+function verdict(): string {
+  if (problems.length > 0) return problems.map((line) => `- NOT AS IT MUST BE: ${line}`).join('\n');
+  return finished ? 'All of it was as it must be.' : 'The run did not come to its end.';
 }
 
 function say(text: string): void {

@@ -162,6 +162,8 @@ export class Lab {
   /** Pids of all that runs on a host. */
   processes(host: Host): number[] {
     const { pid: anchor, netns } = this.state.anchors[host];
+    // Without its anchor the namespace is gone, and its number may be a stranger's by now.
+    if (!anchorAlive(this.state.anchors[host])) return [];
     return readdirSync('/proc')
       .filter((name) => /^\d+$/.test(name) && Number(name) !== anchor && netnsOf(name) === netns)
       .map(Number);

@@ -1,11 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
-import { messageOf } from '../../common/errors.ts';
 import { Clients } from './clients.ts';
+import { demoCommand } from './demo-command.ts';
 import { broken, indent, milliseconds, resultJson, resultText, timelineText } from './demo-text.ts';
-import { FAULT_NAMES, FAULTS, type FaultName, isFault } from './faults.ts';
+import { FAULTS, type FaultName } from './faults.ts';
 import { BACKENDS, NODES, VIP } from './hosts.ts';
-import { exitCodeOf, interruptible } from './interrupt.ts';
 import { Lab } from './lab.ts';
 import { startOrigins } from './origins.ts';
 import { Pair } from './pair.ts';
@@ -14,10 +12,6 @@ import { fail, recover } from './scenario.ts';
 /** Traffic before the fault and after the takeover, so that there is something to see. */
 const STEADY_MS = 2000;
 const LINGER_MS = 1000;
-
-const USAGE = `usage: scripts/demo [--fault ${FAULT_NAMES.join('|')}] [--json]
-
-Starts the pair in network namespaces, sends traffic, lets the active node fail, and tells what clients saw.`;
 
 async function demo(lab: Lab, fault: FaultName, say: (text: string) => void): Promise<object> {
   say(`Tandem: ${FAULTS[fault].title}
@@ -57,41 +51,15 @@ async function demo(lab: Lab, fault: FaultName, say: (text: string) => void): Pr
   }
 }
 
-async function main(): Promise<number> {
-  let values: { fault: string; json: boolean; help: boolean };
-  try {
-    ({ values } = parseArgs({
-      options: {
-        fault: { type: 'string', default: 'cut' },
-        json: { type: 'boolean', default: false },
-        help: { type: 'boolean', default: false },
-      },
-    }));
-    if (!isFault(values.fault))
-      throw new Error(`--fault ${values.fault}: expected ${FAULT_NAMES.join(', ')}`);
-  } catch (error) {
-    console.error(`demo: ${messageOf(error)}\n${USAGE}`);
-    return 2;
-  }
-  if (values.help) {
-    console.log(USAGE);
-    return 0;
-  }
-  const { fault, json } = values;
-  const lab = await Lab.up();
-  try {
-    const say = json ? () => {} : (text: string) => console.log(text);
-    const result = await interruptible(demo(lab, fault as FaultName, say));
-    if (json) console.log(JSON.stringify(result));
-    return (result as { broken: string[] }).broken.length === 0 ? 0 : 1;
-  } finally {
-    await lab.down();
-  }
-}
-
-try {
-  process.exitCode = await main();
-} catch (error) {
-  console.error(`demo: ${messageOf(error)}`);
-  process.exitCode = exitCodeOf(error);
-}
+await demoCommand(
+  'demo',
+  'Starts the pair in network namespaces, sends traffic, lets the active node fail, and tells what clients saw.',
+  async (run) => {
+    const lab = await Lab.up();
+    try {
+      await run((fault, say) => demo(lab, fault, say));
+    } finally {
+      await lab.down();
+    }
+  },
+);

@@ -1,17 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
-import { messageOf } from '../../common/errors.ts';
+import { demoCommand } from '../lab/demo-command.ts';
 import { broken, indent, milliseconds, resultJson, resultText, timelineText } from '../lab/demo-text.ts';
-import { FAULT_NAMES, FAULTS, type FaultName, isFault } from '../lab/faults.ts';
-import { exitCodeOf, interruptible } from '../lab/interrupt.ts';
+import { FAULTS, type FaultName } from '../lab/faults.ts';
 import { CLIENTS, VmPair } from './pair.ts';
 
 const STEADY_MS = 3000;
 const LINGER_MS = 2000;
-
-const USAGE = `usage: scripts/failover-demo [--fault ${FAULT_NAMES.join('|')}] [--json]
-
-Sends traffic to the pair on the machines of vagrant/, lets the active node fail, and tells what clients saw.`;
 
 async function demo(pair: VmPair, fault: FaultName, say: (text: string) => void): Promise<object> {
   say(`Tandem on virtual machines (${pair.vagrant.provider}): ${FAULTS[fault].title}\n\n1. The pair`);
@@ -46,41 +40,15 @@ async function demo(pair: VmPair, fault: FaultName, say: (text: string) => void)
   }
 }
 
-async function main(): Promise<number> {
-  let values: { fault: string; json: boolean; help: boolean };
-  try {
-    ({ values } = parseArgs({
-      options: {
-        fault: { type: 'string', default: 'cut' },
-        json: { type: 'boolean', default: false },
-        help: { type: 'boolean', default: false },
-      },
-    }));
-    if (!isFault(values.fault))
-      throw new Error(`--fault ${values.fault}: expected ${FAULT_NAMES.join(', ')}`);
-  } catch (error) {
-    console.error(`failover-demo: ${messageOf(error)}\n${USAGE}`);
-    return 2;
-  }
-  if (values.help) {
-    console.log(USAGE);
-    return 0;
-  }
-  const { fault, json } = values;
-  const pair = await VmPair.connect();
-  try {
-    const say = json ? () => {} : (text: string) => console.log(text);
-    const result = await interruptible(demo(pair, fault as FaultName, say));
-    if (json) console.log(JSON.stringify(result));
-    return (result as { broken: string[] }).broken.length === 0 ? 0 : 1;
-  } finally {
-    pair.close();
-  }
-}
-
-try {
-  process.exitCode = await main();
-} catch (error) {
-  console.error(`failover-demo: ${messageOf(error)}`);
-  process.exitCode = exitCodeOf(error);
-}
+await demoCommand(
+  'failover-demo',
+  'Sends traffic to the pair on the machines of vagrant/, lets the active node fail, and tells what clients saw.',
+  async (run) => {
+    const pair = await VmPair.connect();
+    try {
+      await run((fault, say) => demo(pair, fault, say));
+    } finally {
+      pair.close();
+    }
+  },
+);

@@ -18,6 +18,8 @@ import { Vagrant } from './vagrant.ts';
 /** A machine under emulation takes minutes to boot. */
 const WHOLE_MS = 300_000;
 const TAKEOVER_MS = 30_000;
+/** Machines that have just booted are late in all they do, and a role may still move. */
+const STEADY_MS = 5_000;
 
 /** What emulated machines carry without being late themselves: about 30 requests a second. */
 export const CLIENTS = {
@@ -76,10 +78,15 @@ export class VmPair {
     return Math.max(this.net.errorMs, ...NODES.map((name) => this.nodes[name].errorMs));
   }
 
-  clients(): Promise<Clients> {
+  /** @returns once the pair is steady and they are bound to their backends */
+  async clients(): Promise<Clients> {
+    await this.#steady();
     // The program is the lab's; only where it runs differs.
-    const spawn = (_host: unknown, [, file, ...args]: readonly string[]) =>
-      this.net.start(file!.slice(file!.indexOf('scripts/lab/')), args);
+    const spawn = (_host: unknown, [, file, ...args]: readonly string[]) => {
+      const child = this.net.start(file!.slice(file!.indexOf('scripts/lab/')), args);
+      child.stderr?.pipe(process.stderr);
+      return child;
+    };
     return Clients.start({ spawn } as Parameters<typeof Clients.start>[0], CLIENTS);
   }
 
@@ -114,6 +121,16 @@ export class VmPair {
       },
       WHOLE_MS,
     );
+  }
+
+  async #steady(): Promise<void> {
+    let epoch: number | undefined;
+    do {
+      await this.whole();
+      epoch = (await this.status('lb1')).agent?.epoch;
+      await sleep(STEADY_MS);
+      await this.whole();
+    } while (epoch !== (await this.status('lb1')).agent?.epoch);
   }
 
   async status(name: NodeName): Promise<NodeStatus> {

@@ -13,7 +13,7 @@ shift
 [ -d "$HOSTS/$host" ] || exit 255
 cd "$HOSTS/$host" && PATH=$HOSTS/bin:$PATH exec sh -c "$*"
 `;
-/** \`role\` and \`sync\` of a host are files; a switchover exchanges the roles. */
+/** `role` and `sync` of a host are files; a switchover exchanges the roles. */
 const LBCTL = `#!/bin/sh
 case $PWD in */lb1) peer=../lb2 ;; *) peer=../lb1 ;; esac
 if [ "$1" = switchover ]; then

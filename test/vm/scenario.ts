@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { messageOf } from '../../common/errors.ts';
 import { VERSION } from '../../common/version.ts';
-import type { Clients } from '../../scripts/lab/clients.ts';
 import { broken, milliseconds } from '../../scripts/lab/demo-text.ts';
 import { FAULTS, type FaultName } from '../../scripts/lab/faults.ts';
 import { NODES, type NodeName } from '../../scripts/lab/hosts.ts';
@@ -65,9 +64,8 @@ async function runFault(pair: VmPair, fault: FaultName, runs: number): Promise<v
   const results: FaultResult[] = [];
   for (let run = 0; run < runs; run++) {
     // Those that have lost their connection do not come back, so each run has clients of its own.
-    const clients = await newClients(pair);
+    const clients = await pair.clients();
     try {
-      await pair.whole();
       const result = await pair.fail(clients, fault, LINGER_MS);
       say(`${fault} ${run + 1}: blackout ${milliseconds(result.probe.blackoutMs)}`);
       problems.push(...broken(result).map((line) => `${fault}: ${line}`));
@@ -81,9 +79,8 @@ async function runFault(pair: VmPair, fault: FaultName, runs: number): Promise<v
 }
 
 async function underTraffic(pair: VmPair, what: string, act: () => Promise<unknown>): Promise<void> {
-  const clients = await newClients(pair);
+  const clients = await pair.clients();
   try {
-    await pair.whole();
     await clients.report();
     await act();
     const seen = await clients.report();
@@ -95,10 +92,6 @@ async function underTraffic(pair: VmPair, what: string, act: () => Promise<unkno
   } finally {
     await clients.stop();
   }
-}
-
-function newClients(pair: VmPair): Promise<Clients> {
-  return pair.clients();
 }
 
 /** A change that makes another version of the tree on the nodes, then the script that operators use. */

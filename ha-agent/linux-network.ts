@@ -22,6 +22,8 @@ const MONITOR_RETRY_MS = 1_000;
 const ARPING_TIMEOUT_MS = 3_000;
 /** `nft` answers within some milliseconds; a takeover waits for it, so not for long. */
 const NFT_TIMEOUT_MS = 1_000;
+/** Its first run loads modules of the kernel, and at the start of a machine all wait for the disk. */
+const NFT_CHECK_TIMEOUT_MS = 15_000;
 const SETTINGS = '/proc/sys/net/ipv4/conf';
 /**
  * While a VIP is parked on `lo`, the host must neither answer ARP for it nor send it in its own requests; see
@@ -265,7 +267,7 @@ export class LinuxNetwork implements HostNetwork {
         if (existsSync(`${SETTINGS}/${name}`)) closeSync(openSync(`${SETTINGS}/${name}`, constants.O_WRONLY));
       const rules = forwardRules(vips, this.#peerAddress);
       // What is in force stays; a check of rules that are there already tells nothing new.
-      if (!this.#forwarding) await this.#runNft(rules + REMOVE_RULES);
+      if (!this.#forwarding) await this.#runNft(rules + REMOVE_RULES, NFT_CHECK_TIMEOUT_MS);
       this.#noSecondChance = undefined;
     } catch (error) {
       const why = messageOf(error);
@@ -275,11 +277,11 @@ export class LinuxNetwork implements HostNetwork {
     }
   }
 
-  #runNft(script: string): Promise<void> {
+  #runNft(script: string, timeoutMs = NFT_TIMEOUT_MS): Promise<void> {
     const run = this.#nft.then(async () => {
       const result = await execa('nft', ['-f', '-'], {
         input: script,
-        timeout: NFT_TIMEOUT_MS,
+        timeout: timeoutMs,
         reject: false,
         env: { LC_ALL: 'C' },
       });

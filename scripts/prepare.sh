@@ -51,3 +51,5 @@ install_debian() {
 
 LAB_TOOLS='ip:iproute2 arping:iputils-arping nft:nftables unshare:util-linux setpriv:util-linux'
 TEST_TOOLS='curl:curl shellcheck:shellcheck systemd-analyze:systemd'
+# Big, and what it tests changes seldom.
+[ "${CI-}" != true ] || TEST_TOOLS="$TEST_TOOLS vagrant:vagrant"

@@ -84,3 +84,24 @@ export function isNetworkOrBroadcast(address: string, prefix: number): boolean {
   const host = value % 2 ** (32 - prefix);
   return host === 0 || host === 2 ** (32 - prefix) - 1;
 }
+
+/** Whether the address has no bit beyond its prefix, so that the two name a network. */
+export function isNetwork(address: string, prefix: number): boolean {
+  const width = ipFamily(address) === 4 ? 32n : 128n;
+  return (numericIp(address) & ((1n << (width - BigInt(prefix))) - 1n)) === 0n;
+}
+
+/** @param address canonical, see `canonicalIp` */
+function numericIp(address: string): bigint {
+  if (ipFamily(address) === 4) return address.split('.').reduce((sum, part) => sum * 256n + BigInt(part), 0n);
+  // The last 32 bits may be written as an IPv4 address.
+  const plain = address.replace(/[\d.]+\.[\d.]+$/, (ipv4) => {
+    const value = numericIp(ipv4);
+    return `${(value >> 16n).toString(16)}:${(value & 0xffffn).toString(16)}`;
+  });
+  const [head = '', tail = ''] = plain.split('::');
+  const groups = (text: string) => (text === '' ? [] : text.split(':'));
+  const zeros = new Array<string>(Math.max(0, 8 - groups(head).length - groups(tail).length)).fill('0');
+  const all = [...groups(head), ...zeros, ...groups(tail)];
+  return all.reduce((sum, group) => sum * 65536n + BigInt(`0x${group}`), 0n);
+}

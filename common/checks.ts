@@ -1,11 +1,14 @@
-import { formatEndpoint, ipFamily, isNetworkOrBroadcast } from './address.ts';
+import { formatEndpoint, ipFamily } from './address.ts';
 import { formatDuration } from './duration.ts';
 import type { ConfigProblem } from './errors.ts';
+import type { BindRange } from './fields.ts';
+import { checkHa } from './ha-checks.ts';
 import { backendId, poolId } from './hash.ts';
 import type { SocketAddress } from './model.ts';
 import { problem } from './problems.ts';
 import type { Shape } from './schema.ts';
 import type { Path, Source } from './source.ts';
+import { checkTls } from './tls-checks.ts';
 
 /**
  * Half of the rows that the workers share (`MAX_SLOTS`, `MAX_FRONTENDS` in `lbd/shared.ts`), so that a reload
@@ -14,7 +17,7 @@ import type { Path, Source } from './source.ts';
 export const MAX_BACKENDS = 2048;
 export const MAX_FRONTENDS = 128;
 
-type Report = (path: Path, message: string, at?: 'key' | 'value') => void;
+export type Report = (path: Path, message: string, at?: 'key' | 'value') => void;
 
 /** Checks what depends on two places at once. Entities that are broken in themselves are not in `shape`. */
 export function checkTogether(shape: Shape, source: Source): ConfigProblem[] {
@@ -23,12 +26,12 @@ export function checkTogether(shape: Shape, source: Source): ConfigProblem[] {
     problems.push(problem(source, path, message, at));
   };
   checkCluster(shape, source, report);
-  if (shape.cluster !== undefined && shape.ha !== undefined) checkVips(shape.cluster, shape.ha, report);
-  if (shape.ha !== undefined) checkPaths(shape.ha, report);
+  if (shape.ha !== undefined) checkHa(shape.ha, shape.cluster, source, report);
   checkFrontends(shape, source, report);
   checkListeners(shape, report);
   checkPools(shape, source, report);
-  checkTcp(shape, source, report);
+  checkModes(shape, source, report);
+  checkTls(shape, report);
   checkIdentities(shape, report);
   return problems;
 }
@@ -51,46 +54,6 @@ function checkCluster({ cluster }: Shape, source: Source, report: Report): void 
     report(path, `found ${second[1].address}, expected the same IP version as "${first[0]}" has`);
 }
 
-function checkVips(
-  cluster: NonNullable<Shape['cluster']>,
-  { vips }: NonNullable<Shape['ha']>,
-  report: Report,
-): void {
-  const seen = new Set<string>();
-  for (const [i, { address: vip }] of vips.entries()) {
-    const path = ['ha', 'vips', i, 'address'];
-    if (seen.has(vip.address)) report(path, `${vip.address} is listed twice`);
-    seen.add(vip.address);
-    for (const [name, node] of Object.entries(cluster.nodes))
-      if (node.address === vip.address)
-        report(
-          path,
-          `${vip.address} is the own address of node "${name}"; a VIP must be an address that no node has`,
-        );
-    if (isNetworkOrBroadcast(vip.address, vip.prefix))
-      report(
-        path,
-        `${vip.address}/${vip.prefix} is the network or broadcast address, expected a host's address`,
-      );
-  }
-}
-
-function checkPaths({ paths }: NonNullable<Shape['ha']>, report: Report): void {
-  const seen = new Set<string>();
-  for (const [i, path] of paths.entries()) {
-    const key = path.type === 'unicast' ? 'unicast' : `${path.group} ${path.interface}`;
-    if (seen.has(key))
-      report(['ha', 'paths', i], 'this path is listed twice; a second one must travel another way');
-    seen.add(key);
-    const other = paths.findIndex((p) => p.port === path.port && p.type !== path.type);
-    if (other >= 0 && other < i)
-      report(
-        ['ha', 'paths', i, 'port'],
-        `port ${path.port} is used by ha.paths.${other}, multicast and unicast need different ports`,
-      );
-  }
-}
-
 function checkFrontends(shape: Shape, source: Source, report: Report): void {
   const section = (source.value as { frontends?: unknown }).frontends;
   if (typeof section !== 'object' || section === null || Array.isArray(section)) return;
@@ -99,14 +62,15 @@ function checkFrontends(shape: Shape, source: Source, report: Report): void {
   if (written.length > MAX_FRONTENDS)
     report(['frontends'], `found ${written.length} frontends, expected at most ${MAX_FRONTENDS}`, 'key');
   for (const [name, frontend] of Object.entries(shape.frontends))
-    if (frontend.pool === undefined && frontend.routes.length === 0)
+    if (frontend.pool === undefined && frontend.routes.length === 0 && frontend.redirect === undefined)
       report(['frontends', name], 'has neither "pool" nor "routes": where should its clients go?', 'key');
 }
 
-/** A TCP port that something of ours will listen on. */
+/** Ports that something of ours will listen on. */
 interface Listener {
   readonly path: Path;
-  readonly address: SocketAddress;
+  readonly protocol: 'tcp' | 'udp';
+  readonly address: BindRange;
 }
 
 /**
@@ -117,40 +81,62 @@ function checkListeners(shape: Shape, report: Report): void {
   const binds: Listener[] = [];
   for (const [name, frontend] of Object.entries(shape.frontends))
     for (const [i, address] of frontend.bind.entries())
-      binds.push({ path: ['frontends', name, 'bind', i], address });
+      binds.push({
+        path: ['frontends', name, 'bind', i],
+        protocol: frontend.mode === 'udp' ? 'udp' : 'tcp',
+        address,
+      });
 
-  for (const [i, { path, address }] of binds.entries()) {
-    const other = binds.slice(0, i).find((b) => sameListener(b.address, address));
+  for (const [i, bind] of binds.entries()) {
+    const other = binds.slice(0, i).find((b) => sameListener(b, bind));
     if (other !== undefined)
       report(
-        path,
-        `${formatEndpoint(address)} is taken by ${other.path.slice(0, -1).join('.')} (${formatEndpoint(other.address)})`,
+        bind.path,
+        `${formatBind(bind.address)} is taken by ${other.path.slice(0, -1).join('.')} (${formatBind(other.address)})`,
       );
   }
 
   const own: Listener[] = [];
-  if (shape.admin.metrics !== false) own.push({ path: ['admin', 'metrics'], address: shape.admin.metrics });
+  const add = (path: Path, protocol: Listener['protocol'], { host, port }: SocketAddress) =>
+    own.push({ path, protocol, address: { host, port, lastPort: port } });
+  if (shape.admin.metrics !== false) add(['admin', 'metrics'], 'tcp', shape.admin.metrics);
   if (shape.cluster !== undefined)
     for (const { address } of Object.values(shape.cluster.nodes))
-      own.push({ path: ['sync', 'port'], address: { host: address, port: shape.sync.port } });
-  for (const [i, { path, address }] of own.entries()) {
-    const taken = [...binds, ...own.slice(0, i)].find((b) => b.path !== path && overlap(b.address, address));
-    if (taken !== undefined && taken.path.join() !== path.join())
+      add(['sync', 'port'], 'tcp', { host: address, port: shape.sync.port });
+  for (const [i, path] of (shape.ha?.paths ?? []).entries())
+    add(['ha', 'paths', i], 'udp', { host: '*', port: path.port });
+  for (const [i, mine] of own.entries()) {
+    // Two paths of the heartbeat are compared where the rest of them is, see `checkHa`.
+    const others = mine.protocol === 'udp' ? binds : [...binds, ...own.slice(0, i)];
+    const taken = others.find((other) => overlap(other, mine));
+    if (taken !== undefined && taken.path.join() !== mine.path.join())
       report(
-        path,
-        `${formatEndpoint(address)} is taken by ${taken.path.join('.')} (${formatEndpoint(taken.address)})`,
+        mine.path,
+        `${formatBind(mine.address)} is taken by ${taken.path.join('.')} (${formatBind(taken.address)})`,
       );
   }
 }
 
-function sameListener(a: SocketAddress, b: SocketAddress): boolean {
-  if (a.port !== b.port) return false;
-  return a.host === b.host || (isWildcard(a.host) && isWildcard(b.host) && overlap(a, b));
+function sameListener(a: Listener, b: Listener): boolean {
+  if (!meet(a, b)) return false;
+  const [one, other] = [a.address.host, b.address.host];
+  return one === other || (isWildcard(one) && isWildcard(other) && overlap(a, b));
 }
 
-function overlap(a: SocketAddress, b: SocketAddress): boolean {
-  if (a.port !== b.port) return false;
-  return a.host === b.host || covers(a.host, b.host) || covers(b.host, a.host);
+function overlap(a: Listener, b: Listener): boolean {
+  const [one, other] = [a.address.host, b.address.host];
+  return meet(a, b) && (one === other || covers(one, other) || covers(other, one));
+}
+
+/** Whether they have a port in common. */
+function meet(a: Listener, b: Listener): boolean {
+  return (
+    a.protocol === b.protocol && a.address.port <= b.address.lastPort && b.address.port <= a.address.lastPort
+  );
+}
+
+function formatBind({ host, port, lastPort }: BindRange): string {
+  return `${formatEndpoint({ host, port })}${lastPort === port ? '' : `-${lastPort}`}`;
 }
 
 function isWildcard(host: string): boolean {
@@ -179,6 +165,17 @@ function checkPools(shape: Shape, source: Source, report: Report): void {
         `found ${timeout}, which must not exceed the interval (${interval})`,
       );
     }
+    for (const key of ['send', 'receive'])
+      if (health.type !== 'udp' && source.has([...path, 'health', key]))
+        report([...path, 'health', key], `is for type udp only, found type ${health.type}`, 'key');
+    if (health.type === 'udp' && health.send === undefined)
+      report([...path, 'health'], 'type udp needs "send": what a backend answers to', 'key');
+    const { outlier } = pool;
+    if (typeof outlier === 'object' && outlier.max_ejection_time < outlier.base_ejection_time)
+      report(
+        [...path, 'outlier', 'max_ejection_time'],
+        `found ${formatDuration(outlier.max_ejection_time)}, which must not be below base_ejection_time (${formatDuration(outlier.base_ejection_time)})`,
+      );
     const asksHttp = health.type === 'http' || health.type === 'deep';
     for (const key of ['path', 'method', 'host', 'expect'])
       if (!asksHttp && source.has([...path, 'health', key]))
@@ -203,23 +200,27 @@ function checkPools(shape: Shape, source: Source, report: Report): void {
     report(['pools'], `found ${backends} backends, expected at most ${MAX_BACKENDS}`, 'key');
 }
 
-/** What only HTTP can do, on a frontend that does not speak it. */
-function checkTcp(shape: Shape, source: Source, report: Report): void {
+/** What only HTTP can do, on a frontend that does not speak it, and what only connections can. */
+function checkModes(shape: Shape, source: Source, report: Report): void {
   for (const [name, frontend] of Object.entries(shape.frontends)) {
-    if (frontend.mode !== 'tcp') continue;
+    const { mode } = frontend;
+    if (mode === 'http') continue;
     const path = ['frontends', name];
+    const peeks = frontend.tls?.mode === 'passthrough';
     for (const key of [
-      ['routes'],
-      ['limits'],
-      ['timeouts', 'head'],
+      ...(peeks ? [] : [['routes']]),
+      // As long as a ClientHello, or a handshake, may take.
+      ...(frontend.tls === undefined ? [['timeouts', 'head']] : []),
+      ['limits', 'head'],
+      ['limits', 'fields'],
       ['timeouts', 'body'],
       ['timeouts', 'keep_alive'],
     ])
       if (source.has([...path, ...key]))
-        report([...path, ...key], 'is for mode http only, found mode tcp', 'key');
+        report([...path, ...key], `is for mode http only, found mode ${mode}`, 'key');
     const pool = frontend.pool === undefined ? undefined : shape.pools[frontend.pool];
     if (pool === undefined) continue;
-    const because = `and frontend "${name}" uses this pool in mode tcp`;
+    const because = `and frontend "${name}" uses this pool in mode ${mode}`;
     if (pool.stick?.cookie !== undefined)
       report(
         ['pools', frontend.pool!, 'stick', 'cookie'],
@@ -231,7 +232,32 @@ function checkTcp(shape: Shape, source: Source, report: Report): void {
         ['pools', frontend.pool!, 'hash', 'key'],
         `"${pool.hash.key.from}" is for mode http only, ${because}`,
       );
+    if (mode === 'udp') checkUdp([name, frontend.pool!], pool, because, source, report);
   }
+}
+
+function checkUdp(
+  [frontend, pool]: [string, string],
+  { send_proxy }: Shape['pools'][string],
+  because: string,
+  source: Source,
+  report: Report,
+): void {
+  const path = ['pools', pool];
+  for (const key of ['accept_proxy', 'access_log'])
+    if (source.has(['frontends', frontend, key]))
+      report(['frontends', frontend, key], 'is for modes http and tcp only, found mode udp', 'key');
+  if (send_proxy !== undefined)
+    report([...path, 'send_proxy'], `is for modes http and tcp only, ${because}`, 'key');
+  if (source.has([...path, 'queue']))
+    report([...path, 'queue'], `a datagram does not wait, ${because}`, 'key');
+  // The default would try a TCP connection, which few UDP services take: all backends would seem dead.
+  if (!source.has([...path, 'health', 'type']))
+    report(
+      path,
+      `needs "health: { type: … }" (udp with "send", none, or tcp where the service takes that too), because frontend "${frontend}" uses this pool in mode udp`,
+      'key',
+    );
 }
 
 /** Session keys and the sync protocol name pools and backends by a 32-bit hash; two with the same would mix. */

@@ -1,10 +1,14 @@
+import { BlockList } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { dirname, resolve } from 'node:path';
-import { digestOf } from './digest.ts';
+import { accessLogOf } from './access-log-config.ts';
+import { ipFamily } from './address.ts';
+import { digestOf, sectionDigestsOf } from './digest.ts';
 import type {
   ClusterConfig,
   Config,
   FrontendConfig,
+  GroupConfig,
   HaConfig,
   HealthConfig,
   NamedMatch,
@@ -14,12 +18,21 @@ import type {
   RouteConfig,
   StickConfig,
   TextMatch,
+  VipConfig,
+  WitnessConfig,
 } from './model.ts';
+import { resilienceOf } from './resilience-config.ts';
 import type { Shape } from './schema.ts';
+import { frontendTlsOf, poolTlsOf } from './tls-config.ts';
 
 const MAX_WORKERS = 64;
 const DEFAULT_PRIORITY = 100;
+/** Name of the group in a config without `groups`: adding a second one to it then moves nothing. */
+export const DEFAULT_GROUP = 'default';
 const DEFAULT_CHECK_TIMEOUT_MS = 5000;
+const DEFAULT_IDLE_MS = 5 * 60_000;
+/** As long as Linux keeps a UDP flow that was answered (nf_conntrack_udp_timeout_stream). */
+const DEFAULT_UDP_IDLE_MS = 2 * 60_000;
 const DEFAULT_EXPIRE_MS = 30 * 60_000;
 
 /**
@@ -37,32 +50,24 @@ export function complete(
 ): Config {
   const config = {
     file,
-    cluster: shape.cluster && self !== undefined ? clusterOf(shape, shape.cluster, self, file) : undefined,
-    ha: shape.ha && haOf(shape.ha),
+    cluster: shape.cluster && self !== undefined ? clusterOf(shape.cluster, self, file) : undefined,
+    ha: shape.ha && haOf(shape.ha, Object.keys(shape.cluster?.nodes ?? {})),
     sync: shape.sync,
     // The table finds a cell with a mask instead of a division.
     sessions: { capacity: 2 ** Math.ceil(Math.log2(shape.sessions.capacity)) },
     workers: shape.workers === 'auto' ? Math.min(Math.max(cores, 1), MAX_WORKERS) : shape.workers,
-    frontends: Object.entries(shape.frontends).map(([name, frontend]) => frontendOf(name, frontend)),
+    frontends: Object.entries(shape.frontends).map(([name, frontend]) =>
+      frontendOf(name, frontend, shape.access_log),
+    ),
     pools: Object.entries(shape.pools).map(([name, pool]) => poolOf(name, pool)),
     admin: { metrics: shape.admin.metrics === false ? undefined : shape.admin.metrics },
   };
-  return { ...config, digest: digestOf(config, shape.workers) };
+  const shared = { config, workers: shape.workers };
+  return { ...config, digest: digestOf(shared), sectionDigests: sectionDigestsOf(shared) };
 }
 
-function clusterOf(
-  shape: Shape,
-  cluster: NonNullable<Shape['cluster']>,
-  self: string,
-  file: string,
-): ClusterConfig {
-  const nodes = Object.entries(cluster.nodes).map(
-    ([name, { address }]): NodeConfig => ({
-      name,
-      address,
-      priority: shape.ha?.priority[name] ?? DEFAULT_PRIORITY,
-    }),
-  );
+function clusterOf(cluster: NonNullable<Shape['cluster']>, self: string, file: string): ClusterConfig {
+  const nodes = Object.entries(cluster.nodes).map(([name, { address }]): NodeConfig => ({ name, address }));
   return {
     name: cluster.name,
     secretFile: resolve(dirname(file), cluster.secret_file),
@@ -71,42 +76,117 @@ function clusterOf(
   };
 }
 
-function haOf(ha: NonNullable<Shape['ha']>): HaConfig {
-  const vips = ha.vips.map(({ address, interface: device }) => ({ ...address, interface: device }));
+type HaShape = NonNullable<Shape['ha']>;
+type GroupShape = NonNullable<HaShape['groups']>[string];
+
+function haOf(ha: HaShape, nodes: readonly string[]): HaConfig {
+  const shapes: Readonly<Record<string, GroupShape>> =
+    ha.groups ?? (ha.vips === undefined ? {} : { [DEFAULT_GROUP]: { ...ha, vips: ha.vips } });
+  const groups = Object.entries(shapes)
+    .map(([name, group]) => groupOf(name, group, ha, nodes))
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  const vips = groups.flatMap((group) => group.vips);
+  const interfaces = vipInterfaces(vips);
   const { active, standby, fault } = ha.notify;
   return {
     heartbeat: { intervalMs: ha.heartbeat.interval, deadAfter: ha.heartbeat.dead_after },
-    paths: ha.paths.map(
-      (path): PathConfig =>
-        path.type === 'unicast' ? path : { ...path, interface: path.interface ?? vips[0]!.interface },
-    ),
+    paths: ha.paths.flatMap((path): PathConfig[] => {
+      if (path.type === 'unicast') return [path];
+      const device = path.interface ?? interfaces[0];
+      return device === undefined ? [] : [{ ...path, interface: device }];
+    }),
+    groups,
     vips,
-    preemptDelayMs: ha.preempt === false ? undefined : ha.preempt.delay,
     garp: { count: ha.garp.count, refreshMs: ha.garp.refresh },
     track: {
       lbd: ha.track.lbd,
-      interfaces: ha.track.interfaces ?? [...new Set(vips.map((vip) => vip.interface))],
+      interfaces: ha.track.interfaces ?? interfaces,
     },
+    witness: ha.witness && witnessOf(ha.witness, vips),
     notify: { active, standby, fault },
   };
 }
 
-function frontendOf(name: string, frontend: Shape['frontends'][string]): FrontendConfig {
+/** Each witness is asked over the interface of the VIP whose network it is in, or else over that of the first one. */
+function witnessOf(
+  { addresses, interval, timeout }: NonNullable<HaShape['witness']>,
+  vips: readonly VipConfig[],
+): WitnessConfig {
+  return {
+    addresses: addresses.map((address) => {
+      const near = vips.find((vip) => vip.interface !== 'lo' && isInNetwork(vip, address));
+      const device = near?.interface ?? vipInterfaces(vips)[0];
+      return { address, interface: device, isNeighbour: near?.family === 4 };
+    }),
+    intervalMs: interval,
+    timeoutMs: timeout,
+  };
+}
+
+function isInNetwork({ address, prefix, family }: VipConfig, other: string): boolean {
+  if (ipFamily(other) !== family) return false;
+  const network = new BlockList();
+  network.addSubnet(address, prefix, `ipv${family}`);
+  return network.check(other, `ipv${family}`);
+}
+
+function groupOf(name: string, group: GroupShape, ha: HaShape, nodes: readonly string[]): GroupConfig {
+  const preempt = group.preempt ?? ha.preempt;
+  return {
+    name,
+    vips: group.vips.map(vipOf),
+    routes: group.routes.map(({ to, via, interface: device, src, table }) => ({
+      ...to,
+      via,
+      interface: device,
+      src,
+      table,
+    })),
+    priority: Object.fromEntries(nodes.map((node) => [node, group.priority[node] ?? DEFAULT_PRIORITY])),
+    preemptDelayMs: preempt === false ? undefined : preempt.delay,
+  };
+}
+
+function vipOf(vip: GroupShape['vips'][number]): VipConfig {
+  const { address, interface: device, prefix_route: prefixRoute, provider, command = [] } = vip;
+  if (provider !== 'lo') return { ...address, interface: device ?? 'lo', prefixRoute, provider, command };
+  // A shorter prefix would make the whole network this host's own.
+  const prefix = address.family === 4 ? 32 : 128;
+  return { ...address, prefix, interface: 'lo', prefixRoute, provider, command };
+}
+
+/** Interfaces whose loss takes VIPs from their clients; the loopback interface has no cable. */
+export function vipInterfaces(vips: readonly Pick<VipConfig, 'interface'>[]): string[] {
+  return [...new Set(vips.map((vip) => vip.interface))].filter((name) => name !== 'lo');
+}
+
+function frontendOf(
+  name: string,
+  frontend: Shape['frontends'][string],
+  accessLog: Shape['access_log'],
+): FrontendConfig {
   const { timeouts, limits } = frontend;
   return {
     name,
-    bind: frontend.bind,
+    bind: frontend.bind.flatMap(({ host, port, lastPort }) =>
+      Array.from({ length: lastPort - port + 1 }, (_, i) => ({ host, port: port + i })),
+    ),
     mode: frontend.mode,
+    tls: frontendTlsOf(frontend.tls, frontend.mode),
+    hsts: frontend.hsts,
+    redirect: frontend.redirect,
+    accessLog: frontend.mode === 'udp' ? undefined : accessLogOf(frontend.access_log, accessLog),
     routes: frontend.routes.map(routeOf),
     pool: frontend.pool,
     maxConnections: frontend.max_connections,
+    acceptProxy: frontend.accept_proxy ?? [],
     timeouts: {
       headMs: timeouts.head,
       bodyMs: timeouts.body,
       keepAliveMs: timeouts.keep_alive,
-      idleMs: timeouts.idle,
+      idleMs: timeouts.idle ?? (frontend.mode === 'udp' ? DEFAULT_UDP_IDLE_MS : DEFAULT_IDLE_MS),
     },
-    limits: { headBytes: limits.head, fields: limits.fields },
+    limits: { headBytes: limits.head, fields: limits.fields, perSource: limits.per_source },
   };
 }
 
@@ -114,6 +194,7 @@ function routeOf({ match, pool }: Shape['frontends'][string]['routes'][number]):
   return {
     match: {
       hosts: match.host ?? [],
+      ...(match.sni && { sni: match.sni }),
       path: match.path,
       methods: match.method ?? [],
       headers: namedMatches(match.header).map(({ name, value }) => ({ name: name.toLowerCase(), value })),
@@ -136,16 +217,23 @@ function poolOf(name: string, pool: Shape['pools'][string]): PoolConfig {
     hash: { key: pool.hash.key, loadFactor: pool.hash.load_factor },
     stick: stickOf(pool.stick),
     health: healthOf(pool.health),
+    tls: poolTlsOf(pool.tls),
     drainTimeoutMs: pool.drain_timeout,
     timeouts: {
       connectMs: timeouts.connect,
       responseMs: timeouts.response,
+      idleMs: timeouts.idle ?? timeouts.response,
+      totalMs: timeouts.total,
       keepAliveMs: timeouts.keep_alive,
     },
-    backends: Object.entries(pool.backends).map(([backend, { address, weight }]) => ({
+    ...resilienceOf(pool),
+    sendProxy: pool.send_proxy,
+    queue: { length: pool.queue.length, timeoutMs: pool.queue.timeout },
+    backends: Object.entries(pool.backends).map(([backend, { address, weight, max_connections }]) => ({
       name: backend,
       address,
       weight,
+      maxConnections: max_connections,
     })),
   };
 }
@@ -170,6 +258,9 @@ function healthOf(health: Shape['pools'][string]['health']): HealthConfig {
     method: health.method,
     host: health.host,
     expect: health.expect ?? [[200, health.type === 'deep' ? 299 : 399]],
+    ...(health.tls !== undefined && { tls: health.tls }),
     port: health.port,
+    send: health.send ?? '',
+    receive: health.receive ?? '',
   };
 }

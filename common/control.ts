@@ -15,9 +15,10 @@ export type AdminState = 'ready' | 'drain' | 'maint';
 export type HealthState = 'unknown' | 'healthy' | 'unhealthy';
 /**
  * What a backend is, all told: `ready` gets new clients; `draining` finishes the ones that it has; `drained`
- * has none left; `down` is unhealthy; `maint` is taken out; `starting` waits for its first check.
+ * has none left; `down` is unhealthy; `ejected` fails its
+ * clients and is left out for a while; `maint` is taken out; `starting` waits for its first check.
  */
-export type BackendState = 'ready' | 'draining' | 'drained' | 'down' | 'maint' | 'starting';
+export type BackendState = 'ready' | 'draining' | 'drained' | 'down' | 'ejected' | 'maint' | 'starting';
 
 export interface BackendStatus {
   readonly address: string;
@@ -31,14 +32,34 @@ export interface BackendStatus {
   readonly why: string;
   /** Milliseconds since the state changed. */
   readonly since_ms: number;
+  /** Limit of `active`; undefined: there is none. */
+  readonly max_connections?: number | undefined;
   readonly requests: number;
   readonly errors: number;
+  /** Requests that failed here and were sent to another backend. */
+  readonly retries?: number | undefined;
+  /** How often it was left out for failing its clients. */
+  readonly ejections?: number | undefined;
+  /** Slow start: percent of its clients that it gets; undefined: all. */
+  readonly share?: number | undefined;
   /** Decaying average of the response time; 0 before the first response. */
   readonly latency_ms: number;
   /** `deep` checks: names of the checks that fail. */
   readonly failing_checks: readonly string[];
   /** Latest results, newest first, at most 10. */
   readonly checks: readonly { readonly ok: boolean; readonly ms: number; readonly detail: string }[];
+}
+
+/** How a pool bears up. */
+export interface PoolStrain {
+  /** Too few of its backends are healthy: all are used. */
+  readonly panic: boolean;
+  /** What all workers have open now. */
+  readonly open: Readonly<Record<'requests' | 'pending' | 'connections' | 'retrying', number>>;
+  /** Limits of the circuit breaker that are reached, such as `requests: 100 of 100`. */
+  readonly at_limit: readonly string[];
+  /** Requests that the circuit breaker refused, by limit, and retries that the budget did not allow. */
+  readonly refused: Readonly<Record<string, number>>;
 }
 
 export interface SyncStatus {
@@ -55,12 +76,47 @@ export interface SyncStatus {
   readonly digest_equal: boolean | undefined;
 }
 
+/** A certificate that clients are shown. */
+export interface CertificateStatus {
+  readonly file: string;
+  readonly names: readonly string[];
+  readonly key_type: string;
+  /** Fingerprint, hex with colons. */
+  readonly sha256: string;
+  /** ISO 8601. */
+  readonly not_after: string;
+}
+
 export interface FrontendStatus {
   readonly bind: readonly string[];
-  readonly mode: 'http' | 'tcp';
+  readonly mode: 'http' | 'tcp' | 'udp';
+  /** udp: flows. */
   readonly connections: number;
+  readonly max_connections?: number;
   readonly accepted: number;
   readonly requests: number;
+  /** Clients that were turned away since the start, by cause; causes that never happened are left out. */
+  readonly refused?: Readonly<Record<string, number>>;
+  /** Only of mode udp. */
+  readonly datagrams?:
+    | {
+        readonly received: number;
+        readonly sent: number;
+        readonly dropped: number;
+        /** Flows that had to make room for new ones. */
+        readonly evicted: number;
+      }
+    | undefined;
+  /** Only where TLS ends here. */
+  readonly tls?:
+    | {
+        readonly certificates: readonly CertificateStatus[];
+        /** Full ones, resumed sessions, and those that came to nothing. */
+        readonly handshakes: number;
+        readonly resumed: number;
+        readonly failed: number;
+      }
+    | undefined;
 }
 
 /** `GET /v1/status` on `lbd.sock`. */
@@ -78,13 +134,55 @@ export interface LbdStatus {
   readonly sync: SyncStatus;
   readonly frontends: Readonly<Record<string, FrontendStatus>>;
   readonly pools: Readonly<
-    Record<string, { readonly algorithm: string; readonly backends: Readonly<Record<string, BackendStatus>> }>
+    Record<
+      string,
+      {
+        readonly algorithm: string;
+        /** Who waits for a backend now; only of pools of which a backend has `max_connections`. */
+        readonly queue?: { readonly waiting: number; readonly length: number } | undefined;
+        readonly strain?: PoolStrain | undefined;
+        readonly backends: Readonly<Record<string, BackendStatus>>;
+      }
+    >
   >;
   /** Refusals and fallbacks that are in force, each one line. */
   readonly warnings: readonly string[];
 }
 
-/** `GET /v1/status` on `agent.sock`. */
+export interface VipStatus {
+  /** `ADDRESS/PREFIX`. */
+  readonly address: string;
+  readonly interface: string;
+  readonly held: boolean;
+}
+
+/** One VIP group on this node, and what the peer says of it. */
+export interface GroupStatus {
+  readonly name: string;
+  readonly role: Role;
+  readonly epoch: number;
+  readonly priority: number;
+  /** Why it has this role. */
+  readonly why: string;
+  readonly since_ms: number;
+  readonly vips: readonly VipStatus[];
+  readonly peer: {
+    /** `unknown` when it was never heard. */
+    readonly role: Role | 'unknown';
+    readonly epoch: number;
+    /** undefined when it was never heard. */
+    readonly seen_ms_ago: number | undefined;
+    readonly alive: boolean;
+  };
+  readonly second_chance: SecondChanceStatus;
+}
+
+/**
+ * `GET /v1/status` on `agent.sock`. With several groups the fields outside `groups` sum up: `role` is `active` where the
+ * node is active for any group, then `standby`, `init`, `fault` in this order; `why`, `since_ms`, `priority` and
+ * `second_chance` are of the first group with that role (of one that finishes or forwards, where there is one); `epoch` is
+ * the highest one. The peer's fields likewise.
+ */
 export interface AgentStatus {
   readonly node: string;
   readonly version: string;
@@ -92,20 +190,18 @@ export interface AgentStatus {
   readonly role: Role;
   readonly epoch: number;
   readonly priority: number;
-  /** Why it has this role. */
   readonly why: string;
   readonly since_ms: number;
-  readonly vips: readonly { readonly address: string; readonly interface: string; readonly held: boolean }[];
-  readonly peer: {
+  /** Of all groups. */
+  readonly vips: readonly (VipStatus & { readonly group: string })[];
+  /** By name. */
+  readonly groups: readonly GroupStatus[];
+  readonly peer: GroupStatus['peer'] & {
     readonly node: string;
-    /** `unknown` when it was never heard. */
-    readonly role: Role | 'unknown';
-    readonly epoch: number;
-    /** undefined when it was never heard. */
-    readonly seen_ms_ago: number | undefined;
-    readonly alive: boolean;
     /** undefined when it was never heard; false when the peer runs another config. */
     readonly same_config: boolean | undefined;
+    /** Sections of the config in which the peer's differs, such as `pools`; see `common/digest.ts`. */
+    readonly differs_in: readonly string[];
   };
   readonly paths: readonly {
     readonly name: string;
@@ -119,8 +215,17 @@ export interface AgentStatus {
   }[];
   readonly lbd: { readonly alive: boolean; readonly healthy: boolean; readonly why: string };
   readonly guardian: { readonly alive: boolean };
+  /** undefined: none is configured. */
+  readonly witness?: WitnessStatus | undefined;
   readonly second_chance: SecondChanceStatus;
   readonly warnings: readonly string[];
+}
+
+/** `ignored`: it cannot be asked, so it does not count. */
+export interface WitnessStatus {
+  readonly addresses: readonly string[];
+  readonly state: 'unknown' | 'answers' | 'silent' | 'ignored';
+  readonly why: string;
 }
 
 /** Whether open connections outlive a planned change of the active node, and those that do so now. */
@@ -172,25 +277,81 @@ export type LbdLiveMessage =
       readonly why: string;
       /** A graceful stop is under way: it serves, but not for long. */
       readonly stopping?: boolean | undefined;
-      /** Client connections to the VIPs; only in a phase of `FinishPhase`. */
-      readonly connections?: number | undefined;
+      /** Client connections to the VIPs by VIP group; only of groups in a phase of `FinishPhase`. */
+      readonly connections?: Readonly<Record<string, number>> | undefined;
+      /** false: it was ready, but no worker answers any more; `why` says since when. */
+      readonly serving?: boolean | undefined;
     }
   /** Answer to the phase `retiring`: the peer has all sessions, or could not get them in time. */
-  | { readonly type: 'retired'; readonly epoch: number }
+  | { readonly type: 'retired'; readonly group: string; readonly epoch: number }
   | { readonly type: 'pong'; readonly id: number }
   /** Everything that the new role needs is done; for `active` the VIP may be added now. */
-  | { readonly type: 'promoted'; readonly epoch: number };
+  | { readonly type: 'promoted'; readonly group: string; readonly epoch: number };
 
 /** Lines from `ha-agent` to `lbd`. */
 export type AgentLiveMessage =
   | {
       readonly type: 'role';
+      /** Name of the VIP group whose role it is. */
+      readonly group: string;
       readonly role: Role;
       readonly epoch: number;
       /** Without it, connections live as long as they like. */
       readonly finishing?: FinishPhase | undefined;
     }
   | { readonly type: 'ping'; readonly id: number };
+
+/** `POST /v1/explain` on `lbd.sock`: a request that might come. */
+export interface ExplainQuery {
+  /** Case-sensitive. */
+  readonly method: string;
+  /** As it would be in the request line, without scheme and host. */
+  readonly target: string;
+  /** Names and values as they would be sent, `Host` among them. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  /** Address of the client; undefined: not said. */
+  readonly source: string | undefined;
+}
+
+/** Who would get a request or connection, as far as one worker decides it. */
+export interface ExplainedPick {
+  readonly worker: number;
+  /** undefined: nobody. */
+  readonly backend: string | undefined;
+  /** The rule that picks it, or why there is none, in words. */
+  readonly by: string;
+}
+
+/** What would become of a request, and why; nothing is changed by asking. */
+export interface Explanation {
+  readonly frontend: string;
+  readonly mode: 'http' | 'tcp' | 'udp';
+  /** What lbd answers itself instead of asking a backend, with the cause. */
+  readonly answer: { readonly status: number; readonly cause: string } | undefined;
+  /** Each route up to the one that matches, with the first condition that fails; empty: it matches. */
+  readonly routes: readonly {
+    readonly route: number;
+    readonly pool: string | undefined;
+    readonly matched: boolean;
+    readonly failed: string;
+  }[];
+  /** undefined: none. */
+  readonly pool: string | undefined;
+  readonly algorithm: string | undefined;
+  readonly candidates: readonly {
+    readonly backend: string;
+    /** Takes new clients. */
+    readonly available: boolean;
+    readonly state: BackendState;
+    readonly weight: number;
+    readonly active: number;
+    readonly latency_ms: number;
+    /** Why it is excluded, or well. */
+    readonly why: string;
+  }[];
+  /** Of each worker, since each has turns of its own; which one gets a connection is up to the kernel. */
+  readonly picks: readonly ExplainedPick[];
+}
 
 /** `GET /v1/sessions` on `lbd.sock`. */
 export interface SessionRow {

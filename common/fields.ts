@@ -1,5 +1,13 @@
 import { z } from 'zod';
-import { canonicalIp, isHostName, isMulticast, isUnspecified, parseCidr, parseEndpoint } from './address.ts';
+import {
+  canonicalIp,
+  isHostName,
+  isMulticast,
+  isNetwork,
+  isUnspecified,
+  parseCidr,
+  parseEndpoint,
+} from './address.ts';
 import { DURATION, formatDuration, formatSize, parseDuration, parseSize, SIZE } from './duration.ts';
 import { messageOf } from './errors.ts';
 
@@ -109,13 +117,61 @@ export const vipAddress = parsed(
   },
 );
 
-export const bindAddress = parsed(
-  'ADDRESS:PORT in quotes, such as "*:80", "192.0.2.1:80" or "[::]:80"',
+export const hostAddress = parsed('an IP address, such as 192.168.56.1', (input) => {
+  const ip = canonicalIp(input);
+  return ip === undefined || isMulticast(ip) || isUnspecified(ip) ? undefined : ip;
+});
+
+export const routeTarget = parsed(
+  'a network with its prefix length and no bits beyond it, such as 10.9.0.0/16',
   (input) => {
-    const bind = parseEndpoint(input);
-    return bind === undefined || (bind.host !== '*' && canonicalIp(bind.host) === undefined)
-      ? undefined
-      : bind;
+    const cidr = parseCidr(input);
+    if (cidr === undefined || isMulticast(cidr.address) || !isNetwork(cidr.address, cidr.prefix))
+      return undefined;
+    return { to: `${cidr.address}/${cidr.prefix}`, family: cidr.family };
+  },
+);
+
+/** Every port is a listening socket in each worker. */
+const MAX_RANGE_PORTS = 1024;
+
+/** One address and port, or `5000-5010`: one address and each port from `port` to `lastPort`. */
+export interface BindRange {
+  readonly host: string;
+  readonly port: number;
+  readonly lastPort: number;
+}
+
+export const bindAddress = parsed(
+  'ADDRESS:PORT in quotes, such as "*:80", "192.0.2.1:80", "[::]:80" or "*:5000-5010" (at most 1024 ports)',
+  (input): BindRange | undefined => {
+    const [, start = '', last] = /^(.*:\d{1,5})(?:-(\d{1,5}))?$/.exec(input) ?? [];
+    const bind = parseEndpoint(start);
+    if (bind === undefined || (bind.host !== '*' && canonicalIp(bind.host) === undefined)) return undefined;
+    const lastPort = last === undefined ? bind.port : Number(last);
+    const ports = lastPort - bind.port + 1;
+    return lastPort <= 65535 && ports >= 1 && ports <= MAX_RANGE_PORTS ? { ...bind, lastPort } : undefined;
+  },
+);
+
+/** Addresses whose word is taken. One without a prefix length stands alone. */
+export const network = parsed(
+  'a network or an IP address, such as 10.0.0.0/8, 192.0.2.7 or fd00::/8',
+  (input) => {
+    const cidr = parseCidr(input);
+    return cidr === undefined || !isNetwork(cidr.address, cidr.prefix) ? undefined : cidr;
+  },
+);
+
+const MAX_PAYLOAD_BYTES = 1024;
+/** What a datagram holds: a text, or any bytes as `hex:…`. */
+export const payload = parsed(
+  `a text, or bytes such as "hex:00ff", of 1 to ${MAX_PAYLOAD_BYTES} bytes`,
+  (input) => {
+    const hex = /^hex:((?:[0-9A-Fa-f]{2})+)$/.exec(input)?.[1];
+    if (hex === undefined && input.startsWith('hex:')) return undefined;
+    const bytes = hex === undefined ? Buffer.from(input, 'utf8') : Buffer.from(hex, 'hex');
+    return bytes.length >= 1 && bytes.length <= MAX_PAYLOAD_BYTES ? bytes.toString('latin1') : undefined;
   },
 );
 

@@ -37,7 +37,10 @@ class StreamOutput implements LogOutput {
   }
 }
 
-/** A file or a terminal: written by libuv's threads, one batch at a time. */
+/**
+ * A file or a terminal: written by libuv's threads, one batch at a time. At an exit the batch under way and the rest may
+ * arrive in either order.
+ */
 class FileOutput implements LogOutput {
   readonly #fd: number;
   #waiting: string[] = [];

@@ -1,3 +1,7 @@
+import type { AccessLogConfig } from './access-log-config.ts';
+import type { ResilienceConfig } from './resilience-config.ts';
+import type { FrontendTlsConfig, PoolTlsConfig, RedirectConfig } from './tls-config.ts';
+
 /**
  * The configuration as the daemons see it: checked, defaults applied, durations in milliseconds, sizes in
  * bytes, names resolved. `common/config.ts` produces it from the YAML file; it is plain data, frozen, and
@@ -8,6 +12,8 @@ export interface Config {
   readonly file: string;
   /** SHA-256 (hex) over the effective settings that both nodes must share; comments and layout do not count. */
   readonly digest: string;
+  /** Short digests of the sections of the file, to tell where two nodes differ; see `common/digest.ts`. */
+  readonly sectionDigests: string;
   /** Absent: this `lbd` runs alone as a single load balancer. Present exactly when `ha` is. */
   readonly cluster: ClusterConfig | undefined;
   readonly ha: HaConfig | undefined;
@@ -33,8 +39,6 @@ export interface NodeConfig {
   readonly name: string;
   /** IP address of the node itself, on which the other one reaches it. */
   readonly address: string;
-  /** Higher is preferred as the active node. 1 to 254; default 100. */
-  readonly priority: number;
 }
 
 export interface HaConfig {
@@ -45,17 +49,35 @@ export interface HaConfig {
     readonly deadAfter: number;
   };
   readonly paths: readonly PathConfig[];
+  /** By name. At least one; a config without `groups` has one with the name `default`. */
+  readonly groups: readonly GroupConfig[];
+  /** The VIPs of all groups. */
   readonly vips: readonly VipConfig[];
-  /** `undefined`: never take the role back; else wait so long after being ready. */
-  readonly preemptDelayMs: number | undefined;
   readonly garp: { readonly count: number; readonly refreshMs: number };
   readonly track: { readonly lbd: boolean; readonly interfaces: readonly string[] };
+  /** undefined: a node that does not hear its peer counts as the one that lives. */
+  readonly witness?: WitnessConfig | undefined;
   /** Absolute paths of executables, called with the role as their argument. */
   readonly notify: {
     readonly active: string | undefined;
     readonly standby: string | undefined;
     readonly fault: string | undefined;
   };
+}
+
+/** Addresses of which one must answer a node that does not hear its peer, or it is the one that is cut off. */
+export interface WitnessConfig {
+  readonly addresses: readonly {
+    readonly address: string;
+    /** Over which it is asked, that of a VIP; undefined: as the routes say. */
+    readonly interface: string | undefined;
+    /** IPv4 on the VIP's own network, so that ARP reaches it. */
+    readonly isNeighbour: boolean;
+  }[];
+  /** Between two checks. 100 to 3600000. */
+  readonly intervalMs: number;
+  /** An answer may take so long. 10 to 60000. */
+  readonly timeoutMs: number;
 }
 
 export type PathConfig =
@@ -67,12 +89,47 @@ export type PathConfig =
     }
   | { readonly type: 'unicast'; readonly port: number };
 
+/** Addresses that move together, and who is to have them. */
+export interface GroupConfig {
+  readonly name: string;
+  readonly vips: readonly VipConfig[];
+  readonly routes: readonly VipRoute[];
+  /** By node. Higher is preferred as the active node. 1 to 254; default 100. */
+  readonly priority: Readonly<Record<string, number>>;
+  /** `undefined`: never take the role back; else wait so long after being ready. */
+  readonly preemptDelayMs: number | undefined;
+}
+
 export interface VipConfig {
   /** Address without its prefix length. */
   readonly address: string;
   readonly prefix: number;
   readonly family: 4 | 6;
+  /** On which the address is while this node is active; `lo` for provider `lo`. */
   readonly interface: string;
+  /** Whether the kernel adds a route to the prefix with the address. */
+  readonly prefixRoute: boolean;
+  /**
+   * How the network learns where the address is. `interface`: by gratuitous ARP or a neighbour advertisement. `lo`: not
+   * from this program; the address is on the loopback interface, for routing daemons. `exec`: by a command.
+   */
+  readonly provider: 'interface' | 'lo' | 'exec';
+  /** Provider `exec`: an executable and its first arguments; `add` or `remove` and the address follow. Else empty. */
+  readonly command: readonly string[];
+}
+
+/** A route that is on the active node only. */
+export interface VipRoute {
+  /** `ADDRESS/PREFIX`, canonical. */
+  readonly to: string;
+  readonly family: 4 | 6;
+  /** Gateway; undefined: the destination is on the link. */
+  readonly via: string | undefined;
+  readonly interface: string;
+  /** Source address of this host's own packets; undefined: the kernel picks it. */
+  readonly src: string | undefined;
+  /** Routing table, 1 to 4294967295; undefined: the main one. */
+  readonly table: number | undefined;
 }
 
 export interface SyncConfig {
@@ -95,19 +152,40 @@ export interface SocketAddress {
   readonly port: number;
 }
 
-export type Mode = 'http' | 'tcp';
+export const MODES = ['http', 'tcp', 'udp'] as const;
+export type Mode = (typeof MODES)[number];
+
+/** A network, or one address with the longest prefix. */
+export interface NetworkConfig {
+  readonly address: string;
+  readonly prefix: number;
+  readonly family: 4 | 6;
+}
 
 export interface FrontendConfig {
   readonly name: string;
   /** `host` may be `*`: every address, IPv4 and IPv6. */
   readonly bind: readonly SocketAddress[];
   readonly mode: Mode;
-  /** First match wins. Empty for `mode: tcp`. */
+  /** TLS with clients; undefined: none. */
+  readonly tls: FrontendTlsConfig | undefined;
+  /** Value of Strict-Transport-Security; undefined: not sent. */
+  readonly hsts: string | undefined;
+  /** Where no route matches, in the place of `pool`. */
+  readonly redirect: RedirectConfig | undefined;
+  /** Undefined: none. In mode udp there is none. */
+  readonly accessLog: AccessLogConfig | undefined;
+  /** First match wins. Empty for `mode: udp`, and for `tcp` without `tls: passthrough`. */
   readonly routes: readonly RouteConfig[];
   /** Name of the pool where no route matches. */
   readonly pool: string | undefined;
-  /** Open client connections at the same time, over all workers; one more gets a 503 (http) or a reset (tcp). */
+  /**
+   * Open client connections (udp: flows) at the same time, over all workers; one more gets a 503 (http), a reset (tcp)
+   * or takes the place of a flow that may be a forged one (udp).
+   */
   readonly maxConnections: number;
+  /** Peers whose connections must begin with a PROXY protocol header, which tells the client. */
+  readonly acceptProxy: readonly NetworkConfig[];
   readonly timeouts: {
     /** http: from the first byte of a request to the end of its head. */
     readonly headMs: number;
@@ -115,7 +193,7 @@ export interface FrontendConfig {
     readonly bodyMs: number;
     /** http: a kept-alive connection without a request. */
     readonly keepAliveMs: number;
-    /** tcp and upgraded connections: no byte in either direction. */
+    /** tcp and upgraded connections: no byte in either direction; udp: no datagram. */
     readonly idleMs: number;
   };
   readonly limits: {
@@ -123,6 +201,8 @@ export interface FrontendConfig {
     readonly headBytes: number;
     /** http: fields in a head. */
     readonly fields: number;
+    /** Connections or flows of one client (an IPv4 address, an IPv6 /64) at the same time; undefined: any number. */
+    readonly perSource: number | undefined;
   };
 }
 
@@ -143,6 +223,8 @@ export type TextMatch =
 export interface MatchConfig {
   /** Lower case; `*.example.org` matches one or more labels in front. */
   readonly hosts: readonly string[];
+  /** As `hosts`; `tls: passthrough` only. */
+  readonly sni?: readonly string[] | undefined;
   /** Path without the query. */
   readonly path: TextMatch | undefined;
   /** Upper case. Empty: any. */
@@ -185,7 +267,7 @@ export type StickConfig =
   /** The client's address; kept in the session table. */
   | { readonly type: 'source'; readonly expireMs: number };
 
-export interface PoolConfig {
+export interface PoolConfig extends ResilienceConfig {
   readonly name: string;
   readonly algorithm: Algorithm;
   /** Used by `consistent-hash` only. */
@@ -196,14 +278,28 @@ export interface PoolConfig {
   };
   readonly stick: StickConfig | undefined;
   readonly health: HealthConfig;
+  /** TLS with the backends; undefined: none. */
+  readonly tls: PoolTlsConfig | undefined;
   readonly drainTimeoutMs: number;
   readonly timeouts: {
     /** To the backend: TCP handshake. */
     readonly connectMs: number;
-    /** http: from the end of the request to the head of the response, and between two pieces of its body. */
+    /** http: one try, from the end of the request to the head of the response. */
     readonly responseMs: number;
+    /** http: between two pieces of a response's body. */
+    readonly idleMs: number;
+    /** http: a whole request with all tries, up to the end of its answer; 0: no limit. Ends with an upgrade. */
+    readonly totalMs: number;
     /** http: an unused connection to a backend is kept so long. */
     readonly keepAliveMs: number;
+  };
+  /** Version of the PROXY protocol header with which each connection to a backend begins; undefined: none. */
+  readonly sendProxy: 'v1' | 'v2' | undefined;
+  /** Where all backends that a client may have are at their `max_connections`. */
+  readonly queue: {
+    /** Who waits at the same time, over all workers; 0: nobody. */
+    readonly length: number;
+    readonly timeoutMs: number;
   };
   readonly backends: readonly BackendConfig[];
 }
@@ -213,10 +309,12 @@ export interface BackendConfig {
   readonly address: SocketAddress;
   /** 0 to 256; 0 means no new clients except stuck ones. Default 1. */
   readonly weight: number;
+  /** Requests (http), connections (tcp) or flows (udp) at the same time, over all workers; undefined: any number. */
+  readonly maxConnections: number | undefined;
 }
 
 export interface HealthConfig {
-  readonly type: 'tcp' | 'http' | 'deep' | 'none';
+  readonly type: 'tcp' | 'http' | 'deep' | 'udp' | 'none';
   readonly intervalMs: number;
   readonly timeoutMs: number;
   /** Failures in a row after which a healthy backend is unhealthy. */
@@ -230,6 +328,12 @@ export interface HealthConfig {
   readonly host: string | undefined;
   /** Accepted status codes as ranges, both ends included. Default 200 to 399 (http), 200 to 299 (deep). */
   readonly expect: readonly (readonly [low: number, high: number])[];
+  /** false: checks go in the clear, although the pool has `tls`. */
+  readonly tls?: boolean | undefined;
   /** Port if it is not the backend's own. */
   readonly port: number | undefined;
+  /** udp only: datagram to send, each character a byte. */
+  readonly send: string;
+  /** udp only: bytes that the answer must contain, each character a byte. Empty: any answer. */
+  readonly receive: string;
 }

@@ -35,9 +35,20 @@ export function checkReferences(source: Source): ConfigProblem[] {
       expectOneOf(['frontends', name, 'routes', i, 'pool'], asMapping(route).pool, 'pool', pools, 'value');
   }
   if (root.cluster !== undefined)
-    for (const name of Object.keys(asMapping(asMapping(root.ha).priority)))
-      expectOneOf(['ha', 'priority', name], name, 'node', nodes, 'key');
+    for (const path of priorityPaths(asMapping(root.ha)))
+      expectOneOf(path, path.at(-1), 'node', nodes, 'key');
   return problems;
+}
+
+/** Where the names of nodes are keys. */
+function priorityPaths(ha: Mapping): string[][] {
+  const names = (at: Mapping) => Object.keys(asMapping(at.priority));
+  return [
+    ...names(ha).map((node) => ['ha', 'priority', node]),
+    ...Object.entries(asMapping(ha.groups)).flatMap(([group, at]) =>
+      names(asMapping(at)).map((node) => ['ha', 'groups', group, 'priority', node]),
+    ),
+  ];
 }
 
 function asMapping(value: unknown): Mapping {

@@ -1,10 +1,12 @@
 import { z } from 'zod';
+import { accessLog } from './access-log-config.ts';
 import {
   absolutePath,
   backendAddress,
   bindAddress,
   duration,
   fieldName,
+  hostAddress,
   hostPattern,
   iface,
   integer,
@@ -13,10 +15,13 @@ import {
   multicastGroup,
   name,
   named,
+  network,
   nodeAddress,
   oneOrMore,
+  payload,
   port,
   regex,
+  routeTarget,
   size,
   statusRange,
   text,
@@ -24,7 +29,9 @@ import {
   vipAddress,
   yesNo,
 } from './fields.ts';
-import { ALGORITHMS, type TextMatch } from './model.ts';
+import { ALGORITHMS, MODES, type TextMatch } from './model.ts';
+import { resilience } from './resilience-config.ts';
+import { frontendTls, hsts, poolTls, redirect, sni } from './tls-config.ts';
 
 /**
  * The schema of the config file: what may be written where, its defaults, its ranges. It turns texts into
@@ -42,6 +49,59 @@ const multicastPath = mapping({
 });
 const unicastPath = mapping({ type: z.literal('unicast'), port: port.default(7471) });
 
+const vips = z
+  .array(
+    mapping({
+      address: vipAddress,
+      interface: iface.optional(),
+      prefix_route: yesNo.default(true),
+      provider: z.enum(['interface', 'lo', 'exec']).default('interface'),
+      command: z
+        .array(z.string({ error: 'a text' }).max(4095, { error: 'a text' }), {
+          error: 'a list: an executable and its arguments',
+        })
+        .min(1, { error: 'an executable' })
+        .max(64, { error: 'at most 64 arguments' })
+        .optional(),
+    }),
+    { error: 'a list of { address, interface }' },
+  )
+  .min(1, { error: 'at least one virtual address' })
+  .max(64, { error: 'at most 64 virtual addresses' });
+
+const routes = z
+  .array(
+    mapping({
+      to: routeTarget,
+      via: hostAddress.optional(),
+      interface: iface,
+      src: hostAddress.optional(),
+      table: integer(1, 4_294_967_295).optional(),
+    }),
+    { error: 'a list of { to, via, interface }' },
+  )
+  .max(64, { error: 'at most 64 routes' });
+
+const priority = named(integer(1, 254));
+const preempt = z.union([z.literal(false), mapping({ delay: duration(0, 3_600_000) })], {
+  error: 'false or { delay: 30s }',
+});
+
+const witnessAddresses = z
+  .array(hostAddress, { error: 'a list of IP addresses' })
+  .min(1, { error: 'at least one address' })
+  .max(8, { error: 'at most 8 addresses' });
+const witness = z.union(
+  [
+    witnessAddresses.transform((addresses) => ({ addresses, interval: 1000, timeout: 500 })),
+    mapping({
+      addresses: witnessAddresses,
+      interval: duration(100, 3_600_000).prefault('1s'),
+      timeout: duration(10, 60_000).prefault('500ms'),
+    }),
+  ],
+  { error: 'a list of IP addresses, or { addresses: […], interval: 1s, timeout: 500ms }' },
+);
 const ha = mapping({
   heartbeat: mapping({
     interval: duration(10, 60_000).prefault('100ms'),
@@ -54,16 +114,20 @@ const ha = mapping({
     .min(1, { error: 'at least one path' })
     .max(16, { error: 'at most 16 paths' })
     .prefault([{ type: 'multicast' }, { type: 'unicast' }]),
-  vips: z
-    .array(mapping({ address: vipAddress, interface: iface }), { error: 'a list of { address, interface }' })
-    .min(1, { error: 'at least one virtual address' })
-    .max(64, { error: 'at most 64 virtual addresses' }),
-  priority: named(integer(1, 254)).prefault({}),
-  preempt: z
-    .union([z.literal(false), mapping({ delay: duration(0, 3_600_000) })], {
-      error: 'false or { delay: 30s }',
-    })
-    .default(false),
+  /** Either these, or `groups`. */
+  vips: vips.optional(),
+  priority: priority.prefault({}),
+  preempt: preempt.default(false),
+  routes: routes.default([]),
+  groups: named(
+    mapping({
+      vips,
+      priority: priority.prefault({}),
+      /** Default: that of `ha`. */
+      preempt: preempt.optional(),
+      routes: routes.default([]),
+    }),
+  ).optional(),
   garp: mapping({
     count: integer(1, 100).default(5),
     refresh: duration(1000, LONGEST_MS).prefault('60s'),
@@ -72,6 +136,8 @@ const ha = mapping({
     lbd: yesNo.default(true),
     interfaces: z.array(iface, { error: 'a list of interface names' }).optional(),
   }).prefault({}),
+  /** Who must answer a node that does not hear its peer. */
+  witness: witness.optional(),
   notify: mapping({
     active: absolutePath.optional(),
     standby: absolutePath.optional(),
@@ -114,6 +180,8 @@ const valueMatch = z.union(
 );
 const match = mapping({
   host: oneOrMore(hostPattern, 'a host name or a list of them').optional(),
+  /** `tls: passthrough` only. */
+  sni: sni.optional(),
   path: pathMatch.optional(),
   method: oneOrMore(
     token.transform((method) => method.toUpperCase()),
@@ -123,34 +191,38 @@ const match = mapping({
   cookie: z.record(token, valueMatch, { error: 'a mapping of cookie names' }).optional(),
   query: z.record(z.string().min(1), valueMatch, { error: 'a mapping of parameter names' }).optional(),
 }).refine((conditions) => Object.keys(conditions).length > 0, {
-  error: 'at least one of host, path, method, header, cookie, query',
+  error: 'at least one of host, path, method, header, cookie, query, sni',
 });
 
 const frontend = mapping({
   bind: oneOrMore(bindAddress, 'a list of ADDRESS:PORT, such as ["*:80"]'),
-  mode: z
-    .enum(['http', 'tcp'], {
-      error: (issue) =>
-        issue.input === 'udp' ? 'http or tcp (mode udp is not available yet)' : 'http or tcp',
-    })
-    .default('http'),
+  mode: z.enum(MODES).default('http'),
   routes: z.array(mapping({ match, pool: name }), { error: 'a list of { match, pool }' }).default([]),
   pool: name.optional(),
+  tls: frontendTls.optional(),
+  hsts: hsts.optional(),
+  /** Where no route matches, in the place of `pool`. */
+  redirect: redirect.optional(),
+  /** Default: that of the top level. */
+  access_log: accessLog.optional(),
   max_connections: integer(1, 1_000_000).default(50_000),
+  accept_proxy: oneOrMore(network, 'a list of networks, such as [10.0.0.0/8]').optional(),
   timeouts: mapping({
     head: duration(100, LONGEST_MS).prefault('10s'),
     body: duration(100, LONGEST_MS).prefault('30s'),
     keep_alive: duration(100, LONGEST_MS).prefault('75s'),
-    idle: duration(100, LONGEST_MS).prefault('5m'),
+    /** Default: 5 m, in mode udp 2 m. */
+    idle: duration(100, LONGEST_MS).optional(),
   }).prefault({}),
   limits: mapping({
     head: size(1024, MAX_HEAD_BYTES).prefault('16KiB'),
     fields: integer(1, 1000).default(100),
+    per_source: integer(1, 1_000_000).optional(),
   }).prefault({}),
 });
 
 const health = mapping({
-  type: z.enum(['tcp', 'http', 'deep', 'none']).default('tcp'),
+  type: z.enum(['tcp', 'http', 'deep', 'udp', 'none']).default('tcp'),
   interval: duration(100, 3_600_000).prefault('10s'),
   /** Default: 5 s, or the interval where that is shorter. */
   timeout: duration(10, 3_600_000).optional(),
@@ -163,7 +235,12 @@ const health = mapping({
     statusRange,
     'a status code such as 200, a range such as 200-299, or a list of them',
   ).optional(),
+  /** Default: as the pool. */
+  tls: yesNo.optional(),
   port: port.optional(),
+  /** udp: what is asked, and what the answer must contain; default: any answer will do. */
+  send: payload.optional(),
+  receive: payload.optional(),
 });
 
 const stick = mapping({
@@ -197,13 +274,29 @@ const pool = mapping({
   hash: hash.prefault({}),
   stick: stick.optional(),
   health: health.prefault({}),
+  tls: poolTls.optional(),
   drain_timeout: duration(0, LONGEST_MS).prefault('30s'),
   timeouts: mapping({
     connect: duration(10, LONGEST_MS).prefault('5s'),
     response: duration(10, LONGEST_MS).prefault('60s'),
+    /** Default: that of `response`. */
+    idle: duration(10, LONGEST_MS).optional(),
+    total: duration(0, LONGEST_MS).prefault('0s'),
     keep_alive: duration(10, LONGEST_MS).prefault('60s'),
   }).prefault({}),
-  backends: named(mapping({ address: backendAddress, weight: integer(0, 256).default(1) })),
+  ...resilience,
+  send_proxy: z.enum(['v1', 'v2']).optional(),
+  queue: mapping({
+    length: integer(0, 100_000).default(256),
+    timeout: duration(10, LONGEST_MS).prefault('5s'),
+  }).prefault({}),
+  backends: named(
+    mapping({
+      address: backendAddress,
+      weight: integer(0, 256).default(1),
+      max_connections: integer(1, 1_000_000).optional(),
+    }),
+  ),
 });
 
 const cluster = mapping({
@@ -226,6 +319,8 @@ export const schema = mapping({
     .default('auto'),
   frontends: named(frontend),
   pools: named(pool),
+  /** Of all frontends without one of their own. */
+  access_log: accessLog.optional(),
   admin: mapping({
     metrics: z
       .union([z.literal(false), metricsAddress], { error: 'IP:PORT, such as 127.0.0.1:9600, or false' })

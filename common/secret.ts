@@ -67,7 +67,11 @@ export function readSecret(file: string): Buffer {
  * @param cluster the cluster's name: two clusters that share a secret by mistake still have different keys
  * @returns 32 bytes
  */
-export function deriveKey(secret: Buffer, purpose: 'heartbeat' | 'sync', cluster: string): Buffer {
+export function deriveKey(
+  secret: Buffer,
+  purpose: 'heartbeat' | 'sync' | 'tickets',
+  cluster: string,
+): Buffer {
   return Buffer.from(hkdfSync('sha256', secret, cluster, `tandem ${purpose} v1`, KEY_BYTES));
 }
 

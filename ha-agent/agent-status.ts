@@ -1,71 +1,133 @@
-import type { AgentStatus } from '../common/control.ts';
+import type { AgentStatus, GroupStatus, Role } from '../common/control.ts';
+import { differingSections } from '../common/digest.ts';
 import { VERSION } from '../common/version.ts';
-import type { AgentConfig } from './agent.ts';
+import type { AgentConfig } from './agent-config.ts';
 import { isPeerAlive } from './election.ts';
 import type { ElectionConfig, ElectionState } from './election-types.ts';
+import type { PeerConfig } from './exchange.ts';
+
+/** A group as the status sees it. */
+export interface GroupView {
+  readonly name: string;
+  readonly config: ElectionConfig;
+  readonly state: ElectionState;
+  /** `held`: `address/prefix` of the VIPs that were on this node at the last look. */
+  readonly network: { readonly held: ReadonlySet<string> };
+}
 
 export interface StatusInput {
   readonly config: AgentConfig;
-  readonly electionConfig: ElectionConfig;
-  readonly state: ElectionState;
+  /** In the order of the config. */
+  readonly groups: readonly GroupView[];
   readonly now: number;
-  /** `address/prefix` of the VIPs that were on this node at the last look. */
-  readonly heldVips: ReadonlySet<string>;
   readonly paths: AgentStatus['paths'];
-  /** As it travels in heartbeats, shortened; undefined before the peer was heard. */
-  readonly peerDigest: string | undefined;
+  /** undefined before the peer was heard. */
+  readonly peerConfig: PeerConfig | undefined;
   readonly guardianAlive: boolean;
+  readonly witness: AgentStatus['witness'];
   readonly warnings: readonly string[];
 }
 
+/** The role that sums up those of several groups is the first of these that any of them has. */
+const SUMMARY: readonly GroupStatus['peer']['role'][] = ['active', 'standby', 'init', 'fault', 'unknown'];
+
 /** `GET /v1/status`: what an operator sees, from what the agent knows. */
 export function agentStatus(input: StatusInput): AgentStatus {
-  const { config, electionConfig, state, now, heldVips, peerDigest } = input;
+  const { config, now, peerConfig } = input;
   const { self, peer } = config.cluster;
-  const { report, heardMs } = state.peer ?? {};
-  const { finishing } = state;
-  const sameConfig = peerDigest === undefined ? undefined : config.digest.startsWith(peerDigest);
-  const deaf = state.hello !== undefined && now - state.hello.heardMs < 1000;
-  const warnings = [...input.warnings];
-  if (sameConfig === false) warnings.push(`${peer.name} runs another config`);
-  if (deaf) warnings.push(`${peer.name} is there, but does not hear this node`);
-  warnings.push(...bindWarnings(config));
-  if (!input.guardianAlive) warnings.push('the guardian does not run');
+  const groups = input.groups.map((group) => groupStatus(config, group, now));
+  const role = SUMMARY.find((it) => groups.some((group) => group.role === it)) ?? 'init';
+  const first = groups.find((group) => group.role === role);
+  const peerRole = SUMMARY.find((it) => groups.some((group) => group.peer.role === it)) ?? 'unknown';
+  const busy = groups.find(({ second_chance: { finishing, forwarding } }) => finishing || forwarding);
+  const seen = groups.flatMap((group) => group.peer.seen_ms_ago ?? []);
+  const sameConfig = peerConfig === undefined ? undefined : config.digest.startsWith(peerConfig.digest);
   return {
     node: self.name,
     version: VERSION,
     pid: process.pid,
-    role: state.role,
-    epoch: state.epoch,
-    priority: self.priority,
-    why: state.why,
-    since_ms: Math.round(now - state.sinceMs),
-    vips: config.ha.vips.map((vip) => ({
-      address: `${vip.address}/${vip.prefix}`,
-      interface: vip.interface,
-      held: heldVips.has(`${vip.address}/${vip.prefix}`),
-    })),
+    role: role as Role,
+    epoch: Math.max(0, ...groups.map(({ epoch }) => epoch)),
+    priority: first?.priority ?? 0,
+    why: first?.why ?? 'starting',
+    since_ms: first?.since_ms ?? 0,
+    vips: groups.flatMap(({ name, vips }) => vips.map((vip) => ({ ...vip, group: name }))),
+    groups,
     peer: {
       node: peer.name,
+      role: peerRole,
+      epoch: Math.max(0, ...groups.map((group) => group.peer.epoch)),
+      seen_ms_ago: seen.length === 0 ? undefined : Math.min(...seen),
+      alive: groups.some((group) => group.peer.alive),
+      same_config: sameConfig,
+      differs_in:
+        sameConfig === false ? differingSections(config.sectionDigests, peerConfig!.sectionDigests) : [],
+    },
+    paths: input.paths,
+    lbd: lbdOf(input.groups),
+    guardian: { alive: input.guardianAlive },
+    witness: input.witness,
+    second_chance: (busy ?? first)?.second_chance ?? {
+      available: false,
+      finishing: undefined,
+      forwarding: false,
+    },
+    warnings: warningsOf(input),
+  };
+}
+
+function groupStatus(
+  { ha }: AgentConfig,
+  { name, config, state, network }: GroupView,
+  now: number,
+): GroupStatus {
+  const { report, heardMs } = state.peer ?? {};
+  const { finishing } = state;
+  return {
+    name,
+    role: state.role,
+    epoch: state.epoch,
+    priority: config.self.priority,
+    why: state.why,
+    since_ms: Math.round(now - state.sinceMs),
+    vips: (ha.groups.find((group) => group.name === name)?.vips ?? []).map((vip) => ({
+      address: `${vip.address}/${vip.prefix}`,
+      interface: vip.interface,
+      held: network.held.has(`${vip.address}/${vip.prefix}`),
+    })),
+    peer: {
       role: report?.role ?? 'unknown',
       epoch: report?.epoch ?? 0,
       seen_ms_ago: heardMs === undefined ? undefined : Math.round(now - heardMs),
-      alive: isPeerAlive(electionConfig, state, now),
-      same_config: sameConfig,
+      alive: isPeerAlive(config, state, now),
     },
-    paths: input.paths,
-    lbd: { alive: state.lbd.alive, healthy: state.lbd.healthy, why: state.lbd.why },
-    guardian: { alive: input.guardianAlive },
     second_chance: {
-      available: electionConfig.secondChance && report?.forwards === true,
+      available: config.secondChance && report?.forwards === true,
       finishing: finishing && {
         connections: state.lbd.connections,
         left_ms: Number.isFinite(finishing.untilMs) ? Math.round(finishing.untilMs - now) : undefined,
       },
       forwarding: state.forwarding,
     },
-    warnings,
   };
+}
+
+/** All groups were told the same of it. */
+function lbdOf([group]: readonly GroupView[]): AgentStatus['lbd'] {
+  if (group === undefined) return { alive: false, healthy: false, why: 'not known yet' };
+  const { alive, healthy, why } = group.state.lbd;
+  return { alive, healthy, why };
+}
+
+function warningsOf({ config, groups, now, warnings, guardianAlive }: StatusInput): string[] {
+  const { peer } = config.cluster;
+  const deaf = groups.some(({ state: { hello } }) => hello !== undefined && now - hello.heardMs < 1000);
+  return [
+    ...warnings,
+    ...(deaf ? [`${peer.name} is there, but does not hear this node`] : []),
+    ...bindWarnings(config),
+    ...(guardianAlive ? [] : ['the guardian does not run']),
+  ];
 }
 
 /** The kernel cannot tell a stranger's segment from any other where the listener is bound to one address. */

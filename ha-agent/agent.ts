@@ -1,24 +1,30 @@
 import { join } from 'node:path';
 import { type AgentStatus, SOCKETS } from '../common/control.ts';
-import { messageOf, OperatorError } from '../common/errors.ts';
+import { messageOf } from '../common/errors.ts';
 import { type EventLog, monotonicMs } from '../common/events.ts';
 import type { Logger } from '../common/logger.ts';
-import type { ClusterConfig, Config, HaConfig } from '../common/model.ts';
+import {
+  type AgentConfig,
+  electionConfig,
+  fixedPart,
+  guardianPlan,
+  networkConfig,
+  vipAddresses,
+  witnessPlan,
+} from './agent-config.ts';
 import { agentStatus } from './agent-status.ts';
-import { deadTimeMs, farewellOf, initialState, lateLimitMs, reportOf, step } from './election.ts';
-import type { ElectionAction, ElectionConfig, ElectionEvent, ElectionState } from './election-types.ts';
+import { deadTimeMs } from './election.ts';
+import type { ElectionConfig } from './election-types.ts';
 import { Exchange } from './exchange.ts';
-import { type FarewellTarget, Guardian } from './guardian.ts';
+import { GroupAgent, type Happening } from './group-agent.ts';
+import { GroupSet } from './group-set.ts';
+import { Guardian } from './guardian.ts';
 import type { HeartbeatIdentity } from './heartbeat.ts';
 import type { HostNetwork, HostNetworkEvents } from './host-network.ts';
 import { LbdLink } from './lbd-link.ts';
 import { Notifier } from './notifier.ts';
-
-/** An event of the election without its time, which `#dispatch` adds. */
-type Happening = ElectionEvent extends infer E ? (E extends ElectionEvent ? Omit<E, 'now'> : never) : never;
-
-/** A config with the parts that an agent cannot do without. */
-export type AgentConfig = Config & { readonly cluster: ClusterConfig; readonly ha: HaConfig };
+import { Pulse } from './pulse.ts';
+import { Witness } from './witness.ts';
 
 export interface AgentOptions {
   readonly config: AgentConfig;
@@ -30,208 +36,141 @@ export interface AgentOptions {
   createNetwork(config: AgentConfig, events: HostNetworkEvents): HostNetwork;
 }
 
-/** After the VIPs could not be removed for so long, a stop goes on; guardian and lease remain. */
-const STOP_TIMEOUT_MS = 4_500;
-/** An operator waits so long for the outcome of a switchover. */
-const SWITCHOVER_TIMEOUT_MS = 3_000;
-const SWITCHOVER_POLL_MS = 5;
+const FIRST_REPORT_POLL_MS = 5;
 
-/** @throws OperatorError when the config is one of a single load balancer */
-export function requireHa(config: Config): AgentConfig {
-  const { cluster, ha } = config;
-  if (cluster === undefined || ha === undefined)
-    throw new OperatorError(
-      'NO_CLUSTER',
-      `${config.file} has no "cluster" and "ha", so there is nothing for ha-agent to do; lbd runs alone`,
-    );
-  return { ...config, cluster, ha };
-}
-
-/** Drives the election: events in, one step, actions out. Holds every timer and no decision. */
+/** The process: sockets, guardian, the link to `lbd`, and one `GroupAgent` for each VIP group. */
 export class Agent {
   #config: AgentConfig;
-  #electionConfig: ElectionConfig;
-  #state: ElectionState;
   readonly #options: AgentOptions;
   readonly #network: HostNetwork;
   readonly #guardian: Guardian;
   readonly #link: LbdLink;
   readonly #exchange: Exchange;
-  readonly #notifier: Notifier;
-  #tickTimer: NodeJS.Timeout | undefined;
-  #nextTickMs = 0;
-  #wakeTimer: NodeJS.Timeout | undefined;
-  #answer: ((answer: { ok: boolean; text: string }) => void) | undefined;
-  #stopped: (() => void) | undefined;
+  readonly #witness: Witness;
+  readonly #notifiers = new Map<string, Notifier>();
+  readonly #groups: GroupSet;
+  readonly #pulse = new Pulse(() => this.#tick());
   #running = false;
-  /** What happened before the start: the state of `lbd` and of the interfaces. */
-  readonly #early: Happening[] = [];
+  #renewing = false;
   #reloadError: string | undefined;
-  #sending: Promise<unknown> = Promise.resolve();
+  /** The latest reload; they happen one after the other. */
+  #reloading: Promise<void> = Promise.resolve();
 
   constructor(options: AgentOptions) {
     const { config } = options;
     this.#options = options;
     this.#config = config;
-    this.#electionConfig = electionConfig(config, false);
-    this.#state = initialState(this.#electionConfig, monotonicMs());
     this.#network = options.createNetwork(config, {
       onInterface: (name, up, why) => this.#onInterface(name, up, why),
       onSettings: (former) => this.#guardian.setSettings(former),
-      onTrouble: (text) => this.#trouble('host', text),
+      onTold: (addresses) => this.#guardian.setTold(addresses),
+      onTrouble: (text) => this.#log('warn', 'host', text),
     });
-    this.#guardian = new Guardian(config.ha.vips, lateLimitMs(this.#electionConfig), farewellTarget(config), {
-      onFired: () => this.#dispatch({ type: 'guardian-fired' }),
-      onTrouble: (text) => this.#trouble('guardian', text),
+    this.#guardian = new Guardian(guardianPlan(config), {
+      onFired: () => this.#groups.dispatch({ type: 'guardian-fired' }),
+      onTrouble: (text) => this.#log('warn', 'guardian', text),
     });
     this.#link = new LbdLink(join(options.runDir, SOCKETS.live), {
-      onReport: (report) => this.#dispatch({ type: 'lbd', report }),
-      onPromoted: (epoch) => this.#dispatch({ type: 'promoted', epoch }),
-      onRetired: (epoch) => this.#dispatch({ type: 'retired', epoch }),
+      onReport: () => {
+        for (const group of this.#groups.all) group.dispatch(this.#lbdReport(group.name));
+      },
+      onSyncEnd: (why) => this.#groups.dispatch({ type: 'suspect', sign: 'channel', why }),
+      onPromoted: (group, epoch) => this.#groups.find(group)?.dispatch({ type: 'promoted', epoch }),
+      onRetired: (group, epoch) => this.#groups.find(group)?.dispatch({ type: 'retired', epoch }),
     });
     this.#exchange = new Exchange({
       identity: options.identity,
       selfAddress: config.cluster.self.address,
       peerAddress: config.cluster.peer.address,
       now: monotonicMs,
-      onHeartbeat: (report, restarted) => this.#dispatch({ type: 'heartbeat', report, restarted }),
-      onHello: (role, firstOfProcess) => this.#dispatch({ type: 'hello', role, firstOfProcess }),
+      onHeartbeat: (group, report, restarted) =>
+        this.#groups.find(group)?.dispatch({ type: 'heartbeat', report, restarted }),
+      onHello: (group, role, firstOfProcess) =>
+        this.#groups.find(group)?.dispatch({ type: 'hello', role, firstOfProcess }),
+      onRefused: (path, roundTripMs) =>
+        this.#groups.dispatch({
+          type: 'suspect',
+          sign: 'refused',
+          why: `its host refuses heartbeats (${path})`,
+          roundTripMs,
+        }),
       onPath: (name, why) => this.#onPath(name, why),
     });
-    this.#notifier = new Notifier((text) => this.#trouble('notify', text));
+    this.#witness = new Witness(witnessPlan(config), {
+      onResult: (result) => this.#groups.dispatch({ type: 'witness', result }),
+      onTrouble: (text) => this.#log('warn', 'witness', text),
+    });
+    this.#groups = new GroupSet(config, {
+      create: (name) => this.#createGroup(name),
+      electionConfig: (name) => this.#electionConfig(name),
+      known: (name) => this.#knownOf(name),
+    });
   }
 
   /** @throws OperatorError when the host's network cannot be changed */
   async start(): Promise<void> {
     await this.#network.open();
-    this.#electionConfig = electionConfig(this.#config, this.#network.secondChance);
+    this.#configureExchange();
     await this.#exchange.open(this.#config.ha.paths, vipAddresses(this.#config));
     await this.#firstReport();
     this.#guardian.start();
     this.#guardian.beat();
+    this.#witness.start();
     this.#running = true;
-    this.#state = { ...this.#state, lastTickMs: monotonicMs() };
-    for (const happening of this.#early.splice(0)) this.#dispatch(happening);
-    this.#dispatch({ type: 'start' });
-    this.#nextTickMs = monotonicMs();
-    this.#scheduleTick();
+    this.#groups.join();
+    this.#pulse.start(this.#config.ha.heartbeat.intervalMs);
   }
 
-  /**
-   * Graceful: the VIPs are removed, seen to be gone, and the peer is told; then open connections finish, for up to the
-   * longest `drain_timeout`.
-   */
+  /** Graceful: every group hands over, see `GroupAgent.stop`. */
   async stop(): Promise<void> {
-    if (this.#running) {
-      await new Promise<void>((resolve) => {
-        this.#stopped = resolve;
-        const giveUp = setTimeout(resolve, STOP_TIMEOUT_MS + this.#electionConfig.drainMs);
-        giveUp.unref();
-        this.#dispatch({ type: 'stop' });
-      });
-      await this.#sending;
-    }
+    await this.#groups.stop();
     this.#running = false;
-    clearTimeout(this.#tickTimer);
-    clearTimeout(this.#wakeTimer);
+    this.#pulse.stop();
     this.#guardian.close();
+    this.#witness.close();
     this.#link.close();
     await this.#exchange.close();
     await this.#network.close();
   }
 
   status(): AgentStatus {
+    const now = monotonicMs();
+    const deadTimes = this.#groups.all.map(({ config, state }) => deadTimeMs(config, state));
     return agentStatus({
       config: this.#config,
-      electionConfig: this.#electionConfig,
-      state: this.#state,
-      now: monotonicMs(),
-      heldVips: this.#network.held,
-      paths: this.#exchange.status(deadTimeMs(this.#electionConfig, this.#state)),
-      peerDigest: this.#exchange.peerDigest,
+      groups: this.#groups.all,
+      now,
+      paths: this.#exchange.status(Math.max(0, ...deadTimes)),
+      peerConfig: this.#exchange.peerConfig,
       guardianAlive: this.#guardian.alive,
+      witness: this.#witness.status(),
       warnings: [
         ...(this.#reloadError === undefined ? [] : [`the config was not reloaded: ${this.#reloadError}`]),
         ...this.#exchange.warnings(),
+        ...this.#witness.warnings,
         ...this.#network.warnings,
       ],
     });
   }
 
   /**
-   * Makes `to` the active node, or the one that is not now.
+   * Makes `to` the active node of a group, or the one that is not now.
    *
+   * @param wanted name of the group, or `all`; it may be left out where there is only one
    * @returns what was done, once it is done
    * @throws OperatorError when it cannot be done, or did not happen in time
    */
-  async switchover(to: string | undefined): Promise<string> {
-    const { self, peer } = this.#config.cluster;
-    if (to !== undefined && to !== self.name && to !== peer.name)
-      throw new OperatorError(
-        'NO_SUCH_NODE',
-        `there is no node "${to}"; the nodes are ${self.name}, ${peer.name}`,
-      );
-    if (this.#answer !== undefined) throw new OperatorError('BUSY', 'another switchover is under way');
-    const wasActive = this.#state.role === 'active';
-    if (!this.#running) throw new OperatorError('NOT_RUNNING', 'the agent is just starting or stopping');
-    const answer = await new Promise<{ ok: boolean; text: string }>((resolve) => {
-      this.#answer = resolve;
-      this.#dispatch({
-        type: 'switchover',
-        to: to === undefined ? undefined : to === self.name ? 'self' : 'peer',
-      });
-    });
-    this.#answer = undefined;
-    if (!answer.ok) throw new OperatorError('NO_SWITCHOVER', answer.text);
-    const target = to ?? (wasActive ? peer.name : self.name);
-    const done = () =>
-      target === self.name ? this.#state.vip === 'held' : this.#state.peer?.report.role === 'active';
-    const deadline = monotonicMs() + SWITCHOVER_TIMEOUT_MS;
-    while (!done()) {
-      if (monotonicMs() >= deadline)
-        throw new OperatorError(
-          'NO_SWITCHOVER',
-          `${target} did not become active in time; ${self.name} is ${this.#state.role}: ${this.#state.why}`,
-        );
-      await new Promise((resolve) => setTimeout(resolve, SWITCHOVER_POLL_MS));
-    }
-    return `${target} is active`;
+  switchover(to?: string, wanted?: string): Promise<string> {
+    return this.#groups.switchover(to, wanted);
   }
 
-  /** Applies another config. What names the pair (cluster, nodes, addresses, secret) needs a restart. */
-  async reload(config: AgentConfig): Promise<void> {
-    const before = this.#config;
-    const fixed = (c: AgentConfig) => JSON.stringify([c.cluster.name, c.cluster.secretFile, names(c)]);
-    if (fixed(before) !== fixed(config)) {
-      this.refuseReload('cluster name, node names, addresses and secret need a restart of the agent');
-      return;
-    }
-    this.#config = config;
-    this.#electionConfig = electionConfig(config, this.#network.secondChance);
-    // The next beat is due by the new interval, so the last one must not look late.
-    this.#state = { ...this.#state, lastTickMs: monotonicMs() };
-    this.#nextTickMs = monotonicMs();
-    this.#scheduleTick();
-    const { vips, heartbeat, track, paths } = config.ha;
-    if (
-      differ(vips, before.ha.vips) ||
-      differ(heartbeat, before.ha.heartbeat) ||
-      differ(paths, before.ha.paths)
-    )
-      this.#guardian.replace(vips, lateLimitMs(this.#electionConfig), farewellTarget(config));
-    for (const name of before.ha.track.interfaces)
-      if (!track.interfaces.includes(name)) this.#dispatch({ type: 'interface', name, up: true, why: '' });
-    try {
-      if (differ(vips, before.ha.vips) || differ(track, before.ha.track))
-        await this.#network.configure(vips, track.interfaces);
-      this.#electionConfig = electionConfig(config, this.#network.secondChance);
-      if (differ(paths, before.ha.paths) || differ(vips, before.ha.vips))
-        await this.#exchange.open(paths, vipAddresses(config));
-      this.#reloadError = undefined;
-      this.#log('info', 'reload', 'the config was reloaded');
-    } catch (error) {
-      this.refuseReload(messageOf(error));
-    }
+  /**
+   * Applies another config. What names the pair (cluster, nodes, addresses, secret) needs a restart. A group that is
+   * no longer there is handed over first.
+   */
+  reload(config: AgentConfig): Promise<void> {
+    this.#reloading = this.#reloading.then(() => this.#reload(config));
+    return this.#reloading;
   }
 
   /** A new config was bad: the old one stays in force, and `status` says so. */
@@ -240,139 +179,118 @@ export class Agent {
     this.#log('error', 'reload', `the config was not reloaded: ${why}`);
   }
 
+  async #reload(config: AgentConfig): Promise<void> {
+    const before = this.#config;
+    if (differ(fixedPart(before), fixedPart(config))) {
+      this.refuseReload('cluster name, node names, addresses and secret need a restart of the agent');
+      return;
+    }
+    if (!this.#running) return;
+    try {
+      for (const name of await this.#groups.leave(config)) {
+        this.#link.forget(name);
+        this.#notifiers.delete(name);
+      }
+      this.#apply(config);
+      if (differ(networkConfig(config), networkConfig(before)))
+        await this.#network.configure(networkConfig(config));
+      if (differ([config.ha.paths, config.ha.vips], [before.ha.paths, before.ha.vips]))
+        await this.#exchange.open(config.ha.paths, vipAddresses(config));
+      this.#groups.refresh();
+      this.#groups.join();
+      this.#reloadError = undefined;
+      this.#log('info', 'reload', 'the config was reloaded');
+    } catch (error) {
+      this.refuseReload(messageOf(error));
+    }
+  }
+
+  /** Everything that takes effect at once. */
+  #apply(config: AgentConfig): void {
+    const before = this.#config;
+    this.#config = config;
+    this.#configureExchange();
+    this.#groups.apply(config);
+    this.#pulse.start(this.#config.ha.heartbeat.intervalMs);
+    if (differ(guardianPlan(config), guardianPlan(before))) this.#guardian.replace(guardianPlan(config));
+    if (differ(witnessPlan(config), witnessPlan(before))) this.#witness.configure(witnessPlan(config));
+  }
+
+  #createGroup(name: string): GroupAgent {
+    const trouble = (text: string) => this.#groupLog(name, 'warn', 'notify', text);
+    return new GroupAgent(name, this.#electionConfig(name), this.#network.group(name), {
+      send: (report) => this.#exchange.send(name, report),
+      renewNonce: () => this.#renewNonce(name),
+      checkWitness: () => this.#witness.check(),
+      tellLbd: (role, epoch, finishing) => this.#link.tell(name, role, epoch, finishing),
+      notify: (role) => {
+        const notifier = this.#notifiers.get(name) ?? new Notifier(trouble);
+        this.#notifiers.set(name, notifier);
+        notifier.notify(this.#config.ha.notify, role, this.#groups.prefix(name) === '' ? undefined : name);
+      },
+      log: (level, kind, text) => this.#groupLog(name, level, kind, text),
+    });
+  }
+
+  #electionConfig(group: string): ElectionConfig {
+    return electionConfig(this.#config, group, this.#network.group(group).secondChance);
+  }
+
+  #configureExchange(): void {
+    const { digest, sectionDigests, ha } = this.#config;
+    this.#exchange.configure({ digest, sectionDigests, groups: ha.groups.map(({ name }) => name) });
+  }
+
+  /** One process, one nonce: what waited in the sockets must not count as fresh for any group. */
+  #renewNonce(from: string): void {
+    if (this.#renewing) return;
+    this.#renewing = true;
+    this.#exchange.renewNonce();
+    for (const group of this.#groups.all) if (group.name !== from) group.dispatch({ type: 'wake' });
+    this.#renewing = false;
+  }
+
+  /** What a group that starts must know of its surroundings. */
+  #knownOf(group: string): Happening[] {
+    const witness = this.#witness.result;
+    return [
+      this.#lbdReport(group),
+      ...(witness === undefined ? [] : [{ type: 'witness' as const, result: witness }]),
+    ];
+  }
+
+  #lbdReport(group: string): Extract<Happening, { type: 'lbd' }> {
+    const report = this.#link.report!;
+    return { type: 'lbd', report: { ...report, connections: report.connections?.[group] } };
+  }
+
   #firstReport(): Promise<void> {
     this.#link.connect();
     return new Promise((resolve) => {
-      const look = () => (this.#link.report === undefined ? setTimeout(look, SWITCHOVER_POLL_MS) : resolve());
+      const look = () =>
+        this.#link.report === undefined ? setTimeout(look, FIRST_REPORT_POLL_MS) : resolve();
       look();
     });
   }
 
-  #scheduleTick(): void {
-    clearTimeout(this.#tickTimer);
-    const now = monotonicMs();
-    this.#nextTickMs = Math.max(this.#nextTickMs + this.#electionConfig.intervalMs, now);
-    this.#tickTimer = setTimeout(() => this.#afterPoll(() => this.#tick()), this.#nextTickMs - now);
-  }
-
   #tick(): void {
-    if (!this.#running) return;
-    this.#dispatch({ type: 'tick' });
+    this.#groups.dispatch({ type: 'tick' });
     // Only once the heartbeats are out: stopped in between, the guardian would count from a beat that the peer never
     // heard, and remove the VIPs after the peer has taken over.
-    void this.#sending.then(() => this.#beat());
-    this.#scheduleTick();
+    void Promise.all(this.#groups.all.map(({ sent }) => sent)).then(() => this.#beat());
   }
 
   #beat(): void {
-    const farewell = farewellOf(this.#electionConfig, this.#state);
-    this.#guardian.beat(this.#exchange.encodeNext(farewell, this.#config.digest));
-  }
-
-  /** A timer may be late; what the sockets hold by now must be heard before silence is concluded from it. */
-  #afterPoll(run: () => void): void {
-    setImmediate(run);
-  }
-
-  #dispatch(happening: Happening): void {
-    if (!this.#running) {
-      this.#early.push(happening);
-      return;
-    }
-    const event = { ...happening, now: monotonicMs() } as ElectionEvent;
-    const { state, actions, wakeAtMs } = step(this.#electionConfig, this.#state, event);
-    this.#state = state;
-    for (const action of actions) this.#act(action);
-    clearTimeout(this.#wakeTimer);
-    this.#wakeTimer = setTimeout(
-      () => this.#afterPoll(() => this.#running && this.#dispatch({ type: 'wake' })),
-      Math.max(0, wakeAtMs - monotonicMs()),
-    );
-  }
-
-  #act(action: ElectionAction): void {
-    switch (action.type) {
-      case 'send':
-        for (let i = 0; i < action.copies; i++) this.#send();
-        break;
-      case 'renew-nonce':
-        this.#exchange.renewNonce();
-        break;
-      case 'tell-lbd':
-        this.#link.tell(action.role, action.epoch, action.finishing);
-        break;
-      case 'add-vips':
-        this.#outcome('vips-added', this.#network.addVips());
-        break;
-      case 'renew-vips':
-        this.#outcome('vips-renewed', this.#network.addVips());
-        break;
-      case 'remove-vips':
-        this.#outcome('vips-removed', this.#network.removeVips());
-        break;
-      case 'park-vips':
-        this.#park();
-        break;
-      case 'renew-parked':
-        this.#attempt('the lease of the parked VIPs was not renewed', this.#network.renewParked());
-        break;
-      case 'unpark-vips':
-        this.#attempt('the parked VIPs were not removed', this.#network.unparkVips());
-        break;
-      case 'forward':
-        this.#log('info', 'vip', `forwarding to ${this.#config.cluster.peer.name} what belongs to it`);
-        this.#attempt('open connections of the peer break', this.#network.forward());
-        break;
-      case 'unforward':
-        this.#log('info', 'vip', `not forwarding to ${this.#config.cluster.peer.name} any more`);
-        this.#attempt('the rules that forward were not removed', this.#network.unforward());
-        break;
-      case 'announce':
-        this.#network.announce();
-        break;
-      case 'notify':
-        this.#notifier.notify(this.#config.ha.notify, action.role);
-        break;
-      case 'log':
-        this.#log(action.level, action.kind, action.text);
-        break;
-      case 'answer':
-        this.#answer?.(action);
-        break;
-      case 'stopped':
-        this.#stopped?.();
-        break;
-    }
-  }
-
-  #park(): void {
-    this.#network.parkVips().then(
-      (parked) => this.#dispatch({ type: 'vips-removed', error: undefined, parked }),
-      (error: unknown) => this.#dispatch({ type: 'vips-removed', error: messageOf(error) }),
-    );
-  }
-
-  #attempt(failure: string, done: Promise<void>): void {
-    done.catch((error: unknown) => this.#trouble('vip', `${failure}: ${messageOf(error)}`));
-  }
-
-  #outcome(type: 'vips-added' | 'vips-renewed' | 'vips-removed', done: Promise<void>): void {
-    done.then(
-      () => this.#dispatch({ type, error: undefined }),
-      (error: unknown) => this.#dispatch({ type, error: messageOf(error) }),
-    );
-  }
-
-  #send(): void {
-    const report = reportOf(this.#electionConfig, this.#state, monotonicMs());
-    this.#sending = this.#exchange.send(report, this.#config.digest);
+    const farewells = this.#groups.all.map(({ farewell }) => farewell);
+    const [first] = farewells;
+    // It speaks for all groups: an epoch that is too high harms none of them.
+    const epoch = Math.max(...farewells.map((farewell) => farewell.epoch));
+    this.#guardian.beat(first && this.#exchange.encodeNext({ ...first, epoch }));
   }
 
   #onInterface(name: string, up: boolean, why: string): void {
-    const known = this.#state.downInterfaces.get(name);
-    if (up ? known === undefined : known === why) return;
-    this.#log(up ? 'info' : 'warn', 'interface', up ? `interface ${name} is up` : why);
-    this.#dispatch({ type: 'interface', name, up, why });
+    if (this.#groups.onInterface(name, up, why))
+      this.#log(up ? 'info' : 'warn', 'interface', up ? `interface ${name} is up` : why);
   }
 
   #onPath(name: string, why: string | undefined): void {
@@ -380,43 +298,14 @@ export class Agent {
     else this.#log('warn', 'path', `heartbeats: ${name} failed: ${why}`);
   }
 
-  #trouble(kind: string, text: string): void {
-    this.#log('warn', kind, text);
+  #groupLog(group: string, level: 'info' | 'warn' | 'error', kind: string, text: string): void {
+    this.#log(level, kind, `${this.#groups.prefix(group)}${text}`);
   }
 
   #log(level: 'info' | 'warn' | 'error', kind: string, text: string): void {
     this.#options.log[level]({ kind }, text);
     this.#options.events.add(kind, text);
   }
-}
-
-function electionConfig({ cluster, ha, pools }: AgentConfig, secondChance: boolean): ElectionConfig {
-  return {
-    self: cluster.self,
-    peer: cluster.peer,
-    intervalMs: ha.heartbeat.intervalMs,
-    deadAfter: ha.heartbeat.deadAfter,
-    preemptDelayMs: ha.preemptDelayMs,
-    trackLbd: ha.track.lbd,
-    announceCount: ha.garp.count,
-    announceRefreshMs: ha.garp.refreshMs,
-    secondChance,
-    drainMs: pools.reduce((longest, pool) => Math.max(longest, pool.drainTimeoutMs), 0),
-  };
-}
-
-function vipAddresses({ ha }: AgentConfig): ReadonlySet<string> {
-  return new Set(ha.vips.map(({ address }) => address));
-}
-
-function farewellTarget({ cluster, ha }: AgentConfig): FarewellTarget | undefined {
-  const path = ha.paths.find(({ type }) => type === 'unicast');
-  return path && { address: cluster.peer.address, port: path.port };
-}
-
-function names({ cluster }: AgentConfig): readonly string[] {
-  const { self, peer } = cluster;
-  return [self.name, self.address, peer.name, peer.address];
 }
 
 function differ(a: unknown, b: unknown): boolean {

@@ -6,7 +6,7 @@ export interface AgentControl {
   status(): AgentStatus;
   events(): ControlEvent[];
   /** @throws OperatorError when it cannot be done */
-  switchover(to: string | undefined): Promise<string>;
+  switchover(to: string | undefined, group: string | undefined): Promise<string>;
 }
 
 /** The routes of `agent.sock`, which `lbctl` calls. */
@@ -18,9 +18,9 @@ export function controlRoutes(control: AgentControl): ControlRoute[] {
       method: 'POST',
       path: '/v1/switchover',
       handle: async ({ body }) => {
-        const to = targetOf(body);
+        const { to, group } = targetOf(body);
         try {
-          return { text: await control.switchover(to) };
+          return { text: await control.switchover(to, group) };
         } catch (error) {
           throw new ControlError(409, messageOf(error));
         }
@@ -29,11 +29,14 @@ export function controlRoutes(control: AgentControl): ControlRoute[] {
   ];
 }
 
-/** Body: nothing, or `{ "to": "node name" }`. */
-function targetOf(body: unknown): string | undefined {
-  if (body === undefined || body === null) return undefined;
-  const to = typeof body === 'object' ? (body as Record<string, unknown>).to : body;
-  if (to === undefined) return undefined;
-  if (typeof to === 'string' && typeof body === 'object') return to;
-  throw new ControlError(400, 'expected { "to": "NODE" } or no body');
+/** Body: nothing, or `{ "to": "node name", "group": "group name" }`, each of them optional. */
+function targetOf(body: unknown): { to: string | undefined; group: string | undefined } {
+  if (body !== undefined && body !== null && typeof body !== 'object') throw unexpected();
+  const { to, group } = (body ?? {}) as Record<string, unknown>;
+  for (const value of [to, group]) if (value !== undefined && typeof value !== 'string') throw unexpected();
+  return { to: to as string | undefined, group: group as string | undefined };
+}
+
+function unexpected(): ControlError {
+  return new ControlError(400, 'expected { "to": "NODE", "group": "GROUP" } or no body');
 }

@@ -18,6 +18,8 @@ export interface ElectionConfig {
   readonly secondChance: boolean;
   /** After a planned change of the active node, open connections have so long to finish. */
   readonly drainMs: number;
+  /** A takeover waits so long for a witness to be asked; undefined: there is no witness. */
+  readonly witnessWaitMs?: number | undefined;
 }
 
 /** What the peer says of itself. */
@@ -33,6 +35,8 @@ export interface PeerReport {
   readonly finishing: boolean;
   /** It can send on what belongs to connections of this node. */
   readonly forwards: boolean;
+  /** It suspects that this agent is dead and wants an answer at once. Unlike `probe` it may well hear this node. */
+  readonly ask?: boolean | undefined;
 }
 
 export interface LbdReport {
@@ -75,6 +79,18 @@ export type ElectionEvent = { readonly now: number } & (
   | { readonly type: 'retired'; readonly epoch: number }
   /** The guardian missed its beats and removed the VIPs. */
   | { readonly type: 'guardian-fired' }
+  /**
+   * A sign that the peer's agent may be dead, never a proof. `refused`: the peer's host says that nobody listens for
+   * heartbeats. `channel`: the session sync with the peer ended. `roundTripMs`: how long the refusal was under way.
+   */
+  | {
+      readonly type: 'suspect';
+      readonly sign: 'refused' | 'channel';
+      readonly why: string;
+      readonly roundTripMs?: number | undefined;
+    }
+  /** A check of the witnesses that began at `sinceMs` has ended. */
+  | { readonly type: 'witness'; readonly result: WitnessResult }
   /** An operator wants `to` (default: the other one than now) to be active. */
   | { readonly type: 'switchover'; readonly to: 'self' | 'peer' | undefined }
   | { readonly type: 'stop' }
@@ -109,11 +125,13 @@ export type ElectionAction =
   | { readonly type: 'unforward' }
   /** One gratuitous ARP for every VIP. */
   | { readonly type: 'announce' }
+  /** Look now whether a witness answers, not only at the next turn. */
+  | { readonly type: 'check-witness' }
   | { readonly type: 'notify'; readonly role: 'active' | 'standby' | 'fault' }
   | {
       readonly type: 'log';
       readonly level: 'info' | 'warn' | 'error';
-      readonly kind: 'role' | 'vip' | 'peer' | 'switchover';
+      readonly kind: 'role' | 'vip' | 'peer' | 'switchover' | 'witness';
       readonly text: string;
     }
   /** Answer to the `switchover` event. */
@@ -134,6 +152,34 @@ export interface Finishing {
   readonly untilMs: number;
   /** Not before this is it believed that no client is left: some are still on their way. */
   readonly notBeforeMs: number;
+}
+
+/** Whether addresses beyond the peer can be reached: a node that reaches nobody is the one that is cut off. */
+export interface WitnessResult {
+  /** At least one answers. undefined: it cannot be known, so it does not count. */
+  readonly reachable: boolean | undefined;
+  /** What was asked and what came back, for people. */
+  readonly why: string;
+  /** When the check began. */
+  readonly sinceMs: number;
+}
+
+/** The peer's agent may be dead: it is asked on all paths, several times. */
+export interface Suspicion {
+  readonly why: string;
+  readonly sinceMs: number;
+  readonly asked: number;
+  readonly nextMs: number;
+  /** An answer is waited for until then. */
+  readonly untilMs: number;
+  /** The latest time at which the peer's host said that nobody listens. */
+  readonly refusedMs: number | undefined;
+}
+
+/** The peer's agent is known to be dead, though its host lives. */
+export interface Vacancy {
+  readonly why: string;
+  readonly sinceMs: number;
 }
 
 export interface PeerView {
@@ -158,12 +204,22 @@ export interface ElectionState {
   readonly unhealthySinceMs: number | undefined;
   /** Reasons by interface. */
   readonly downInterfaces: ReadonlyMap<string, string>;
+  /** Of the latest check; undefined before the first one ended. */
+  readonly witness: WitnessResult | undefined;
+  readonly suspicion: Suspicion | undefined;
+  /** After a suspicion without a proof, signs are ignored until then. */
+  readonly trustUntilMs: number;
+  readonly vacancy: Vacancy | undefined;
+  /** Why this node does not take the role back although it might; undefined: nothing but `preempt` holds it. */
+  readonly operatorsChoice: string | undefined;
   readonly lastTickMs: number;
   /** Before this a node does not take over, because it has not listened for long enough. */
   readonly listenUntilMs: number;
   readonly listenSinceMs: number;
   /** After handing over, the peer has until then to become active. */
   readonly holdUntilMs: number | undefined;
+  /** After a fault, the peer may be taking over: until then this node does not do so while the peer is heard. */
+  readonly settleUntilMs: number;
   /** Since when this node hears another active one that ought to drop its VIPs. */
   readonly dualSinceMs: number | undefined;
   /** This node asks the active one for its role until then. */
@@ -180,6 +236,8 @@ export interface ElectionState {
   readonly announceAtMs: number;
   /** Announcements that are left of the burst. */
   readonly announceLeft: number;
+  /** A former active that nobody heard of may have had the VIPs until then: announce again. */
+  readonly announceAgainMs: number | undefined;
   /** An added VIP failed: fault until then. */
   readonly vipFault: { readonly why: string; readonly untilMs: number } | undefined;
   readonly finishing: Finishing | undefined;
@@ -189,6 +247,9 @@ export interface ElectionState {
   readonly forwardUntilMs: number | undefined;
   readonly stopping: boolean;
 }
+
+/** The next state in the making. */
+export type Draft = { -readonly [K in keyof ElectionState]: ElectionState[K] };
 
 export interface ElectionResult {
   readonly state: ElectionState;

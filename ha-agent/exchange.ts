@@ -3,32 +3,41 @@ import type { AgentStatus, Role } from '../common/control.ts';
 import type { PathConfig } from '../common/model.ts';
 import type { PeerReport } from './election-types.ts';
 import {
+  ALL_GROUPS,
   DROP_CAUSES,
   type DropCause,
   decodeHeartbeat,
   encodeHeartbeat,
+  groupHash,
+  type Heartbeat,
   type HeartbeatIdentity,
+  NO_NONCE,
 } from './heartbeat.ts';
 import { HeartbeatPath } from './heartbeat-path.ts';
-import { PeerSession } from './peer-session.ts';
+import { PeerSession, renewedNonce } from './peer-session.ts';
 
 /** Drops by these causes are how a network is; the others want an operator for so long after the last one. */
 const HARMLESS: ReadonlySet<DropCause> = new Set(['self', 'cluster']);
 const WARN_MS = 10_000;
+/** The counter of a farewell runs ahead of all rounds that may still go out before the next one is written. */
+const FAREWELL_AHEAD = 8;
 
 export interface ExchangeOptions {
   readonly identity: HeartbeatIdentity;
   readonly selfAddress: string;
   readonly peerAddress: string;
   readonly now: () => number;
-  /** A fresh heartbeat; see `ElectionEvent`. */
-  onHeartbeat(report: PeerReport, restarted: boolean): void;
-  onHello(role: Role, firstOfProcess: boolean): void;
+  /** A fresh heartbeat about a group; see `ElectionEvent`. */
+  onHeartbeat(group: string, report: PeerReport, restarted: boolean): void;
+  onHello(group: string, role: Role, firstOfProcess: boolean): void;
+  /** The peer's host says that nobody listens at the end of this path. */
+  onRefused(path: string, roundTripMs: number): void;
   /** A path failed with this cause, or works (again). */
   onPath(name: string, why: string | undefined): void;
 }
 
 interface Lane {
+  readonly config: PathConfig;
   readonly path: HeartbeatPath;
   sent: number;
   received: number;
@@ -36,94 +45,157 @@ interface Lane {
   readonly dropped: Partial<Record<DropCause, number>>;
 }
 
+/** What heartbeats say of this node's config, and which groups it has. */
+export interface ExchangeConfig {
+  readonly digest: string;
+  readonly sectionDigests: string;
+  /** Names of the VIP groups. */
+  readonly groups: readonly string[];
+}
+
+/** What the peer said last of its config, as far as it travels: `digest` is 16 hexadecimal digits. */
+export type PeerConfig = Omit<ExchangeConfig, 'groups'>;
+
+/** The conversation about one group. Each has its own session, so that a loss in one is not hidden by another. */
+interface Talk {
+  readonly name: string;
+  readonly session: PeerSession;
+  peerNonce: string | undefined;
+  helloNonce: string | undefined;
+}
+
 /** Heartbeats on all paths at once: what goes out, what comes in, and what was thrown away. */
 export class Exchange {
   readonly #options: ExchangeOptions;
   #nonce = newNonce();
-  readonly #session = new PeerSession(this.#nonce);
+  #config: ExchangeConfig = { digest: '', sectionDigests: '', groups: [] };
+  #hashes: ReadonlyMap<string, string> = new Map();
+  /** By `groupHash`. */
+  #talks: ReadonlyMap<string, Talk> = new Map();
+  readonly #vips = new Set<string>();
   #lanes: readonly Lane[] = [];
   #counter = 0;
-  #peerNonce: string | undefined;
-  #helloNonce: string | undefined;
-  #peerDigest: string | undefined;
+  #peerConfig: PeerConfig | undefined;
   readonly #lastDropMs = new Map<DropCause, number>();
 
   constructor(options: ExchangeOptions) {
     this.#options = options;
   }
 
-  /** Digest of the peer's config as it travels, 16 hexadecimal digits; undefined before it was heard. */
-  get peerDigest(): string | undefined {
-    return this.#peerDigest;
+  /** undefined before the peer was heard. */
+  get peerConfig(): PeerConfig | undefined {
+    return this.#peerConfig;
   }
 
-  /** Replaces the paths. Settles when each is open or has failed. */
-  async open(paths: readonly PathConfig[], vips: ReadonlySet<string>): Promise<void> {
-    const before = this.#lanes;
-    this.#lanes = [];
-    await Promise.all(before.map(({ path }) => path.close()));
-    const { selfAddress, peerAddress } = this.#options;
-    const lanes = paths.map((config): Lane => {
-      const lane: Lane = {
-        path: new HeartbeatPath({
-          config,
-          selfAddress,
-          peerAddress,
-          vips,
-          onDatagram: (data) => this.#receive(lane, data),
-          onState: (why) => this.#options.onPath(lane.path.name, why),
-        }),
-        sent: 0,
-        received: 0,
-        seenMs: undefined,
-        dropped: {},
-      };
-      return lane;
-    });
-    this.#lanes = lanes;
-    await Promise.all(lanes.map(({ path }) => path.open()));
-  }
-
-  /**
-   * Sends one round on every path.
-   *
-   * @param configDigest the whole digest of the config
-   * @returns settles when the kernel has taken all of them or refused them; never rejects
-   */
-  async send(report: PeerReport, configDigest: string): Promise<void> {
-    this.#counter++;
-    await Promise.all(
-      this.#lanes.map(async (lane, path) => {
-        if (await lane.path.send(this.#encode(report, configDigest, this.#counter, path))) lane.sent++;
+  /** Groups that stay keep what they know of the peer. */
+  configure(config: ExchangeConfig): void {
+    this.#config = config;
+    this.#hashes = new Map(config.groups.map((name) => [name, groupHash(name)]));
+    const known = this.#talks;
+    this.#talks = new Map(
+      config.groups.map((name) => {
+        const hash = this.#hashes.get(name)!;
+        const session = () => new PeerSession(this.#nonce);
+        const talk = known.get(hash) ?? {
+          name,
+          session: session(),
+          peerNonce: undefined,
+          helloNonce: undefined,
+        };
+        talk.session.stepsPerRound = config.groups.length;
+        return [hash, talk];
       }),
     );
   }
 
   /**
-   * A heartbeat of the next round, for somebody else to send when this process cannot any more.
+   * Replaces the paths; those that stay go on. Settles when each is open or has failed.
+   *
+   * @param vips never the address by which an interface is named to the kernel
+   */
+  async open(paths: readonly PathConfig[], vips: ReadonlySet<string>): Promise<void> {
+    this.#vips.clear();
+    for (const vip of vips) this.#vips.add(vip);
+    const before = this.#lanes;
+    const known = new Map(before.map((lane) => [JSON.stringify(lane.config), lane]));
+    const lanes = paths.map((config) => known.get(JSON.stringify(config)) ?? this.#createLane(config));
+    this.#lanes = lanes.filter((lane) => before.includes(lane));
+    // A new path may use the port of an old one.
+    await Promise.all(before.filter((lane) => !lanes.includes(lane)).map(({ path }) => path.close()));
+    this.#lanes = lanes;
+    await Promise.all(lanes.filter((lane) => !before.includes(lane)).map(({ path }) => path.open()));
+  }
+
+  #createLane(config: PathConfig): Lane {
+    const { selfAddress, peerAddress } = this.#options;
+    const lane: Lane = {
+      config,
+      path: new HeartbeatPath({
+        config,
+        selfAddress,
+        peerAddress,
+        vips: this.#vips,
+        onDatagram: (data) => this.#receive(lane, data),
+        onRefused: (roundTripMs) => this.#options.onRefused(lane.path.name, roundTripMs),
+        onState: (why) => this.#options.onPath(lane.path.name, why),
+      }),
+      sent: 0,
+      received: 0,
+      seenMs: undefined,
+      dropped: {},
+    };
+    return lane;
+  }
+
+  /**
+   * Sends one round about a group on every path.
+   *
+   * @returns settles when the kernel has taken all of them or refused them; never rejects
+   */
+  async send(group: string, report: PeerReport): Promise<void> {
+    const hash = this.#hashes.get(group);
+    if (hash === undefined) return;
+    const { session } = this.#talks.get(hash)!;
+    this.#counter++;
+    await Promise.all(
+      this.#lanes.map(async (lane, path) => {
+        if (await lane.path.send(this.#encode(hash, session, report, this.#counter, path))) lane.sent++;
+      }),
+    );
+  }
+
+  /**
+   * A heartbeat of the next round about all groups, for somebody else to send when this process cannot any more.
    *
    * @returns undefined where no path leads to the peer's own address
    */
-  encodeNext(report: PeerReport, configDigest: string): Buffer | undefined {
+  encodeNext(report: PeerReport): Buffer | undefined {
     const path = this.#lanes.findIndex((lane) => lane.path.unicast);
-    return path < 0 ? undefined : this.#encode(report, configDigest, this.#counter + 1, path);
+    const talks = [...this.#talks];
+    // The peer's process is the same for all groups; each session may have found out at another moment.
+    const [hash, talk] = talks.find(([, { session }]) => session.echo !== NO_NONCE) ?? talks[0] ?? [];
+    if (path < 0 || hash === undefined || talk === undefined) return undefined;
+    const group = talks.length === 1 ? hash : ALL_GROUPS;
+    return this.#encode(group, talk.session, report, this.#counter + FAREWELL_AHEAD * talks.length, path);
   }
 
-  #encode(report: PeerReport, configDigest: string, counter: number, path: number): Buffer {
+  #encode(group: string, session: PeerSession, report: PeerReport, counter: number, path: number): Buffer {
     return encodeHeartbeat(this.#options.identity, {
       ...report,
-      configDigest: configDigest.slice(0, 16),
+      group,
+      configDigest: this.#config.digest.slice(0, 16),
+      sectionDigests: this.#config.sectionDigests,
       nonce: this.#nonce,
-      echo: this.#session.echo,
-      helloEcho: this.#session.helloEcho,
+      echo: session.echo,
+      helloEcho: session.helloEcho,
       counter,
       path,
     });
   }
 
   renewNonce(): void {
-    this.#nonce = newNonce();
-    this.#session.renewOwnNonce(this.#nonce);
+    this.#nonce = renewedNonce(this.#nonce);
+    for (const { session } of this.#talks.values()) session.renewOwnNonce(this.#nonce);
   }
 
   /** @param deadTimeMs silence after which a path counts as silent */
@@ -159,8 +231,18 @@ export class Exchange {
       return;
     }
     const { heartbeat } = decoded;
+    if (heartbeat.group === ALL_GROUPS) {
+      for (const talk of this.#talks.values()) this.#hear(lane, talk, heartbeat);
+      return;
+    }
+    const talk = this.#talks.get(heartbeat.group);
+    if (talk === undefined) this.#drop(lane, 'group');
+    else this.#hear(lane, talk, heartbeat);
+  }
+
+  #hear(lane: Lane, talk: Talk, heartbeat: Heartbeat): void {
     const { nonce } = heartbeat;
-    const freshness = this.#session.accept(heartbeat);
+    const freshness = talk.session.accept(heartbeat);
     if (freshness === 'replay') {
       this.#drop(lane, 'replay');
       return;
@@ -168,14 +250,14 @@ export class Exchange {
     lane.received++;
     lane.seenMs = this.#options.now();
     if (freshness === 'fresh') {
-      const restarted = this.#peerNonce !== nonce;
-      this.#peerNonce = nonce;
-      this.#peerDigest = heartbeat.configDigest;
-      this.#options.onHeartbeat(heartbeat, restarted);
+      const restarted = talk.peerNonce !== nonce;
+      talk.peerNonce = nonce;
+      this.#peerConfig = { digest: heartbeat.configDigest, sectionDigests: heartbeat.sectionDigests };
+      this.#options.onHeartbeat(talk.name, heartbeat, restarted);
     } else if (freshness === 'hello') {
-      const firstOfProcess = this.#helloNonce !== nonce;
-      this.#helloNonce = nonce;
-      this.#options.onHello(heartbeat.role, firstOfProcess);
+      const firstOfProcess = talk.helloNonce !== nonce;
+      talk.helloNonce = nonce;
+      this.#options.onHello(talk.name, heartbeat.role, firstOfProcess);
     }
   }
 
@@ -194,6 +276,7 @@ const EXPLANATIONS: Readonly<Record<DropCause, string>> = {
   sender: 'from a node that is not in this config',
   auth: 'wrong signature; the peer has another secret, or somebody forges heartbeats',
   malformed: 'signed, but with values that do not exist; the peer runs another version of Tandem',
+  group: 'about a VIP group that this config does not have; the peer has another config',
   replay: 'old ones came again; the network repeats datagrams, or somebody replays them',
 };
 

@@ -1,18 +1,26 @@
 import type { VipConfig } from '../common/model.ts';
 
-/** Our own table, so that making and removing it touches nobody's rules. */
-const TABLE = 'tandem_second_chance';
+/** A table of its own for each VIP group, so that making and removing it touches nobody's rules. */
+export function tableName(group: string): string {
+  return `tandem_second_chance_${group}`;
+}
 
-/** The nftables families of the VIPs that can be forwarded: those of the peer's address. */
+/**
+ * VIPs whose connections can be forwarded: those of the family of the peer's address that the neighbours are asked for.
+ * Where the network is told in another way, it would not carry a segment for the VIP to the peer.
+ */
 export function forwardable(vips: readonly VipConfig[], peerAddress: string): readonly VipConfig[] {
   const family = peerAddress.includes(':') ? 6 : 4;
-  return vips.filter((vip) => vip.family === family);
+  return vips.filter((vip) => vip.family === family && vip.provider === 'interface');
 }
 
 /** Removes the rules, whether or not they are there. Input for `nft -f -`. */
-export const REMOVE_RULES = ['ip', 'ip6']
-  .map((family) => `table ${family} ${TABLE}\ndelete table ${family} ${TABLE}\n`)
-  .join('');
+export function removeRules(group: string): string {
+  const table = tableName(group);
+  return ['ip', 'ip6']
+    .map((family) => `table ${family} ${table}\ndelete table ${family} ${table}\n`)
+    .join('');
+}
 
 /** Handshakes that are remembered at the same time; with more, those beyond may fail while the peer finishes. */
 const MAX_OPENED = 262_144;
@@ -31,14 +39,14 @@ const OPENED_S = 10;
  *
  * A listener that is bound to the VIP itself is not found this way.
  *
- * @param vips of the family of `peerAddress`
+ * @param vips of the group, of the family of `peerAddress`
  * @returns input for `nft -f -`; replaces rules that are there
  */
-export function forwardRules(vips: readonly VipConfig[], peerAddress: string): string {
+export function forwardRules(group: string, vips: readonly VipConfig[], peerAddress: string): string {
   const [family, type] = peerAddress.includes(':') ? ['ip6', 'ipv6_addr'] : ['ip', 'ipv4_addr'];
   const addresses = [...new Set(vips.map(({ address }) => address))].join(', ');
   const flow = `${family} saddr . tcp sport . ${family} daddr . tcp dport`;
-  return `${REMOVE_RULES}table ${family} ${TABLE} {
+  return `${removeRules(group)}table ${family} ${tableName(group)} {
   set opened {
     type ${type} . inet_service . ${type} . inet_service
     flags dynamic, timeout

@@ -1,18 +1,32 @@
 import { fileURLToPath } from 'node:url';
 import { execa, type ResultPromise } from 'execa';
 import { messageOf } from '../common/errors.ts';
-import type { VipConfig } from '../common/model.ts';
+import type { VipConfig, VipRoute } from '../common/model.ts';
+import { tableName } from './forward-rules.ts';
+import { routeLine } from './vip-lines.ts';
 
 const SCRIPT = fileURLToPath(new URL('guardian.sh', import.meta.url));
 /** After it died. */
 const RESTART_MS = 200;
-/** A guardian that has not read so much is stopped or stuck. A beat with a farewell has 209 bytes. */
-const MAX_UNREAD_BYTES = 1024;
+/** A guardian that has not read so much is stopped or stuck. A beat with a farewell has 305 bytes. */
+const MAX_UNREAD_BYTES = 1536;
 
 /** Where the peer listens for heartbeats that come to its own address. */
 export interface FarewellTarget {
   readonly address: string;
   readonly port: number;
+}
+
+/** What the guardian removes, when, and who hears of it. */
+export interface GuardianPlan {
+  readonly vips: readonly VipConfig[];
+  readonly routes: readonly VipRoute[];
+  /** Names of the VIP groups: rules that forward for them go. */
+  readonly groups: readonly string[];
+  /** Silence after which the VIPs are removed. */
+  readonly timeoutMs: number;
+  /** Who gets the farewell, see `beat`; undefined: nobody. */
+  readonly target: FarewellTarget | undefined;
 }
 
 export interface GuardianEvents {
@@ -37,27 +51,17 @@ type Shell = ResultPromise<{
  */
 export class Guardian {
   readonly #events: GuardianEvents;
-  #vips: readonly VipConfig[];
-  #timeoutMs: number;
-  #target: FarewellTarget | undefined;
+  #plan: GuardianPlan;
   #shell: Shell | undefined;
   #retry: NodeJS.Timeout | undefined;
   #closed = false;
+  /** Of the latest beat. */
+  #farewell: Buffer | undefined;
   #settings: readonly string[] = [];
+  #told: readonly string[] = [];
 
-  /**
-   * @param timeoutMs silence after which the VIPs are removed
-   * @param target who gets the farewell, see `beat`; undefined: nobody
-   */
-  constructor(
-    vips: readonly VipConfig[],
-    timeoutMs: number,
-    target: FarewellTarget | undefined,
-    events: GuardianEvents,
-  ) {
-    this.#vips = vips;
-    this.#timeoutMs = timeoutMs;
-    this.#target = target;
+  constructor(plan: GuardianPlan, events: GuardianEvents) {
+    this.#plan = plan;
     this.#events = events;
   }
 
@@ -67,10 +71,7 @@ export class Guardian {
 
   start(): void {
     if (this.#closed) return;
-    const target = this.#target;
-    const args = [(this.#timeoutMs / 1000).toFixed(3), target?.address ?? '', String(target?.port ?? '')];
-    for (const vip of this.#vips) args.push(`${vip.address}/${vip.prefix}`, vip.interface);
-    const shell: Shell = execa('bash', [SCRIPT, ...args], {
+    const shell: Shell = execa('bash', [SCRIPT, ...argumentsOf(this.#plan)], {
       stdin: 'pipe',
       stdout: 'pipe',
       stderr: 'ignore',
@@ -82,6 +83,7 @@ export class Guardian {
     this.#shell = shell;
     shell.stdin.on('error', () => {});
     if (this.#settings.length > 0) this.#writeSettings();
+    if (this.#told.length > 0) this.#writeTold();
     shell.stdout.on('data', () => {
       if (this.#shell === shell) this.#events.onFired();
     });
@@ -89,7 +91,11 @@ export class Guardian {
       if (this.#shell !== shell) return;
       this.#shell = undefined;
       this.#events.onTrouble(`the guardian ended (${why}); starting it again`);
-      this.#retry = setTimeout(() => this.start(), RESTART_MS);
+      this.#retry = setTimeout(() => {
+        this.start();
+        // It guards from its first beat on, and this process may be stopped before the next one.
+        this.beat(this.#farewell);
+      }, RESTART_MS);
     };
     shell.then(
       (result) => {
@@ -106,6 +112,16 @@ export class Guardian {
     this.#writeSettings();
   }
 
+  /** @param addresses that commands of provider `exec` have brought here: only those commands are called */
+  setTold(addresses: readonly string[]): void {
+    this.#told = addresses;
+    this.#writeTold();
+  }
+
+  #writeTold(): void {
+    this.#shell?.stdin.write(`told ${this.#told.join(' ')}\n`);
+  }
+
   #writeSettings(): void {
     this.#shell?.stdin.write(`settings ${this.#settings.join(' ')}\n`);
   }
@@ -116,16 +132,15 @@ export class Guardian {
    * @param farewell a heartbeat that steps down, for the peer, once this agent is gone and the VIPs with it
    */
   beat(farewell?: Buffer): void {
+    this.#farewell = farewell;
     const stdin = this.#shell?.stdin;
     if (stdin === undefined || stdin.writableLength > MAX_UNREAD_BYTES) return;
     stdin.write(farewell === undefined ? '\n' : `${farewell.toString('hex')}\n`);
   }
 
-  /** Puts another guardian in charge, with other VIPs, another time-out or another peer. */
-  replace(vips: readonly VipConfig[], timeoutMs: number, target: FarewellTarget | undefined): void {
-    this.#vips = vips;
-    this.#timeoutMs = timeoutMs;
-    this.#target = target;
+  /** Puts another guardian in charge, with another plan. */
+  replace(plan: GuardianPlan): void {
+    this.#plan = plan;
     const before = this.#shell;
     clearTimeout(this.#retry);
     this.start();
@@ -140,4 +155,15 @@ export class Guardian {
     this.#shell = undefined;
     shell?.stdin.end();
   }
+}
+
+function argumentsOf({ vips, routes, groups, timeoutMs, target }: GuardianPlan): string[] {
+  const args = [(timeoutMs / 1000).toFixed(3), target?.address ?? '', String(target?.port ?? '')];
+  for (const route of routes) args.push('line', routeLine('del', route));
+  for (const vip of vips) args.push('vip', `${vip.address}/${vip.prefix}`, vip.interface);
+  for (const group of groups) args.push('table', tableName(group));
+  for (const { address, command } of vips)
+    if (command.length > 0)
+      args.push('exec', address, String(command.length + 2), ...command, 'remove', address);
+  return args;
 }

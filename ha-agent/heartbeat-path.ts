@@ -3,8 +3,9 @@ import { networkInterfaces } from 'node:os';
 import { DgramAsPromised, type SocketAsPromised } from 'dgram-as-promised';
 import { messageOf } from '../common/errors.ts';
 import type { PathConfig } from '../common/model.ts';
+import { ConnectedSocket } from './connected-socket.ts';
 
-/** A path that failed is tried again so often. */
+/** A path that failed gets new sockets so often; until then each heartbeat tries the old ones. */
 const RETRY_MS = 1_000;
 
 export interface HeartbeatPathOptions {
@@ -17,6 +18,8 @@ export interface HeartbeatPathOptions {
   readonly vips: ReadonlySet<string>;
   /** Called for each datagram, whoever sent it. Must not wait: meanwhile datagrams are lost. */
   onDatagram(data: Buffer): void;
+  /** The peer's host says that nobody listens for heartbeats there; see `ConnectedSocket`. */
+  onRefused(roundTripMs: number): void;
   /** The path failed with this cause, or works (again): undefined. Called on change only. */
   onState(why: string | undefined): void;
 }
@@ -26,7 +29,11 @@ export class HeartbeatPath {
   readonly name: string;
   readonly #options: HeartbeatPathOptions;
   #socket: SocketAsPromised | undefined;
+  /** Sends on a unicast path. */
+  #connected: ConnectedSocket | undefined;
   #why: string | undefined;
+  /** The sockets are open. */
+  #ready = false;
   #retry: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -52,12 +59,15 @@ export class HeartbeatPath {
   /** Opens the socket. Settles when it is open or has failed; then it is tried again in the background. */
   async open(): Promise<void> {
     if (this.#closed) return;
+    this.#retry = undefined;
     const { config, selfAddress } = this.#options;
     const address = config.type === 'multicast' ? config.group : selfAddress;
     const socket = DgramAsPromised.createSocket({ type: isIPv6(address) ? 'udp6' : 'udp4', reuseAddr: true });
     this.#socket = socket;
     try {
       await socket.bind({ port: config.port, address });
+      if (this.#socket !== socket) return;
+      if (config.type === 'unicast') await this.#connect(socket, config.port);
       if (this.#socket !== socket) return;
       if (config.type === 'multicast') {
         const via = this.#multicastInterface(config.interface, isIPv6(address));
@@ -67,8 +77,9 @@ export class HeartbeatPath {
         socket.setMulticastTTL(1);
         socket.setMulticastLoopback(false);
       }
-      this.#set(undefined);
-      void this.#listen(socket);
+      this.#ready = true;
+      this.#works();
+      this.#listen(socket);
     } catch (error) {
       this.#fail(socket, error);
     }
@@ -77,40 +88,49 @@ export class HeartbeatPath {
   /** @returns settles when the kernel has taken the datagram or refused it; never rejects */
   async send(data: Buffer): Promise<boolean> {
     const socket = this.#socket;
-    if (socket === undefined || this.#why !== undefined) return false;
-    const { config, peerAddress } = this.#options;
+    const { config } = this.#options;
+    if (socket === undefined || !this.#ready) return false;
     try {
-      await socket.send(data, config.port, config.type === 'multicast' ? config.group : peerAddress);
+      if (config.type === 'multicast') await socket.send(data, config.port, config.group);
+      else await this.#connected?.send(data);
+      if (this.#socket === socket) this.#works();
       return true;
     } catch (error) {
-      this.#fail(socket, error);
+      if (this.#socket === socket && !this.#closed) this.#limp(socket, error);
       return false;
     }
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    clearTimeout(this.#retry);
     const socket = this.#socket;
-    this.#socket = undefined;
+    this.#drop();
     await socket?.close().catch(() => {});
   }
 
+  async #connect(socket: SocketAsPromised, port: number): Promise<void> {
+    const { selfAddress, peerAddress, onDatagram, onRefused } = this.#options;
+    const connected = new ConnectedSocket({
+      selfAddress,
+      peerAddress,
+      port,
+      onDatagram,
+      onRefused,
+      onError: (error) => this.#fail(socket, error),
+    });
+    this.#connected = connected;
+    await connected.open();
+  }
+
   /**
-   * The library listens only while `recv` is awaited, so nothing else may be awaited here. Its `setTimeout`
-   * is not used: after it went off, the next `send` fails with that old error.
+   * On the library's own socket: its `recv` listens only while it is awaited, and makes a promise and six listeners for
+   * each datagram, which a flood would turn into lost heartbeats.
    */
-  async #listen(socket: SocketAsPromised): Promise<void> {
-    while (this.#socket === socket) {
-      try {
-        const packet = await socket.recv();
-        if (packet === undefined) return;
-        this.#options.onDatagram(packet.msg);
-      } catch (error) {
-        this.#fail(socket, error);
-        return;
-      }
-    }
+  #listen(socket: SocketAsPromised): void {
+    socket.socket.on('message', (data) => {
+      if (this.#socket === socket) this.#options.onDatagram(data);
+    });
+    socket.socket.on('error', (error) => this.#fail(socket, error));
   }
 
   #multicastInterface(name: string, v6: boolean): string {
@@ -127,12 +147,34 @@ export class HeartbeatPath {
     return own.address;
   }
 
+  #works(): void {
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    this.#set(undefined);
+  }
+
+  /** A cable that is plugged in again must not cost a retry: the next heartbeat may get through as it is. */
+  #limp(socket: SocketAsPromised, error: unknown): void {
+    this.#set(explain(error));
+    this.#retry ??= setTimeout(() => this.#fail(socket, error), RETRY_MS);
+  }
+
   #fail(socket: SocketAsPromised, error: unknown): void {
     if (this.#socket !== socket || this.#closed) return;
-    this.#socket = undefined;
+    const isLimping = this.#retry !== undefined;
+    this.#drop();
     socket.close().catch(() => {});
     this.#set(explain(error));
-    this.#retry = setTimeout(() => void this.open(), RETRY_MS);
+    this.#retry = setTimeout(() => void this.open(), isLimping ? 0 : RETRY_MS);
+  }
+
+  #drop(): void {
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    this.#ready = false;
+    this.#socket = undefined;
+    this.#connected?.close();
+    this.#connected = undefined;
   }
 
   #set(why: string | undefined): void {

@@ -1,5 +1,6 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import type { Role } from '../common/control.ts';
+import { SECTION_DIGEST_BYTES } from '../common/digest.ts';
 
 /**
  * The heartbeat on the wire. Big endian, always `HEARTBEAT_BYTES` long:
@@ -9,28 +10,43 @@ import type { Role } from '../common/control.ts';
  *  8 path 1         | 9 zero 1    | 10 interval, ms 2    | 12 epoch 4
  * 16 cluster hash 8 | 24 sender hash 8 | 32 config digest 8
  * 40 boot nonce 8   | 48 echo 8        | 56 hello echo 8 | 64 zero 2, counter 6
- * 72 HMAC-SHA256 over bytes 0–71, not truncated (RFC 2104)
+ * 72 group hash 8   | 80 section digests, then zeros 40
+ * 120 HMAC-SHA256 over bytes 0–119, not truncated (RFC 2104)
  * ```
  *
  * The codec is pure; what is fresh and what is replayed is for `PeerSession` to say.
  */
-export const HEARTBEAT_BYTES = 104;
+export const HEARTBEAT_BYTES = 152;
 
 const MAGIC = 0x544e444d;
-const VERSION = 1;
-const MAC_AT = 72;
+const VERSION = 2;
+const GROUP_AT = 72;
+const SECTIONS_AT = 80;
+const SECTIONS_END = SECTIONS_AT + SECTION_DIGEST_BYTES;
+const MAC_AT = 120;
 const ROLES: readonly Role[] = ['init', 'standby', 'active', 'fault'];
 const HEALTHY = 1;
 const REQUEST = 2;
 const PROBE = 4;
 const FINISHING = 8;
 const FORWARDS = 16;
-const FLAGS = HEALTHY | REQUEST | PROBE | FINISHING | FORWARDS;
+const ASK = 32;
+const FLAGS = HEALTHY | REQUEST | PROBE | FINISHING | FORWARDS | ASK;
 
 /** No nonce heard yet. A boot nonce is random, so it is this with a chance of 2^-64 only. */
 export const NO_NONCE = '0000000000000000';
 
+/** In place of a group: the datagram is about every group of the sender. */
+export const ALL_GROUPS = '0000000000000000';
+
+/** A VIP group as datagrams name it, 16 hexadecimal digits. */
+export function groupHash(name: string): string {
+  return nameHash('group', name).toString('hex');
+}
+
 export interface Heartbeat {
+  /** The VIP group that it is about, see `groupHash`, or `ALL_GROUPS`. */
+  readonly group: string;
   readonly role: Role;
   /** 1 to 254; 0: this node does not want the active role now (stepping down, fault, stopping). */
   readonly priority: number;
@@ -47,8 +63,12 @@ export interface Heartbeat {
   readonly finishing: boolean;
   /** The sender can send on to the receiver what belongs to connections of the receiver. */
   readonly forwards: boolean;
+  /** The sender suspects that the receiver is dead: an answer at once is wanted. */
+  readonly ask?: boolean | undefined;
   /** First 8 bytes of the config's digest, 16 hexadecimal digits. */
   readonly configDigest: string;
+  /** Short digests of the config's sections, see `common/digest.ts`. */
+  readonly sectionDigests: string;
   /** Random for each process start, 16 hexadecimal digits. */
   readonly nonce: string;
   /** Nonce of the peer's process that is known to be alive, or `NO_NONCE`. */
@@ -71,6 +91,7 @@ export const DROP_CAUSES = [
   'sender',
   'auth',
   'malformed',
+  'group',
   'replay',
 ] as const;
 export type DropCause = (typeof DROP_CAUSES)[number];
@@ -110,7 +131,8 @@ export function encodeHeartbeat(identity: HeartbeatIdentity, heartbeat: Heartbea
     (heartbeat.request ? REQUEST : 0) |
     (heartbeat.probe ? PROBE : 0) |
     (heartbeat.finishing ? FINISHING : 0) |
-    (heartbeat.forwards ? FORWARDS : 0);
+    (heartbeat.forwards ? FORWARDS : 0) |
+    (heartbeat.ask ? ASK : 0);
   out[6] = ROLES.indexOf(heartbeat.role);
   out[7] = heartbeat.priority;
   out[8] = heartbeat.path;
@@ -123,6 +145,8 @@ export function encodeHeartbeat(identity: HeartbeatIdentity, heartbeat: Heartbea
   out.write(heartbeat.echo, 48, 8, 'hex');
   out.write(heartbeat.helloEcho, 56, 8, 'hex');
   out.writeUIntBE(heartbeat.counter, 66, 6);
+  out.write(heartbeat.group, GROUP_AT, 8, 'hex');
+  out.write(heartbeat.sectionDigests, SECTIONS_AT, SECTION_DIGEST_BYTES, 'hex');
   mac(identity.key, out).copy(out, MAC_AT);
   return out;
 }
@@ -143,6 +167,7 @@ export function decodeHeartbeat(identity: HeartbeatIdentity, data: Buffer): Deco
   const role = ROLES[data[6]!];
   const flags = data[5]!;
   const heartbeat = {
+    group: data.toString('hex', GROUP_AT, GROUP_AT + 8),
     role: role ?? 'init',
     priority: data[7]!,
     epoch: data.readUInt32BE(12),
@@ -152,7 +177,9 @@ export function decodeHeartbeat(identity: HeartbeatIdentity, data: Buffer): Deco
     probe: (flags & PROBE) !== 0,
     finishing: (flags & FINISHING) !== 0,
     forwards: (flags & FORWARDS) !== 0,
+    ask: (flags & ASK) !== 0,
     configDigest: data.toString('hex', 32, 40),
+    sectionDigests: data.toString('hex', SECTIONS_AT, SECTIONS_END),
     nonce: data.toString('hex', 40, 48),
     echo: data.toString('hex', 48, 56),
     helloEcho: data.toString('hex', 56, 64),
@@ -168,12 +195,18 @@ export function decodeHeartbeat(identity: HeartbeatIdentity, data: Buffer): Deco
     heartbeat.counter > 0 &&
     heartbeat.nonce !== NO_NONCE &&
     data[9] === 0 &&
+    data.readUIntBE(SECTIONS_END, MAC_AT - SECTIONS_END) === 0 &&
     data.readUInt16BE(64) === 0;
   return sound ? { ok: true, heartbeat } : drop('malformed');
 }
 
+/** Made once: a flood of datagrams that are thrown away must not fill the heap. */
+const DROPS = Object.fromEntries(
+  DROP_CAUSES.map((cause) => [cause, Object.freeze({ ok: false, cause })]),
+) as Readonly<Record<DropCause, Decoded>>;
+
 function drop(cause: DropCause): Decoded {
-  return { ok: false, cause };
+  return DROPS[cause];
 }
 
 function same(data: Buffer, at: number, expected: Buffer): boolean {

@@ -1,4 +1,4 @@
-import type { VipConfig } from '../common/model.ts';
+import type { GroupConfig } from '../common/model.ts';
 
 /**
  * What the agent does to its machine's network, so that all else can run on a fake. No method waits for the
@@ -11,9 +11,29 @@ export interface HostNetwork {
    * @throws OperatorError when a tool or the permission is missing
    */
   open(): Promise<void>;
-  /** Adds or renews all VIPs with a short lease, and looks whether they are there. Rejects with the cause. */
+  /** The network of a group; the same object for as long as the group is configured. */
+  group(name: string): GroupNetwork;
+  /** Replaces groups and watched interfaces. What is no longer listed is removed. */
+  configure(config: NetworkConfig): Promise<void>;
+  /** Limits that an operator should know of, one line each. */
+  readonly warnings: readonly string[];
+  close(): Promise<void>;
+}
+
+export interface NetworkConfig {
+  readonly groups: readonly GroupConfig[];
+  /** Interfaces whose state is told. */
+  readonly watched: readonly string[];
+}
+
+/** What one group of VIPs does to the network. */
+export interface GroupNetwork {
+  /**
+   * Adds or renews all VIPs with a short lease, and looks whether they are there; then the routes. Rejects with the
+   * cause. A route that fails is only told as a warning.
+   */
   addVips(): Promise<void>;
-  /** Removes all VIPs, and looks whether they are gone. Rejects with the cause. */
+  /** Removes all routes and VIPs, and looks whether the VIPs are gone. Rejects with the cause. */
   removeVips(): Promise<void>;
   /**
    * Like `removeVips`, but the addresses stay on the loopback interface, with a lease, where no neighbour sees them,
@@ -31,15 +51,10 @@ export interface HostNetwork {
   unforward(): Promise<void>;
   /** Tells the neighbours once on which machine the VIPs are. Fire and forget. */
   announce(): void;
-  /** Replaces the VIPs and the watched interfaces. VIPs that are no longer listed are removed. */
-  configure(vips: readonly VipConfig[], watched: readonly string[]): Promise<void>;
   /** VIPs that were there at the last look, as `address/prefix`. */
   readonly held: ReadonlySet<string>;
   /** Whether this host can park and forward; known after `open`. */
   readonly secondChance: boolean;
-  /** Limits that an operator should know of, one line each. */
-  readonly warnings: readonly string[];
-  close(): Promise<void>;
 }
 
 export interface HostNetworkEvents {
@@ -50,6 +65,8 @@ export interface HostNetworkEvents {
    * Empty: they are as before.
    */
   onSettings(former: readonly string[]): void;
+  /** Addresses of provider `exec` that a command has brought to this host, or is about to. */
+  onTold(addresses: readonly string[]): void;
   /** Something failed that the agent can live with. */
   onTrouble(text: string): void;
 }

@@ -3,35 +3,47 @@ import type { AgentLiveMessage, FinishPhase, LbdLiveMessage, Role, SyncStatus } 
 import { messageOf } from '../common/errors.ts';
 import type { LbdReport } from './election-types.ts';
 
-/** `lbd` talks only when something changes, so silence is probed. Three heartbeats at their default interval. */
-const SILENCE_MS = 300;
-/** The control plane of `lbd` never blocks for long; no answer in this time means that it hangs. */
-const PONG_MS = 300;
+/** `lbd` is asked so often whether it is there; it costs both daemons some 0.1 % of a core. */
+const PING_MS = 50;
+/**
+ * A ping that is not answered in so many turns of the timer: `lbd` hangs or is stopped. Turns are counted, not time:
+ * when this process itself was late, `lbd` may have been so too. Seen from the last answer it takes 350 to 400 ms.
+ */
+const MISSES = 7;
 const RECONNECT_MS = 100;
 const MAX_LINE_CHARS = 4096;
 const SYNC_STATES: readonly SyncStatus['state'][] = ['off', 'connecting', 'snapshot', 'synced'];
 
+/** What `lbd` says of itself; `connections` by VIP group. */
+export type LinkReport = Omit<LbdReport, 'connections'> & {
+  readonly connections?: Readonly<Record<string, number>> | undefined;
+};
+
 export interface LbdLinkEvents {
   /** The state of `lbd` changed, or was learnt for the first time. */
-  onReport(report: LbdReport): void;
-  onPromoted(epoch: number): void;
-  onRetired(epoch: number): void;
+  onReport(report: LinkReport): void;
+  /** The session sync with the peer ended: its `lbd` may be dead, or its whole machine. */
+  onSyncEnd(why: string): void;
+  onPromoted(group: string, epoch: number): void;
+  onRetired(group: string, epoch: number): void;
 }
 
 /**
- * The agent's end of `lbd-live.sock`. The end of the connection proves that `lbd` is dead, at once; silence
- * is probed with a ping. Reconnects for ever.
+ * The agent's end of `lbd-live.sock`. The end of the connection proves that `lbd` is dead, at once; a ping that is not
+ * answered, that it hangs. Then the connection stays: `lbd` answers that ping when it goes on. Reconnects for ever.
  */
 export class LbdLink {
   readonly #path: string;
   readonly #events: LbdLinkEvents;
   #socket: Socket | undefined;
-  #role: AgentLiveMessage = { type: 'role', role: 'init', epoch: 0 };
-  #report: LbdReport | undefined;
+  readonly #roles = new Map<string, AgentLiveMessage>();
+  #report: LinkReport | undefined;
   #rest = '';
+  #sync: SyncStatus['state'] = 'off';
   #pings = 0;
   #timer: NodeJS.Timeout | undefined;
-  #answered = false;
+  /** Turns of the timer since the ping that is not answered yet; undefined: none is on its way. */
+  #misses: number | undefined;
   #closed = false;
 
   constructor(path: string, events: LbdLinkEvents) {
@@ -40,7 +52,7 @@ export class LbdLink {
   }
 
   /** The latest state; undefined before the first attempt to connect ended. */
-  get report(): LbdReport | undefined {
+  get report(): LinkReport | undefined {
     return this.#report;
   }
 
@@ -52,7 +64,7 @@ export class LbdLink {
     let why = 'its liveness socket was closed';
     socket.setEncoding('utf8');
     socket.on('connect', () => {
-      this.#send(this.#role);
+      for (const role of this.#roles.values()) this.#send(role);
       this.#watch();
     });
     socket.on('data', (chunk: string) => {
@@ -71,10 +83,17 @@ export class LbdLink {
     });
   }
 
-  /** Tells `lbd` the role, now and after every reconnect. */
-  tell(role: Role, epoch: number, finishing?: FinishPhase): void {
-    this.#role = { type: 'role', role, epoch, finishing };
-    if (this.#socket?.readyState === 'open') this.#send(this.#role);
+  /** Tells `lbd` the role of a VIP group, now and after every reconnect. */
+  tell(group: string, role: Role, epoch: number, finishing?: FinishPhase): void {
+    const message = { type: 'role', group, role, epoch, finishing } as const;
+    this.#roles.set(group, message);
+    if (this.#socket?.readyState === 'open') this.#send(message);
+  }
+
+  /** The group is no longer in the config. */
+  forget(group: string): void {
+    this.tell(group, 'init', 0);
+    this.#roles.delete(group);
   }
 
   close(): void {
@@ -84,57 +103,64 @@ export class LbdLink {
   }
 
   #receive(chunk: string): void {
-    this.#answered = true;
     const lines = (this.#rest + chunk).split('\n');
     this.#rest = lines.pop() ?? '';
     if (this.#rest.length > MAX_LINE_CHARS)
       throw new Error(`a line has more than ${MAX_LINE_CHARS} characters`);
     for (const line of lines) this.#handle(parseLine(line));
-    this.#watch();
   }
 
   #handle(message: LbdLiveMessage): void {
-    if (message.type === 'promoted') this.#events.onPromoted(message.epoch);
-    else if (message.type === 'retired') this.#events.onRetired(message.epoch);
+    if (message.type === 'pong') this.#misses = undefined;
+    else if (message.type === 'promoted') this.#events.onPromoted(message.group, message.epoch);
+    else if (message.type === 'retired') this.#events.onRetired(message.group, message.epoch);
     else if (message.type === 'state') {
+      if (message.sync === 'connecting' && (this.#sync === 'synced' || this.#sync === 'snapshot'))
+        this.#events.onSyncEnd('the session sync with it ended');
+      this.#sync = message.sync;
       const synced = message.sync === 'synced' || message.sync === 'off';
-      const { ready, healthy, why, stopping, connections } = message;
+      const { ready, healthy, why, stopping, connections, serving } = message;
       // One that is stopping still serves: whether it has backends is another question than how long it will last.
       const serves = healthy && (ready || stopping === true);
-      this.#set({ alive: true, ready, healthy: serves, synced, why, stopping, connections });
+      // With no worker that answers it is as good as dead, however well its main thread is.
+      this.#set({ alive: serving !== false, ready, healthy: serves, synced, why, stopping, connections });
     }
   }
 
-  /** After a silence a ping, after another one the end of the connection. */
+  /** Asks again and again; the next ping waits for the answer to the one before. */
   #watch(): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      this.#answered = false;
+    this.#misses = undefined;
+    this.#timer = setInterval(() => {
+      // After a pause of this process the answer may be there, but not read yet.
+      setImmediate(() => this.#turn());
+    }, PING_MS);
+  }
+
+  #turn(): void {
+    if (this.#socket?.readyState !== 'open') return;
+    if (this.#misses === undefined) {
+      this.#misses = 0;
       this.#send({ type: 'ping', id: ++this.#pings });
-      this.#timer = setTimeout(() => {
-        // After a pause of this process the answer may be there, but not read yet.
-        setImmediate(() => {
-          if (!this.#answered) this.#lost(`it did not answer within ${PONG_MS} ms`);
-        });
-      }, PONG_MS);
-    }, SILENCE_MS);
+    } else if (++this.#misses === MISSES) this.#dead(`it did not answer within ${MISSES * PING_MS} ms`);
   }
 
   #lost(why: string): void {
-    clearTimeout(this.#timer);
+    clearInterval(this.#timer);
     const socket = this.#socket;
     this.#socket = undefined;
     socket?.destroy();
     if (this.#closed) return;
-    this.#set({ alive: false, ready: false, healthy: false, synced: false, why });
+    this.#dead(why);
     this.#timer = setTimeout(() => this.connect(), RECONNECT_MS);
   }
 
-  #set(report: LbdReport): void {
+  #dead(why: string): void {
+    this.#set({ alive: false, ready: false, healthy: false, synced: false, why });
+  }
+
+  #set(report: LinkReport): void {
     const before = this.#report;
-    const same =
-      before !== undefined && Object.entries(report).every(([k, v]) => before[k as keyof LbdReport] === v);
-    if (same) return;
+    if (before !== undefined && JSON.stringify(before) === JSON.stringify(report)) return;
     this.#report = report;
     this.#events.onReport(report);
   }
@@ -154,9 +180,10 @@ function causeOf(error: NodeJS.ErrnoException): string {
 function parseLine(line: string): LbdLiveMessage {
   const value: unknown = JSON.parse(line);
   const fields = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
-  const { type, id, epoch, ready, healthy, sync, why, stopping, connections } = fields;
+  const { type, id, group, epoch, ready, healthy, sync, why, stopping, connections, serving } = fields;
   if (type === 'pong' && typeof id === 'number') return { type, id };
-  if ((type === 'promoted' || type === 'retired') && typeof epoch === 'number') return { type, epoch };
+  if ((type === 'promoted' || type === 'retired') && typeof group === 'string' && typeof epoch === 'number')
+    return { type, group, epoch };
   const state = SYNC_STATES.find((name) => name === sync);
   if (type !== 'state' || typeof ready !== 'boolean' || typeof healthy !== 'boolean' || state === undefined)
     throw new Error(`unexpected message ${JSON.stringify(value).slice(0, 80)}`);
@@ -167,6 +194,12 @@ function parseLine(line: string): LbdLiveMessage {
     sync: state,
     why: typeof why === 'string' ? why : '',
     stopping: stopping === true,
-    connections: typeof connections === 'number' ? connections : undefined,
+    connections: countsOf(connections),
+    serving: serving !== false,
   };
+}
+
+function countsOf(value: unknown): Readonly<Record<string, number>> | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  return Object.fromEntries(Object.entries(value).filter(([, count]) => typeof count === 'number'));
 }

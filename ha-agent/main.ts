@@ -10,10 +10,12 @@ import { EventLog } from '../common/events.ts';
 import { createLogger } from '../common/logger.ts';
 import { ServiceNotifier } from '../common/sd-notify.ts';
 import { deriveKey, readSecret } from '../common/secret.ts';
-import { Agent, requireHa } from './agent.ts';
+import { Agent } from './agent.ts';
+import { networkConfig, requireHa } from './agent-config.ts';
 import { controlRoutes } from './control-api.ts';
 import { createIdentity } from './heartbeat.ts';
 import { LinuxNetwork } from './linux-network.ts';
+import { SettingsFile } from './settings-file.ts';
 
 async function run(options: DaemonOptions): Promise<void> {
   const load = () => requireHa(loadConfig(options.config, { node: options.node }));
@@ -28,8 +30,15 @@ async function run(options: DaemonOptions): Promise<void> {
     runDir: options.runDir,
     log,
     events,
-    createNetwork: ({ ha, cluster }, handlers) =>
-      new LinuxNetwork(ha.vips, ha.track.interfaces, cluster.peer.address, handlers),
+    createNetwork: (initial, handlers) => {
+      const left = new SettingsFile(join(options.runDir, 'former-settings'), handlers.onTrouble);
+      const onSettings = (former: readonly string[]) => {
+        left.write(former);
+        handlers.onSettings(former);
+      };
+      const { address } = initial.cluster.peer;
+      return new LinuxNetwork(networkConfig(initial), address, { ...handlers, onSettings }, left.read());
+    },
   });
   // The socket comes first: it refuses a second agent of this node before that one touches an address.
   const socketPath = join(options.runDir, SOCKETS.agent);
@@ -38,7 +47,7 @@ async function run(options: DaemonOptions): Promise<void> {
     controlRoutes({
       status: () => agent.status(),
       events: () => events.list(),
-      switchover: (to) => agent.switchover(to),
+      switchover: (to, group) => agent.switchover(to, group),
     }),
   );
 

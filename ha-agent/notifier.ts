@@ -17,11 +17,14 @@ export class Notifier {
     this.#onTrouble = onTrouble;
   }
 
-  /** @param commands absolute paths of executables, called with the role as their argument */
-  notify(commands: HaConfig['notify'], role: 'active' | 'standby' | 'fault'): void {
+  /**
+   * @param commands absolute paths of executables, called with the role as their argument
+   * @param group name of the VIP group as a second argument; undefined: there is only one
+   */
+  notify(commands: HaConfig['notify'], role: 'active' | 'standby' | 'fault', group?: string): void {
     const command = commands[role];
     if (command === undefined) return;
-    this.#waiting = () => this.#call(command, role);
+    this.#waiting = () => this.#call(command, role, group);
     if (!this.#running) void this.#drain();
   }
 
@@ -34,10 +37,11 @@ export class Notifier {
     this.#running = false;
   }
 
-  async #call(command: string, role: string): Promise<void> {
+  async #call(command: string, role: string, group: string | undefined): Promise<void> {
     try {
       // It may outlive the agent: a stop is a role change too.
-      await execa(command, [role], { stdio: 'ignore', timeout: TIMEOUT_MS, cleanup: false });
+      const args = group === undefined ? [role] : [role, group];
+      await execa(command, args, { stdio: 'ignore', timeout: TIMEOUT_MS, cleanup: false });
     } catch (error) {
       const text = error instanceof Error && 'shortMessage' in error ? error.shortMessage : error;
       this.#onTrouble(`the notify command for ${role} failed: ${messageOf(text)}`);

@@ -13,6 +13,23 @@ const MAX_SESSIONS = 1024;
  */
 export type Freshness = 'fresh' | 'hello' | 'late' | 'replay';
 
+/** Leading hexadecimal digits of a boot nonce that stay the same for the life of a process; the rest counts renewals. */
+const PROCESS_DIGITS = 12;
+
+/**
+ * The boot nonce of the same process after a pause. It tells which of two is the newer one, so that a datagram that
+ * was overtaken does not bring the older one back.
+ *
+ * @param nonce 16 hexadecimal digits
+ */
+export function renewedNonce(nonce: string): string {
+  const renewal = (Number.parseInt(nonce.slice(PROCESS_DIGITS), 16) + 1) & 0xffff;
+  return nonce.slice(0, PROCESS_DIGITS) + renewal.toString(16).padStart(4, '0');
+}
+
+/** What tells heartbeats of one sender apart, and what they say about the receiver. */
+export type Stamp = Pick<Heartbeat, 'nonce' | 'counter' | 'path' | 'echo' | 'helloEcho'>;
+
 interface Session {
   readonly lastOnPath: Map<number, number>;
   max: number;
@@ -36,6 +53,8 @@ export class PeerSession {
   readonly #sessions = new Map<string, Session>();
   #current = NO_NONCE;
   #hello = NO_NONCE;
+  /** Where the counter also grows with datagrams about other things, a round is so many steps of it. At least 1. */
+  stepsPerRound = 1;
 
   /** @param ownNonce boot nonce of this process */
   constructor(ownNonce: string) {
@@ -58,12 +77,12 @@ export class PeerSession {
   }
 
   /** Judges an authentic heartbeat, and remembers it. */
-  accept(heartbeat: Heartbeat): Freshness {
+  accept(heartbeat: Stamp): Freshness {
     const { nonce, counter, path } = heartbeat;
     const session = this.#sessions.get(nonce) ?? this.#add(nonce);
-    if (session.retired) return 'replay';
+    if (session.retired || this.#isSuperseded(nonce)) return 'replay';
     if (counter <= (session.lastOnPath.get(path) ?? 0)) return 'replay';
-    if (counter <= session.max - WINDOW_ROUNDS) return 'replay';
+    if (counter <= session.max - WINDOW_ROUNDS * this.stepsPerRound) return 'replay';
     session.lastOnPath.set(path, counter);
     const late = counter <= session.max;
     session.max = Math.max(session.max, counter);
@@ -73,6 +92,14 @@ export class PeerSession {
     }
     if (this.#current !== nonce) this.#confirm(nonce);
     return late ? 'late' : 'fresh';
+  }
+
+  /** An older nonce of the process that is known to be alive. The count may wrap (RFC 1982). */
+  #isSuperseded(nonce: string): boolean {
+    const current = this.#current;
+    if (nonce === current || !current.startsWith(nonce.slice(0, PROCESS_DIGITS))) return false;
+    const renewal = (of: string) => Number.parseInt(of.slice(PROCESS_DIGITS), 16);
+    return ((renewal(nonce) - renewal(current)) & 0xffff) >= 0x8000;
   }
 
   #confirm(nonce: string): void {

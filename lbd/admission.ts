@@ -3,7 +3,8 @@ import type net from 'node:net';
 import type { Deadlines, Timed } from './deadlines.ts';
 import type { Frontend } from './frontend.ts';
 import { ownAnswer } from './http/answers.ts';
-import { type ByteSink, descriptorOf } from './raw-socket.ts';
+import { OVER_LIMIT, UNCOUNTED } from './limits.ts';
+import { type ByteSink, clientAddress, descriptorOf } from './raw-socket.ts';
 
 /** Writes a line to the daemon's log; from a worker it goes through the main thread. */
 export type WorkerLog = (level: 'info' | 'warn' | 'error', text: string, data: object) => void;
@@ -40,32 +41,110 @@ export class Admission {
     this.#httpEnd = this.#end / 2;
   }
 
-  /** @returns undefined: it may enter; else it was turned away, and this takes what it still sends */
-  refuse(socket: net.Socket, frontend: Frontend): ByteSink | undefined {
-    // The kernel gives out the lowest free descriptor, so a high one means that those below are taken.
-    const crowded = descriptorOf(socket) >= (frontend.config.mode === 'http' ? this.#httpEnd : this.#end);
-    if (!crowded && !frontend.full()) return undefined;
-    frontend.count('answered_503', 1);
-    this.tell(
-      crowded
-        ? 'too few open files are left for backend connections and health checks: new clients are turned away (raise LimitNOFILE)'
-        : `frontend ${frontend.name} has its max_connections ${frontend.config.maxConnections}: new clients are turned away`,
-    );
-    if (!crowded && frontend.config.mode === 'http') return new TurnedAway(socket, this.#deadlines);
-    socket.on('error', ignore);
-    socket.resetAndDestroy();
-    return IGNORE;
+  /** @returns undefined: there is a descriptor for it; else it was turned away, and this takes what it still sends */
+  crowd(socket: net.Socket, frontend: Frontend): ByteSink | undefined {
+    if (!this.crowded(descriptorOf(socket), frontend)) return undefined;
+    frontend.logRefusal(clientAddress(socket), 'no_files', 0);
+    this.refuseFiles(frontend);
+    return drop(socket);
   }
 
-  /** Logs an overload, at most once a minute for each cause. */
-  tell(cause: string): void {
+  /**
+   * Whether a descriptor is one of those that are not for clients. The kernel gives out the lowest free one, so a high
+   * one means that those below are taken.
+   */
+  crowded(descriptor: number, frontend: Frontend): boolean {
+    return descriptor >= (frontend.config.mode === 'http' ? this.#httpEnd : this.#end);
+  }
+
+  /** A client finds no descriptor left. */
+  refuseFiles(frontend: Frontend): void {
+    frontend.count('answered_503', 1);
+    frontend.count('refused_files', 1);
+    this.tell(
+      'too few open files are left for backend connections and health checks: new clients are turned away (raise LimitNOFILE)',
+    );
+  }
+
+  /** A peer of `accept_proxy` did not begin with a header that can be used: whose connection it is nobody knows. */
+  refuseProxy(socket: net.Socket, frontend: Frontend, fault: string): void {
+    frontend.count('refused_proxy', 1);
+    frontend.logRefusal(clientAddress(socket), 'proxy_header', 0);
+    this.tell(
+      `frontend ${frontend.name}: a connection of ${clientAddress(socket)}, listed in accept_proxy, has no usable PROXY header: ${fault}`,
+      `frontend ${frontend.name} proxy`,
+    );
+    drop(socket);
+  }
+
+  /** A TLS handshake came to nothing. */
+  tellTls(frontend: Frontend, cause: string): void {
+    this.tell(`frontend ${frontend.name}: no TLS with a client: ${cause}`);
+  }
+
+  /** No TLS handshake can begin. */
+  refuseTls(socket: net.Socket, frontend: Frontend, cause: string): ByteSink {
+    this.tellTls(frontend, cause);
+    return drop(socket);
+  }
+
+  /**
+   * Counts a client in, over all workers: on its frontend, and by its address where there is a limit for that.
+   *
+   * @param address of the client
+   * @returns undefined: it may enter, and the connection calls `frontend.leave` at its end; else it was turned away, and
+   * this takes what it still sends
+   */
+  refuse(socket: net.Socket, frontend: Frontend, address: string): ByteSink | undefined {
+    const { maxConnections, limits, mode } = frontend.config;
+    // What would say so in TLS is a handshake, and that is what there is no room for.
+    const plain = mode === 'http' && frontend.terminator === undefined;
+    if (!frontend.enter()) {
+      frontend.count('answered_503', 1);
+      frontend.count('refused_full', 1);
+      frontend.logRefusal(address, 'too_many_clients', plain ? 503 : 0);
+      this.tell(
+        `frontend ${frontend.name} has its max_connections ${maxConnections}: new clients are turned away`,
+      );
+      return plain ? new TurnedAway(socket, this.#deadlines, 503, 'too many connections') : drop(socket);
+    }
+    if (limits.perSource === undefined) return undefined;
+    const { sources } = frontend.context.shared;
+    const cell = sources.enter(frontend.row, address, limits.perSource);
+    if (cell !== OVER_LIMIT) {
+      if (cell !== UNCOUNTED) socket.once('close', () => sources.leave(cell));
+      return undefined;
+    }
+    frontend.leave();
+    this.refuseSource(frontend, address);
+    frontend.logRefusal(address, 'too_many_of_client', plain ? 429 : 0);
+    return plain
+      ? new TurnedAway(socket, this.#deadlines, 429, 'too many connections from your address')
+      : drop(socket);
+  }
+
+  /** A client has as many connections or flows as one may. */
+  refuseSource(frontend: Frontend, address: string): void {
+    frontend.count('refused_source', 1);
+    this.tell(
+      `frontend ${frontend.name}: ${address} has its limits.per_source ${frontend.config.limits.perSource}: what it opens more is turned away (the log names one of these clients)`,
+      `frontend ${frontend.name} source`,
+    );
+  }
+
+  /**
+   * Logs an overload, at most once a minute for each cause.
+   *
+   * @param key of the cause, where the text differs each time
+   */
+  tell(cause: string, key = cause): void {
     const now = performance.now();
-    const told = this.#told.get(cause);
+    const told = this.#told.get(key);
     if (told !== undefined && now - told.atMs < TELL_AGAIN_MS) {
       told.since++;
       return;
     }
-    this.#told.set(cause, { atMs: now, since: 0 });
+    this.#told.set(key, { atMs: now, since: 0 });
     this.#log('warn', cause, told === undefined ? {} : { times_since_last_told: told.since + 1 });
   }
 }
@@ -86,7 +165,7 @@ function openFilesLimit(): number {
 }
 
 /**
- * Answers 503 and waits for the client's end: a close with a request unread would be a reset, and the answer
+ * Answers 503 or 429 and waits for the client's end: a close with a request unread would be a reset, and the answer
  * would be lost in it.
  */
 class TurnedAway implements ByteSink, Timed {
@@ -94,14 +173,14 @@ class TurnedAway implements ByteSink, Timed {
   listed = -1;
   readonly #socket: net.Socket;
 
-  constructor(socket: net.Socket, deadlines: Deadlines) {
+  constructor(socket: net.Socket, deadlines: Deadlines, status: number, cause: string) {
     this.#socket = socket;
     this.deadline = deadlines.in(LINGER_MS);
     deadlines.add(this);
     socket.on('error', ignore);
     socket.once('end', () => socket.destroySoon());
     socket.once('close', () => deadlines.remove(this));
-    socket.end(ownAnswer(503, 'too many connections', '', false, false), 'latin1');
+    socket.end(ownAnswer(status, cause, '', false, false), 'latin1');
     socket.resume();
   }
 
@@ -112,6 +191,12 @@ class TurnedAway implements ByteSink, Timed {
   onDeadline(): void {
     this.#socket.destroy();
   }
+}
+
+function drop(socket: net.Socket): ByteSink {
+  socket.on('error', ignore);
+  socket.resetAndDestroy();
+  return IGNORE;
 }
 
 /** Without a listener an error would end the thread; 'close' follows it. */

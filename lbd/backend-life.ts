@@ -10,6 +10,8 @@ export interface BackendFacts {
   readonly healthWhy: string;
   /** The health check answered 503 with `Connection: close`. */
   readonly drainRequested: boolean;
+  /** Why it is left out although it is healthy; undefined: it is not. */
+  readonly ejected: string | undefined;
   /** Requests or connections in flight, over all workers. */
   readonly active: number;
   readonly weight: number;
@@ -44,6 +46,7 @@ export const DRAIN_SETTLE_MS = 50;
  *   `drain_timeout` has passed, or before that when nothing is in flight and the pool has no stuck clients that
  *   might come back.
  * - `drained` means a closed gate: a backend in this state may be stopped.
+ * - A healthy backend that fails its clients is ejected for a while: nobody is sent to it, not even stuck clients.
  * - An unhealthy backend is not worth sending stuck clients to either. While the operator drains it, it shows as
  *   draining or drained all the same, because that is the news.
  *
@@ -76,6 +79,7 @@ function settled(facts: BackendFacts): Verdict {
     case 'unhealthy':
       return { state: 'down', gate: GATE_CLOSED, why: facts.healthWhy };
     case 'healthy':
+      if (facts.ejected !== undefined) return { state: 'ejected', gate: GATE_CLOSED, why: facts.ejected };
       return {
         state: 'ready',
         gate: GATE_OPEN,

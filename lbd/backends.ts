@@ -1,13 +1,16 @@
-import type { BackendState, BackendStatus } from '../common/control.ts';
-import type { Config } from '../common/model.ts';
+import type { BackendState, BackendStatus, PoolStrain } from '../common/control.ts';
+import type { Config, PoolConfig } from '../common/model.ts';
 import { type BackendLife, nextLife } from './backend-life.ts';
 import type { HealthReport } from './health/monitor.ts';
+import { newPatient, type Patient, PoolCare } from './pool-care.ts';
+import { poolStrain } from './pool-status.ts';
 import { type AdminEntry, adminKey, adminValue, parseAdmin } from './replicated.ts';
 import type { Registers } from './session/registers.ts';
 import { GATE_OPEN, type SharedState } from './shared.ts';
+import { FULL_SHARE } from './vitals.ts';
 
-/** How often a drain is looked at; only while one is under way. */
-const DRAIN_TICK_MS = 50;
+/** How often is looked at what changes without an event: drains, slow starts, what workers saw of outliers. */
+const TICK_MS = 50;
 /** Backends that a line about a pool names; more only make it unreadable. */
 const MAX_NAMED = 6;
 
@@ -35,8 +38,18 @@ interface Entry {
   readonly configWeight: number;
   readonly sticky: boolean;
   readonly drainTimeoutMs: number;
+  readonly patient: Patient;
   weight: number;
   life: BackendLife | undefined;
+}
+
+interface PoolEntry {
+  state: PoolState;
+  /** When it began to take clients. */
+  takingSinceMs: number;
+  readonly entries: readonly Entry[];
+  readonly care: PoolCare;
+  readonly config: PoolConfig;
 }
 
 /** Whether a pool takes clients; `starting` until its first checks are done. */
@@ -49,7 +62,7 @@ type PoolState = 'starting' | 'taking' | 'empty';
 export class Backends {
   readonly #options: BackendsOptions;
   readonly #entries = new Map<string, Entry>();
-  readonly #pools = new Map<string, { state: PoolState; entries: Entry[] }>();
+  readonly #pools = new Map<string, PoolEntry>();
   #tick: NodeJS.Timeout | undefined;
 
   constructor(options: BackendsOptions) {
@@ -63,7 +76,8 @@ export class Backends {
    */
   apply(config: Config, slots: Readonly<Record<string, number>>): void {
     const before = new Map(this.#entries);
-    const poolStates = new Map([...this.#pools].map(([name, pool]) => [name, pool.state]));
+    const poolsBefore = new Map(this.#pools);
+    const nowMs = this.#options.now();
     this.#entries.clear();
     this.#pools.clear();
     for (const pool of config.pools) {
@@ -79,27 +93,38 @@ export class Backends {
           configWeight: backend.weight,
           sticky: pool.stick !== undefined,
           drainTimeoutMs: pool.drainTimeoutMs,
+          patient: patientOf(before.get(id), slots[id]!),
           weight: before.get(id)?.weight ?? this.#admin(id).weight ?? backend.weight,
           life: before.get(id)?.life,
         };
         entries.push(entry);
         this.#entries.set(id, entry);
       }
-      this.#pools.set(pool.name, { state: poolStates.get(pool.name) ?? 'starting', entries });
+      const was = poolsBefore.get(pool.name);
+      const patients = entries.map(({ patient }) => patient);
+      const care = new PoolCare(pool, patients, this.#options.shared, nowMs);
+      care.panic = was?.care.panic ?? false;
+      this.#pools.set(pool.name, {
+        state: was?.state ?? 'starting',
+        takingSinceMs: was?.takingSinceMs ?? nowMs,
+        entries,
+        care,
+        config: pool,
+      });
     }
     this.evaluate();
   }
 
   /** Looks at one backend again, or at all. Cheap; call it after whatever may matter. */
   evaluate(id?: string): void {
-    const entries = id === undefined ? this.#entries.values() : [this.#entries.get(id)];
+    const only = id === undefined ? undefined : this.#entries.get(id);
+    const pools = only === undefined ? this.#pools : [[only.pool, this.#pools.get(only.pool)!] as const];
+    if (id !== undefined && only === undefined) return;
     let changed = false;
-    for (const entry of entries) if (entry !== undefined) changed = this.#evaluateOne(entry) || changed;
-    if (changed) {
-      for (const [name, pool] of this.#pools) this.#evaluatePool(name, pool);
-      this.#options.changed();
-    }
-    this.#watchDrains();
+    for (const [name, pool] of pools)
+      changed = this.#evaluatePool(name, pool, only === undefined ? pool.entries : [only]) || changed;
+    if (changed) this.#options.changed();
+    this.#watch();
   }
 
   /** Sets what the operator wants, on both nodes. `weight: null` goes back to the weight of the config. */
@@ -127,6 +152,7 @@ export class Backends {
     if (entry?.life === undefined) throw new Error(`no such backend: ${id}`);
     const { shared } = this.#options;
     const report = this.#options.health(id);
+    const share = shared.vitals.share(entry.slot);
     return {
       address: entry.address,
       state: entry.life.state,
@@ -134,14 +160,37 @@ export class Backends {
       admin: this.#admin(id).admin,
       active: shared.active(entry.slot),
       weight: entry.weight,
-      why: entry.life.why,
+      why: this.#why(entry, entry.life),
       since_ms: Math.round(this.#options.now() - entry.life.sinceMs),
       requests: shared.backendCounter(entry.slot, 'requests'),
       errors: shared.backendCounter(entry.slot, 'errors'),
+      retries: shared.backendCounter(entry.slot, 'retries'),
+      ejections: entry.patient.ejections,
+      share: share === FULL_SHARE ? undefined : Math.round((share * 100) / FULL_SHARE),
       latency_ms: Math.round(shared.latencyMs(entry.slot) * 1000) / 1000,
       failing_checks: report.failingChecks,
       checks: report.checks,
     };
+  }
+
+  /** How a pool bears up; undefined: there is none of this name. */
+  strain(name: string): PoolStrain | undefined {
+    const pool = this.#pools.get(name);
+    const slots = pool?.entries.map(({ slot }) => slot);
+    return pool && poolStrain(pool.config, slots!, this.#options.shared, pool.care.panic);
+  }
+
+  #why({ pool, patient }: Entry, { state, why }: BackendLife): string {
+    const { panic } = this.#pools.get(pool)!.care;
+    if (panic && (state === 'down' || state === 'ejected'))
+      return `used all the same, the pool panics; ${why}`;
+    if (state !== 'ready') return why;
+    const share = this.#options.shared.vitals.share(patient.slot);
+    if (share < FULL_SHARE)
+      return `slow start: gets ${Math.round((share * 100) / FULL_SHARE)}% of its clients; ${why}`;
+    return patient.spared === ''
+      ? why
+      : `would be left out if the pool could spare it: ${patient.spared}; ${why}`;
   }
 
   state(id: string): BackendState | undefined {
@@ -159,11 +208,13 @@ export class Backends {
     };
   }
 
-  /** Pools that take no clients, one line each. */
+  /** Pools that take no clients, that panic, or that refuse some, one line each. */
   warnings(): string[] {
-    return [...this.#pools].flatMap(([name, pool]) =>
-      pool.state === 'empty' ? [emptyText(name, pool.entries)] : [],
-    );
+    return [...this.#pools].flatMap(([name, pool]) => [
+      ...(pool.state === 'empty' ? [emptyText(name, pool.entries)] : []),
+      ...(this.strain(name)?.at_limit ?? []).map((limit) => `pool ${name} refuses what is more: ${limit}`),
+      ...(pool.care.panic ? [`pool ${name} panics: too few backends are healthy, all are used`] : []),
+    ]);
   }
 
   close(): void {
@@ -175,32 +226,56 @@ export class Backends {
     return parseAdmin(this.#options.registers.get(adminKey(id)));
   }
 
-  #evaluateOne(entry: Entry): boolean {
-    const { shared, now, health, tell, cut } = this.#options;
+  /** @returns whether something changed that the outside should know */
+  #evaluatePool(name: string, pool: PoolEntry, entries: readonly Entry[]): boolean {
+    const { shared, cut } = this.#options;
+    let changed = false;
+    const overdue: Entry[] = [];
+    for (const entry of entries) changed = this.#evaluateOne(entry, pool, overdue) || changed;
+    const panicked = pool.care.judge(pool.entries.map((entry) => entry.life?.state));
+    if (panicked) this.#tellPanic(name, pool);
+    for (const { slot, life, weight } of panicked ? pool.entries : entries) {
+      if (life === undefined) continue;
+      const opened = pool.care.panic && (life.state === 'down' || life.state === 'ejected');
+      shared.setGate(slot, opened ? GATE_OPEN : life.gate, weight);
+    }
+    // Only now does nobody new come to them.
+    for (const { slot } of overdue) cut(slot);
+    if (changed) this.#judgePool(name, pool);
+    return changed;
+  }
+
+  #evaluateOne(entry: Entry, pool: PoolEntry, overdue: Entry[]): boolean {
+    const { shared, now, health, tell } = this.#options;
+    const nowMs = now();
     const { admin, weight: wanted } = this.#admin(entry.id);
     const weight = wanted ?? entry.configWeight;
     const report = health(entry.id);
     const before = entry.life;
+    const { care } = pool;
     const { life, cut: mustCut } = nextLife(before, {
-      nowMs: now(),
+      nowMs,
       admin,
       health: report.state,
       healthWhy: report.why,
       drainRequested: report.drainRequested,
+      ejected: care.ejected(entry.patient, before?.state, () => takingOf(pool).length, nowMs),
       active: shared.active(entry.slot),
       weight,
       sticky: entry.sticky,
       drainTimeoutMs: entry.drainTimeoutMs,
     });
-    shared.setGate(entry.slot, life.gate, weight);
     if (weight !== entry.weight) tell('info', 'backend', `${entry.id}: weight ${entry.weight} → ${weight}`);
     if (before !== undefined && before.state !== life.state) {
-      const level = life.state === 'down' ? 'warn' : 'info';
+      const level = life.state === 'down' || life.state === 'ejected' ? 'warn' : 'info';
       tell(level, 'backend', `${entry.id}: ${before.state} → ${life.state}: ${life.why}`);
+      const settledMs = pool.state === 'taking' ? nowMs - pool.takingSinceMs : 0;
+      care.turned(entry.patient, before.state, life.state, settledMs, nowMs);
     }
+    care.warm(entry.patient, nowMs);
     if (mustCut) {
       tell('warn', 'backend', `${entry.id}: drain_timeout is over, connections that are still open are cut`);
-      cut(entry.slot);
+      overdue.push(entry);
     }
     const changed = before?.state !== life.state || before.gate !== life.gate || weight !== entry.weight;
     entry.life = life;
@@ -208,13 +283,23 @@ export class Backends {
     return changed;
   }
 
-  #evaluatePool(name: string, pool: { state: PoolState; entries: Entry[] }): void {
-    const taking = pool.entries.filter((e) => e.life?.gate === GATE_OPEN && e.weight > 0);
+  #tellPanic(name: string, pool: PoolEntry): void {
+    const healthy = pool.entries.filter(({ life }) => life?.state === 'ready').length;
+    const share = Math.round(pool.config.panicShare * 100);
+    const text = `${healthy} of ${pool.entries.length} backends healthy`;
+    if (pool.care.panic)
+      this.#options.tell('warn', 'pool', `pool ${name} panics: ${text}, below ${share}%: all are used`);
+    else this.#options.tell('info', 'pool', `pool ${name} panics no more: ${text}`);
+  }
+
+  #judgePool(name: string, pool: PoolEntry): void {
+    const taking = takingOf(pool);
     const starting = pool.entries.some((e) => e.life?.state === 'starting');
     const before = pool.state;
     if (taking.length > 0) pool.state = 'taking';
     else if (!starting || before !== 'starting') pool.state = 'empty';
     if (pool.state === before) return;
+    if (pool.state === 'taking') pool.takingSinceMs = this.#options.now();
     if (pool.state === 'empty') this.#options.tell('warn', 'pool', emptyText(name, pool.entries));
     else if (before === 'empty')
       this.#options.tell(
@@ -224,11 +309,37 @@ export class Backends {
       );
   }
 
-  #watchDrains(): void {
+  /** Looks at what changes without an event, as long as there is such a thing. */
+  #watch(): void {
     const draining = [...this.#entries.values()].some((e) => e.life?.state === 'draining');
-    if (!draining) this.close();
-    else this.#tick ??= setInterval(() => this.evaluate(), DRAIN_TICK_MS).unref();
+    const restless = draining || [...this.#pools.values()].some(({ care }) => care.restless);
+    if (!restless) this.close();
+    else this.#tick ??= setInterval(() => this.tick(), TICK_MS).unref();
   }
+
+  /** Looks at the backends that drain, fare badly, are left out or warm up. */
+  tick(): void {
+    const nowMs = this.#options.now();
+    let changed = false;
+    for (const [name, pool] of this.#pools) {
+      pool.care.look(nowMs);
+      const moving = pool.entries.filter(
+        ({ life, patient }) => life?.state === 'draining' || pool.care.concerns(patient),
+      );
+      if (moving.length > 0) changed = this.#evaluatePool(name, pool, moving) || changed;
+    }
+    if (changed) this.#options.changed();
+    this.#watch();
+  }
+}
+
+function patientOf(before: Entry | undefined, slot: number): Patient {
+  return before?.slot === slot ? before.patient : newPatient(slot);
+}
+
+/** Backends that get new clients by their own merit, not because the pool panics. */
+function takingOf({ entries }: PoolEntry): readonly Entry[] {
+  return entries.filter((e) => e.life?.gate === GATE_OPEN && e.weight > 0);
 }
 
 function emptyText(pool: string, entries: readonly Entry[]): string {

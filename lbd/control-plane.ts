@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -10,14 +11,17 @@ import { EventLog } from '../common/events.ts';
 import type { Logger } from '../common/logger.ts';
 import type { Config } from '../common/model.ts';
 import { deriveKey, readSecret } from '../common/secret.ts';
+import { AccessFiles } from './access-files.ts';
 import { Backends } from './backends.ts';
 import { DECAY_INTERVAL_MS, LatencyDecay } from './balancer/latency-decay.ts';
 import { controlRoutes } from './control-api.ts';
+import { explainRoute } from './explain-api.ts';
 import { HealthMonitor } from './health/monitor.ts';
 import { LearntHealth } from './learnt-health.ts';
 import { type LiveRole, LiveServer } from './live.ts';
 import { collectMetrics } from './metrics.ts';
 import { MetricsServer } from './metrics-server.ts';
+import type { OpenByGroup, Plan } from './plan.ts';
 import { backendIds, Planner, targetsOf } from './planner.ts';
 import { bindsOf, preflight } from './preflight.ts';
 import { Reloader } from './reload.ts';
@@ -29,6 +33,7 @@ import { createSharedBuffers, SharedState } from './shared.ts';
 import { lbdStatus } from './status.ts';
 import { Supervisor } from './supervisor.ts';
 import { createSync } from './sync.ts';
+import { TlsControl } from './tls/tls-control.ts';
 
 /** A dead backend must not hold up the start: its pool serves with the others meanwhile. */
 const FIRST_CHECKS_MS = 5_000;
@@ -57,7 +62,9 @@ export class ControlPlane {
   readonly #monitor: HealthMonitor;
   readonly #learnt: LearntHealth;
   readonly #backends: Backends;
+  readonly #tls: TlsControl;
   readonly #supervisor: Supervisor;
+  readonly #access = new AccessFiles((level, text) => this.#tell(level, 'access', text));
   readonly #sync: ReturnType<typeof createSync>;
   readonly #live: LiveServer;
   readonly #metrics: MetricsServer;
@@ -67,11 +74,13 @@ export class ControlPlane {
   readonly #closers: (() => void | Promise<void>)[] = [];
   /** Socket files that are ours. */
   readonly #sockets: string[] = [];
+  /** As last given to the workers, without what TLS needs. */
+  #plan: Plan | undefined;
   #syncRetry: NodeJS.Timeout | undefined;
   #syncProblem: string | undefined;
   #phase: 'starting' | 'ready' | 'stopping' = 'starting';
-  /** Client connections to the VIPs, while they finish. */
-  #connections: number | undefined;
+  /** Client connections to the VIPs of groups that finish them. */
+  #connections: OpenByGroup | undefined;
   /** Called when this node is not active any more. */
   #handedOver: (() => void) | undefined;
 
@@ -82,7 +91,8 @@ export class ControlPlane {
    */
   constructor(options: DaemonOptions, config: Config, node: string, log: Logger) {
     const { cluster } = config;
-    const psk = cluster && deriveKey(readSecret(cluster.secretFile), 'sync', cluster.name);
+    const secret = cluster && readSecret(cluster.secretFile);
+    const psk = cluster && deriveKey(secret!, 'sync', cluster.name);
     const hashKey = sessionHashKey(psk);
     const sessions = SessionTable.create(config.sessions.capacity);
     this.#options = options;
@@ -110,6 +120,12 @@ export class ControlPlane {
       cut: (slot) => this.#supervisor.cut(slot),
       changed: () => this.#refreshLive(),
     });
+    this.#tls = new TlsControl({
+      // Alone, nobody else has to open the tickets.
+      ticketSecret: cluster === undefined ? randomBytes(32) : deriveKey(secret!, 'tickets', cluster.name),
+      tell: (level, text) => this.#tell(level, 'tls', text),
+      onChange: () => void this.#tlsChanged(),
+    });
     this.#supervisor = new Supervisor({
       count: config.workers,
       entry: WORKER,
@@ -120,6 +136,9 @@ export class ControlPlane {
         this.#connections = connections;
         this.#refreshLive();
       },
+      onAccess: (path, lines) => this.#access.append(path, lines),
+      beats: (index) => this.#shared.beats(index),
+      onServing: () => this.#servingChanged(),
       onGone: (index) => {
         this.#shared.forgetWorker(index);
         this.#table.releaseWriter(index + 1);
@@ -145,12 +164,17 @@ export class ControlPlane {
           planner: this.#planner,
           status: () => this.status(),
           evictions: () => this.#table.evictions,
+          accessDropped: () => this.#access.dropped,
         }),
       (text) => this.#tell('warn', 'metrics', text),
     );
     this.#reloader = new Reloader({
       started: config,
-      load: () => loadConfig(options.config, { node: options.node }),
+      load: () => {
+        const next = loadConfig(options.config, { node: options.node });
+        this.#tls.check(next);
+        return next;
+      },
       preflight,
       apply: (next) => this.#apply(next),
       tell: (level, text) => this.#tell(level, 'reload', text),
@@ -175,10 +199,17 @@ export class ControlPlane {
         () => this.#monitor.close(),
         () => this.#backends.close(),
       );
-      const plan = this.#planner.plan(config);
-      await this.#checkBackends(config, plan.slots);
-      this.#closers.push(this.#fadeLatencies(), () => this.#supervisor.stop(0));
-      await this.#supervisor.start(plan);
+      this.#tls.take(config);
+      this.#plan = this.#planner.plan(config);
+      await this.#checkBackends(config, this.#plan.slots);
+      this.#access.apply(config);
+      this.#closers.push(
+        this.#fadeLatencies(),
+        () => this.#access.close(),
+        () => this.#supervisor.stop(0),
+      );
+      await this.#supervisor.start(this.#withTls(this.#plan));
+      this.#closers.push(this.#tls.watch());
       this.#closers.push(() => this.#metrics.close());
       await this.#metrics.apply(config.admin.metrics);
       this.#phase = 'ready';
@@ -203,6 +234,11 @@ export class ControlPlane {
   /** Reads the config file again; never rejects. While it starts or stops it has no use for that. */
   async reload(): Promise<void> {
     if (this.ready) await this.#reloader.reload();
+  }
+
+  /** The access logs were rotated: their files are opened anew. */
+  reopenLogs(): void {
+    this.#access.reopen();
   }
 
   /** Tells the agent, stays until the other node is active, lets requests finish for up to `graceMs`, and ends everything. */
@@ -232,6 +268,7 @@ export class ControlPlane {
       backends: this.#backends,
       workers: () => this.#supervisor.status,
       sync: () => this.#sync.status(),
+      certificates: (frontend) => this.#tls.certificates(frontend),
       warnings: () => this.#warnings(),
     });
   }
@@ -250,7 +287,12 @@ export class ControlPlane {
       tell: (kind, text) => this.#tell('info', kind, text),
     });
     const [controlPath, livePath] = [join(runDir, SOCKETS.lbd), join(runDir, SOCKETS.live)];
-    const control = await serveControl(controlPath, routes);
+    const explain = explainRoute({
+      config: () => this.#reloader.config,
+      ask: (frontend, query) => this.#supervisor.explain(frontend, query),
+      status: (id) => this.#backends.status(id),
+    });
+    const control = await serveControl(controlPath, [...routes, explain]);
     this.#sockets.push(controlPath);
     this.#closers.push(() => control.close());
     await this.#live.listen(livePath);
@@ -260,7 +302,7 @@ export class ControlPlane {
 
   /** Puts the backends of a config in their slots and waits, not for long, until it is known how they are. */
   async #checkBackends(config: Config, slots: Readonly<Record<string, number>>): Promise<void> {
-    this.#monitor.apply(targetsOf(config));
+    this.#monitor.apply(targetsOf(config, (pool) => this.#tls.pool(pool)));
     for (const id of backendIds(config)) this.#learnt.seed(id);
     this.#backends.apply(config, slots);
     const patience = new AbortController();
@@ -280,11 +322,27 @@ export class ControlPlane {
   }
 
   async #apply(next: Config): Promise<string[]> {
+    this.#tls.take(next);
     const plan = this.#planner.plan(next);
+    this.#access.apply(next);
     await this.#checkBackends(next, plan.slots);
-    const problems = await this.#supervisor.update(plan);
+    this.#plan = plan;
+    const problems = await this.#supervisor.update(this.#withTls(plan));
     await this.#metrics.apply(next.admin.metrics);
     return problems;
+  }
+
+  /** With the certificates of now: they may change between two plans. */
+  #withTls(plan: Plan): Plan {
+    return { ...plan, tls: this.#tls.material };
+  }
+
+  /** New certificates: for the workers, and for the health checks. */
+  async #tlsChanged(): Promise<void> {
+    const plan = this.#plan;
+    if (plan === undefined) return;
+    this.#monitor.apply(targetsOf(plan.config, (pool) => this.#tls.pool(pool)));
+    for (const line of await this.#supervisor.update(this.#withTls(plan))) this.#tell('warn', 'tls', line);
   }
 
   /**
@@ -304,27 +362,39 @@ export class ControlPlane {
     }
   }
 
-  #roleChanged({ role, epoch, finishing }: LiveRole, before: LiveRole | undefined): void {
-    if (before?.role !== role || before.epoch !== epoch)
-      this.#tell('info', 'role', `ha-agent says: ${role}, epoch ${epoch}`);
-    this.#supervisor.retire(finishing === undefined ? 'keep' : finishing === 'over' ? 'cut' : 'close');
+  #roleChanged({ group, role, epoch, finishing }: LiveRole, before: LiveRole | undefined): void {
+    const { roles } = this.#live;
+    if (before?.role !== role || before.epoch !== epoch) {
+      const whose = roles.length > 1 ? `group ${group}: ` : '';
+      this.#tell('info', 'role', `ha-agent says: ${whose}${role}, epoch ${epoch}`);
+    }
+    const retiring = roles.filter((it) => it.finishing !== undefined);
+    this.#supervisor.retire(
+      Object.fromEntries(retiring.map((it) => [it.group, it.finishing === 'over' ? 'cut' : 'close'])),
+    );
     if (finishing === undefined && this.#connections !== undefined) {
-      this.#connections = undefined;
+      const { [group]: _gone, ...rest } = this.#connections;
+      this.#connections = retiring.length === 0 ? undefined : rest;
       this.#refreshLive();
     }
-    if (finishing === 'retiring' && before?.finishing !== 'retiring') void this.#retire(epoch);
-    if (role !== 'active' && finishing !== 'retiring') this.#handedOver?.();
+    if (finishing === 'retiring' && before?.finishing !== 'retiring') void this.#retire(group, epoch);
+    if (!this.#mustHandOver()) this.#handedOver?.();
+  }
+
+  /** Clients still come to this node for some VIP. */
+  #mustHandOver(): boolean {
+    return this.#live.roles.some(({ role, finishing }) => role === 'active' || finishing === 'retiring');
   }
 
   /** What clients got until now must be known to the peer before they come to it. */
-  async #retire(epoch: number): Promise<void> {
+  async #retire(group: string, epoch: number): Promise<void> {
     if (this.#sync.status().state === 'synced') await this.#sync.flush(RETIRE_FLUSH_MS);
-    this.#live.sendRetired(epoch);
+    this.#live.sendRetired(group, epoch);
   }
 
   /** Before a stop: no client must find closed ports, so the listeners stay until the VIPs are elsewhere. */
   async #handOver(): Promise<void> {
-    if (this.#live.role?.role !== 'active') return;
+    if (!this.#mustHandOver()) return;
     const patience = new AbortController();
     const elsewhere = new Promise<true>((resolve) => {
       this.#handedOver = () => resolve(true);
@@ -349,13 +419,21 @@ export class ControlPlane {
     this.#backends.evaluate(about.id);
   }
 
+  #servingChanged(): void {
+    const { serving } = this.#supervisor;
+    this.#tell('warn', 'worker', serving ? 'workers answer again' : 'no worker answers');
+    this.#refreshLive();
+  }
+
   #refreshLive(): void {
     const usable = this.#backends.usable();
+    const { serving } = this.#supervisor;
     this.#live.setState({
       ready: this.ready,
       healthy: usable.healthy,
       sync: this.#sync.status().state,
-      why: this.ready ? usable.why : this.#phase,
+      why: !serving ? 'no worker answers' : this.ready ? usable.why : this.#phase,
+      serving: serving ? undefined : false,
       stopping: this.#phase === 'stopping' || undefined,
       connections: this.#connections,
     });
@@ -365,7 +443,10 @@ export class ControlPlane {
     return [
       ...this.#reloader.warnings(),
       ...this.#supervisor.warnings(),
+      ...this.#access.warnings(),
       ...this.#backends.warnings(),
+      ...this.#tls.warnings(),
+      ...this.#sync.warnings(),
       this.#metrics.warning,
       this.#syncProblem,
     ].filter((line) => line !== undefined);

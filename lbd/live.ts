@@ -10,6 +10,10 @@ const MAX_LINE_CHARS = 1024;
 /** A client that does not read is dropped when so much waits for it. */
 const MAX_UNSENT_BYTES = 64 * 1024;
 
+/** More groups than a config can have. */
+const MAX_GROUPS = 64;
+const MAX_GROUP_CHARS = 64;
+
 const ROLES: ReadonlySet<unknown> = new Set<Role>(['init', 'standby', 'active', 'fault']);
 const PHASES: ReadonlySet<unknown> = new Set<FinishPhase>(['retiring', 'finishing', 'over']);
 
@@ -35,17 +39,17 @@ export class LiveServer {
   readonly #server = createServer((socket) => this.#accept(socket));
   readonly #clients = new Set<Socket>();
   #state: LiveState = { ready: false, healthy: false, sync: 'off', why: 'starting' };
-  #role: LiveRole | undefined;
-  /** Who asked to become active while this node was not ready, and for which epoch. */
-  readonly #waiting = new Map<Socket, number>();
+  readonly #roles = new Map<string, LiveRole>();
+  /** Who asked to become active while this node was not ready: for each group the epoch. */
+  readonly #waiting = new Map<Socket, Map<string, number>>();
 
   constructor(options: LiveServerOptions) {
     this.#options = options;
   }
 
-  /** What the agent said last; undefined before it connected. */
-  get role(): LiveRole | undefined {
-    return this.#role;
+  /** What the agent said last of each VIP group; empty before it connected. */
+  get roles(): readonly LiveRole[] {
+    return [...this.#roles.values()];
   }
 
   /** @throws OperatorError when the socket is taken or cannot be made */
@@ -61,20 +65,22 @@ export class LiveServer {
       before.healthy === state.healthy &&
       before.sync === state.sync &&
       before.stopping === state.stopping &&
-      before.connections === state.connections &&
+      JSON.stringify(before.connections) === JSON.stringify(state.connections) &&
+      before.serving === state.serving &&
       before.why === state.why
     )
       return;
     this.#state = state;
     for (const client of this.#clients) this.#sendState(client);
     if (!state.ready) return;
-    for (const [client, epoch] of this.#waiting) this.#send(client, { type: 'promoted', epoch });
+    for (const [client, groups] of this.#waiting)
+      for (const [group, epoch] of groups) this.#send(client, { type: 'promoted', group, epoch });
     this.#waiting.clear();
   }
 
   /** Tells that the peer has what it needs to become active. */
-  sendRetired(epoch: number): void {
-    for (const client of this.#clients) this.#send(client, { type: 'retired', epoch });
+  sendRetired(group: string, epoch: number): void {
+    for (const client of this.#clients) this.#send(client, { type: 'retired', group, epoch });
   }
 
   /** Ends every connection and removes the socket file. */
@@ -123,15 +129,21 @@ export class LiveServer {
       this.#send(socket, { type: 'pong', id: message.id });
       return;
     }
-    const { role, epoch, finishing } = message;
-    const before = this.#role;
-    this.#role = { role, epoch, finishing };
+    const { group, role, epoch, finishing } = message;
+    const before = this.#roles.get(group);
+    if (before === undefined && this.#roles.size >= MAX_GROUPS) {
+      this.#drop(socket, `it speaks of more than ${MAX_GROUPS} groups`);
+      return;
+    }
+    const now = { group, role, epoch, finishing };
+    this.#roles.set(group, now);
     if (before?.role !== role || before.epoch !== epoch || before.finishing !== finishing)
-      this.#options.onRole(this.#role, before);
-    this.#waiting.delete(socket);
+      this.#options.onRole(now, before);
+    const waiting = this.#waiting.get(socket) ?? new Map<string, number>();
+    waiting.delete(group);
     if (role !== 'active') return;
-    if (this.#state.ready) this.#send(socket, { type: 'promoted', epoch });
-    else this.#waiting.set(socket, epoch);
+    if (this.#state.ready) this.#send(socket, { type: 'promoted', group, epoch });
+    else this.#waiting.set(socket, waiting.set(group, epoch));
   }
 
   #drop(socket: Socket, why: string): void {
@@ -153,14 +165,18 @@ export class LiveServer {
 function parse(line: string): AgentLiveMessage {
   if (line.length > MAX_LINE_CHARS) throw new Error(`a line has more than ${MAX_LINE_CHARS} characters`);
   const value: unknown = JSON.parse(line);
-  const { type, id, role, epoch, finishing } = (
+  const { type, id, group, role, epoch, finishing } = (
     typeof value === 'object' && value !== null ? value : {}
   ) as Record<string, unknown>;
   if (type === 'ping' && isCount(id)) return { type, id };
-  const phase = finishing as FinishPhase | undefined;
-  if (type === 'role' && ROLES.has(role) && isCount(epoch) && (phase === undefined || PHASES.has(phase)))
-    return { type, role: role as Role, epoch, finishing: phase };
+  const named = typeof group === 'string' && group.length <= MAX_GROUP_CHARS;
+  if (type === 'role' && named && ROLES.has(role) && isCount(epoch) && isPhase(finishing))
+    return { type, group, role: role as Role, epoch, finishing };
   throw new Error(`expected a ping or a role, found ${JSON.stringify(value).slice(0, 80)}`);
+}
+
+function isPhase(value: unknown): value is FinishPhase | undefined {
+  return value === undefined || PHASES.has(value);
 }
 
 function isCount(value: unknown): value is number {

@@ -32,6 +32,8 @@ async function run(options: DaemonOptions): Promise<void> {
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+  // Without a listener, this signal would open a port for a debugger.
+  process.on('SIGUSR1', () => plane.reopenLogs());
   process.on('SIGHUP', () => void plane.reload());
   await plane.start();
   manager.ready();

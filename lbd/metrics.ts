@@ -2,6 +2,7 @@ import { Counter, Gauge, Registry } from 'prom-client';
 import type { LbdStatus } from '../common/control.ts';
 import type { Planner } from './planner.ts';
 import type { BackendCounter, FrontendCounter, SharedState } from './shared.ts';
+import { REFUSALS } from './status.ts';
 
 const BACKEND_LABELS = ['pool', 'backend'] as const;
 const STATUS_CLASSES = ['2xx', '3xx', '4xx', '5xx'] as const;
@@ -22,6 +23,8 @@ export interface MetricsSources {
   status(): LbdStatus;
   /** Entries that were thrown out of the full session table, since the start. */
   evictions(): number;
+  /** Lines of access logs that could not be written, since the start. */
+  accessDropped?(): number;
 }
 
 /**
@@ -104,16 +107,49 @@ function addFrontends(registry: Registry, status: LbdStatus, { planner, shared }
     'frontend',
     'code',
   ]);
-  for (const frontend of Object.keys(status.frontends)) {
+  const handshakes = counter('tandem_frontend_tls_handshakes_total', 'TLS handshakes with clients.', [
+    'frontend',
+    'result',
+  ]);
+  const certificateEnd = gauge(
+    'tandem_certificate_not_after_seconds',
+    'When a certificate ends that clients are shown, in seconds since 1970.',
+    ['frontend', 'file'],
+  );
+  const refused = counter('tandem_frontend_refused_total', 'Clients turned away before they had a backend.', [
+    'frontend',
+    'cause',
+  ]);
+  const datagrams = counter('tandem_frontend_datagrams_total', 'Datagrams of mode udp.', [
+    'frontend',
+    'result',
+  ]);
+  const evicted = counter(
+    'tandem_frontend_flows_evicted_total',
+    'UDP flows that nothing proved and that made room for new ones.',
+    ['frontend'],
+  );
+  for (const [frontend, { tls, mode }] of Object.entries(status.frontends)) {
     const row = planner.frontendRow(frontend);
     if (row === undefined) continue;
     const count = (name: FrontendCounter) => shared.frontendCounter(row, name);
+    if (tls !== undefined) {
+      for (const result of ['handshakes', 'resumed', 'failed'] as const)
+        handshakes({ frontend, result: result === 'handshakes' ? 'full' : result }, tls[result]);
+      for (const { file, not_after } of tls.certificates)
+        certificateEnd({ frontend, file }, Date.parse(not_after) / 1000);
+    }
     connections({ frontend }, count('connections'));
     accepted({ frontend }, count('accepted'));
     requests({ frontend }, count('requests'));
     received({ frontend }, count('bytes_received'));
     sent({ frontend }, count('bytes_sent'));
     for (const [code, name] of OWN_ANSWERS) own({ frontend, code }, count(name));
+    for (const [cause, name] of REFUSALS) refused({ frontend, cause }, count(name));
+    if (mode !== 'udp') continue;
+    for (const result of ['received', 'sent', 'dropped'] as const)
+      datagrams({ frontend, result }, count(`datagrams_${result}`));
+    evicted({ frontend }, count('flows_evicted'));
   }
 }
 
@@ -140,6 +176,14 @@ function addBackends(registry: Registry, status: LbdStatus, { planner, shared }:
       'requests',
     ],
     [counter('tandem_backend_errors_total', 'Requests that failed on its side.', BACKEND_LABELS), 'errors'],
+    [
+      counter(
+        'tandem_backend_retries_total',
+        'Requests that failed there and were sent to another backend.',
+        BACKEND_LABELS,
+      ),
+      'retries',
+    ],
     [counter('tandem_backend_connects_total', 'Connections made to it.', BACKEND_LABELS), 'connects'],
     [
       counter('tandem_backend_connect_failures_total', 'Connections that failed.', BACKEND_LABELS),
@@ -151,7 +195,29 @@ function addBackends(registry: Registry, status: LbdStatus, { planner, shared }:
       'bytes_received',
     ],
   ];
-  for (const [pool, { backends }] of Object.entries(status.pools)) {
+  const waiting = gauge('tandem_pool_queue', 'Clients that wait for a backend with room.', ['pool']);
+  const panic = gauge('tandem_pool_panic', '1: too few backends are healthy, all are used.', ['pool']);
+  const open = gauge('tandem_pool_open', 'What is open towards the backends, by kind.', ['pool', 'kind']);
+  const refused = counter(
+    'tandem_pool_refused_total',
+    'Requests that the circuit breaker refused, and retries for which there was no budget.',
+    ['pool', 'cause'],
+  );
+  const ejections = counter(
+    'tandem_backend_ejections_total',
+    'How often it was left out for failing its clients.',
+    BACKEND_LABELS,
+  );
+  const share = gauge(
+    'tandem_backend_share',
+    'Slow start: part of its clients that it gets.',
+    BACKEND_LABELS,
+  );
+  for (const [pool, { backends, queue, strain }] of Object.entries(status.pools)) {
+    if (queue !== undefined) waiting({ pool }, queue.waiting);
+    panic({ pool }, strain?.panic ? 1 : 0);
+    for (const [kind, count] of Object.entries(strain?.open ?? {})) open({ pool, kind }, count);
+    for (const [cause, count] of Object.entries(strain?.refused ?? {})) refused({ pool, cause }, count);
     for (const [backend, is] of Object.entries(backends)) {
       const slot = planner.slot(`${pool}/${backend}`);
       if (slot === undefined) continue;
@@ -162,6 +228,8 @@ function addBackends(registry: Registry, status: LbdStatus, { planner, shared }:
       weight(labels, is.weight);
       active(labels, is.active);
       latency(labels, is.latency_ms / 1000);
+      ejections(labels, is.ejections ?? 0);
+      share(labels, (is.share ?? 100) / 100);
       for (const [set, name] of plain) set(labels, shared.backendCounter(slot, name));
       for (const of of STATUS_CLASSES)
         responses({ ...labels, class: of }, shared.backendCounter(slot, `status_${of}`));
@@ -178,6 +246,11 @@ function addSessions(registry: Registry, { sync }: LbdStatus, sources: MetricsSo
     'Entries thrown out of the full session table.',
     [],
   )({}, sources.evictions());
+  adder(registry, 'counter')(
+    'tandem_access_log_dropped_total',
+    'Lines of access logs that could not be written.',
+    [],
+  )({}, sources.accessDropped?.() ?? 0);
   gauge(
     'tandem_sync_lag_seconds',
     'Age of the oldest update that the peer has not acknowledged.',

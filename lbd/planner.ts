@@ -3,6 +3,7 @@ import type { HealthTarget } from './health/monitor.ts';
 import type { Plan } from './plan.ts';
 import { MAX_FRONTENDS, MAX_SLOTS, type SharedState } from './shared.ts';
 import { SlotMap } from './slots.ts';
+import type { PoolTls } from './tls/backend-tls.ts';
 
 /** Turns a config into the plan of the workers: gives its backends and frontends their rows of shared memory. */
 export class Planner {
@@ -54,13 +55,20 @@ export function backendIds(config: Config): string[] {
 }
 
 /** What the health monitor has to check. */
-export function targetsOf(config: Config): HealthTarget[] {
-  return config.pools.flatMap((pool) =>
-    pool.backends.map((backend) => ({
+export function targetsOf(
+  config: Config,
+  tlsOf: (pool: string) => PoolTls | undefined = () => undefined,
+): HealthTarget[] {
+  return config.pools.flatMap((pool) => {
+    const tls = pool.health.tls === false ? undefined : tlsOf(pool.name);
+    return pool.backends.map((backend) => ({
       id: `${pool.name}/${backend.name}`,
       host: backend.address.host,
       port: backend.address.port,
       config: pool.health,
-    })),
-  );
+      ...(tls && { tls }),
+      // A port of its own for checks is not the one that clients come to.
+      ...(pool.sendProxy !== undefined && pool.health.port === undefined && { sendProxy: pool.sendProxy }),
+    }));
+  });
 }

@@ -5,9 +5,13 @@ import { createBalancer } from './balancer/index.ts';
 import type { Balancer, PoolView } from './balancer/types.ts';
 import type { RequestHead } from './http/request-head.ts';
 import type { ResponseHead } from './http/response-head.ts';
+import { PoolBreaker } from './pool-breaker.ts';
+import { PoolLoads } from './pool-load.ts';
+import type { PoolQueue } from './queue.ts';
 import { cookieValue } from './router.ts';
 import type { SessionTable } from './session/table.ts';
-import { GATE_CLOSED, type SharedState } from './shared.ts';
+import { GATE_CLOSED, type SharedState, UNLIMITED } from './shared.ts';
+import { FULL_SHARE } from './vitals.ts';
 
 /**
  * A pool as a worker sees it: first what the client is stuck to, then the algorithm. The session table and the
@@ -16,6 +20,8 @@ import { GATE_CLOSED, type SharedState } from './shared.ts';
 export class Pool implements PoolView {
   readonly config: PoolConfig;
   readonly backends: readonly Backend[];
+  readonly load: PoolLoads;
+  readonly breaker: PoolBreaker;
   readonly #shared: SharedState;
   readonly #sessions: SessionTable;
   readonly #balancer: Balancer;
@@ -25,8 +31,13 @@ export class Pool implements PoolView {
   readonly #cookieLines: readonly string[];
   readonly #hashesSource: boolean;
   #tried: readonly number[] | undefined;
+  readonly #limited: boolean;
+  /** Of this pick, 0 to FULL_SHARE - 1: a backend in slow start takes part where its share is above it; -1: all do. */
+  #luck = -1;
   /** Whether the last `choose` followed a stick rather than the algorithm. */
   stuck = false;
+  /** Where a backend has `max_connections`; outlives this pool at a reload. */
+  queue: PoolQueue | undefined;
 
   /** @param seed differs between workers, so that they do not all begin with the same backend */
   constructor(
@@ -38,6 +49,11 @@ export class Pool implements PoolView {
   ) {
     this.config = config;
     this.backends = backends;
+    this.load = new PoolLoads(
+      shared,
+      backends.map(({ slot }) => slot),
+    );
+    this.breaker = new PoolBreaker(config.limits, this.load, backends, shared);
     this.#shared = shared;
     this.#sessions = sessions;
     this.#id = poolId(config.name);
@@ -50,6 +66,7 @@ export class Pool implements PoolView {
             (backend) => `Set-Cookie: ${stick.cookie}=${backend.name}; Path=/; HttpOnly; SameSite=Lax\r\n`,
           )
         : [];
+    this.#limited = backends.some((backend) => backend.maxConnections !== UNLIMITED);
     this.#hashesSource =
       config.algorithm === 'ip-hash' ||
       (config.algorithm === 'consistent-hash' && config.hash.key.from === 'source');
@@ -71,8 +88,47 @@ export class Pool implements PoolView {
   available(index: number): boolean {
     return (
       this.#shared.eligible(this.backends[index]!.slot) &&
+      !(this.#limited && this.#full(index)) &&
+      (this.#luck < 0 || this.#luck < this.#shared.vitals.share(this.backends[index]!.slot)) &&
       (this.#tried === undefined || !this.#tried.includes(index))
     );
+  }
+
+  /** Whether the client of the last `choose` belongs to the backend that it found: it did, or does from now on. */
+  get tied(): boolean {
+    return this.stuck || this.config.stick?.type === 'source';
+  }
+
+  /** It has as many requests or connections as it may. */
+  #full(index: number): boolean {
+    const { slot, maxConnections } = this.backends[index]!;
+    return maxConnections !== UNLIMITED && this.#shared.active(slot) >= maxConnections;
+  }
+
+  /** Where `choose` found no backend: whether one would take the client if it were not full. */
+  get saturated(): boolean {
+    return (
+      this.#limited &&
+      this.backends.some(({ slot }, index) => this.#shared.eligible(slot) && this.#full(index))
+    );
+  }
+
+  /**
+   * Counts a request or connection as in flight at the backend that `choose` picked. Pair `true` with one `leave`.
+   *
+   * @returns false: the backend is full, or somebody else waits for it; see `queue`
+   */
+  enter(index: number): boolean {
+    const backend = this.backends[index]!;
+    if (this.queue !== undefined) return this.queue.enter(backend, this.stuck);
+    this.#shared.enter(backend.slot);
+    return true;
+  }
+
+  /** A request or connection is no longer in flight; somebody who waits may go. */
+  leave(slot: number): void {
+    this.#shared.leave(slot);
+    this.queue?.onLeft(slot);
   }
 
   weight(index: number): number {
@@ -131,7 +187,14 @@ export class Pool implements PoolView {
     this.stuck = stuckTo >= 0;
     if (this.stuck) return stuckTo;
     this.#tried = tried;
-    const picked = this.#balancer.pick(this.#hashesSource ? addressHash : hashKey);
+    const key = this.#hashesSource ? addressHash : hashKey;
+    if (this.config.slowStartMs > 0) this.#luck = Math.floor(Math.random() * FULL_SHARE);
+    let picked = this.#balancer.pick(key);
+    if (this.#luck >= 0) {
+      this.#luck = -1;
+      // A backend in slow start is better than none.
+      if (picked < 0) picked = this.#balancer.pick(key);
+    }
     // `available` is asked between two choices as well, and what failed for this request is nothing to others.
     this.#tried = undefined;
     // The entry moves here too: the backend that it named is gone or has just failed.
@@ -139,20 +202,55 @@ export class Pool implements PoolView {
     return picked;
   }
 
+  /**
+   * What `choose` would return now, and by which rule in words. Touches no session and moves no turn.
+   *
+   * @param address of the client; undefined: not known
+   */
+  peek(
+    address: string | undefined,
+    stickValue: string | undefined,
+    hashKey: number,
+  ): { index: number; by: string } {
+    const { stick, algorithm } = this.config;
+    if (address === undefined && (stick?.type === 'source' || this.#hashesSource))
+      return { index: -1, by: 'it depends on the address of the client' };
+    const named = stick === undefined ? -1 : this.#named(address ?? '', stickValue, false);
+    const rule = stick?.type === 'source' ? `session of ${address}` : `cookie ${stick?.cookie}`;
+    if (named >= 0 && this.#followed(named)) return { index: named, by: rule };
+    const index = this.#balancer.peek(this.#hashesSource ? hashText(address!) : hashKey);
+    // What slow start draws for each request nobody can foresee.
+    const starting = this.config.slowStartMs > 0 && this.backends.some(({ slot }) => this.#starting(slot));
+    const how = starting ? `${algorithm} (those in slow start get a part of their share)` : algorithm;
+    if (stick === undefined) return { index, by: how };
+    const missed = named < 0 ? `no ${rule}` : `${rule} names ${this.name(named)}, which takes no clients`;
+    return { index, by: `${how}: ${missed}` };
+  }
+
   #stuckTo(address: string, value: string | undefined, tried: readonly number[] | undefined): number {
-    const stick = this.config.stick!;
-    let index: number | undefined;
-    if (stick.type === 'source') {
-      this.#sessions.keyOfSource(this.#id, address);
-      index = this.#indexOfId.get(this.#sessions.lookup(stick.expireMs));
-    } else if (value === undefined) return -1;
-    else if (stick.type === 'insert') index = this.#indexOfName.get(value);
-    else {
-      this.#sessions.keyOfCookie(this.#id, value);
-      index = this.#indexOfId.get(this.#sessions.lookup(stick.expireMs));
-    }
-    if (index === undefined || this.#shared.gate(this.backends[index]!.slot) === GATE_CLOSED) return -1;
+    const index = this.#named(address, value, true);
+    if (index < 0 || !this.#followed(index)) return -1;
     return tried?.includes(index) ? -1 : index;
+  }
+
+  /** Index of the backend that the stick rule names, whatever its state; -1: none. @param touch prolongs a session */
+  #named(address: string, value: string | undefined, touch: boolean): number {
+    const stick = this.config.stick!;
+    if (stick.type === 'source') this.#sessions.keyOfSource(this.#id, address);
+    else if (value === undefined) return -1;
+    else if (stick.type === 'insert') return this.#indexOfName.get(value) ?? -1;
+    else this.#sessions.keyOfCookie(this.#id, value);
+    const id = touch ? this.#sessions.lookup(stick.expireMs) : this.#sessions.peek();
+    return this.#indexOfId.get(id) ?? -1;
+  }
+
+  #starting(slot: number): boolean {
+    return this.#shared.vitals.share(slot) < FULL_SHARE;
+  }
+
+  /** Whether clients that are stuck to a backend are sent there. */
+  #followed(index: number): boolean {
+    return this.#shared.gate(this.backends[index]!.slot) !== GATE_CLOSED;
   }
 
   #stick(index: number, address: string, value: string | undefined): void {

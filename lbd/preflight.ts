@@ -1,3 +1,4 @@
+import { createSocket } from 'node:dgram';
 import { createServer } from 'node:net';
 import { messageOf } from '../common/errors.ts';
 import type { Config, SocketAddress } from '../common/model.ts';
@@ -6,12 +7,18 @@ import { addressText } from './backends.ts';
 export interface NamedBind extends SocketAddress {
   /** Who listens, such as `frontend web`. */
   readonly what: string;
+  readonly protocol: 'tcp' | 'udp';
 }
 
 /** Every address that a config listens on. */
 export function bindsOf(config: Config): NamedBind[] {
   return config.frontends.flatMap((frontend) =>
-    frontend.bind.map((bind) => ({ what: `frontend ${frontend.name}`, host: bind.host, port: bind.port })),
+    frontend.bind.map(({ host, port }) => ({
+      what: `frontend ${frontend.name}`,
+      protocol: frontend.mode === 'udp' ? ('udp' as const) : ('tcp' as const),
+      host,
+      port,
+    })),
   );
 }
 
@@ -24,7 +31,7 @@ export function bindsOf(config: Config): NamedBind[] {
 export async function preflight(binds: readonly NamedBind[]): Promise<string[]> {
   const problems: string[] = [];
   for (const bind of binds) {
-    const error = await tryBind(bind);
+    const error = await (bind.protocol === 'udp' ? tryDatagrams(bind) : tryBind(bind));
     if (error !== undefined)
       problems.push(`${bind.what}: cannot listen on ${addressText(bind)}: ${explain(error, bind)}`);
   }
@@ -42,10 +49,24 @@ function tryBind({ host, port }: SocketAddress): Promise<NodeJS.ErrnoException |
   });
 }
 
-function explain(error: NodeJS.ErrnoException, { host, port }: SocketAddress): string {
+/** A port of all addresses is tried as IPv4, which every host has. */
+function tryDatagrams({ host, port }: SocketAddress): Promise<NodeJS.ErrnoException | undefined> {
+  return new Promise((resolve) => {
+    const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
+    socket.once('error', (error) => {
+      socket.close();
+      resolve(error);
+    });
+    socket.bind({ port, ...(host === '*' ? {} : { address: host }), exclusive: true }, () =>
+      socket.close(() => resolve(undefined)),
+    );
+  });
+}
+
+function explain(error: NodeJS.ErrnoException, { host, port, protocol }: NamedBind): string {
   switch (error.code) {
     case 'EADDRINUSE':
-      return `another process listens there (ss -ltnp 'sport = :${port}' shows it)`;
+      return `another process listens there (ss -l${protocol === 'udp' ? 'u' : 't'}np 'sport = :${port}' shows it)`;
     case 'EACCES':
       return port < 1024
         ? 'no permission; ports below 1024 need root or CAP_NET_BIND_SERVICE'

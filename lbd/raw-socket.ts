@@ -1,4 +1,6 @@
+import { readSync } from 'node:fs';
 import net from 'node:net';
+import type { Endpoints } from './proxy-protocol.ts';
 
 /**
  * The only file that knows how a socket reads into the worker's one static buffer (`onread`, and the accepted
@@ -6,6 +8,8 @@ import net from 'node:net';
  * during the callback; whoever needs them longer copies them.
  */
 const READ_BYTES = 64 * 1024;
+/** Of an answer that waits in the kernel while its connection breaks, at most so much is saved. */
+const MAX_RESCUED_BYTES = 1 << 20;
 
 /** Receives what a socket reads. */
 export interface ByteSink {
@@ -15,6 +19,7 @@ export interface ByteSink {
 
 /** `onread` is not in the typings of the constructor, and neither is the handle. */
 type SocketInternals = Omit<net.SocketConstructorOpts, 'handle'> & {
+  noDelay?: boolean;
   handle: unknown;
   pauseOnCreate: boolean;
   onread: { buffer: Uint8Array; callback: (bytes: number, buffer: Uint8Array) => boolean };
@@ -24,7 +29,7 @@ type WithHandle = { _handle: { readonly fd?: number } | null | undefined };
 let shared: Buffer | undefined;
 
 /** Made at the first use, so that the main thread, which relays nothing, does not hold one. */
-function readBuffer(): Buffer {
+export function readBuffer(): Buffer {
   shared ??= Buffer.allocUnsafeSlow(READ_BYTES);
   return shared;
 }
@@ -68,11 +73,52 @@ export function descriptorOf(socket: net.Socket): number {
   return (socket as unknown as WithHandle)._handle?.fd ?? -1;
 }
 
+/**
+ * A connection to a backend. When a write fails, Node closes a socket without reading what the other side said
+ * before: a backend that answers early and closes resets the rest of the request, and its answer would be lost.
+ * This one reads it first.
+ */
+class DialSocket extends net.Socket {
+  readonly #sink: ByteSink;
+
+  constructor(options: net.SocketConstructorOpts, sink: ByteSink) {
+    super(options);
+    this.#sink = sink;
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    const { syscall, code } = (error ?? {}) as NodeJS.ErrnoException;
+    if (syscall === 'write') this.#rescue(code === 'EPIPE');
+    super._destroy(error, callback);
+  }
+
+  /** @param ended the other side ended before it reset; behind a reset alone the kernel reads as an end, too */
+  #rescue(ended: boolean): void {
+    const fd = descriptorOf(this);
+    if (fd < 0 || this.readableEnded) return;
+    // Not the buffer that all sockets share: this runs within a callback that may still use it.
+    const buffer = Buffer.allocUnsafe(READ_BYTES);
+    for (let left = MAX_RESCUED_BYTES; left > 0; ) {
+      let length: number;
+      try {
+        length = readSync(fd, buffer);
+      } catch {
+        // EAGAIN: that was all. Anything else is the error that is told already.
+        return;
+      }
+      if (length === 0) {
+        if (ended) this.emit('end');
+        return;
+      }
+      left -= length;
+      this.#sink.onBytes(buffer, length);
+    }
+  }
+}
+
 /** Connects to a backend, half-open allowed, without Nagle's delay; reads into the shared buffer. */
 export function dial(host: string, port: number, sink: ByteSink): net.Socket {
-  return net.connect({
-    host,
-    port,
+  const options: Omit<SocketInternals, 'handle' | 'pauseOnCreate'> = {
     allowHalfOpen: true,
     noDelay: true,
     onread: {
@@ -82,11 +128,35 @@ export function dial(host: string, port: number, sink: ByteSink): net.Socket {
         return true;
       },
     },
-  });
+  };
+  return new DialSocket(options as net.SocketConstructorOpts, sink).connect({ host, port });
+}
+
+/**
+ * Ends a connection with a reset. libuv refuses one (EINVAL) while the end of our side is on its way to the kernel, and
+ * Node then forgets the descriptor without closing it and never tells. By that time all that was written has left, so
+ * that a plain close does.
+ */
+export function resetNow(socket: net.Socket): void {
+  if (socket.writableEnded && !socket.writableFinished && socket.writableLength === 0) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 /** Address of the client; an IPv4 one on a socket of both families is told as IPv4. */
 export function clientAddress(socket: net.Socket): string {
-  const address = socket.remoteAddress ?? '';
+  return asIPv4(socket.remoteAddress ?? '');
+}
+
+/** Both ends of an accepted connection; empty addresses where it is gone. */
+export function endpointsOf(socket: net.Socket): Endpoints {
+  return {
+    address: clientAddress(socket),
+    port: socket.remotePort ?? 0,
+    toAddress: asIPv4(socket.localAddress ?? ''),
+    toPort: socket.localPort ?? 0,
+  };
+}
+
+function asIPv4(address: string): string {
   return address.startsWith('::ffff:') ? address.slice(7) : address;
 }

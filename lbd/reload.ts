@@ -15,9 +15,10 @@ export interface ConfigChanges {
 
 /** What differs between the config that runs and the next one. */
 export function compareConfigs(running: Config, next: Config): ConfigChanges {
-  const heldPorts = new Set(bindsOf(running).map((bind) => bind.port));
+  const portOf = ({ protocol, port }: NamedBind) => `${protocol} ${port}`;
+  const heldPorts = new Set(bindsOf(running).map(portOf));
   return {
-    newBinds: bindsOf(next).filter((bind) => !heldPorts.has(bind.port)),
+    newBinds: bindsOf(next).filter((bind) => !heldPorts.has(portOf(bind))),
     changes: [
       ...compareNamed('frontend', running.frontends, next.frontends),
       ...compareNamed('pool', running.pools, next.pools),

@@ -239,8 +239,13 @@ function isWildcard(host: string): boolean {
   return host.startsWith('*.');
 }
 
-/** @param hosts empty: any */
-function hostMatches(hosts: readonly string[], host: string): boolean {
+/**
+ * Whether a name is among those wanted; `*.example.org` is every name below `example.org`.
+ *
+ * @param hosts lower case; empty: any
+ * @param host lower case, without the root's dot
+ */
+export function hostMatches(hosts: readonly string[], host: string): boolean {
   if (hosts.length === 0) return true;
   for (const wanted of hosts)
     if (isWildcard(wanted) ? host.length >= wanted.length && host.endsWith(wanted.slice(1)) : host === wanted)

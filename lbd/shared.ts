@@ -1,7 +1,11 @@
+import { createSourceBuffers, type SourceBuffers, SourceLimits } from './limits.ts';
+import { createQueueBuffers, QueueBoard, type QueueBuffers } from './queue-board.ts';
+import { createVitalsBuffers, Vitals, type VitalsBuffers } from './vitals.ts';
+
 /**
  * Memory that the control plane and the workers share. The main thread creates it, workers attach to it.
  *
- * Three blocks:
+ * Its blocks:
  * - `slots`: one 64-byte row a backend (a cache line, so that two backends never contend);
  * - `work`: for each worker and backend the requests in flight, so that those of a worker that died can be
  *   taken off again;
@@ -31,6 +35,9 @@ export const GATE_STUCK = 1;
 export const GATE_CLOSED = 2;
 export type Gate = typeof GATE_OPEN | typeof GATE_STUCK | typeof GATE_CLOSED;
 
+/** `tryEnter`: the backend has no limit. */
+export const UNLIMITED = 0;
+
 export const BACKEND_COUNTERS = [
   'requests',
   'errors',
@@ -42,6 +49,15 @@ export const BACKEND_COUNTERS = [
   'status_3xx',
   'status_4xx',
   'status_5xx',
+  /** Milliseconds from request to answer, summed up. */
+  'response_ms',
+  /** Requests that failed here and were sent again elsewhere; those that were not for want of budget. */
+  'retries',
+  'retries_refused',
+  /** Of a pool, in the row of its first backend: requests that the circuit breaker refused, by limit. */
+  'broken_requests',
+  'broken_pending',
+  'broken_connections',
 ] as const;
 export type BackendCounter = (typeof BACKEND_COUNTERS)[number];
 
@@ -57,8 +73,28 @@ export const FRONTEND_COUNTERS = [
   'answered_502',
   'answered_503',
   'answered_504',
+  /** Clients turned away, by cause; also in `answered_503` where they got an answer. */
+  'refused_full',
+  'refused_source',
+  'refused_files',
+  'refused_proxy',
+  'refused_queue_full',
+  'refused_queue_timeout',
+  'refused_no_backend',
+  'refused_breaker',
+  /** udp: flows that had to make room. */
+  'flows_evicted',
+  'datagrams_received',
+  'datagrams_sent',
+  'datagrams_dropped',
+  /** TLS with clients: full handshakes, resumed sessions, those that came to nothing. */
+  'tls_handshakes',
+  'tls_resumed',
+  'tls_failed',
 ] as const;
 export type FrontendCounter = (typeof FRONTEND_COUNTERS)[number];
+
+const CONNECTIONS = FRONTEND_COUNTERS.indexOf('connections');
 
 export interface SharedBuffers {
   readonly slots: SharedArrayBuffer;
@@ -67,6 +103,13 @@ export interface SharedBuffers {
   readonly frontendCounters: SharedArrayBuffer;
   /** One Int32: grows whenever a gate or weight changes. */
   readonly generation: SharedArrayBuffer;
+  /** One Int32 a worker: grows as long as its event loop turns. */
+  readonly beats: SharedArrayBuffer;
+  /** One Int32 a frontend: client connections that were let in and are open. */
+  readonly open: SharedArrayBuffer;
+  readonly sources: SourceBuffers;
+  readonly queues: QueueBuffers;
+  readonly vitals: VitalsBuffers;
 }
 
 /** @param workers data plane threads, 1 to MAX_WORKERS; whoever sums a counter walks over so many rows */
@@ -77,16 +120,26 @@ export function createSharedBuffers(workers: number): SharedBuffers {
     backendCounters: new SharedArrayBuffer(workers * MAX_SLOTS * BACKEND_COUNTERS.length * 8),
     frontendCounters: new SharedArrayBuffer(workers * MAX_FRONTENDS * FRONTEND_COUNTERS.length * 8),
     generation: new SharedArrayBuffer(4),
+    beats: new SharedArrayBuffer(workers * 4),
+    open: new SharedArrayBuffer(MAX_FRONTENDS * 4),
+    sources: createSourceBuffers(workers),
+    queues: createQueueBuffers(workers, MAX_SLOTS),
+    vitals: createVitalsBuffers(workers, MAX_SLOTS),
   };
 }
 
 /** View on the shared memory for one thread. */
 export class SharedState {
   readonly buffers: SharedBuffers;
+  readonly sources: SourceLimits;
+  readonly queues: QueueBoard;
+  readonly vitals: Vitals;
+  readonly #open: Int32Array;
   readonly #words: Int32Array;
   readonly #doubles: Float64Array;
   readonly #work: Int32Array;
   readonly #generation: Int32Array;
+  readonly #beats: Int32Array;
   readonly #backendCounters: Float64Array;
   readonly #frontendCounters: Float64Array;
   readonly #worker: number;
@@ -98,6 +151,11 @@ export class SharedState {
     this.#doubles = new Float64Array(buffers.slots);
     this.#work = new Int32Array(buffers.work);
     this.#generation = new Int32Array(buffers.generation);
+    this.#beats = new Int32Array(buffers.beats);
+    this.#open = new Int32Array(buffers.open);
+    this.sources = new SourceLimits(buffers.sources, worker);
+    this.queues = new QueueBoard(buffers.queues, MAX_SLOTS, worker);
+    this.vitals = new Vitals(buffers.vitals, MAX_SLOTS, worker);
     this.#backendCounters = new Float64Array(buffers.backendCounters);
     this.#frontendCounters = new Float64Array(buffers.frontendCounters);
     this.#worker = worker;
@@ -105,6 +163,16 @@ export class SharedState {
 
   get generation(): number {
     return Atomics.load(this.#generation, 0);
+  }
+
+  /** Worker: its event loop turns. */
+  beat(): void {
+    Atomics.add(this.#beats, this.#worker, 1);
+  }
+
+  /** Beats of a worker so far; wraps. */
+  beats(worker: number): number {
+    return Atomics.load(this.#beats, worker);
   }
 
   /** Takes new clients: gate open and weight above 0. */
@@ -149,6 +217,7 @@ export class SharedState {
     this.setGate(slot, GATE_CLOSED, 0);
     this.#doubles[slot * SLOT_DOUBLES + LATENCY_DOUBLE] = 0;
     clear(this.#backendCounters, MAX_SLOTS, slot, BACKEND_COUNTERS.length);
+    this.vitals.reset(slot);
   }
 
   /** Control plane: a row for a new frontend, its counters at 0. Only for a row that no worker uses. */
@@ -160,6 +229,35 @@ export class SharedState {
   enter(slot: number): void {
     Atomics.add(this.#words, slot * SLOT_WORDS + ACTIVE, 1);
     this.#work[this.#worker * MAX_SLOTS + slot]!++;
+  }
+
+  /**
+   * As `enter`, unless so many are in flight already.
+   *
+   * @param limit `UNLIMITED` or more
+   */
+  tryEnter(slot: number, limit: number): boolean {
+    if (Atomics.add(this.#words, slot * SLOT_WORDS + ACTIVE, 1) >= limit && limit !== UNLIMITED) {
+      Atomics.sub(this.#words, slot * SLOT_WORDS + ACTIVE, 1);
+      return false;
+    }
+    this.#work[this.#worker * MAX_SLOTS + slot]!++;
+    return true;
+  }
+
+  /** A client connection wants in. Pair `true` with exactly one `release`. */
+  claim(frontend: number, limit: number): boolean {
+    if (Atomics.add(this.#open, frontend, 1) >= limit) {
+      Atomics.sub(this.#open, frontend, 1);
+      return false;
+    }
+    this.countFrontend(frontend, CONNECTIONS, 1);
+    return true;
+  }
+
+  release(frontend: number): void {
+    Atomics.sub(this.#open, frontend, 1);
+    this.countFrontend(frontend, CONNECTIONS, -1);
   }
 
   leave(slot: number): void {
@@ -176,10 +274,14 @@ export class SharedState {
       Atomics.sub(this.#words, slot * SLOT_WORDS + ACTIVE, inFlight);
       this.#work[cell] = 0;
     }
-    const connections = FRONTEND_COUNTERS.indexOf('connections');
-    for (let frontend = 0; frontend < MAX_FRONTENDS; frontend++)
-      this.#frontendCounters[(worker * MAX_FRONTENDS + frontend) * FRONTEND_COUNTERS.length + connections] =
-        0;
+    for (let frontend = 0; frontend < MAX_FRONTENDS; frontend++) {
+      const cell = (worker * MAX_FRONTENDS + frontend) * FRONTEND_COUNTERS.length + CONNECTIONS;
+      Atomics.sub(this.#open, frontend, this.#frontendCounters[cell]!);
+      this.#frontendCounters[cell] = 0;
+    }
+    this.sources.forgetWorker(worker);
+    this.queues.forgetWorker(worker);
+    this.vitals.forgetWorker(worker);
   }
 
   /**

@@ -1,7 +1,17 @@
 import { Worker } from 'node:worker_threads';
+import type { ExplainQuery } from '../common/control.ts';
 import { messageOf, OperatorError } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
-import type { FromWorker, Plan, RetireMode, ToWorker, WorkerData } from './plan.ts';
+import type { WorkerExplanation } from './explain.ts';
+import {
+  BEAT_MS,
+  type FromWorker,
+  type OpenByGroup,
+  type Plan,
+  type Retirement,
+  type ToWorker,
+  type WorkerData,
+} from './plan.ts';
 
 /** A worker that dies at once must not turn into a busy loop, one that dies once must be back soon. */
 const FIRST_BACKOFF_MS = 100;
@@ -10,8 +20,21 @@ const MAX_BACKOFF_MS = 10_000;
 const WELL_AFTER_MS = 60_000;
 /** Binding and compiling takes milliseconds; a worker that needs longer hangs. */
 const PLAN_TIMEOUT_MS = 10_000;
+/** A worker that serves answers at once; an operator does not wait for one that hangs. */
+const EXPLAIN_TIMEOUT_MS = 1_000;
+/**
+ * Turns of the main thread's own timer without a beat, so that a machine on which all threads are late is not blamed on
+ * a worker. After the first limit it does not count as serving; when no worker does, the peer takes over, within the
+ * 500 ms in which it would for an `lbd` that is stopped. After the second one (1 s) it is ended and replaced: what it
+ * had is lost, and what the kernel still gives it as well.
+ */
+const WATCH_MS = 2 * BEAT_MS;
+const SILENT_TURNS = 4;
+const HUNG_TURNS = 10;
 /** After the grace a worker cuts what is left and exits by itself; so long it may take. */
 const EXIT_MARGIN_MS = 2_000;
+
+const STARTING = 'starting';
 
 export interface SupervisorOptions {
   /** Data plane threads. */
@@ -25,8 +48,14 @@ export interface SupervisorOptions {
   tell(text: string): void;
   /** A worker is gone, and what it had in shared memory must be released before another takes its place. */
   onGone(index: number): void;
-  /** Client connections to the VIPs, all workers together; told while they finish. */
-  onOpen?(connections: number): void;
+  /** Beats of a worker so far, see `SharedState.beats`. */
+  beats(index: number): number;
+  /** Whether any worker answers changed. */
+  onServing(): void;
+  /** All workers together; told while they finish. */
+  onOpen?(connections: OpenByGroup): void;
+  /** Lines of a worker for an access log. */
+  onAccess?(path: string, lines: Uint8Array): void;
 }
 
 interface Seat {
@@ -34,13 +63,21 @@ interface Seat {
   worker: Worker | undefined;
   /** Who waits for its answer to the plan with this serial. */
   readonly answers: Map<number, (errors: readonly string[]) => void>;
+  /** Who waits for an explanation, by serial. */
+  readonly questions: Map<number, (explanation: WorkerExplanation | undefined) => void>;
   startedMs: number;
   backoffMs: number;
   restart: NodeJS.Timeout | undefined;
   /** Why it is not running; empty while it is. */
   trouble: string;
-  /** Client connections to the VIPs, when it last counted them. */
-  open: number;
+  /** At the latest turn of the watch. */
+  beats: number;
+  /** Turns without a beat. */
+  silentTurns: number;
+  /** Why it was ended from here. */
+  ended: string | undefined;
+  /** When it last counted. */
+  open: OpenByGroup;
 }
 
 /**
@@ -52,10 +89,13 @@ export class Supervisor {
   readonly #seats: Seat[];
   #plan: Plan | undefined;
   #serial = 0;
+  #question = 0;
   #replaced = 0;
   #started = false;
   #stopping = false;
-  #retire: RetireMode = 'keep';
+  #retire: Retirement = {};
+  #watch: NodeJS.Timeout | undefined;
+  #serving = true;
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
@@ -63,11 +103,15 @@ export class Supervisor {
       index,
       worker: undefined,
       answers: new Map(),
+      questions: new Map(),
       startedMs: 0,
       backoffMs: FIRST_BACKOFF_MS,
       restart: undefined,
       trouble: 'not started',
-      open: 0,
+      beats: 0,
+      silentTurns: 0,
+      ended: undefined,
+      open: {},
     }));
   }
 
@@ -76,11 +120,17 @@ export class Supervisor {
     return { wanted: this.#options.count, running, replaced: this.#replaced };
   }
 
-  /** Workers that do not run, one line each. */
+  /** Whether a worker answers, or is so newly gone that another will before anybody notices. */
+  get serving(): boolean {
+    return this.#serving;
+  }
+
+  /** Workers that do not run or do not answer, one line each. */
   warnings(): string[] {
-    return this.#seats.flatMap((seat) =>
-      seat.trouble === '' ? [] : [`worker ${seat.index} does not run: ${seat.trouble}`],
-    );
+    return this.#seats.flatMap(({ index, trouble, silentTurns }) => {
+      if (trouble !== '') return [`worker ${index} does not run: ${trouble}`];
+      return silentTurns < SILENT_TURNS ? [] : [`worker ${index} does not answer`];
+    });
   }
 
   /**
@@ -93,7 +143,10 @@ export class Supervisor {
     const results = await Promise.all(this.#seats.map((seat) => this.#launch(seat, plan)));
     const problem = results.flat()[0];
     this.#started = true;
-    if (problem === undefined) return;
+    if (problem === undefined) {
+      this.#watch = setInterval(() => this.#look(), WATCH_MS);
+      return;
+    }
     await this.stop(0);
     throw new OperatorError('WORKER', problem);
   }
@@ -118,21 +171,47 @@ export class Supervisor {
     return [...new Set(results.flat())];
   }
 
+  /** Asks all workers what would become of a request. Those that do not answer in time are left out. */
+  async explain(
+    frontend: string,
+    query: ExplainQuery,
+  ): Promise<{ worker: number; explanation: WorkerExplanation }[]> {
+    const serial = ++this.#question;
+    const answers = await Promise.all(
+      this.#seats.map(async (seat) => {
+        if (seat.worker === undefined) return [];
+        const answered = new Promise<WorkerExplanation | undefined>((resolve) => {
+          const timer = setTimeout(resolve, EXPLAIN_TIMEOUT_MS, undefined);
+          seat.questions.set(serial, (explanation) => {
+            clearTimeout(timer);
+            resolve(explanation);
+          });
+        });
+        this.#post(seat, { type: 'explain', serial, frontend, query });
+        const explanation = await answered;
+        seat.questions.delete(serial);
+        return explanation === undefined ? [] : [{ worker: seat.index, explanation }];
+      }),
+    );
+    return answers.flat();
+  }
+
   /** Closes what is still open to a backend. */
   cut(slot: number): void {
     for (const seat of this.#seats) this.#post(seat, { type: 'cut', slot });
   }
 
-  /** Finishes the connections to the VIPs, or lets them be again; see `onOpen`. */
-  retire(mode: RetireMode): void {
-    if (mode === this.#retire) return;
-    this.#retire = mode;
-    for (const seat of this.#seats) this.#post(seat, { type: 'retire', mode });
+  /** Finishes the connections to VIPs, or lets them be again; see `onOpen`. */
+  retire(groups: Retirement): void {
+    if (JSON.stringify(groups) === JSON.stringify(this.#retire)) return;
+    this.#retire = groups;
+    for (const seat of this.#seats) this.#post(seat, { type: 'retire', groups });
   }
 
   /** Ends all workers: listeners first, requests in flight get `graceMs`. Waits until they are gone. */
   async stop(graceMs: number): Promise<void> {
     this.#stopping = true;
+    clearInterval(this.#watch);
     await Promise.all(
       this.#seats.map(async (seat) => {
         clearTimeout(seat.restart);
@@ -151,17 +230,42 @@ export class Supervisor {
     );
   }
 
+  /** One turn of the watch. */
+  #look(): void {
+    for (const seat of this.#seats) this.#lookAt(seat);
+    const serving = this.#seats.some(({ silentTurns }) => silentTurns < SILENT_TURNS);
+    if (serving === this.#serving) return;
+    this.#serving = serving;
+    this.#options.onServing();
+  }
+
+  #lookAt(seat: Seat): void {
+    const runs = seat.worker !== undefined && seat.trouble !== STARTING;
+    const beats = this.#options.beats(seat.index);
+    if (runs && beats !== seat.beats) {
+      seat.beats = beats;
+      seat.silentTurns = 0;
+      return;
+    }
+    if (++seat.silentTurns !== HUNG_TURNS || !runs) return;
+    seat.ended = `it did not answer for ${HUNG_TURNS * WATCH_MS} ms`;
+    void seat.worker?.terminate();
+  }
+
   /** @returns what its first plan met, one line each */
   async #launch(seat: Seat, plan: Plan): Promise<readonly string[]> {
     const { entry, workerData, log } = this.#options;
     seat.startedMs = performance.now();
-    seat.trouble = 'starting';
+    seat.trouble = STARTING;
+    seat.ended = undefined;
     const data: WorkerData = { ...workerData, index: seat.index, plan };
     const worker = new Worker(entry, { workerData: data, name: `worker ${seat.index}` });
     seat.worker = worker;
     let cause: string | undefined;
     worker.on('message', (message: FromWorker) => {
       if (message.type === 'planned') seat.answers.get(message.serial)?.(message.errors);
+      else if (message.type === 'access') this.#options.onAccess?.(message.path, message.lines);
+      else if (message.type === 'explained') seat.questions.get(message.serial)?.(message.explanation);
       else if (message.type === 'open') this.#counted(seat, message.connections);
       else log[message.level]({ worker: seat.index, ...message.data }, message.text);
     });
@@ -170,17 +274,20 @@ export class Supervisor {
       // At the start the cause is told in one line; later it is a fault of ours, and the stack leads to it.
       if (this.#started) log.error({ worker: seat.index, err: error }, 'worker failed');
     });
-    if (this.#retire !== 'keep') this.#post(seat, { type: 'retire', mode: this.#retire });
-    worker.once('exit', (code) => this.#gone(seat, cause ?? `it exited with code ${code}`));
+    if (this.#retiring) this.#post(seat, { type: 'retire', groups: this.#retire });
+    worker.once('exit', (code) => this.#gone(seat, cause ?? seat.ended ?? `it exited with code ${code}`));
     const errors = await this.#answerTo(seat, 0);
-    if (seat.worker === worker) seat.trouble = errors.join('; ');
+    if (seat.worker !== worker) return errors;
+    seat.trouble = errors.join('; ');
+    seat.silentTurns = 0;
     return errors;
   }
 
   #gone(seat: Seat, cause: string): void {
     seat.worker = undefined;
-    this.#counted(seat, 0);
+    this.#counted(seat, {});
     this.#options.onGone(seat.index);
+    for (const answer of seat.questions.values()) answer(undefined);
     for (const answer of [...seat.answers.values()]) answer([`worker ${seat.index}: ${cause}`]);
     const ranMs = performance.now() - seat.startedMs;
     const wasUp = seat.trouble === '';
@@ -193,10 +300,15 @@ export class Supervisor {
     seat.backoffMs = Math.min(seat.backoffMs * 2, MAX_BACKOFF_MS);
   }
 
-  #counted(seat: Seat, connections: number): void {
+  get #retiring(): boolean {
+    return Object.keys(this.#retire).length > 0;
+  }
+
+  #counted(seat: Seat, connections: OpenByGroup): void {
     seat.open = connections;
-    if (this.#retire === 'keep') return;
-    this.#options.onOpen?.(this.#seats.reduce((sum, { open }) => sum + open, 0));
+    if (!this.#retiring) return;
+    const sum = (group: string) => this.#seats.reduce((all, { open }) => all + (open[group] ?? 0), 0);
+    this.#options.onOpen?.(Object.fromEntries(Object.keys(this.#retire).map((group) => [group, sum(group)])));
   }
 
   async #replace(seat: Seat): Promise<void> {

@@ -8,6 +8,8 @@ import type { SessionTable } from './session/table.ts';
 export interface SyncEnd {
   start(): Promise<void>;
   status(): SyncStatus;
+  /** What was refused or dropped lately, one line each. */
+  warnings(): string[];
   /** Whether the peer has all of this node's changes. */
   flush(timeoutMs: number): Promise<boolean>;
   close(): Promise<void>;
@@ -50,6 +52,7 @@ function alone(table: SessionTable): SyncEnd {
       why: '',
       digest_equal: undefined,
     }),
+    warnings: () => [],
     flush: async () => true,
     close: async () => {},
   };

@@ -1,20 +1,30 @@
 import type net from 'node:net';
 import { hashText } from '../common/hash.ts';
+import type { AccessRecord } from './access-record.ts';
+import type { Backend } from './backend.ts';
+import type { Cause } from './cause.ts';
 import type { Timed } from './deadlines.ts';
 import type { Frontend } from './frontend.ts';
 import type { Pool } from './pool.ts';
-import { type ByteSink, clientAddress } from './raw-socket.ts';
-import { BACKEND_COUNTERS } from './shared.ts';
+import { type Endpoints, proxyHeader } from './proxy-protocol.ts';
+import type { QueueUser, Waiter } from './queue.ts';
+import { type ByteSink, clientAddress, endpointsOf, resetNow } from './raw-socket.ts';
+import { BACKEND_COUNTERS, type FrontendCounter } from './shared.ts';
+import { handshakeMs } from './tls/terminator.ts';
 import { Upstream, type UpstreamUser } from './upstream.ts';
 
-/** Backends tried for one connection, the first included. */
-const MAX_TRIES = 3;
 const REQUESTS = BACKEND_COUNTERS.indexOf('requests');
 const ERRORS = BACKEND_COUNTERS.indexOf('errors');
 const CONNECTS = BACKEND_COUNTERS.indexOf('connects');
 const CONNECT_FAILURES = BACKEND_COUNTERS.indexOf('connect_failures');
 const BYTES_RECEIVED = BACKEND_COUNTERS.indexOf('bytes_received');
 const BYTES_SENT = BACKEND_COUNTERS.indexOf('bytes_sent');
+const REFUSALS: Readonly<Partial<Record<FrontendCounter, Cause>>> = {
+  refused_no_backend: 'no_backend',
+  refused_breaker: 'breaker_open',
+  refused_queue_full: 'queue_full',
+  refused_queue_timeout: 'queue_timeout',
+};
 
 /** What one side has said in full gets so long to reach the other, without progress, once its sender is gone. */
 const LINGER_MS = 30_000;
@@ -27,7 +37,7 @@ type Owned = net.Socket & { tcpConnection?: TcpConnection };
  * on as an end, after all its bytes; a reset, a cut or a time-out before it as a reset, so that nobody takes a
  * part for the whole. A side that goes away after its end was heard in full: the other one still gets all of it.
  */
-export class TcpConnection implements ByteSink, Timed, UpstreamUser {
+export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
   deadline = 0;
   listed = -1;
   readonly #frontend: Frontend;
@@ -38,25 +48,39 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser {
   #backend = -1;
   #upstream: Upstream | undefined;
   #tried: number[] | undefined;
+  readonly #endpoints: Endpoints | undefined;
+  /** Its place in the queue of the pool. */
+  #waiter: Waiter | undefined;
+  /** What came with the PROXY header, or the ClientHello, until a backend is there. */
+  #early: Buffer | undefined;
+  readonly #log: AccessRecord | undefined;
   #clientEnded = false;
   #clientClosed = false;
   #backendEnded = false;
 
-  /** Begins to connect at once. `frontend.pool` must be set; a TCP frontend always has one. */
-  constructor(socket: net.Socket, frontend: Frontend) {
+  /**
+   * Begins to connect at once.
+   *
+   * @param endpoints from a PROXY header; undefined: the ends of the socket are those of the client
+   * @param pool of the connection; a TCP frontend that does not route always has one
+   */
+  constructor(socket: net.Socket, frontend: Frontend, endpoints?: Endpoints, pool = frontend.pool!) {
     this.#socket = socket;
     this.#frontend = frontend;
-    this.#pool = frontend.pool!;
-    this.#address = clientAddress(socket);
+    this.#pool = pool;
+    this.#endpoints = endpoints;
+    this.#address = endpoints?.address ?? clientAddress(socket);
     this.#addressHash = hashText(this.#address);
     (socket as Owned).tcpConnection = this;
     socket.on('end', onEnd);
     socket.on('error', onError);
     socket.on('drain', onDrain);
     socket.once('close', onClose);
-    frontend.count('connections', 1);
     frontend.count('accepted', 1);
     frontend.context.deadlines.add(this);
+    this.#log = frontend.record(undefined, this.#address);
+    this.#log?.begin(handshakeMs(socket));
+    this.#log?.routed(-1, pool.config.name);
     this.#connect();
   }
 
@@ -71,10 +95,13 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser {
 
   /** Ends both sides now; each one gets a reset. */
   cut(): void {
+    this.#log?.fault('cut');
+    this.#log?.end();
+    this.#giveUpTurn();
     const upstream = this.#leave();
     if (upstream?.connected) upstream.reset();
     else upstream?.destroy();
-    this.#socket.resetAndDestroy();
+    resetNow(this.#socket);
     this.#finish();
   }
 
@@ -89,29 +116,82 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser {
 
   #connect(): void {
     const pool = this.#pool;
-    const index =
-      this.#tried === undefined || this.#tried.length < MAX_TRIES
-        ? pool.choose(this.#address, this.#addressHash, undefined, 0, this.#tried)
-        : -1;
-    if (index < 0) {
-      this.#frontend.count('answered_503', 1);
-      this.#socket.resetAndDestroy();
+    if (pool.breaker.refusesRequest() || pool.breaker.refusesConnection()) {
+      this.#refuse('refused_breaker');
       return;
     }
-    const backend = pool.backends[index]!;
-    const { shared, deadlines } = this.#frontend.context;
+    const backend = this.chooseAgain();
+    if (backend !== undefined && pool.enter(this.#backend)) {
+      this.onTurn(backend);
+      return;
+    }
+    if (backend === undefined && (this.#exhausted || !pool.saturated)) {
+      this.#refuse('refused_no_backend');
+      return;
+    }
+    this.#waiter = pool.queue?.join(this, backend !== undefined && pool.tied ? backend.slot : -1);
+    if (this.#waiter === undefined) this.#refuse('refused_queue_full');
+    else this.#log?.queued();
+  }
+
+  get #exhausted(): boolean {
+    const { connect, attempts } = this.#pool.config.retry;
+    return this.#tried !== undefined && (!connect || this.#tried.length > attempts);
+  }
+
+  chooseAgain(): Backend | undefined {
+    if (this.#exhausted) return undefined;
+    const index = this.#pool.choose(this.#address, this.#addressHash, undefined, 0, this.#tried);
+    if (index < 0) return undefined;
     this.#backend = index;
-    shared.enter(backend.slot);
+    return this.#pool.backends[index];
+  }
+
+  onTurn(backend: Backend): void {
+    this.#waiter = undefined;
+    this.#log?.connecting(backend.name, 1 + (this.#tried?.length ?? 0));
+    const { shared, deadlines } = this.#frontend.context;
     shared.countBackend(backend.slot, REQUESTS, 1);
     shared.countBackend(backend.slot, CONNECTS, 1);
-    this.#upstream = new Upstream(backend, this, deadlines, pool.config.timeouts.connectMs);
+    const { sendProxy, timeouts } = this.#pool.config;
+    this.#upstream = new Upstream(
+      backend,
+      this,
+      deadlines,
+      timeouts.connectMs,
+      sendProxy && proxyHeader(sendProxy, this.#endpoints ?? endpointsOf(this.#socket)),
+    );
+  }
+
+  onQueueTimeout(): void {
+    this.#waiter = undefined;
+    this.#refuse('refused_queue_timeout');
+  }
+
+  #refuse(cause: FrontendCounter): void {
+    this.#frontend.count('answered_503', 1);
+    this.#frontend.count(cause, 1);
+    this.#log?.fault(this.#tried === undefined ? (REFUSALS[cause] ?? 'other') : 'connect_failed');
+    resetNow(this.#socket);
+  }
+
+  #giveUpTurn(): void {
+    if (this.#waiter === undefined) return;
+    this.#pool.queue?.leave(this.#waiter);
+    this.#waiter = undefined;
   }
 
   onBytes(buffer: Buffer, length: number): void {
     const upstream = this.#upstream;
+    if (upstream?.connected !== true && !this.#backendEnded) {
+      this.#frontend.count('bytes_received', length);
+      this.#early = Buffer.copyBytesFrom(buffer, 0, length);
+      return;
+    }
     // The backend has ended and is gone: nobody is left to hear it, but the client may still be reading.
     if (upstream === undefined) return;
     this.#touch();
+    this.#log?.received(length);
     this.#frontend.count('bytes_received', length);
     this.#frontend.context.shared.countBackend(upstream.backend.slot, BYTES_SENT, length);
     if (!upstream.socket.write(Buffer.copyBytesFrom(buffer, 0, length))) this.#socket.pause();
@@ -129,11 +209,14 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser {
 
   onClientClose(): void {
     this.#clientClosed = true;
-    this.#frontend.count('connections', -1);
+    this.#frontend.leave();
+    this.#giveUpTurn();
     const upstream = this.#upstream;
     if (upstream === undefined) this.#finish();
-    else if (!this.#clientEnded || !upstream.connected) this.cut();
-    else {
+    else if (!this.#clientEnded || !upstream.connected) {
+      this.#log?.fault('client_gone');
+      this.cut();
+    } else {
       this.#linger();
       upstream.socket.resume();
     }
@@ -141,12 +224,25 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser {
 
   onUpstreamReady(): void {
     this.#touch();
+    const { outlier } = this.#pool.config;
+    const { slot } = this.#upstream!.backend;
+    if (outlier !== undefined)
+      this.#frontend.context.shared.vitals.answered(slot, false, outlier.consecutive5xx);
+    const early = this.#early;
+    this.#early = undefined;
+    this.#log?.connected();
+    if (early !== undefined) {
+      this.#log?.received(early.length);
+      this.#frontend.context.shared.countBackend(this.#upstream!.backend.slot, BYTES_SENT, early.length);
+      this.#upstream!.socket.write(early);
+    }
     this.#socket.resume();
   }
 
   onUpstreamBytes(buffer: Buffer, length: number): void {
     if (this.#clientClosed) return;
     this.#touch();
+    this.#log?.sentOn(length);
     this.#frontend.count('bytes_sent', length);
     this.#frontend.context.shared.countBackend(this.#upstream!.backend.slot, BYTES_RECEIVED, length);
     if (!this.#socket.write(Buffer.copyBytesFrom(buffer, 0, length))) this.#upstream!.socket.pause();
@@ -166,7 +262,10 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser {
     const upstream = this.#leave()!;
     const { shared } = this.#frontend.context;
     if (!upstream.connected) {
-      shared.countBackend(upstream.backend.slot, CONNECT_FAILURES, 1);
+      const { slot } = upstream.backend;
+      const { outlier } = this.#pool.config;
+      shared.countBackend(slot, CONNECT_FAILURES, 1);
+      if (outlier !== undefined) shared.vitals.failed(slot, outlier.consecutiveFailures);
       this.#tried ??= [];
       this.#tried.push(this.#backend);
       if (!this.#socket.destroyed) this.#connect();
@@ -176,7 +275,8 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser {
       this.#socket.resume();
     } else {
       if (why !== '') shared.countBackend(upstream.backend.slot, ERRORS, 1);
-      this.#socket.resetAndDestroy();
+      this.#log?.fault('backend_closed');
+      resetNow(this.#socket);
     }
   }
 
@@ -185,7 +285,10 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser {
     const heard = this.#clientClosed || this.#backendEnded;
     // All that is due to it is with the kernel, which delivers it after a plain close, but not after a reset.
     if (heard && receiver?.writableFinished) receiver.destroy();
-    else this.cut();
+    else {
+      this.#log?.fault('idle_timeout');
+      this.cut();
+    }
   }
 
   #touch(): void {
@@ -201,13 +304,15 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser {
     const upstream = this.#upstream;
     if (upstream === undefined) return undefined;
     this.#upstream = undefined;
-    this.#frontend.context.shared.leave(upstream.backend.slot);
+    this.#pool.leave(upstream.backend.slot);
     return upstream;
   }
 
   /** Off the list, once neither side is left. */
   #finish(): void {
-    if (this.#clientClosed && this.#upstream === undefined) this.#frontend.context.deadlines.remove(this);
+    if (!this.#clientClosed || this.#upstream !== undefined) return;
+    this.#frontend.context.deadlines.remove(this);
+    this.#log?.end();
   }
 }
 

@@ -1,11 +1,12 @@
 import type net from 'node:net';
 import type { Backend } from './backend.ts';
 import type { Deadlines, Timed } from './deadlines.ts';
-import { type ByteSink, dial } from './raw-socket.ts';
+import { type ByteSink, dial, resetNow } from './raw-socket.ts';
+import { dialSecure } from './tls/secure-socket.ts';
 
 /** Whoever uses a connection to a backend at the moment. Exactly one of `onUpstreamClose` calls ends the use. */
 export interface UpstreamUser {
-  /** The TCP handshake is over; called for new connections only. */
+  /** The handshake is over, that of TLS as well; called for new connections only. */
   onUpstreamReady(): void;
   /** `buffer` is valid during the call only. */
   onUpstreamBytes(buffer: Buffer, length: number): void;
@@ -33,20 +34,32 @@ export class Upstream implements ByteSink, Timed {
   readonly #deadlines: Deadlines;
   #why = '';
 
-  constructor(backend: Backend, user: UpstreamUser, deadlines: Deadlines, connectMs: number) {
+  /** @param preamble the first bytes on the connection, before TLS: a PROXY header */
+  constructor(
+    backend: Backend,
+    user: UpstreamUser,
+    deadlines: Deadlines,
+    connectMs: number,
+    preamble?: Buffer,
+  ) {
     this.backend = backend;
     this.user = user;
     this.#deadlines = deadlines;
-    const socket: Owned = dial(backend.host, backend.port, this);
+    const { host, port, tls } = backend;
+    const socket: Owned =
+      tls === undefined ? dial(host, port, this) : dialSecure(host, port, tls, this, preamble);
     this.socket = socket;
+    // Kept until the handshake is over.
+    if (preamble !== undefined && tls === undefined) socket.write(preamble);
     socket.upstream = this;
-    socket.once('connect', onConnect);
+    socket.once(tls === undefined ? 'connect' : 'secureConnect', onConnect);
     socket.on('end', onEnd);
     socket.on('error', onError);
     socket.on('drain', onDrain);
     socket.once('close', onClose);
     this.deadline = deadlines.in(connectMs);
     deadlines.add(this);
+    backend.connecting();
   }
 
   onBytes(buffer: Buffer, length: number): void {
@@ -64,6 +77,7 @@ export class Upstream implements ByteSink, Timed {
   onConnected(): void {
     this.connected = true;
     this.deadline = 0;
+    this.backend.connected();
     this.user?.onUpstreamReady();
   }
 
@@ -80,6 +94,7 @@ export class Upstream implements ByteSink, Timed {
 
   onClosed(): void {
     this.#deadlines.remove(this);
+    this.backend.disconnected(this.connected);
     const user = this.user;
     this.user = undefined;
     if (user === undefined) this.backend.dropIdle(this);
@@ -102,6 +117,18 @@ export class Upstream implements ByteSink, Timed {
     this.deadline = this.#deadlines.in(keepMs);
   }
 
+  /**
+   * As `release`, but for the next request of the same user only, who keeps it.
+   *
+   * @param keepMs closed when it is not wanted for so long
+   */
+  park(keepMs: number): void {
+    this.user = undefined;
+    this.reused = true;
+    this.idleSinceMs = this.#deadlines.now;
+    this.deadline = this.#deadlines.in(keepMs);
+  }
+
   /** Takes an idle connection into use. */
   claim(user: UpstreamUser): void {
     this.user = user;
@@ -119,7 +146,7 @@ export class Upstream implements ByteSink, Timed {
   reset(): void {
     this.user = undefined;
     // Node would put the reset off until the handshake is over.
-    if (this.connected) this.socket.resetAndDestroy();
+    if (this.connected) resetNow(this.socket);
     else this.socket.destroy();
   }
 

@@ -1,20 +1,24 @@
 import { randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { DataPlane } from './data-plane.ts';
-import type { FromWorker, Plan, ToWorker, WorkerData } from './plan.ts';
+import { BEAT_MS, type FromWorker, type Plan, type ToWorker, type WorkerData } from './plan.ts';
 import { SessionTable } from './session/table.ts';
 import { SharedState } from './shared.ts';
 
 /** Entry of a worker thread: wires the data plane to the main thread's messages. */
 const data = workerData as WorkerData;
 const port = parentPort!;
+const shared = new SharedState(data.shared, data.index);
 const plane = new DataPlane(
   data.index,
-  new SharedState(data.shared, data.index),
+  shared,
   new SessionTable(data.sessions, data.index + 1, { hashKey: data.hashKey }),
   `${randomBytes(6).toString('base64url')}-`,
   (level, text, data) => send({ type: 'log', level, text, data }),
+  (path, lines) => port.postMessage({ type: 'access', path, lines } satisfies FromWorker, [lines.buffer]),
 );
+
+setInterval(() => shared.beat(), BEAT_MS).unref();
 
 function send(message: FromWorker): void {
   port.postMessage(message);
@@ -32,11 +36,16 @@ port.on('message', (message: ToWorker) => {
     case 'plan':
       applied = applied.then(() => apply(message.plan, message.serial));
       break;
+    case 'explain': {
+      const explanation = plane.explain(message.frontend, message.query);
+      send({ type: 'explained', serial: message.serial, explanation });
+      break;
+    }
     case 'cut':
       plane.cut(message.slot);
       break;
     case 'retire':
-      plane.retire(message.mode, (connections) => send({ type: 'open', connections }));
+      plane.retire(message.groups, (connections) => send({ type: 'open', connections }));
       break;
     case 'stop':
       void plane.stop(message.graceMs).then(() => process.exit(0));

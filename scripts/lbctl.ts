@@ -15,7 +15,10 @@ const program = new Program('lbctl')
   .option('--json', 'answer in JSON', false)
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : EXIT_USAGE))
   .configureOutput({ outputError: (text, write) => write(`lbctl: ${usageLine(text)}\n`) })
-  .addHelpText('after', '\nExit codes: 0 done, 1 failed (the reason is on standard error), 2 usage.');
+  .addHelpText(
+    'after',
+    '\nExit codes: 0 done or yes, 1 failed (the reason is on standard error) or no, 2 usage.',
+  );
 for (const command of COMMANDS) add(command);
 
 // `lbctl events | head` is no failure.
@@ -29,10 +32,16 @@ function add(command: Command): void {
   const sub = program.command(command.name).summary(command.summary).description(command.summary);
   for (const [name, help] of command.args) sub.argument(name, help);
   for (const [flags, help] of command.options ?? []) sub.option(flags, help);
+  for (const [flags, help] of command.repeated ?? [])
+    sub.option(flags, help, (value: string, before?: string) =>
+      before === undefined ? value : `${before}\n${value}`,
+    );
   sub.action(async () => {
     const { runDir, json } = program.opts<{ runDir: string; json: boolean }>();
     try {
-      print(await command.run({ runDir, args: sub.args, options: sub.opts() }), json);
+      const output = await command.run({ runDir, args: sub.args, options: sub.opts() });
+      print(output, json);
+      if (output.no) process.exitCode = EXIT_FAILED;
     } catch (error) {
       fail(error, json);
     }

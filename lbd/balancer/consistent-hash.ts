@@ -56,6 +56,10 @@ export class ConsistentHash implements Balancer {
     return this.#search(key, perWeight);
   }
 
+  peek(key: number): number {
+    return this.pick(key);
+  }
+
   /** Forgets the slots if a weight changed; what else moves the generation does not matter here. */
   #followWeights(): void {
     const view = this.#view;

@@ -23,4 +23,8 @@ export class IpHash implements Balancer {
     for (let index = 0; index < candidates.length; index++) candidates[index] = view.available(index) ? 1 : 0;
     return this.#rendezvous.owner(key, candidates);
   }
+
+  peek(key: number): number {
+    return this.pick(key);
+  }
 }

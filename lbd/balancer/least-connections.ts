@@ -15,6 +15,12 @@ export class LeastConnections implements Balancer {
   }
 
   pick(): number {
+    const best = this.peek();
+    if (best >= 0) this.#cursor = best + 1;
+    return best;
+  }
+
+  peek(): number {
     const view = this.#view;
     const size = view.size;
     let best = -1;
@@ -27,7 +33,6 @@ export class LeastConnections implements Balancer {
       best = index;
       fewest = active;
     }
-    if (best >= 0) this.#cursor = best + 1;
     return best;
   }
 }

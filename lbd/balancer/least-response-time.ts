@@ -21,6 +21,12 @@ export class LeastResponseTime implements Balancer {
   }
 
   pick(): number {
+    const best = this.peek();
+    if (best >= 0) this.#cursor = best + 1;
+    return best;
+  }
+
+  peek(): number {
     const view = this.#view;
     const size = view.size;
     const unknownMs = this.#fastestMs();
@@ -35,7 +41,6 @@ export class LeastResponseTime implements Balancer {
       best = index;
       bestScore = score;
     }
-    if (best >= 0) this.#cursor = best + 1;
     return best;
   }
 

@@ -16,6 +16,16 @@ export class Random implements Balancer {
   }
 
   pick(): number {
+    this.#state = shifted(this.#state);
+    return this.#at(this.#state);
+  }
+
+  peek(): number {
+    return this.#at(shifted(this.#state));
+  }
+
+  /** The backend at a place from 0 to 2^32 - 1. */
+  #at(place: number): number {
     const view = this.#view;
     const sums = this.#sums;
     let total = 0;
@@ -24,7 +34,7 @@ export class Random implements Balancer {
       sums[index] = total;
     }
     if (total <= 0) return -1;
-    const mark = (this.#next() / 0x1_0000_0000) * total;
+    const mark = (place / 0x1_0000_0000) * total;
     let low = 0;
     let high = sums.length - 1;
     while (low < high) {
@@ -34,14 +44,13 @@ export class Random implements Balancer {
     }
     return low;
   }
+}
 
-  /** xorshift32, never 0. Source: Marsaglia, "Xorshift RNGs", 2003. */
-  #next(): number {
-    let x = this.#state;
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    this.#state = x;
-    return x >>> 0;
-  }
+/** xorshift32, never 0. Source: Marsaglia, "Xorshift RNGs", 2003. */
+function shifted(state: number): number {
+  let x = state;
+  x ^= x << 13;
+  x ^= x >>> 17;
+  x ^= x << 5;
+  return x >>> 0;
 }

@@ -15,13 +15,17 @@ export class RoundRobin implements Balancer {
   }
 
   pick(): number {
+    const index = this.peek();
+    if (index >= 0) this.#cursor = index + 1;
+    return index;
+  }
+
+  peek(): number {
     const view = this.#view;
     const size = view.size;
     for (let step = 0, index = this.#cursor; step < size; step++, index++) {
       if (index >= size) index = 0;
-      if (!view.available(index)) continue;
-      this.#cursor = index + 1;
-      return index;
+      if (view.available(index)) return index;
     }
     return -1;
   }

@@ -34,6 +34,16 @@ export class SmoothWeights {
     return this.#turn(candidates);
   }
 
+  /** What `next` would return now, without a turn. */
+  peek(candidates: Uint8Array): number {
+    const credits = this.#credits.slice();
+    const skip = this.#skip;
+    const next = this.next(candidates);
+    this.#credits.set(credits);
+    this.#skip = skip;
+    return next;
+  }
+
   #turn(candidates: Uint8Array): number {
     const view = this.#view;
     const credits = this.#credits;

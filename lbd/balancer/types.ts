@@ -29,4 +29,6 @@ export interface Balancer {
    * @returns index of an available backend, or -1 where there is none
    */
   pick(key: number): number;
+  /** What `pick` would return at this moment. Moves no turn, so that an operator may ask at any time. */
+  peek(key: number): number;
 }

@@ -18,6 +18,8 @@ export class WeightedLeastConnections implements Balancer {
   readonly #candidates: Uint8Array;
   /** Active of each backend as read in this pick, -1 where it is not available; other workers go on changing it. */
   readonly #active: Int32Array;
+  /** How many `#candidates` there are. */
+  #equals = 0;
 
   /** @param seed sets the turns of workers apart; 0 is the plain sequence */
   constructor(view: PoolView, seed: number) {
@@ -28,6 +30,21 @@ export class WeightedLeastConnections implements Balancer {
   }
 
   pick(): number {
+    const best = this.#narrow();
+    if (this.#equals < 2) return best;
+    const next = this.#turns.next(this.#candidates);
+    return next < 0 ? best : next;
+  }
+
+  peek(): number {
+    const best = this.#narrow();
+    if (this.#equals < 2) return best;
+    const next = this.#turns.peek(this.#candidates);
+    return next < 0 ? best : next;
+  }
+
+  /** Puts those with the lowest load into `#candidates`. @returns one of them, or -1 where there is none */
+  #narrow(): number {
     const view = this.#view;
     const actives = this.#active;
     let best = -1;
@@ -49,10 +66,11 @@ export class WeightedLeastConnections implements Balancer {
       bestLoad = load;
       bestWeight = weight;
     }
-    return best < 0 ? -1 : this.#turn(best, bestLoad, bestWeight, busy);
+    this.#equals = best < 0 ? 0 : this.#keepEqual(bestLoad, bestWeight, busy);
+    return best;
   }
 
-  #turn(best: number, bestLoad: number, bestWeight: number, busy: boolean): number {
+  #keepEqual(bestLoad: number, bestWeight: number, busy: boolean): number {
     const actives = this.#active;
     const candidates = this.#candidates;
     let count = 0;
@@ -63,8 +81,6 @@ export class WeightedLeastConnections implements Balancer {
       candidates[index] = equal ? 1 : 0;
       if (equal) count++;
     }
-    if (count < 2) return best;
-    const next = this.#turns.next(candidates);
-    return next < 0 ? best : next;
+    return count;
   }
 }

@@ -15,9 +15,17 @@ export class WeightedRoundRobin implements Balancer {
   }
 
   pick(): number {
+    return this.#turns.next(this.#available());
+  }
+
+  peek(): number {
+    return this.#turns.peek(this.#available());
+  }
+
+  #available(): Uint8Array {
     const view = this.#view;
     const candidates = this.#candidates;
     for (let index = 0; index < candidates.length; index++) candidates[index] = view.available(index) ? 1 : 0;
-    return this.#turns.next(candidates);
+    return candidates;
   }
 }

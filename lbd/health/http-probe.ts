@@ -1,7 +1,9 @@
 import { type ClientRequest, type IncomingMessage, request } from 'node:http';
+import { type RequestOptions, request as requestTls } from 'node:https';
 import { isIPv6 } from 'node:net';
 import { messageOf } from '../../common/errors.ts';
 import type { HealthConfig } from '../../common/model.ts';
+import { connectProxied } from './connect-proxied.ts';
 import { judgeDeepBody } from './deep-body.ts';
 import {
   failed,
@@ -28,7 +30,17 @@ export const probeHttp: Probe = (target, signal) =>
     let answered = false;
     let outgoing: ClientRequest | undefined;
     try {
-      outgoing = request(optionsOf(target));
+      const { sendProxy } = target;
+      if (sendProxy !== undefined)
+        outgoing = request({
+          ...optionsOf(target),
+          // Node asks for the connection only where there is no agent.
+          agent: undefined,
+          createConnection: () => connectProxied(target, sendProxy),
+        });
+      else
+        outgoing =
+          target.tls === undefined ? request(optionsOf(target)) : requestTls(secureOptionsOf(target));
     } catch (error) {
       settle(failed(`cannot be asked: ${messageOf(error)}`));
       return { stop: () => {}, stage: () => stage };
@@ -51,6 +63,12 @@ export const probeHttp: Probe = (target, signal) =>
     outgoing.end();
     return { stop: () => outgoing.destroy(), stage: () => stage };
   });
+
+function secureOptionsOf(target: HealthTarget): RequestOptions {
+  const options = target.tls!.optionsFor(target.host);
+  // Else node:https takes the Host field for the name of the server.
+  return { ...optionsOf(target), ...options, servername: options.servername ?? '' };
+}
 
 function optionsOf({ host, port, config }: HealthTarget) {
   const realPort = config.port ?? port;

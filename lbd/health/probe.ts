@@ -1,6 +1,7 @@
 import { formatDuration } from '../../common/duration.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { HealthConfig } from '../../common/model.ts';
+import type { PoolTls } from '../tls/backend-tls.ts';
 
 /** One backend to check. */
 export interface HealthTarget {
@@ -10,6 +11,10 @@ export interface HealthTarget {
   /** The backend's own port; `config.port` goes before it. */
   readonly port: number;
   readonly config: HealthConfig;
+  /** undefined: in the clear. */
+  readonly tls?: PoolTls | undefined;
+  /** Version of the PROXY header that it expects; undefined: none. */
+  readonly sendProxy?: 'v1' | 'v2' | undefined;
 }
 
 export interface ProbeResult {

@@ -4,6 +4,7 @@ import { probeHttp } from './http-probe.ts';
 import type { HealthTarget, ProbeResult } from './probe.ts';
 import { afterResult, provisional, type RiseFall, UNTESTED } from './rise-fall.ts';
 import { probeTcp } from './tcp-probe.ts';
+import { probeUdp } from './udp-probe.ts';
 
 const MAX_CHECKS_KEPT = 10;
 /** Checks that began together drift apart, and two nodes do not check in step. */
@@ -96,7 +97,8 @@ export class TargetCheck {
   }
 
   async #check(): Promise<void> {
-    const probe = this.target.config.type === 'tcp' ? probeTcp : probeHttp;
+    const { type } = this.target.config;
+    const probe = type === 'tcp' ? probeTcp : type === 'udp' ? probeUdp : probeHttp;
     const startedMs = performance.now();
     const result = await probe(this.target, this.#abort.signal);
     if (this.#abort.signal.aborted) return;

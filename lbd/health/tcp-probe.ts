@@ -1,11 +1,25 @@
 import { connect } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { connectProxied } from './connect-proxied.ts';
 import { type Probe, passed, resultOfError, runBounded } from './probe.ts';
 
-/** Healthy when the TCP handshake succeeds. No byte is sent. */
-export const probeTcp: Probe = ({ host, port, config }, signal) =>
-  runBounded(config.timeoutMs, signal, (settle) => {
-    const socket = connect({ host, port: config.port ?? port });
-    socket.on('connect', () => settle(passed('connected')));
+/** Healthy when the TCP handshake succeeds, and that of TLS where the pool has it. No byte of a request is sent. */
+export const probeTcp: Probe = (target, signal) =>
+  runBounded(target.config.timeoutMs, signal, (settle) => {
+    const { host, port, config, tls, sendProxy } = target;
+    const to = { host, port: config.port ?? port };
+    let stage = 'while connecting';
+    const socket =
+      sendProxy !== undefined
+        ? connectProxied(target, sendProxy)
+        : tls === undefined
+          ? connect(to)
+          : connectTls({ ...to, ...tls.optionsFor(host) });
+    socket.on('connect', () => {
+      if (tls === undefined) settle(passed('connected'));
+      else stage = 'in the TLS handshake';
+    });
+    socket.on('secureConnect', () => settle(passed('connected, TLS handshake done')));
     socket.on('error', (error) => settle(resultOfError(error, host)));
-    return { stop: () => socket.destroy(), stage: () => 'while connecting' };
+    return { stop: () => socket.destroy(), stage: () => stage };
   });

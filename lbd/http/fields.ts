@@ -1,4 +1,4 @@
-import { COLON, CR, FIELD_VALUE, HTAB, LF, SP, TOKEN } from './grammar.ts';
+import { COLON, CR, FIELD_VALUE, HTAB, HYPHEN, LF, SP, TOKEN, UNDERSCORE } from './grammar.ts';
 
 /** Fields that the proxy itself looks at; all others are 0 and pass through unread. */
 export const FIELD = {
@@ -19,6 +19,8 @@ export const FIELD = {
   requestId: 14,
   cookie: 15,
   setCookie: 16,
+  /** Reads like one that frames a message or says who asked, to a backend that takes `_` for `-` (CGI, WSGI). */
+  lookalike: 17,
 } as const;
 
 const NAMES: Readonly<Record<string, number>> = {
@@ -48,17 +50,29 @@ for (const [name, id] of Object.entries(NAMES)) {
   CANDIDATES[slot] = { name: Buffer.from(name), id };
 }
 
+/** Fields that a client must not be able to say twice, once to us and once to a backend. */
+function hasLookalikes(id: number): boolean {
+  return (
+    id === FIELD.contentLength ||
+    id === FIELD.transferEncoding ||
+    (id >= FIELD.forwardedFor && id <= FIELD.forwardedHost)
+  );
+}
+
 function identify(buffer: Uint8Array, start: number, length: number): number {
   if (length > 17) return FIELD.other;
   const candidate = CANDIDATES[length * 32 + (buffer[start]! & 31)];
   if (candidate === undefined) return FIELD.other;
   const name = candidate.name;
+  let id = candidate.id;
   for (let i = 0; i < length; i++) {
     const byte = buffer[start + i]!;
     const lower = byte >= 65 && byte <= 90 ? byte | 32 : byte;
-    if (lower !== name[i]) return FIELD.other;
+    if (lower === name[i]) continue;
+    if (byte !== UNDERSCORE || name[i] !== HYPHEN || !hasLookalikes(candidate.id)) return FIELD.other;
+    id = FIELD.lookalike;
   }
-  return candidate.id;
+  return id;
 }
 
 /** What is wrong with a head; the text goes into the answer to the client and into the log. */
@@ -87,6 +101,8 @@ export type HeadFault =
   | 'Transfer-Encoding in HTTP/1.0'
   | 'unsupported Transfer-Encoding'
   | 'repeated Transfer-Encoding'
+  | 'framing in a 1xx response'
+  | 'underscore in place of a hyphen'
   | 'CONNECT is not supported'
   | 'unsupported Expect'
   | 'invalid status'
@@ -218,49 +234,6 @@ function nameFault(byte: number, atLineStart: boolean, count: number): HeadFault
     return count === 0 ? 'white space before the first field' : 'folded field line';
   }
   return 'invalid field name';
-}
-
-/**
- * What the Connection fields of one head say (RFC 9110 §7.6.1): options of this hop, and names of fields that
- * end here.
- */
-export class ConnectionOptions {
-  close = false;
-  keepAlive = false;
-  upgrade = false;
-  /** Lower case. The options above are not in it, so that usual heads cost no string. */
-  #names: Set<string> | undefined;
-
-  clear(): void {
-    this.close = this.keepAlive = this.upgrade = false;
-    this.#names = undefined;
-  }
-
-  get namesFields(): boolean {
-    return this.#names !== undefined;
-  }
-
-  /** Reads the value of one Connection field; several count together. */
-  read(buffer: Buffer, start: number, end: number): void {
-    let p = start;
-    while (p < end) {
-      const from = p;
-      while (p < end && TOKEN[buffer[p]!] === 1) p++;
-      if (p === from) p++;
-      else if (equalsIgnoreCase(buffer, from, p, 'close')) this.close = true;
-      else if (equalsIgnoreCase(buffer, from, p, 'keep-alive')) this.keepAlive = true;
-      else if (equalsIgnoreCase(buffer, from, p, 'upgrade')) this.upgrade = true;
-      else {
-        this.#names ??= new Set();
-        this.#names.add(buffer.latin1Slice(from, p).toLowerCase());
-      }
-    }
-  }
-
-  /** Whether the name in the buffer is one that ends here. */
-  names(buffer: Buffer, start: number, end: number): boolean {
-    return this.#names?.has(buffer.latin1Slice(start, end).toLowerCase()) ?? false;
-  }
 }
 
 /**

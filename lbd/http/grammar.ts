@@ -35,6 +35,9 @@ export const SP = 32;
 export const HTAB = 9;
 export const COLON = 58;
 export const SEMICOLON = 59;
+export const COMMA = 44;
+export const HYPHEN = 45;
+export const UNDERSCORE = 95;
 
 /** Value of a hexadecimal digit, 255 for anything else. */
 export const HEX = Uint8Array.from({ length: 256 }, (_, byte) => {

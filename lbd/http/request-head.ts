@@ -1,12 +1,6 @@
 import type { RequestFacts } from '../router.ts';
-import {
-  ConnectionOptions,
-  equalsIgnoreCase,
-  FIELD,
-  FieldLines,
-  type HeadFault,
-  parseLength,
-} from './fields.ts';
+import { ConnectionOptions } from './connection-options.ts';
+import { equalsIgnoreCase, FIELD, FieldLines, type HeadFault, parseLength } from './fields.ts';
 import { CR, HOST, LF, SP, TARGET, TOKEN } from './grammar.ts';
 
 /** How the body of a message is delimited (RFC 9112 §6). */
@@ -123,7 +117,8 @@ export class RequestHead implements RequestFacts {
     const expected = 'HTTP/1.';
     for (let i = 0; i < end - start; i++) {
       const byte = buffer[start + i]!;
-      if (i < 7 && byte !== expected.charCodeAt(i)) return this.#fail('unsupported HTTP version');
+      if (i < 7 && byte !== expected.charCodeAt(i))
+        return this.#fail('unsupported HTTP version', i < 'HTTP/'.length ? 400 : 505);
       if (byte === LF) return this.#fail('bare line feed');
     }
     return 0;
@@ -202,6 +197,8 @@ export class RequestHead implements RequestFacts {
         case FIELD.forwardedFor:
           this.#forwarded = true;
           break;
+        case FIELD.lookalike:
+          return this.#refuse('underscore in place of a hyphen');
       }
     }
     if (hosts === 0 && !this.http10) return this.#refuse('missing Host');
@@ -232,6 +229,13 @@ export class RequestHead implements RequestFacts {
     const host = this.#buffer.latin1Slice(this.#hostStart, this.#hostEnd).toLowerCase();
     const colon = host.lastIndexOf(':');
     return colon > host.lastIndexOf(']') ? host.slice(0, colon) : host;
+  }
+
+  /** Path and query as they are forwarded; `*` of OPTIONS. */
+  get target(): string {
+    return this.#targetStart === this.#targetEnd
+      ? '/'
+      : this.#buffer.latin1Slice(this.#targetStart, this.#targetEnd);
   }
 
   get path(): string {
@@ -271,6 +275,11 @@ export class RequestHead implements RequestFacts {
     return /^[\x21-\x7e]+$/.test(id) ? id : undefined;
   }
 
+  /** Takes out, at `render`, fields that no client may send; see `ConnectionOptions.reserve`. */
+  reserve(names: ReadonlySet<string>): void {
+    this.#connection.reserve(names);
+  }
+
   /**
    * The head as the backend gets it: fields of this hop taken out (RFC 9110 §7.6.1), framing said anew, who
    * asked added.
@@ -279,8 +288,9 @@ export class RequestHead implements RequestFacts {
    * @param proto `http` or `https`, what the client spoke
    * @param requestId ours, or the client's own
    * @param fallbackHost Host where an HTTP/1.0 client sent none
+   * @param extra further lines, each with its CRLF
    */
-  render(client: string, proto: string, requestId: string, fallbackHost: string): string {
+  render(client: string, proto: string, requestId: string, fallbackHost: string, extra = ''): string {
     const fields = this.#fields;
     const buffer = this.#buffer;
     const names = this.#connection.namesFields;
@@ -318,7 +328,7 @@ export class RequestHead implements RequestFacts {
       : `X-Forwarded-For: ${client}\r\nX-Forwarded-Proto: ${proto}\r\n`;
     if (this.#hostEnd > this.#hostStart)
       out += `X-Forwarded-Host: ${buffer.latin1Slice(this.#hostStart, this.#hostEnd)}\r\n`;
-    return `${out}X-Request-Id: ${requestId}\r\n\r\n`;
+    return `${out}X-Request-Id: ${requestId}\r\n${extra}\r\n`;
   }
 
   #startLineEnd(): number {

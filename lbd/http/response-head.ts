@@ -1,11 +1,5 @@
-import {
-  ConnectionOptions,
-  equalsIgnoreCase,
-  FIELD,
-  FieldLines,
-  type HeadFault,
-  parseLength,
-} from './fields.ts';
+import { ConnectionOptions } from './connection-options.ts';
+import { equalsIgnoreCase, FIELD, FieldLines, type HeadFault, parseLength } from './fields.ts';
 import { COLON, CR, FIELD_VALUE, LF, SP } from './grammar.ts';
 import { BODY } from './request-head.ts';
 
@@ -112,6 +106,9 @@ export class ResponseHead {
       if (this.#minor === 0) return this.#refuse('Transfer-Encoding in HTTP/1.0');
       if (this.#hasLength) return this.#refuse('Transfer-Encoding with Content-Length');
     }
+    // RFC 9112 §6.1, RFC 9110 §8.6: a server must not; parsers differ on whether a body follows.
+    if (this.status < 200 && (this.#chunked || this.contentLength > 0))
+      return this.#refuse('framing in a 1xx response');
     if (toHead || this.status < 200 || this.status === 204 || this.status === 304) this.body = BODY.none;
     else if (this.#chunked) this.body = BODY.chunked;
     else if (this.#hasLength) this.body = this.contentLength > 0 ? BODY.length : BODY.none;

@@ -16,6 +16,18 @@ const MIN_REDIAL_MS = 50;
 const MAX_REDIAL_MS = 500;
 /** A refused peer reads why before the socket goes. */
 const LINGER_MS = 500;
+/** A link that held so long was well: the next dial comes soon. */
+const WELL_AFTER_MS = 5000;
+/** What was refused is shown in the status for so long. */
+const SHOWN_MS = 60_000;
+
+/** Something that happened again and again. */
+interface Refusals {
+  count: number;
+  atMs: number;
+  /** The latest one. */
+  text: string;
+}
 
 export interface SessionSyncOptions {
   readonly table: SessionTable;
@@ -47,6 +59,8 @@ export class SessionSync {
   #listener: SyncListener | undefined;
   #socket: TLSSocket | undefined;
   #dialing: TLSSocket | undefined;
+  /** Refused, but not gone yet. */
+  readonly #lingering = new Set<TLSSocket>();
   #redial: NodeJS.Timeout | undefined;
   #redialMs = MIN_REDIAL_MS;
   #ticker: NodeJS.Timeout | undefined;
@@ -55,8 +69,13 @@ export class SessionSync {
   /** Received, but not taken by the protocol yet. */
   #rest: Buffer | undefined;
   #closed = false;
+  #linkedMs = 0;
   /** Why there is no link. */
   #why = '';
+  /** Links that were dropped because of what the peer did, or because it refused this node. */
+  readonly #breaches: Refusals = { count: 0, atMs: Number.NEGATIVE_INFINITY, text: '' };
+  /** Connections from other addresses than the peer's. */
+  readonly #strangers: Refusals = { count: 0, atMs: Number.NEGATIVE_INFINITY, text: '' };
   #reported = '';
   readonly #waiting = new Set<() => void>();
 
@@ -91,16 +110,14 @@ export class SessionSync {
    * @throws OperatorError where the port cannot be bound
    */
   async start(): Promise<void> {
-    const { self, port } = this.#options;
-    this.#why = `waiting for ${this.#options.peer.name}`;
+    const { self, peer, port } = this.#options;
+    this.#why = `waiting for ${peer.name}`;
     if (!this.#dials)
-      this.#listener = await listenTls(
-        this.#ends,
-        self.address,
-        port,
-        (socket) => this.#adopt(socket),
-        (cause) => this.#refused(cause),
-      );
+      this.#listener = await listenTls(this.#ends, self.address, port, peer.address, {
+        onSocket: (socket) => this.#adopt(socket),
+        onRefused: (cause, stranger) =>
+          stranger === undefined ? this.#refused(cause) : this.#noteStranger(stranger, cause),
+      });
     this.#ticker = setInterval(() => this.#tick(), TICK_MS);
     if (this.#dials) this.#dial();
   }
@@ -108,6 +125,24 @@ export class SessionSync {
   status(): SyncStatus {
     const status = this.#protocol.status(monotonicMs());
     return status.state === 'connecting' ? { ...status, why: this.#why } : status;
+  }
+
+  /** What was refused or dropped lately, one line each. */
+  warnings(): string[] {
+    const nowMs = monotonicMs();
+    const recent = ({ atMs }: Refusals) => nowMs - atMs < SHOWN_MS;
+    const lines: string[] = [];
+    if (recent(this.#breaches)) {
+      const { count, text } = this.#breaches;
+      lines.push(
+        `session sync: the link was dropped ${times(count)} since the start, the last time: ${text}`,
+      );
+    }
+    if (recent(this.#strangers)) {
+      const { count, text } = this.#strangers;
+      lines.push(`session sync: strangers at the port were refused ${times(count)}, the last one: ${text}`);
+    }
+    return lines;
   }
 
   /** Waits until the peer has acknowledged every change up to now. @returns false when time ran out */
@@ -136,6 +171,7 @@ export class SessionSync {
     clearInterval(this.#ticker);
     clearTimeout(this.#redial);
     this.#dialing?.destroy();
+    for (const socket of this.#lingering) socket.destroy();
     this.#drop('closed');
     for (const check of [...this.#waiting]) check();
     await this.#listener?.close();
@@ -180,7 +216,8 @@ export class SessionSync {
     this.#drop('replaced by a new connection');
     this.#socket = socket;
     this.#rest = undefined;
-    this.#protocol.connect(monotonicMs());
+    this.#linkedMs = monotonicMs();
+    this.#protocol.connect(this.#linkedMs);
     socket.setNoDelay(true);
     let cause = `${this.#options.peer.name} closed the link`;
     socket.on('error', (error) => {
@@ -201,11 +238,22 @@ export class SessionSync {
     if (!socket) return;
     this.#socket = undefined;
     const failure = this.#protocol.failure;
+    if (failure !== undefined) note(this.#breaches, failure);
+    if (monotonicMs() - this.#linkedMs >= WELL_AFTER_MS) this.#redialMs = MIN_REDIAL_MS;
     this.#protocol.disconnect();
     socket.end();
-    if (failure === undefined) socket.destroy();
-    else setTimeout(() => socket.destroy(), LINGER_MS).unref();
+    if (failure === undefined || this.#closed) socket.destroy();
+    else this.#linger(socket);
     this.#refused(failure ?? cause);
+  }
+
+  #linger(socket: TLSSocket): void {
+    const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
+    this.#lingering.add(socket);
+    socket.once('close', () => {
+      clearTimeout(timer);
+      this.#lingering.delete(socket);
+    });
   }
 
   #refused(cause: string): void {
@@ -213,6 +261,13 @@ export class SessionSync {
     if (this.#socket || this.#closed) return;
     this.#why = cause;
     this.#report();
+  }
+
+  #noteStranger(address: string, cause: string): void {
+    const first = monotonicMs() - this.#strangers.atMs >= SHOWN_MS;
+    note(this.#strangers, `${address}, ${cause}`);
+    if (!first) return;
+    this.#options.log.warn({ address, cause }, 'session sync: a stranger at the port was refused');
   }
 
   #read(socket: TLSSocket): void {
@@ -242,7 +297,6 @@ export class SessionSync {
     const socket = this.#socket;
     if (socket && !this.#pumpQueued) this.#send(socket);
     if (this.#protocol.failure !== undefined) this.#drop(this.#protocol.failure);
-    if (this.#protocol.established) this.#redialMs = MIN_REDIAL_MS;
     for (const check of [...this.#waiting]) check();
     this.#report();
   }
@@ -276,4 +330,14 @@ export class SessionSync {
     else log.info(data, `session sync: ${state}${why && `, but ${why}`}`);
     this.#options.onStatus?.();
   }
+}
+
+function note(refusals: Refusals, text: string): void {
+  refusals.count++;
+  refusals.atMs = monotonicMs();
+  refusals.text = text;
+}
+
+function times(count: number): string {
+  return count === 1 ? 'once' : `${count} times`;
 }

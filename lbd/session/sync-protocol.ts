@@ -30,6 +30,12 @@ const WINDOW = 32768;
 const DRAIN_MAX = 16384;
 const PING_MS = 1000;
 const DEAD_MS = 3000;
+/** A peer that talks but does not get to the point: so long for its greeting after the link is up, */
+const GREET_MS = 5000;
+/** without an acknowledgement of what is on its way, */
+const STALL_MS = 15_000;
+/** and without any progress of the comparison of tables that is to bring both in step. */
+const REPAIR_STALL_MS = 30_000;
 
 export interface SyncProtocolOptions {
   readonly table: SessionTable;
@@ -78,6 +84,10 @@ export class SyncProtocol {
   #tickMs = 0;
   #heardMs = 0;
   #sentMs = 0;
+  /** Start of the link, latest acknowledgement and latest progress of the repair; each no earlier than it matters. */
+  #linkedMs = 0;
+  #ackedMs = 0;
+  #repairedMs = 0;
 
   /** What this node has of the peer: all updates before `received` of that boot, if `whole`. */
   #peerBoot = '';
@@ -126,8 +136,7 @@ export class SyncProtocol {
     this.#peerStarted = false;
     this.#ackDue = false;
     this.#roundDue = false;
-    this.#heardMs = nowMs;
-    this.#sentMs = nowMs;
+    this.#heardMs = this.#sentMs = this.#linkedMs = this.#ackedMs = this.#repairedMs = nowMs;
     this.#registersSent = this.#registersAcked = this.#registersReceived = 0;
     this.#donesReceived = 0;
     for (const key of this.#registers.keys()) this.#registerKeys.add(key);
@@ -164,10 +173,27 @@ export class SyncProtocol {
   tick(nowMs: number): void {
     this.#drain(nowMs);
     // This thread slept: the peer's bytes may wait in the socket, so its silence proves nothing.
-    if (nowMs - this.#tickMs > PING_MS) this.#heardMs = nowMs;
+    if (nowMs - this.#tickMs > PING_MS)
+      this.#heardMs = this.#linkedMs = this.#ackedMs = this.#repairedMs = nowMs;
     this.#tickMs = nowMs;
-    if (this.#link !== 'down' && this.#failure === undefined && nowMs - this.#heardMs > DEAD_MS)
-      this.#fail(`${this.#options.peer} was silent for ${DEAD_MS} ms`);
+    if (this.#link === 'down' || this.#failure !== undefined) return;
+    const { peer } = this.#options;
+    if (nowMs - this.#heardMs > DEAD_MS) this.#fail(`${peer} was silent for ${DEAD_MS} ms`);
+    else if (!this.established) {
+      if (nowMs - this.#linkedMs > GREET_MS) this.#fail(`${peer} did not greet within ${GREET_MS} ms`);
+    } else this.#watchProgress(nowMs);
+  }
+
+  /** Somebody who only keeps the link alive must not pass for a peer in step. */
+  #watchProgress(nowMs: number): void {
+    const { peer } = this.#options;
+    const log = this.#log;
+    if (log.acked === log.sent && this.#registersAcked === this.#registersSent) this.#ackedMs = nowMs;
+    if (this.#whole && this.#repair.covers(this.#repair.gaps)) this.#repairedMs = nowMs;
+    if (nowMs - this.#ackedMs > STALL_MS)
+      this.#fail(`${peer} has acknowledged nothing for ${STALL_MS / 1000} s`);
+    else if (nowMs - this.#repairedMs > REPAIR_STALL_MS)
+      this.#fail(`${peer} has not gone on with the comparison of tables for ${REPAIR_STALL_MS / 1000} s`);
   }
 
   /** The next frame to send, at most 64 KiB; undefined where there is none now. Takes up to 2 ms. */
@@ -310,19 +336,23 @@ export class SyncProtocol {
     else if (type === FRAME.start) this.#onStart(words, nowMs);
     else if (!this.#peerStarted) throw new ProtocolError(`frame of type ${type} before the start`);
     else if (type === FRAME.updates) this.#onUpdates(words, length, nowMs);
-    else if (type === FRAME.ack) this.#onAck(words);
-    else if (type === FRAME.entries) this.#mergeAll(words, ENTRIES_HEAD, length, words[0]!);
-    else if (type === FRAME.register) this.#onRegister(length);
+    else if (type === FRAME.ack) this.#onAck(words, nowMs);
+    else if (type === FRAME.entries) {
+      this.#repairedMs = nowMs;
+      this.#mergeAll(words, ENTRIES_HEAD, length, words[0]!);
+    } else if (type === FRAME.register) this.#onRegister(length);
     else if (type === FRAME.round) this.#repair.wantStrict();
     else if (type === FRAME.digests) {
       // The comparison must see what the workers changed, or it would take it for a difference.
       this.#drain(nowMs);
+      this.#repairedMs = nowMs;
       this.#repair.onDigests(words, length, nowMs);
     } else if (type === FRAME.done) this.#onDone(words, nowMs);
   }
 
   #onDone(words: Int32Array, nowMs: number): void {
     if (this.#repair.onDone(words, nowMs)) this.#whole = true;
+    this.#repairedMs = nowMs;
     this.#donesReceived++;
     this.#ackDue = true;
   }
@@ -402,9 +432,10 @@ export class SyncProtocol {
     for (let i = 0; i < count; i++) this.#table.merge(words, head + i * RECORD_WORDS, now);
   }
 
-  #onAck(words: Int32Array): void {
+  #onAck(words: Int32Array, nowMs: number): void {
     const sequence = sequenceFrom(words, 0);
     const registers = words[2]!;
+    if (sequence > this.#log.acked || registers > this.#registersAcked) this.#ackedMs = nowMs;
     if (!this.#log.ack(sequence) || registers < this.#registersAcked || registers > this.#registersSent)
       throw new ProtocolError(`acknowledgement of ${sequence} and ${registers}, which were not sent`);
     this.#registersAcked = registers;

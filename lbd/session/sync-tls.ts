@@ -1,7 +1,15 @@
 import { createHash } from 'node:crypto';
-import type { AddressInfo, TcpNetConnectOpts } from 'node:net';
-import { type ConnectionOptions, connect, createServer, type Server, type TLSSocket } from 'node:tls';
+import {
+  type AddressInfo,
+  createServer as createTcpServer,
+  type Server,
+  type Socket,
+  type TcpNetConnectOpts,
+} from 'node:net';
+import { type ConnectionOptions, connect, createServer, type TLSSocket } from 'node:tls';
 import { messageOf, OperatorError } from '../../common/errors.ts';
+import { Doorkeeper } from './doorkeeper.ts';
+import { monotonicMs } from './memory.ts';
 
 /**
  * TLS-PSK works in Node with TLS 1.2 only. This suite has forward secrecy, so that a secret that leaks later
@@ -13,8 +21,6 @@ const SECURE = {
   ciphers: 'ECDHE-PSK-CHACHA20-POLY1305',
 } as const;
 const HANDSHAKE_MS = 3000;
-/** The peer needs one; the rest is for strangers, who get no further than the handshake. */
-const MAX_SOCKETS = 16;
 
 /** The two ends of a sync link, named as on the dialling side. */
 export interface TlsEnds {
@@ -30,36 +36,67 @@ export interface SyncListener {
   close(): Promise<void>;
 }
 
+export interface ListenEvents {
+  /** The peer is through the handshake. */
+  onSocket(socket: TLSSocket): void;
+  /** Somebody is not, and why. `stranger`: their address, where it is not the peer's. */
+  onRefused(cause: string, stranger: string | undefined): void;
+}
+
 /**
- * Listens for the peer. Only a peer with the same key and the expected names gets through the handshake.
+ * Listens for the peer. Only a peer with the same key and the expected names gets through the handshake; how many may
+ * try, the doorkeeper says.
  *
- * @param onRefused called with the cause where somebody did not
+ * @param peerAddress from which the peer dials
  * @throws OperatorError where the address cannot be bound
  */
 export async function listenTls(
   ends: TlsEnds,
   host: string,
   port: number,
-  onSocket: (socket: TLSSocket) => void,
-  onRefused: (cause: string) => void,
+  peerAddress: string,
+  events: ListenEvents,
 ): Promise<SyncListener> {
   const expected = identity(ends);
-  const server = createServer(
+  const door = new Doorkeeper(peerAddress);
+  const refuse = (cause: string, address: string | undefined) =>
+    events.onRefused(cause, door.knows(address) ? undefined : (address ?? 'an unknown address'));
+  const tls = createServer(
     {
       ...SECURE,
       handshakeTimeout: HANDSHAKE_MS,
       pskIdentityHint: 'tandem',
       pskCallback: (_socket, id) => (id === expected ? ends.psk : null),
     },
-    onSocket,
+    (socket) => {
+      handshakes.get(endOf(socket))?.();
+      events.onSocket(socket);
+    },
   );
-  server.maxConnections = MAX_SOCKETS;
-  server.on('tlsClientError', (error, socket) => {
-    onRefused(tlsCause(error, ends.dialer));
+  /** Ends what is counted as under way, by the remote end: the TLS socket is another object than the accepted one. */
+  const handshakes = new Map<string, () => void>();
+  const server = createTcpServer((socket) => {
+    const { remoteAddress: address } = socket;
+    socket.on('error', () => {});
+    if (!door.admit(address, monotonicMs())) {
+      refuse('too many handshakes', address);
+      socket.resetAndDestroy();
+      return;
+    }
+    const end = endOf(socket);
+    const ended = () => {
+      if (handshakes.delete(end)) door.done(address);
+    };
+    handshakes.set(end, ended);
+    socket.once('close', ended);
+    tls.emit('connection', socket);
+  });
+  tls.on('tlsClientError', (error, socket) => {
+    refuse(tlsCause(error, ends.dialer), socket.remoteAddress);
     socket.destroy();
   });
   await bind(server, host, port);
-  server.on('error', (error) => onRefused(messageOf(error)));
+  server.on('error', (error) => events.onRefused(messageOf(error), undefined));
   return {
     port: (server.address() as AddressInfo).port,
     close: () => new Promise((resolve) => server.close(() => resolve())),
@@ -102,6 +139,10 @@ function identity(ends: TlsEnds): string {
   return createHash('sha256')
     .update(JSON.stringify([ends.cluster, ends.dialer, ends.listener]))
     .digest('hex');
+}
+
+function endOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }
 
 function bind(server: Server, host: string, port: number): Promise<void> {

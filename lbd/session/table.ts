@@ -130,6 +130,12 @@ export class SessionTable {
     return this.#lookupIn(this.#slots.firstBucket(), ttl) || this.#lookupIn(this.#slots.secondBucket(), ttl);
   }
 
+  /** Backend of the key, or 0, without touching its life. */
+  peek(): number {
+    if (!this.#key.valid) return 0;
+    return this.#lookupIn(this.#slots.firstBucket(), 0) || this.#lookupIn(this.#slots.secondBucket(), 0);
+  }
+
   /**
    * Sticks the key to a backend: inserts it, moves it or, where it is there already, starts its life anew.
    *

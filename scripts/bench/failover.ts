@@ -1,112 +1,154 @@
 import { parseArgs } from 'node:util';
-import Table from 'cli-table3';
 import { OperatorError } from '../../common/errors.ts';
 import { Clients } from '../lab/clients.ts';
 import { broken } from '../lab/demo-text.ts';
-import { FAULT_NAMES, type FaultName, isFault } from '../lab/faults.ts';
+import { FAULT_NAMES, FAULTS, type FaultName, isFault } from '../lab/faults.ts';
 import { interruptible } from '../lab/interrupt.ts';
 import { Lab } from '../lab/lab.ts';
 import { startOrigins } from '../lab/origins.ts';
 import { Pair } from '../lab/pair.ts';
 import { type FaultResult, fail, recover } from '../lab/scenario.ts';
-import { quantile } from './statistics.ts';
+import type { TestedPair } from '../lab/tested-pair.ts';
+import { figures, type Row, tableOf } from './failover-table.ts';
+import { Rival } from './rival.ts';
 
-const HELP = `usage: npm run bench -- failover [--runs 20] [--fault NAME …] [--heartbeat 100] [--json]
+const HELP = `usage: npm run bench -- failover [--runs 20] [--fault NAME …] [--heartbeat 100 …] [--peer keepalived] [--json]
 
-Lets the active node fail again and again, with a new connection every 2 ms. Faults: ${FAULT_NAMES.join(', ')};
-all of them by default. Two runs of a fault are two takeovers of the same pair, in alternating directions.`;
+Lets the active node fail again and again, with a new connection every 2 ms. All faults by default, at a heartbeat
+every 100 ms, and the cut at 10 ms. --heartbeat may be given several times. --peer keepalived does the same to
+keepalived + HAProxy, on the same hosts, after each fault. Prints a Markdown table.
+
+${FAULT_NAMES.map((name) => `  ${name.padEnd(15)}${FAULTS[name].title}`).join('\n')}`;
 
 /** Traffic that is watched after the takeover. */
 const LINGER_MS = 300;
+/** The rival is given up when it has not one owner again by then: its double owners last for as long as one watches. */
+const RIVAL_WATCH_MS = 3000;
+
+interface Plan {
+  readonly faults: readonly { readonly fault: FaultName; readonly heartbeatMs: number }[];
+  readonly runs: number;
+  readonly rival: boolean;
+}
 
 export async function run(args: string[]): Promise<void> {
   const { values } = parseArgs({
     args,
     options: {
       runs: { type: 'string', default: '20' },
-      fault: { type: 'string', multiple: true, default: FAULT_NAMES },
-      heartbeat: { type: 'string', default: '100' },
+      fault: { type: 'string', multiple: true },
+      heartbeat: { type: 'string', multiple: true },
+      peer: { type: 'string' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
   if (values.help) return console.log(HELP);
-  const wrong = values.fault.find((name) => !isFault(name));
-  if (wrong !== undefined)
-    throw new OperatorError('USAGE', `--fault ${wrong}: expected ${FAULT_NAMES.join(', ')}`);
+  const plan = planOf(values);
+  if (plan.rival) Rival.requireTools();
   const lab = await Lab.up();
   try {
-    const work = measure(lab, values.fault as FaultName[], Number(values.runs), Number(values.heartbeat));
-    const results = await interruptible(work);
-    if (values.json) console.log(JSON.stringify(results.map(figures)));
-    else console.log(tableOf(results));
+    const rows = await interruptible(measure(lab, plan));
+    if (values.json)
+      console.log(
+        JSON.stringify(rows.map(({ results, ...row }) => ({ ...row, runs: results.map(figures) }))),
+      );
+    else console.log(tableOf(rows));
   } finally {
     await lab.down();
   }
 }
 
-async function measure(lab: Lab, faults: readonly FaultName[], runs: number, heartbeatMs: number) {
+/** @throws OperatorError for a value that is not understood */
+function planOf(values: {
+  runs: string;
+  fault?: string[] | undefined;
+  heartbeat?: string[] | undefined;
+  peer?: string | undefined;
+}): Plan {
+  const faults = (values.fault ?? FAULT_NAMES).map((name) => {
+    if (isFault(name)) return name;
+    throw new OperatorError('USAGE', `--fault ${name}: expected ${FAULT_NAMES.join(', ')}`);
+  });
+  const number = (flag: string, text: string, most: number) => {
+    const value = Number(text);
+    if (Number.isInteger(value) && value >= 1 && value <= most) return value;
+    throw new OperatorError('USAGE', `--${flag} ${text}: expected a whole number from 1 to ${most}`);
+  };
+  if (values.peer !== undefined && values.peer !== 'keepalived')
+    throw new OperatorError('USAGE', `--peer ${values.peer}: expected keepalived`);
+  const heartbeats = (values.heartbeat ?? ['100']).map((text) => number('heartbeat', text, 10_000));
+  const pairs = heartbeats.flatMap((heartbeatMs) => faults.map((fault) => ({ fault, heartbeatMs })));
+  if (values.fault === undefined && values.heartbeat === undefined)
+    pairs.push({ fault: 'cut', heartbeatMs: 10 });
+  return { faults: pairs, runs: number('runs', values.runs, 10_000), rival: values.peer !== undefined };
+}
+
+/** The two makes one after the other for each fault: what disturbs the machine for a while disturbs both. */
+async function measure(lab: Lab, { faults, runs, rival }: Plan): Promise<Row[]> {
   await startOrigins(lab);
+  const rows: Row[] = [];
+  for (const { fault, heartbeatMs } of faults) {
+    rows.push({ make: 'Tandem', fault, heartbeatMs, results: await tandem(lab, fault, heartbeatMs, runs) });
+    if (rival && FAULTS[fault].needs === undefined)
+      rows.push({
+        make: 'keepalived',
+        fault,
+        heartbeatMs,
+        results: await keepalived(lab, fault, heartbeatMs, runs),
+      });
+  }
+  return rows;
+}
+
+async function tandem(lab: Lab, fault: FaultName, heartbeatMs: number, runs: number): Promise<FaultResult[]> {
   const pair = await Pair.start(lab, { heartbeatMs });
   try {
     const results: FaultResult[] = [];
-    for (const fault of faults)
-      for (let i = 0; i < runs; i++) {
-        const clients = await Clients.start(lab);
-        const result = await fail(pair, clients, fault, LINGER_MS);
-        await clients.stop();
-        await recover(pair, result);
-        results.push(result);
-        const { blackoutMs } = result.probe;
-        console.error(`${fault} ${i + 1}/${runs}: ${Math.round(blackoutMs)} ms ${broken(result).join('; ')}`);
-      }
+    for (let i = 1; i <= runs; i++) {
+      const result = await once(pair, fault, 15_000);
+      await recover(pair, result);
+      results.push(result);
+      progress('Tandem', result, i, runs);
+    }
     return results;
   } finally {
-    await pair.close();
+    await pair.stop();
   }
 }
 
-function figures(result: FaultResult) {
-  return {
-    fault: result.fault,
-    blackout_ms: result.probe.blackoutMs,
-    takeover_ms: result.takeoverMs,
-    vip_gone_ms: result.vipGoneMs ?? null,
-    two_owners_ms: result.twoOwnersMs,
-    requests: result.probe.requests,
-    failures: result.probe.failures,
-    kept_alive_broken: result.keptAlive.broken,
-    broken: broken(result),
-  };
+async function keepalived(
+  lab: Lab,
+  fault: FaultName,
+  heartbeatMs: number,
+  runs: number,
+): Promise<FaultResult[]> {
+  const rival = await Rival.start(lab, heartbeatMs);
+  try {
+    const results: FaultResult[] = [];
+    for (let i = 1; i <= runs; i++) {
+      const result = await once(rival, fault, RIVAL_WATCH_MS);
+      await result.mend?.();
+      await rival.restart();
+      results.push(result);
+      progress('keepalived', result, i, runs);
+    }
+    return results;
+  } finally {
+    await rival.stop();
+  }
 }
 
-function tableOf(results: readonly FaultResult[]): string {
-  const table = new Table({
-    head: [
-      'fault',
-      'runs',
-      'blackout ms',
-      'VIP gone ms',
-      'two owners ms',
-      'kept-alive broken',
-      'not as it must be',
-    ],
-    style: { head: [], border: [] },
-  });
-  for (const [fault, own] of Map.groupBy(results, (result) => result.fault))
-    table.push([
-      fault,
-      own.length,
-      spread(own.map((result) => result.probe.blackoutMs)),
-      spread(own.flatMap((result) => result.vipGoneMs ?? [])),
-      spread(own.map((result) => result.twoOwnersMs)),
-      spread(own.map((result) => result.keptAlive.broken)),
-      own.filter((result) => broken(result).length > 0).length,
-    ]);
-  return `median / 95 % / worst\n${table}`;
+async function once(pair: TestedPair, fault: FaultName, watchMs: number): Promise<FaultResult> {
+  const clients = await Clients.start(pair.lab);
+  try {
+    return await fail(pair, clients, fault, { lingerMs: LINGER_MS, watchMs });
+  } finally {
+    await clients.stop();
+  }
 }
 
-function spread(values: readonly number[]): string {
-  if (values.length === 0) return '–';
-  return [0.5, 0.95, 1].map((share) => Math.round(quantile(values, share))).join(' / ');
+function progress(make: Row['make'], result: FaultResult, run: number, runs: number): void {
+  const blackout = `blackout ${Math.round(result.probe.blackoutMs)} ms`;
+  console.error(`${make} ${result.fault} ${run}/${runs}: ${blackout} ${broken(result).join('; ')}`);
 }

@@ -15,9 +15,17 @@ const BENCHES: Readonly<Record<string, Bench>> = {
     help: 'CPU per HTTP request and memory per idle connection: lbd, HAProxy, nginx',
     load: () => import('./http.ts'),
   },
+  tls: {
+    help: 'CPU per HTTPS request and per TLS handshake, full and resumed: lbd, HAProxy, nginx',
+    load: () => import('./tls.ts'),
+  },
   failover: {
     help: 'blackout, VIP moves and double ownership over many runs of each fault',
     load: () => import('./failover.ts'),
+  },
+  switchover: {
+    help: 'wrk and 1,000 open connections while the active node hands over again and again',
+    load: () => import('./switchover.ts'),
   },
   rolling: {
     help: 'wrk while backends are drained and the active node hands over',
@@ -32,7 +40,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
 const [name, ...args] = process.argv.slice(2);
 const bench = name !== undefined && Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined;
 if (bench === undefined) {
-  const lines = Object.entries(BENCHES).map(([known, { help }]) => `  ${known.padEnd(10)}${help}`);
+  const lines = Object.entries(BENCHES).map(([known, { help }]) => `  ${known.padEnd(12)}${help}`);
   console.error(`usage: npm run bench -- NAME [--help]\n${lines.join('\n')}`);
   process.exitCode = 2;
 } else {

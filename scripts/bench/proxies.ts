@@ -103,7 +103,7 @@ http {
   },
 ];
 
-function nginxMain(directory: string): string {
+export function nginxMain(directory: string): string {
   return `daemon off;
 worker_processes 1;
 pid ${directory}/nginx.pid;
@@ -112,7 +112,7 @@ events { worker_connections 8000; }`;
 }
 
 /** Below the bench's own directory: the built-in places may not be writable. */
-function nginxTemporary(directory: string): string {
+export function nginxTemporary(directory: string): string {
   const kinds = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   return kinds.map((kind) => `${kind}_temp_path ${directory}/${kind};`).join(' ');
 }

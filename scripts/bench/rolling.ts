@@ -1,12 +1,12 @@
-import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { OperatorError } from '../../common/errors.ts';
-import { BACKENDS, VIP } from '../lab/hosts.ts';
+import { BACKENDS } from '../lab/hosts.ts';
 import { interruptible } from '../lab/interrupt.ts';
 import { Lab } from '../lab/lab.ts';
 import { startOrigins } from '../lab/origins.ts';
 import { Pair } from '../lab/pair.ts';
+import { requireWrk, verdict, wrk } from './wrk.ts';
 
 const HELP = `usage: npm run bench -- rolling [--seconds 60]
 
@@ -21,6 +21,7 @@ export async function run(args: string[]): Promise<void> {
   if (values.help) return console.log(HELP);
   const seconds = Number(values.seconds);
   if (!(seconds >= 10 && seconds <= 600)) throw new OperatorError('USAGE', '--seconds: expected 10 to 600');
+  requireWrk();
   const lab = await Lab.up();
   try {
     await interruptible(measure(lab, seconds));
@@ -33,8 +34,7 @@ async function measure(lab: Lab, seconds: number): Promise<void> {
   await startOrigins(lab);
   const pair = await Pair.start(lab);
   try {
-    const wrk = ['wrk', '-t1', '-c50', `-d${seconds}s`, '--latency', `http://${VIP}/`];
-    const load = text(lab.spawn('client', wrk, { stdio: ['ignore', 'pipe', 'inherit'] }).stdout!);
+    const load = wrk(lab, 50, seconds);
     const pauseMs = (seconds * 1000) / (2 * BACKENDS.length + 2);
     const lbctl = async (...command: string[]) => {
       await sleep(pauseMs);
@@ -52,13 +52,4 @@ async function measure(lab: Lab, seconds: number): Promise<void> {
   } finally {
     await pair.close();
   }
-}
-
-/** wrk says nothing of errors where there were none. @throws Error when it did not come to its end */
-function verdict(output: string): string {
-  const requests = /(\d+) requests in/.exec(output)?.[1];
-  if (requests === undefined) throw new Error('wrk did not come to its end');
-  const other = /Non-2xx or 3xx responses: (\d+)/.exec(output)?.[1] ?? '0';
-  const errors = /Socket errors: (.*)/.exec(output)?.[1] ?? 'connect 0, read 0, write 0, timeout 0';
-  return `${requests} answers, ${other} of them no 200; socket errors: ${errors}`;
 }

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { messageOf } from '../../common/errors.ts';
-import { FAULT_NAMES, type FaultName, isFault } from './faults.ts';
+import { FAULT_NAMES, FAULTS, type FaultName, isFault } from './faults.ts';
 import { exitCodeOf, interruptible } from './interrupt.ts';
 
 /** What a demo does: tells its steps through `say`, and returns its result with what is not as it must be. */
@@ -10,16 +10,19 @@ export type Demo = (fault: FaultName, say: (text: string) => void) => Promise<ob
  * Runs a demo from its command line and sets the exit code: 0 all as it must be, 1 not, 2 wrong usage.
  *
  * @param name of the program, for messages
+ * @param faults that can happen where it runs
  * @param withDemo makes what the demo needs, calls back once, and cleans up however that ends
  */
 export async function demoCommand(
   name: string,
   about: string,
   withDemo: (run: (demo: Demo) => Promise<void>) => Promise<void>,
+  faults: readonly FaultName[] = FAULT_NAMES,
 ): Promise<void> {
-  const usage = `usage: scripts/${name} [--fault ${FAULT_NAMES.join('|')}] [--json]\n\n${about}`;
+  const list = faults.map((fault) => `  ${fault.padEnd(15)}${FAULTS[fault].title}`).join('\n');
+  const usage = `usage: scripts/${name} [--fault NAME] [--json]\n\n${about}\n\n${list}`;
   try {
-    const options = parse(name, usage);
+    const options = parse(name, usage, faults);
     if (options === undefined) return;
     const { fault, json } = options;
     await withDemo(async (demo) => {
@@ -34,7 +37,11 @@ export async function demoCommand(
   }
 }
 
-function parse(name: string, usage: string): { fault: FaultName; json: boolean } | undefined {
+function parse(
+  name: string,
+  usage: string,
+  faults: readonly FaultName[],
+): { fault: FaultName; json: boolean } | undefined {
   try {
     const { values } = parseArgs({
       options: {
@@ -44,7 +51,8 @@ function parse(name: string, usage: string): { fault: FaultName; json: boolean }
       },
     });
     const { fault, json } = values;
-    if (!isFault(fault)) throw new Error(`--fault ${fault}: expected ${FAULT_NAMES.join(', ')}`);
+    if (!isFault(fault) || !faults.includes(fault))
+      throw new Error(`--fault ${fault}: expected ${faults.join(', ')}`);
     if (!values.help) return { fault, json };
     console.log(usage);
   } catch (error) {

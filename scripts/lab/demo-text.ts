@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util';
 import { FAULTS } from './faults.ts';
 import { NODES, VIP } from './hosts.ts';
-import type { FaultResult } from './scenario.ts';
+import { type FaultResult, regained, resolvedMs } from './scenario.ts';
 import { STICKY_KINDS, type StickyKind } from './sticky.ts';
 
 const STICKY_WORDS: Readonly<Record<StickyKind, string>> = {
@@ -26,6 +26,8 @@ export function indent(text: string): string {
 /** What a stranger wants to know after the fault. */
 export function resultText(result: FaultResult, intervalMs = 2): string {
   const { probe, sticky, keptAlive } = result;
+  const resolved = resolvedMs(result);
+  const stayed = FAULTS[result.fault].vip === 'stays' && result.changes?.length === 0;
   return [
     '   What clients saw',
     row('new connections', `${probe.requests}, one every ${intervalMs} ms`),
@@ -37,14 +39,19 @@ export function resultText(result: FaultResult, intervalMs = 2): string {
     ...STICKY_KINDS.map((kind) => row(STICKY_WORDS[kind], `${sticky[kind].kept} of ${sticky[kind].total}`)),
     '',
     `   The address ${VIP}`,
-    row(`on ${result.to} after`, milliseconds(result.takeoverMs)),
-    row(
-      `gone from ${result.from} after`,
-      result.vipGoneMs === undefined ? 'with the node' : milliseconds(result.vipGoneMs),
-    ),
+    ...(stayed ? [row(`on ${result.from}`, 'all the time')] : moveRows(result)),
     row('on both nodes for', milliseconds(result.twoOwnersMs)),
+    ...(resolved === undefined ? [] : [row('on one after the end', milliseconds(resolved))]),
     row('neighbours send it to', result.neighbour ?? 'nobody'),
   ].join('\n');
+}
+
+function moveRows(result: FaultResult): string[] {
+  const gone = result.vipGoneMs === undefined ? 'with the node' : milliseconds(result.vipGoneMs);
+  return [
+    row(`on ${result.to} after`, milliseconds(result.takeoverMs)),
+    row(`gone from ${result.from} after`, gone),
+  ];
 }
 
 /** Events of both nodes and of the clients, in milliseconds after the fault. */
@@ -75,6 +82,9 @@ export function timelineText(result: FaultResult): string {
 /** What must hold after any fault and does not; empty when all is well. */
 export function broken(result: FaultResult): string[] {
   const lost = STICKY_KINDS.filter((kind) => result.sticky[kind].kept < result.sticky[kind].total);
+  const { vip, twoOwners, unnoticed } = FAULTS[result.fault];
+  // What came too late for the clients' patience was not lost.
+  const causes = result.keptAlive.causes.filter((cause) => cause !== 'timeout');
   return [
     ...lost.map((kind) => `sticky clients (${kind}) lost their backend`),
     ...(result.holders.join() === result.to
@@ -83,6 +93,15 @@ export function broken(result: FaultResult): string[] {
     ...(result.neighbour === result.to
       ? []
       : [`the client's ARP entry points to ${result.neighbour ?? 'nobody'}, not to ${result.to}`]),
+    ...(vip === 'stays' && result.changes !== undefined && result.changes.length > 0
+      ? ['the address moved without need']
+      : []),
+    // Only where one clock saw both nodes.
+    ...(twoOwners === undefined && result.changes !== undefined && result.twoOwnersMs > 0
+      ? [`both nodes had the address for ${milliseconds(result.twoOwnersMs)}`]
+      : []),
+    ...(regained(result) ? [`${result.from} took the address again`] : []),
+    ...(unnoticed && causes.length > 0 ? [`open connections broke: ${causes.join(', ')}`] : []),
   ];
 }
 
@@ -94,6 +113,7 @@ function tenths(ms: number): number {
 /** One object for programs; names as in `lbctl --json`. */
 export function resultJson(result: FaultResult, wholeAgainMs: number): object {
   const { probe, sticky, keptAlive } = result;
+  const resolved = resolvedMs(result);
   return {
     fault: result.fault,
     nodes: NODES,
@@ -110,6 +130,7 @@ export function resultJson(result: FaultResult, wholeAgainMs: number): object {
     takeover_ms: tenths(result.takeoverMs),
     vip_gone_ms: result.vipGoneMs === undefined ? null : tenths(result.vipGoneMs),
     two_owners_ms: tenths(result.twoOwnersMs),
+    resolved_ms: resolved === undefined ? null : tenths(resolved),
     holders: result.holders,
     neighbour: result.neighbour ?? null,
     whole_again_ms: tenths(wholeAgainMs),

@@ -33,7 +33,7 @@ async function demo(lab: Lab, fault: FaultName, say: (text: string) => void): Pr
     say(`   ${before.probe.requests} new connections, ${before.probe.failures} failed\n`);
 
     say(`3. ${FAULTS[fault].title[0]!.toUpperCase()}${FAULTS[fault].title.slice(1)}: ${active}`);
-    const result = await fail(pair, clients, fault, LINGER_MS);
+    const result = await fail(pair, clients, fault, { lingerMs: LINGER_MS });
     say(`${resultText(result)}\n`);
     say(`4. What happened when\n${timelineText(result)}\n`);
 

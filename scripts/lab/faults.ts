@@ -1,62 +1,258 @@
-import { INTERFACE, type NodeName, PREFIX, VIP } from './hosts.ts';
-import type { Pair } from './pair.ts';
+import { monotonicMs } from '../../common/events.ts';
+import { INTERFACE, NODES, type NodeName, PREFIX, VIP } from './hosts.ts';
+import { breakIp, delay, duplicate, split, starve } from './impair.ts';
+import { mislead } from './neighbour.ts';
+import { type Part, signal, type TestedPair } from './tested-pair.ts';
+import { until } from './wait.ts';
+
+/**
+ * Ends a fault: what a technician or the service manager does, or what ends by itself.
+ *
+ * @returns when it began to end, monotonic milliseconds
+ */
+export type Mend = () => Promise<number>;
 
 /** What can happen to the active node, as it happens in life. */
 export interface Fault {
   readonly title: string;
-  inflict(pair: Pair, node: NodeName): Promise<void>;
-  /** What a technician or the service manager does afterwards. */
-  recover(pair: Pair, node: NodeName): Promise<void>;
+  /** Whether the VIP must go to the other node, or stay where it is. */
+  readonly vip: 'moves' | 'stays';
+  /**
+   * For a while both nodes may hold the VIP, and nothing can be done about it: nothing of the node runs that could
+   * remove it, or the nodes do not hear each other.
+   */
+  readonly twoOwners?: true;
+  /** No client may notice: no failed start, no broken connection. */
+  readonly unnoticed?: true;
+  /** Parts that a pair must have. */
+  readonly needs?: Part;
+  /** It ends by itself after so long, while it is watched; without, it lasts until somebody mends it. */
+  readonly lastsMs?: number;
+  inflict(pair: TestedPair, node: NodeName): Promise<Mend>;
 }
 
-export const FAULTS = {
+/** 30 % of the datagrams of one path. */
+const LOSS = 0.3;
+/** So slow that every heartbeat waits for others: it comes late by some of their intervals. */
+const SLOW_BIT_RATE = 8000;
+
+const other = (node: NodeName): NodeName => NODES.find((name) => name !== node)!;
+
+function mending(work: () => unknown): Mend {
+  return async () => {
+    const atMs = monotonicMs();
+    await work();
+    return atMs;
+  };
+}
+
+/** A daemon ends, and is started again later. */
+async function end(pair: TestedPair, node: NodeName, part: Part, name: 'SIGKILL' | 'SIGTERM'): Promise<Mend> {
+  const pids = pair.pids(node, part);
+  signal(pair, node, part, name);
+  return mending(async () => {
+    await until(
+      `the ${part} of ${node} has ended`,
+      () => pids.every((pid) => !isAlive(pid)) || undefined,
+      60_000,
+    );
+    await pair.startNode(node);
+  });
+}
+
+/** Processes are stopped, and continued later. */
+function stop(pids: readonly number[]): Mend {
+  for (const pid of pids) process.kill(pid, 'SIGSTOP');
+  return mending(() => {
+    for (const pid of pids) if (isAlive(pid)) process.kill(pid, 'SIGCONT');
+  });
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+const faults = {
   cut: {
     title: 'the cable of the active node is cut',
-    inflict: (pair, node) => pair.lab.cut(node),
-    recover: (pair, node) => pair.lab.heal(node),
+    vip: 'moves',
+    inflict: async ({ lab }, node) => {
+      await lab.cut(node);
+      return mending(() => lab.heal(node));
+    },
   },
   power: {
     title: 'the active node loses its power',
+    vip: 'moves',
     inflict: async (pair, node) => {
-      await pair.lab.cut(node);
-      pair.lab.killAll(node);
-      pair.ownership.powerOff(node);
-    },
-    recover: async (pair, node) => {
-      // A machine that boots has none of the addresses and rules that were set at run time.
-      await pair.lab.run(node, ['ip', 'addr', 'del', `${VIP}/${PREFIX}`, 'dev', INTERFACE]);
-      await pair.lab.run(node, ['nft', 'flush', 'ruleset']);
-      await pair.lab.heal(node);
-      pair.startNode(node);
+      const { lab, ownership } = pair;
+      await lab.cut(node);
+      lab.killAll(node);
+      ownership.powerOff(node);
+      return mending(async () => {
+        // A machine that boots has none of the addresses and rules that were set at run time.
+        await lab.run(node, ['ip', 'addr', 'del', `${VIP}/${PREFIX}`, 'dev', INTERFACE]);
+        await lab.run(node, ['nft', 'flush', 'ruleset']);
+        await lab.heal(node);
+        await pair.startNode(node);
+      });
     },
   },
   'agent-kill': {
-    title: "the active node's ha-agent is killed (SIGKILL)",
-    inflict: (pair, node) => pair.daemons[node]['ha-agent'].signal('SIGKILL'),
-    recover: async (pair, node) => pair.startNode(node),
+    title: "the active node's HA agent is killed (SIGKILL)",
+    vip: 'moves',
+    inflict: (pair, node) => end(pair, node, 'agent', 'SIGKILL'),
   },
   'agent-stop': {
-    title: "the active node's ha-agent hangs (SIGSTOP)",
-    inflict: (pair, node) => pair.daemons[node]['ha-agent'].signal('SIGSTOP'),
-    recover: (pair, node) => pair.daemons[node]['ha-agent'].signal('SIGCONT'),
+    title: "the active node's HA agent hangs (SIGSTOP) and goes on later",
+    vip: 'moves',
+    lastsMs: 2000,
+    inflict: async (pair, node) => stop(pair.pids(node, 'agent')),
+  },
+  'guardian-kill': {
+    title: "the active node's guardian is killed (SIGKILL)",
+    vip: 'stays',
+    unnoticed: true,
+    needs: 'guardian',
+    lastsMs: 500,
+    inflict: async (pair, node) => {
+      const before = pair.pids(node, 'guardian');
+      signal(pair, node, 'guardian', 'SIGKILL');
+      return mending(() =>
+        until(`${node} has another guardian`, () => {
+          const now = pair.pids(node, 'guardian');
+          return (now.length > 0 && now.every((pid) => !before.includes(pid))) || undefined;
+        }),
+      );
+    },
+  },
+  'both-kill': {
+    title: "the active node's HA agent and guardian are killed together (SIGKILL)",
+    vip: 'moves',
+    twoOwners: true,
+    needs: 'guardian',
+    inflict: (pair, node) => {
+      signal(pair, node, 'guardian', 'SIGKILL');
+      return end(pair, node, 'agent', 'SIGKILL');
+    },
   },
   'lb-kill': {
-    title: "the active node's lbd is killed (SIGKILL)",
-    inflict: (pair, node) => pair.daemons[node].lbd.signal('SIGKILL'),
-    recover: async (pair, node) => pair.startNode(node),
+    title: "the active node's balancer is killed (SIGKILL)",
+    vip: 'moves',
+    inflict: (pair, node) => end(pair, node, 'balancer', 'SIGKILL'),
+  },
+  'lb-stop': {
+    title: "the active node's balancer hangs (SIGSTOP) and goes on later",
+    vip: 'moves',
+    lastsMs: 2500,
+    inflict: async (pair, node) => stop(pair.pids(node, 'balancer')),
+  },
+  'node-stop': {
+    title: 'the whole active node is paused (SIGSTOP to all its processes) and goes on 10 s later',
+    vip: 'moves',
+    twoOwners: true,
+    lastsMs: 10_000,
+    inflict: async ({ lab }, node) => stop(lab.processes(node)),
+  },
+  starve: {
+    title: 'a real-time busy loop takes the processor from the active node for 3 s',
+    vip: 'moves',
+    twoOwners: true,
+    lastsMs: 3000,
+    inflict: async ({ lab }, node) => mending(await starve(lab, node)),
+  },
+  'ip-fails': {
+    title: "the active node's program ip dies and does not work any more",
+    vip: 'moves',
+    needs: 'guardian',
+    inflict: async ({ lab }, node) => mending(await breakIp(lab, node)),
+  },
+  split: {
+    title: 'the nodes do not reach each other for 1 s, while clients reach both',
+    vip: 'moves',
+    twoOwners: true,
+    lastsMs: 1000,
+    inflict: async ({ lab }, node) => {
+      const heal = await split(lab, node, other(node));
+      return async () => {
+        // Both have announced the VIP; only a new announcement of the one that stays puts this right.
+        await mislead(lab, node);
+        return mending(heal)();
+      };
+    },
+  },
+  mute: {
+    title: 'the standby does not hear the active node, which hears the standby',
+    vip: 'moves',
+    inflict: async ({ lab }, node) => mending(await lab.partition(node, other(node))),
+  },
+  deaf: {
+    title: 'the active node does not hear the standby, which hears the active node',
+    vip: 'stays',
+    unnoticed: true,
+    lastsMs: 1500,
+    inflict: async ({ lab }, node) => mending(await lab.partition(other(node), node)),
+  },
+  loss: {
+    title: `one path of the heartbeats loses ${100 * LOSS} % of them`,
+    vip: 'stays',
+    unnoticed: true,
+    lastsMs: 3000,
+    inflict: async ({ lab, onePath }) => {
+      const ends = await Promise.all(NODES.map((node) => lab.loss(node, LOSS, onePath)));
+      return mending(() => Promise.all(ends.map((stopLoss) => stopLoss())));
+    },
+  },
+  double: {
+    title: 'one path of the heartbeats doubles each of them',
+    vip: 'stays',
+    unnoticed: true,
+    lastsMs: 1500,
+    inflict: async ({ lab, onePath }) => {
+      const ends = await Promise.all(NODES.map((node) => duplicate(lab, node, other(node), onePath)));
+      return mending(() => Promise.all(ends.map((stopDoubling) => stopDoubling())));
+    },
+  },
+  late: {
+    title: 'one path of the heartbeats delays them, so that they come late and out of order',
+    vip: 'stays',
+    unnoticed: true,
+    lastsMs: 1500,
+    inflict: async ({ lab, onePath }) => {
+      const ends = await Promise.all(NODES.map((node) => delay(lab, node, onePath, SLOW_BIT_RATE)));
+      return mending(() => Promise.all(ends.map((hurry) => hurry())));
+    },
+  },
+  'agent-term': {
+    title: "the active node's HA agent is stopped in order (SIGTERM)",
+    vip: 'moves',
+    unnoticed: true,
+    inflict: (pair, node) => end(pair, node, 'agent', 'SIGTERM'),
+  },
+  'lb-term': {
+    title: "the active node's balancer is stopped in order (SIGTERM)",
+    vip: 'moves',
+    unnoticed: true,
+    inflict: (pair, node) => end(pair, node, 'balancer', 'SIGTERM'),
   },
   switchover: {
     title: 'an operator runs lbctl switchover',
+    vip: 'moves',
+    unnoticed: true,
     inflict: async (pair, node) => {
-      const { code, stderr } = await pair.lbctl(node, 'switchover');
-      if (code !== 0) throw new Error(`lbctl switchover: exit ${code}: ${stderr.trim()}`);
+      await pair.switchover(node);
+      return mending(() => {});
     },
-    recover: async () => {},
   },
 } satisfies Record<string, Fault>;
 
-export type FaultName = keyof typeof FAULTS;
-export const FAULT_NAMES = Object.keys(FAULTS) as FaultName[];
+export type FaultName = keyof typeof faults;
+export const FAULTS: Readonly<Record<FaultName, Fault>> = faults;
+export const FAULT_NAMES = Object.keys(faults) as FaultName[];
 
 export function isFault(name: string): name is FaultName {
   return Object.hasOwn(FAULTS, name);

@@ -148,19 +148,39 @@ export class Lab {
    * @returns a function that mends it
    */
   partition(from: Host, to: Host, match = ''): Promise<() => Promise<void>> {
-    return this.#drop(`iifname "${from}" oifname "${to}" ${match}`);
+    return this.drop(`iifname "${from}" oifname "${to}" ${match}`);
   }
 
-  /** Loses a part of what a host sends, at random. @param fraction 0 to 1 @returns a function that mends it */
-  loss(host: Host, fraction: number): Promise<() => Promise<void>> {
+  /**
+   * Loses a part of what a host sends, at random.
+   *
+   * @param fraction 0 to 1
+   * @param match as for `partition`
+   * @returns a function that mends it
+   */
+  loss(host: Host, fraction: number, match = ''): Promise<() => Promise<void>> {
     const perMille = Math.round(Math.min(Math.max(fraction, 0), 1) * 1000);
     // numgen yields 0 to 999, and nft refuses to compare it with 1000.
     const chance = perMille === 1000 ? '' : `numgen random mod 1000 < ${perMille}`;
-    return this.#drop(`iifname "${host}" ${chance}`);
+    return this.drop(`iifname "${host}" ${match} ${chance}`);
+  }
+
+  /** @param rule nftables conditions of what the switch loses @returns a function that mends it */
+  async drop(rule: string): Promise<() => Promise<void>> {
+    const added = await this.exec(
+      'switch',
+      ['nft', '-e', '-a', '-f', '-'],
+      `add rule bridge lab drops ${rule} drop`,
+    );
+    const handle = /# handle (\d+)/.exec(added)?.[1];
+    if (handle === undefined) throw new Error(`nft did not tell the handle of the new rule: ${added}`);
+    return async () => {
+      await this.exec('switch', ['nft', 'delete', 'rule', 'bridge', 'lab', 'drops', 'handle', handle]);
+    };
   }
 
   /** Pids of all that runs on a host. */
-  processes(host: Host): number[] {
+  processes(host: Place): number[] {
     const { pid: anchor, netns } = this.state.anchors[host];
     // Without its anchor the namespace is gone, and its number may be a stranger's by now.
     if (!anchorAlive(this.state.anchors[host])) return [];
@@ -170,7 +190,7 @@ export class Lab {
   }
 
   /** Command lines of all that runs on a host, for messages. */
-  commands(host: Host): string[] {
+  commands(host: Place): string[] {
     return this.processes(host).flatMap((pid) => {
       try {
         return [`${pid} ${readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()}`];
@@ -219,19 +239,6 @@ export class Lab {
       this.exec('switch', ['nft', '-f', '-'], chain),
       ...HOSTS.map((host) => this.exec(host, ['ip', '-batch', '-'], addresses(host).join('\n'))),
     ]);
-  }
-
-  async #drop(rule: string): Promise<() => Promise<void>> {
-    const added = await this.exec(
-      'switch',
-      ['nft', '-e', '-a', '-f', '-'],
-      `add rule bridge lab drops ${rule} drop`,
-    );
-    const handle = /# handle (\d+)/.exec(added)?.[1];
-    if (handle === undefined) throw new Error(`nft did not tell the handle of the new rule: ${added}`);
-    return async () => {
-      await this.exec('switch', ['nft', 'delete', 'rule', 'bridge', 'lab', 'drops', 'handle', handle]);
-    };
   }
 }
 

@@ -8,7 +8,7 @@ import { KeptConnection } from './request.ts';
 
 /**
  * Clients that stay connected, one process in the client's namespace: TCP and WebSocket clients that send a line every
- * 20 ms and want it back, and HTTP clients that ask over kept-alive connections.
+ * 20 ms (`--every-ms`) and want it back, and HTTP clients that ask over kept-alive connections.
  *
  * Prints a JSON line with `{ "type": "ready" }` when each has had its first answer. A line on standard input ends it:
  * it prints a LongLivedReport, closes all connections, and exits.
@@ -22,17 +22,20 @@ export interface LongLivedReport {
 
 export interface LongLivedKind {
   readonly total: number;
+  readonly broken: number;
   /** Answers that all of them got. */
   readonly answers: number;
   /** Why connections broke or answers were wrong, each reason once. */
   readonly causes: readonly string[];
 }
 
-const EVERY_MS = 20;
 const TIMEOUT_MS = 3_000;
 
-const { values } = parseArgs({ options: { count: { type: 'string', default: '34' } } });
+const { values } = parseArgs({
+  options: { count: { type: 'string', default: '34' }, 'every-ms': { type: 'string', default: '20' } },
+});
 const count = Number(values.count);
+const everyMs = Number(values['every-ms']);
 let running = true;
 
 /** Sends numbered lines and wants each back before the next one. */
@@ -64,7 +67,7 @@ class Talker {
       const line = await this.#next('\n', `${i}\n`);
       if (line === `${i}\n`) this.answers++;
       else if (running) this.#break(`expected ${i}, got ${JSON.stringify(line)}`);
-      await sleep(EVERY_MS);
+      await sleep(everyMs);
     }
   }
 
@@ -125,13 +128,18 @@ async function ask(connection: KeptConnection): Promise<void> {
     const answer = await connection.ask().catch(() => undefined);
     if (answer?.status === 200) requests++;
     else if (answer !== undefined) connection.close(`status ${answer.status}`);
-    await sleep(EVERY_MS);
+    await sleep(everyMs);
   }
 }
 
+function brokenOf(clients: readonly { broken: string | undefined }[]) {
+  const reasons = clients.flatMap(({ broken }) => broken ?? []);
+  return { broken: reasons.length, causes: [...new Set(reasons)] };
+}
+
 function kind(talkers: readonly Talker[]): LongLivedKind {
-  const causes = [...new Set(talkers.flatMap(({ broken }) => broken ?? []))];
-  return { total: talkers.length, answers: talkers.reduce((sum, { answers }) => sum + answers, 0), causes };
+  const answers = talkers.reduce((sum, talker) => sum + talker.answers, 0);
+  return { total: talkers.length, answers, ...brokenOf(talkers) };
 }
 
 await Promise.all([...echoes, ...sockets].map((talker) => talker.greeted()));
@@ -148,7 +156,7 @@ const report: LongLivedReport = {
   http: {
     total: https.length,
     answers: requests,
-    causes: [...new Set(https.flatMap(({ broken }) => broken ?? []))],
+    ...brokenOf(https),
     renewed: https.reduce((sum, { renewed }) => sum + renewed, 0),
   },
 };

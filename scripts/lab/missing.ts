@@ -16,6 +16,7 @@ const TOOLS: readonly (readonly [tool: string, debianPackage: string])[] = [
   ['setpriv', 'util-linux'],
   ['ip', 'iproute2'],
   ['arping', 'iputils-arping'],
+  ['ndptool', 'libndp-tools'],
   ['nft', 'nftables'],
 ];
 

@@ -80,6 +80,14 @@ export class OwnershipWatch {
     });
   }
 
+  /** Waits until the condition holds, but not longer than `timeoutMs`. @returns whether it holds */
+  within(timeoutMs: number, condition: () => boolean): Promise<boolean> {
+    return this.until('', condition, timeoutMs).then(
+      () => true,
+      () => false,
+    );
+  }
+
   describe(): string {
     return `the VIP is held by ${this.holders().join(' and ') || 'no node'}`;
   }

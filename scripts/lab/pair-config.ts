@@ -5,13 +5,21 @@ export const ORIGIN_PORT = 9000;
 export const ECHO_PORT = 9001;
 /** The pair's TCP frontend, which leads to the echo port of the origins. */
 export const TCP_PORT = 5000;
+export const MULTICAST_PORT = 7470;
 
 export interface PairConfigOptions {
   /** Milliseconds between two heartbeats; default 100. */
   readonly heartbeatMs?: number;
   /** Time between two health checks of a backend; default `1s`. */
   readonly checkInterval?: string;
+  /** Lines of `ha` that say what moves and who has it; default: one VIP, lb1 before lb2. */
+  readonly moves?: string;
 }
+
+const ONE_VIP = `
+  vips:
+    - { address: ${VIP}/${PREFIX}, interface: ${INTERFACE} }
+  priority: { lb1: 150, lb2: 100 }`;
 
 /** The lab's config: one pool for each kind of stick, all on the same three backends. */
 export function pairConfig(options: PairConfigOptions = {}): string {
@@ -26,11 +34,8 @@ export function pairConfig(options: PairConfigOptions = {}): string {
 ha:
   heartbeat: { interval: ${options.heartbeatMs ?? 100}ms, dead_after: 3 }
   paths:
-    - { type: multicast, group: 239.255.84.1, port: 7470, interface: ${INTERFACE} }
-    - { type: unicast, port: 7471 }
-  vips:
-    - { address: ${VIP}/${PREFIX}, interface: ${INTERFACE} }
-  priority: { lb1: 150, lb2: 100 }
+    - { type: multicast, group: 239.255.84.1, port: ${MULTICAST_PORT}, interface: ${INTERFACE} }
+    - { type: unicast, port: 7471 }${options.moves ?? ONE_VIP}
   preempt: false
 sessions: { capacity: 65536 }
 workers: 1

@@ -5,29 +5,30 @@ import { type AgentStatus, type ControlEvent, type LbdStatus, SOCKETS } from '..
 import { control } from '../../common/control-client.ts';
 import { DAEMONS, Daemon, type DaemonName } from './daemon.ts';
 import { SHARED } from './holder.ts';
-import { INTERFACE, NODES, type NodeName, VIP } from './hosts.ts';
+import { NODES, type NodeName } from './hosts.ts';
 import { type Lab, NODE, type Output, ROOT } from './lab.ts';
+import { Neighbour } from './neighbour.ts';
 import { OwnershipWatch } from './ownership.ts';
-import { type PairConfigOptions, pairConfig } from './pair-config.ts';
+import { MULTICAST_PORT, type PairConfigOptions, pairConfig } from './pair-config.ts';
+import type { Part, TestedPair, TimelineEvent } from './tested-pair.ts';
 import { until } from './wait.ts';
 
-export interface TimelineEvent extends ControlEvent {
-  readonly node: NodeName;
-}
-
 /** Tandem itself in the lab: two nodes, each with its two daemons. */
-export class Pair {
+export class Pair implements TestedPair {
   readonly lab: Lab;
+  readonly onePath = `udp dport ${MULTICAST_PORT}`;
   /** On the hosts. */
   readonly directory: string;
   readonly configFile: string;
   readonly daemons: Readonly<Record<NodeName, Readonly<Record<DaemonName, Daemon>>>>;
   readonly ownership: OwnershipWatch;
+  readonly #neighbour: Neighbour;
   /** By node, time and text, so that what was read before a daemon died stays. */
   readonly #events = new Map<string, TimelineEvent>();
 
-  private constructor(lab: Lab, directory: string, ownership: OwnershipWatch) {
+  private constructor(lab: Lab, directory: string, ownership: OwnershipWatch, neighbour: Neighbour) {
     this.lab = lab;
+    this.#neighbour = neighbour;
     this.directory = directory;
     this.configFile = join(directory, 'tandem.yaml');
     this.ownership = ownership;
@@ -43,9 +44,11 @@ export class Pair {
     const outside = mkdtempSync(lab.outside(join(SHARED, 'pair-')));
     writeFileSync(join(outside, 'tandem.yaml'), pairConfig(options));
     writeFileSync(join(outside, 'secret'), randomBytes(48), { mode: 0o600 });
-    const pair = new Pair(lab, join(SHARED, basename(outside)), await OwnershipWatch.start(lab));
+    const neighbour = await Neighbour.of(lab);
+    const ownership = await OwnershipWatch.start(lab);
+    const pair = new Pair(lab, join(SHARED, basename(outside)), ownership, neighbour);
     try {
-      for (const node of NODES) pair.startNode(node);
+      for (const node of NODES) await pair.startNode(node);
       await pair.whole();
     } catch (error) {
       await pair.close();
@@ -54,8 +57,22 @@ export class Pair {
     return pair;
   }
 
-  startNode(node: NodeName): void {
+  async startNode(node: NodeName): Promise<void> {
     for (const name of DAEMONS) if (!this.daemons[node][name].running) this.daemons[node][name].start();
+  }
+
+  pids(node: NodeName, part: Part): number[] {
+    if (part === 'guardian') {
+      const lines = this.lab.commands(node).map((line) => line.split(' '));
+      return lines.filter(([, , script]) => script?.endsWith('guardian.sh')).map(([pid]) => Number(pid));
+    }
+    const daemon = this.daemons[node][part === 'agent' ? 'ha-agent' : 'lbd'];
+    return daemon.running ? [daemon.pid] : [];
+  }
+
+  async switchover(node: NodeName): Promise<void> {
+    const { code, stderr } = await this.lbctl(node, 'switchover');
+    if (code !== 0) throw new Error(`lbctl switchover: exit ${code}: ${stderr.trim()}`);
   }
 
   status(node: NodeName): Promise<AgentStatus> {
@@ -80,9 +97,8 @@ export class Pair {
         for (const node of NODES) for (const name of DAEMONS) this.daemons[node][name].requireRunning();
         const agents = await Promise.all(NODES.map((node) => this.status(node)));
         const lbds = await Promise.all(NODES.map((node) => this.lbdStatus(node)));
-        const roles = agents.map((agent) => agent.role);
         const missing = [
-          ...(roles.toSorted().join() === 'active,standby' ? [] : [`roles are ${roles.join(' and ')}`]),
+          ...badRoles(agents),
           ...(this.ownership.holders().length === 1 ? [] : [this.ownership.describe()]),
           ...agents.flatMap((agent) =>
             agent.peer.alive ? [] : [`${agent.node} does not hear ${agent.peer.node}`],
@@ -108,15 +124,8 @@ export class Pair {
     return holder;
   }
 
-  /** Which node the client's ARP entry of the VIP points to; undefined: none of them, or no entry. */
-  async neighbour(): Promise<NodeName | undefined> {
-    const entry = await this.lab.exec('client', ['ip', 'neigh', 'show', VIP]);
-    const mac = /lladdr (\S+)/.exec(entry)?.[1];
-    for (const node of NODES) {
-      const link = await this.lab.exec(node, ['ip', 'link', 'show', INTERFACE]);
-      if (mac !== undefined && link.includes(mac)) return node;
-    }
-    return undefined;
+  neighbour(): Promise<NodeName | undefined> {
+    return this.#neighbour.now();
   }
 
   /** Events of both daemons of both nodes in the order of time, also those read before a daemon died. */
@@ -147,6 +156,17 @@ export class Pair {
   #socket(node: NodeName, daemon: 'agent' | 'lbd'): string {
     return this.lab.outside(join(this.directory, node, SOCKETS[daemon]));
   }
+}
+
+/** VIP groups that do not have one active and one standby node. */
+function badRoles(agents: readonly AgentStatus[]): string[] {
+  const names = new Set(agents.flatMap(({ groups }) => groups.map(({ name }) => name)));
+  if (names.size === 0) return ['no agent has started yet'];
+  return [...names].flatMap((name) => {
+    const roles = agents.map(({ groups }) => groups.find((group) => group.name === name)?.role ?? 'starting');
+    const good = roles.toSorted().join() === 'active,standby';
+    return good ? [] : [`roles in group ${name} are ${roles.join(' and ')}`];
+  });
 }
 
 function notReady(lbd: LbdStatus): string[] {

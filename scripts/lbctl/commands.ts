@@ -1,17 +1,22 @@
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 import {
   type AdminState,
   type BackendStatus,
   type ControlEvent,
+  type Explanation,
   type LbdStatus,
   type SessionRow,
   SOCKETS,
 } from '../../common/control.ts';
 import { control } from '../../common/control-client.ts';
-import { messageOf, OperatorError } from '../../common/errors.ts';
+import { parseDuration } from '../../common/duration.ts';
+import { ConfigError, messageOf, OperatorError } from '../../common/errors.ts';
 import type { Config } from '../../common/model.ts';
+import { explainRequest, explanationText } from './explain.ts';
 import { ago, count, paint, printable, table } from './format.ts';
 import { askNode, backendTable, statusJson, statusText } from './status.ts';
+import { awaitReadiness, readinessText } from './upgrade-ready.ts';
 
 /** What the user typed that is no value for its argument or option: exit code 2. */
 export class UsageError extends Error {}
@@ -20,6 +25,8 @@ export class UsageError extends Error {}
 export interface Output {
   readonly text: string;
   readonly json: unknown;
+  /** It was asked a question, and the answer is no: exit code 1. */
+  readonly no?: boolean;
 }
 
 export interface Invocation {
@@ -35,6 +42,8 @@ export interface Command {
   readonly args: readonly (readonly [name: string, help: string])[];
   readonly summary: string;
   readonly options?: readonly (readonly [flags: string, help: string])[];
+  /** Options that may be given more than once; their values come in one text, a line each. */
+  readonly repeated?: readonly (readonly [flags: string, help: string])[];
   /** @throws OperatorError, ConfigError or UsageError */
   run(invocation: Invocation): Promise<Output>;
 }
@@ -55,6 +64,9 @@ export const COMMANDS: readonly Command[] = [
     run: async ({ args: [file], options: { node } }) => {
       const { loadConfig } = await configModule();
       const config = loadConfig(file!, { node, anyNode: true });
+      const { problemsOf } = await import('../../lbd/tls/tls-control.ts');
+      const problems = problemsOf(config).map((message) => ({ where: file!, key: '', message }));
+      if (problems.length > 0) throw new ConfigError(problems);
       return {
         text: `${file}: good: ${summaryOf(config)}`,
         json: { ok: true, digest: config.digest, problems: [] },
@@ -122,10 +134,13 @@ export const COMMANDS: readonly Command[] = [
     name: 'switchover',
     args: [],
     summary: 'hand the VIPs to the other node, in order and without a gap',
-    options: [['--to <NODE>', 'the node that shall be active (default: the one that is not)']],
-    run: async ({ runDir, options: { to } }) => {
+    options: [
+      ['--to <NODE>', 'the node that shall be active (default: the one that is not)'],
+      ['--group <GROUP>', 'the VIP group, or all (default: the only one)'],
+    ],
+    run: async ({ runDir, options: { to, group } }) => {
       const socket = join(runDir, SOCKETS.agent);
-      const body = to === undefined ? {} : { to };
+      const body = { to, group };
       const answer = await control<{ text: string }>(
         socket,
         'POST',
@@ -134,6 +149,40 @@ export const COMMANDS: readonly Command[] = [
         SWITCHOVER_TIMEOUT_MS,
       );
       return { text: printable(answer.text), json: answer };
+    },
+  },
+  {
+    name: 'upgrade-ready',
+    args: [],
+    summary: 'whether this node may be restarted now without a loss for any client, and what to do next',
+    options: [['--wait <DURATION>', 'until it may, for so long at most, such as 30s (default: do not wait)']],
+    run: async ({ runDir, options: { wait = '0s' } }) => {
+      const readiness = await awaitReadiness(runDir, duration(wait));
+      return { text: readinessText(readiness), json: readiness, no: !readiness.ready };
+    },
+  },
+  {
+    name: 'explain',
+    args: [
+      ['<METHOD>', 'such as GET'],
+      ['<URL>', 'http://HOST[:PORT]/PATH, or a path with --header Host:…'],
+    ],
+    summary:
+      'what would become of a request: routes tried, backends excluded and why, the pick; changes nothing',
+    options: [
+      ['--source <IP>', 'address of the client'],
+      ['--frontend <NAME>', 'default: the one on the port of the URL'],
+    ],
+    repeated: [['--header <NAME:VALUE>', 'a field of the request; may be given more than once']],
+    run: async ({ runDir, args: [method, url], options: { header, source, frontend } }) => {
+      const request = explainRequest(method!, url!, header?.split('\n') ?? []);
+      if (request === undefined)
+        throw new UsageError('expected a URL or a path, and each --header as NAME:VALUE');
+      if (source !== undefined && isIP(source) === 0)
+        throw new UsageError(`found "${source}", expected an IP address`);
+      const body = { ...request, source, frontend };
+      const answer = await control<Explanation>(join(runDir, SOCKETS.lbd), 'POST', '/v1/explain', body);
+      return { text: explanationText(answer), json: answer };
     },
   },
   {
@@ -223,6 +272,12 @@ function wholeNumber(text: string, min: number, max: number): number {
   if (value < min || value > max)
     throw new UsageError(`found "${text}", expected a whole number from ${min} to ${max}`);
   return value;
+}
+
+function duration(text: string): number {
+  const ms = parseDuration(text);
+  if (ms === undefined) throw new UsageError(`found "${text}", expected a duration such as 30s or 5m`);
+  return ms;
 }
 
 function summaryOf(config: Config): string {

@@ -32,8 +32,8 @@ complete -F _lbctl lbctl
 `;
 }
 
-function answerOf({ args, options = [] }: Command): string {
-  const flags = [...options.map(([text]) => text.split(' ')[0]), '--help'].join(' ');
+function answerOf({ args, options = [], repeated = [] }: Command): string {
+  const flags = [...[...options, ...repeated].map(([text]) => text.split(' ')[0]), '--help'].join(' ');
   const first = args[0]?.[0] ?? '';
   if (first === '<FILE>') return 'mapfile -t COMPREPLY < <(compgen -f -- "$word"); return';
   if (first === '<POOL/BACKEND>')

@@ -1,5 +1,12 @@
 import { join } from 'node:path';
-import { type AgentStatus, type BackendStatus, type LbdStatus, SOCKETS } from '../../common/control.ts';
+import {
+  type AgentStatus,
+  type BackendStatus,
+  type GroupStatus,
+  type LbdStatus,
+  SOCKETS,
+  type WitnessStatus,
+} from '../../common/control.ts';
 import { control } from '../../common/control-client.ts';
 import { messageOf, OperatorError } from '../../common/errors.ts';
 import { ago, count, paint, printable, table } from './format.ts';
@@ -49,6 +56,7 @@ export function statusJson({ lbd, agent }: NodeView): object {
     why: a?.why ?? null,
     since_ms: a?.since_ms ?? null,
     vips: a?.vips ?? [],
+    groups: a?.groups ?? [],
     peer: a === null ? null : { ...a.peer, seen_ms_ago: a.peer.seen_ms_ago ?? null },
     paths: a?.paths ?? [],
     sync: l?.sync ?? null,
@@ -90,14 +98,20 @@ function warningsOf({ lbd, agent }: NodeView): string[] {
   if (lbd.error !== null) warnings.push(lbd.error);
   if (agent.error !== null && !isAlone(lbd.status)) warnings.push(agent.error);
   if (agent.status !== null) {
-    const { peer, guardian, vips, role } = agent.status;
-    if (peer.same_config === false)
-      warnings.push(`config mismatch: ${peer.node} runs another config than this node`);
+    const { peer, guardian, groups } = agent.status;
+    if (peer.same_config === false) {
+      const where = peer.differs_in.length === 0 ? '' : `; it differs in ${peer.differs_in.join(', ')}`;
+      warnings.push(`config mismatch: ${peer.node} runs another config than this node${where}`);
+    }
     if (!peer.alive) warnings.push(`${peer.node} is silent on every path`);
+    else
+      for (const { name, peer: there } of groups)
+        if (!there.alive) warnings.push(`${peer.node} is silent about group ${name}`);
     if (!guardian.alive) warnings.push('the guardian is not running');
-    if (role === 'active')
-      for (const vip of vips)
-        if (!vip.held) warnings.push(`this node is active but does not hold ${vip.address}`);
+    for (const { role, vips } of groups)
+      if (role === 'active')
+        for (const vip of vips)
+          if (!vip.held) warnings.push(`this node is active but does not hold ${vip.address}`);
     warnings.push(...agent.status.warnings);
   }
   if (lbd.status !== null) {
@@ -134,25 +148,10 @@ function agentRows({ agent: { status: agent }, lbd }: NodeView): string[][] {
       : [peer.same_config ? 'same config' : paint('red', 'another config')]),
   ];
   return [
-    [
-      'node',
-      [
-        agent.node,
-        paint(ROLE_COLORS[agent.role], agent.role),
-        `epoch ${agent.epoch}`,
-        `priority ${agent.priority}`,
-        `for ${ago(agent.since_ms)}`,
-      ].join(SEPARATOR),
-    ],
-    // The reason is of the moment when it took over, and may be long past.
-    ['why', `${agent.role === 'active' ? 'took over: ' : ''}${printable(agent.why)}`],
-    ...agent.vips.map((vip) => [
-      'vip',
-      [vip.address, vip.interface, vip.held ? paint('green', 'held') : 'not held'].join(SEPARATOR),
-    ]),
-    ...finishingRows(agent),
+    ...roleRows(agent),
     ['peer', peerFacts.map(printablePart).join(SEPARATOR)],
     ...agent.paths.map((path) => ['path', pathFacts(path).join(SEPARATOR)]),
+    ...(agent.witness === undefined ? [] : [['witness', witnessFacts(agent.witness).join(SEPARATOR)]]),
     [
       'agent',
       [
@@ -164,16 +163,59 @@ function agentRows({ agent: { status: agent }, lbd }: NodeView): string[][] {
   ];
 }
 
+function witnessFacts({ addresses, state, why }: WitnessStatus): string[] {
+  const color = state === 'answers' ? 'green' : state === 'silent' ? 'red' : 'yellow';
+  return [addresses.join(', '), paint(color, state), ...(state === 'answers' ? [] : [why])].map(
+    printablePart,
+  );
+}
+
+function roleRows({ node, groups, peer }: AgentStatus): string[][] {
+  const [only, ...more] = groups;
+  if (only !== undefined && more.length === 0)
+    return [['node', [node, ...roleFacts(only)].join(SEPARATOR)], ...groupRows(only, peer.node)];
+  return [
+    [
+      'node',
+      [node, ...groups.map(({ name, role }) => `${paint(ROLE_COLORS[role], role)} for ${name}`)].join(
+        SEPARATOR,
+      ),
+    ],
+    ...groups.flatMap((group) => [
+      [
+        'group',
+        [group.name, ...roleFacts(group), `${peer.node} ${printable(group.peer.role)}`].join(SEPARATOR),
+      ],
+      ...groupRows(group, peer.node),
+    ]),
+  ];
+}
+
+function roleFacts({ role, epoch, priority, since_ms }: GroupStatus): string[] {
+  return [paint(ROLE_COLORS[role], role), `epoch ${epoch}`, `priority ${priority}`, `for ${ago(since_ms)}`];
+}
+
+function groupRows(group: GroupStatus, peer: string): string[][] {
+  return [
+    // The reason is of the moment when it took over, and may be long past.
+    ['why', `${group.role === 'active' ? 'took over: ' : ''}${printable(group.why)}`],
+    ...group.vips.map((vip) => [
+      'vip',
+      [vip.address, vip.interface, vip.held ? paint('green', 'held') : 'not held'].join(SEPARATOR),
+    ]),
+    ...finishingRows(group, peer),
+  ];
+}
+
 /** What is left of a planned change of the active node. */
-function finishingRows({ second_chance: { finishing, forwarding }, peer }: AgentStatus): string[][] {
+function finishingRows({ second_chance: { finishing, forwarding } }: GroupStatus, peer: string): string[][] {
   const rows: string[][] = [];
   if (finishing !== undefined) {
     const count = finishing.connections ?? 'the';
     const left = finishing.left_ms === undefined ? '' : `${SEPARATOR}${ago(finishing.left_ms)} left`;
     rows.push(['finishing', `${count} connections of the former active${left}`]);
   }
-  if (forwarding)
-    rows.push(['forwarding', `what belongs to open connections of ${peer.node} goes on to ${peer.node}`]);
+  if (forwarding) rows.push(['forwarding', `what belongs to open connections of ${peer} goes on to ${peer}`]);
   return rows;
 }
 
@@ -228,11 +270,23 @@ function frontendTable({ frontends }: LbdStatus): string {
     name,
     f.mode,
     f.bind.join(' '),
-    String(f.connections),
+    ofLimit(f.connections, f.max_connections),
     String(f.accepted),
     String(f.requests),
+    refusedText(f),
   ]);
-  return table(['FRONTEND', 'MODE', 'BIND', 'OPEN', 'ACCEPTED', 'REQUESTS'], rows);
+  return table(['FRONTEND', 'MODE', 'BIND', 'OPEN', 'ACCEPTED', 'REQUESTS', 'REFUSED'], rows);
+}
+
+function ofLimit(number: number, limit: number | undefined): string {
+  return limit === undefined ? String(number) : `${number}/${limit}`;
+}
+
+/** Clients that were turned away since the start, by cause. */
+function refusedText({ refused = {}, datagrams }: LbdStatus['frontends'][string]): string {
+  const causes = Object.entries(refused);
+  if (datagrams !== undefined && datagrams.evicted > 0) causes.push(['evicted', datagrams.evicted]);
+  return causes.length === 0 ? '-' : causes.map(([cause, n]) => `${n} ${printable(cause)}`).join(', ');
 }
 
 const STATE_COLORS = {
@@ -242,17 +296,23 @@ const STATE_COLORS = {
   drained: 'yellow',
   maint: 'yellow',
   down: 'red',
+  ejected: 'red',
 } as const;
 
 /** One row a backend: `POOL/BACKEND` is what the other commands take. */
 export function backendTable({ pools }: LbdStatus): string {
+  const queues = Object.entries(pools).flatMap(([pool, { queue }]) =>
+    queue === undefined || queue.waiting === 0
+      ? []
+      : [`pool ${pool}: ${queue.waiting} of ${queue.length} places in its queue are taken`],
+  );
   const rows = Object.entries(pools).flatMap(([pool, { backends }]) =>
     Object.entries(backends).map(([name, b]) => [
       `${pool}/${name}`,
       b.address,
       paint(STATE_COLORS[b.state], b.state),
       b.health,
-      String(b.active),
+      ofLimit(b.active, b.max_connections),
       String(b.weight),
       b.latency_ms === 0 ? '-' : `${b.latency_ms.toFixed(1)}ms`,
       String(b.errors),
@@ -260,10 +320,11 @@ export function backendTable({ pools }: LbdStatus): string {
       printable(whyOf(b)),
     ]),
   );
-  return table(
+  const backends = table(
     ['BACKEND', 'ADDRESS', 'STATE', 'HEALTH', 'ACTIVE', 'WEIGHT', 'LATENCY', 'ERRORS', 'FOR', 'WHY'],
     rows,
   );
+  return [backends, ...queues].join('\n');
 }
 
 function whyOf({ why, failing_checks: failing }: BackendStatus): string {

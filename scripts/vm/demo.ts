@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { demoCommand } from '../lab/demo-command.ts';
 import { broken, indent, milliseconds, resultJson, resultText, timelineText } from '../lab/demo-text.ts';
 import { FAULTS, type FaultName } from '../lab/faults.ts';
-import { CLIENTS, VmPair } from './pair.ts';
+import { CLIENTS, VM_FAULTS, VmPair } from './pair.ts';
 
 const STEADY_MS = 3000;
 const LINGER_MS = 2000;
@@ -51,4 +51,5 @@ await demoCommand(
       pair.close();
     }
   },
+  VM_FAULTS,
 );

@@ -8,8 +8,8 @@ import { Clients, type ClientsOptions } from '../lab/clients.ts';
 import type { FaultName } from '../lab/faults.ts';
 import { NODES, type NodeName } from '../lab/hosts.ts';
 import { type OwnerChange, twoOwnersMs } from '../lab/ownership.ts';
-import type { TimelineEvent } from '../lab/pair.ts';
 import type { FaultResult } from '../lab/scenario.ts';
+import type { TimelineEvent } from '../lab/tested-pair.ts';
 import { until } from '../lab/wait.ts';
 import { Machine } from './machine.ts';
 import type { NodeStatus } from './probe.ts';
@@ -20,6 +20,16 @@ const WHOLE_MS = 300_000;
 const TAKEOVER_MS = 30_000;
 /** Machines that have just booted are late in all they do, and a role may still move. */
 const STEADY_MS = 5_000;
+
+/** Faults that can be inflicted on a machine from outside or over ssh. */
+export const VM_FAULTS = [
+  'cut',
+  'power',
+  'agent-kill',
+  'agent-stop',
+  'lb-kill',
+  'switchover',
+] as const satisfies readonly FaultName[];
 
 /** What emulated machines carry without being late themselves: about 30 requests a second. */
 export const CLIENTS = {
@@ -222,11 +232,15 @@ export class VmPair {
         return atMs;
       case 'switchover':
         return node.ours((await node.ask({ ask: 'switchover' })) as number);
-      default: {
+      case 'lb-kill':
+      case 'agent-kill':
+      case 'agent-stop': {
         const unit = fault === 'lb-kill' ? 'lbd' : 'ha-agent';
         const signal = fault === 'agent-stop' ? 'SIGSTOP' : 'SIGKILL';
         return node.ours((await node.ask({ ask: 'kill', unit, signal })) as number);
       }
+      default:
+        throw new Error(`${fault} cannot be inflicted on a virtual machine`);
     }
   }
 

@@ -10,6 +10,8 @@ function single(frontends: string, pools = 'web: { backends: { s1: { address: "1
 }
 const WEB = 'web: { bind: ["*:80"], pool: web }';
 const TCP = 'web: { bind: ["*:80"], mode: tcp, pool: web }';
+const UDP = 'web: { bind: ["*:80"], mode: udp, pool: web }';
+const UDP_POOL = 'web: { health: { type: none }, backends: { s1: { address: "10.0.0.1:80" } } }';
 const pool = (settings: string) => `web: { ${settings}, backends: { s1: { address: "10.0.0.1:80" } } }`;
 
 t.test('what goes together', async (t) => {
@@ -75,6 +77,22 @@ t.test('what goes together', async (t) => {
       single(TCP, pool('algorithm: consistent-hash, hash: { key: path }')),
       '"path" is for mode http only',
     ],
+    ['limits of a head in tcp', single(TCP.replace('pool:', 'limits: { head: 2KiB }, pool:')), 'limits.head'],
+    ['udp without a word on health', single(UDP), 'needs "health: { type: … }"'],
+    [
+      'PROXY header on datagrams',
+      single(UDP.replace('pool:', 'accept_proxy: [10.0.0.0/8], pool:'), UDP_POOL),
+      'accept_proxy: is for modes http and tcp only',
+    ],
+    [
+      'PROXY header in datagrams',
+      single(UDP, `${UDP_POOL.slice(0, -2)}, send_proxy: v1 }`),
+      'send_proxy: is for',
+    ],
+    ['datagrams that wait', single(UDP, `${UDP_POOL.slice(0, -2)}, queue: {} }`), 'a datagram does not wait'],
+    ['cookie in udp', single(UDP, `${UDP_POOL.slice(0, -2)}, stick: { cookie: A } }`), 'in mode udp'],
+    ['udp check without a question', single(WEB, pool('health: { type: udp }')), 'type udp needs "send"'],
+    ['a question of a tcp check', single(WEB, pool('health: { send: x }')), 'is for type udp only'],
   ] as const) {
     const found = problemsIn(text);
     t.equal(found.length, 1, `${name}: one problem`);
@@ -95,11 +113,26 @@ t.test('listeners', async (t) => {
     ['*:80', '*:81', false],
     ['*:80', '192.0.2.1:80', false],
     ['0.0.0.0:80', '[::1]:80', false],
+    ['*:80-89', '*:89', true],
+    ['*:80-89', '0.0.0.0:85-95', true],
+    ['*:80-89', '*:90-99', false],
   ] as const) {
     const found = problemsIn(two(a, b));
     t.equal(found.length, taken ? 1 : 0, `${a} and ${b}`);
     if (taken) t.match(found[0], /frontends\.b\.bind\.0: .* is taken by frontends\.a\.bind/);
   }
+  const both = `${single('a: { bind: ["*:53"], mode: udp, pool: web }, b: { bind: ["*:53"], mode: tcp, pool: web }', UDP_POOL)}`;
+  t.strictSame(problemsIn(both), [], 'TCP and UDP do not share their ports');
+  t.match(
+    problemsIn(
+      PAIR.replace('bind: ["*:80"]', 'mode: udp, bind: ["*:7470-7471"]').replace(
+        'backends:',
+        'health: { type: none }, backends:',
+      ),
+    ),
+    [/ha\.paths\.0: .* is taken by frontends\.web/, /ha\.paths\.1: .* is taken/],
+    'the heartbeat needs its own',
+  );
   const metrics = 'web: { bind: ["*:9600"], pool: web }';
   t.match(problemsIn(single(metrics)), [/admin\.metrics: 127\.0\.0\.1:9600 is taken by frontends\.web/]);
   t.strictSame(problemsIn(`${single(metrics)}admin: { metrics: false }`), []);

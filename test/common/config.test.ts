@@ -37,7 +37,12 @@ t.test('defaults of the smallest file', async (t) => {
     pool: 'web',
     maxConnections: 50_000,
     timeouts: { headMs: 10_000, bodyMs: 30_000, keepAliveMs: 75_000, idleMs: 300_000 },
-    limits: { headBytes: 16_384, fields: 100 },
+    limits: { headBytes: 16_384, fields: 100, perSource: undefined },
+    acceptProxy: [],
+    tls: undefined,
+    hsts: undefined,
+    redirect: undefined,
+    accessLog: undefined,
   });
   t.strictSame(config.pools[0], {
     name: 'web',
@@ -46,11 +51,22 @@ t.test('defaults of the smallest file', async (t) => {
     stick: undefined,
     health: {
       ...{ type: 'tcp', intervalMs: 10_000, timeoutMs: 5000, fall: 3, rise: 2, path: '/', method: 'GET' },
-      ...{ host: undefined, expect: [[200, 399]], port: undefined },
+      ...{ host: undefined, expect: [[200, 399]], port: undefined, send: '', receive: '' },
     },
+    tls: undefined,
     drainTimeoutMs: 30_000,
-    timeouts: { connectMs: 5000, responseMs: 60_000, keepAliveMs: 60_000 },
-    backends: [{ name: 's1', address: { host: '10.0.0.1', port: 80 }, weight: 1 }],
+    timeouts: { connectMs: 5000, responseMs: 60_000, idleMs: 60_000, totalMs: 0, keepAliveMs: 60_000 },
+    retry: {
+      ...{ connect: true, reset: false, timeout: false, statuses: [] },
+      ...{ attempts: 2, budgetShare: 0.2, budgetMin: 3 },
+    },
+    outlier: undefined,
+    limits: { connections: 0, pending: 0, requests: 0 },
+    slowStartMs: 0,
+    panicShare: 0,
+    sendProxy: undefined,
+    queue: { length: 256, timeoutMs: 5_000 },
+    backends: [{ name: 's1', address: { host: '10.0.0.1', port: 80 }, weight: 1, maxConnections: undefined }],
   });
 });
 
@@ -59,21 +75,51 @@ t.test('defaults of a pair', async (t) => {
   t.strictSame(config.cluster, {
     name: 'shop',
     secretFile: '/etc/tandem/secret',
-    self: { name: 'lb2', address: '192.0.2.2', priority: 100 },
-    peer: { name: 'lb1', address: '192.0.2.1', priority: 100 },
+    self: { name: 'lb2', address: '192.0.2.2' },
+    peer: { name: 'lb1', address: '192.0.2.1' },
   });
+  const vips = [
+    {
+      ...{ address: '192.0.2.100', prefix: 24, family: 4, interface: 'eth1' },
+      ...{ prefixRoute: true, provider: 'interface', command: [] },
+    },
+  ];
   t.strictSame(config.ha, {
     heartbeat: { intervalMs: 100, deadAfter: 3 },
     paths: [
       { type: 'multicast', group: '239.255.84.1', port: 7470, interface: 'eth1' },
       { type: 'unicast', port: 7471 },
     ],
-    vips: [{ address: '192.0.2.100', prefix: 24, family: 4, interface: 'eth1' }],
-    preemptDelayMs: undefined,
+    groups: [
+      {
+        name: 'default',
+        vips,
+        routes: [],
+        priority: { lb1: 100, lb2: 100 },
+        preemptDelayMs: undefined,
+      },
+    ],
+    vips,
     garp: { count: 5, refreshMs: 60_000 },
     track: { lbd: true, interfaces: ['eth1'] },
     notify: { active: undefined, standby: undefined, fault: undefined },
+    witness: undefined,
   });
+});
+
+t.test('a range of ports is each of them', async (t) => {
+  const { bind } = parseConfig(SINGLE.replace('*:80', '[::1]:5000-5002'), '/f').frontends[0]!;
+  t.strictSame(
+    bind,
+    [5000, 5001, 5002].map((port) => ({ host: '::1', port })),
+  );
+});
+
+t.test('mode udp has times of its own', async (t) => {
+  const text = single('mode: udp', 'health: { type: udp, send: "hex:00ff", receive: ok }');
+  const config = parseConfig(text, '/f');
+  t.equal(config.frontends[0]!.timeouts.idleMs, 120_000);
+  t.match(config.pools[0]!.health, { type: 'udp', send: '\0\xff', receive: 'ok' });
 });
 
 t.test('every form of a setting', async (t) => {
@@ -118,8 +164,8 @@ t.test('every form of a setting', async (t) => {
 
   const ha = (settings: string) =>
     parseConfig(PAIR.replace('ha: {', `ha: { ${settings},`), '/f', { node: 'lb1' }).ha!;
-  t.equal(ha('preempt: { delay: 30s }').preemptDelayMs, 30_000);
-  t.equal(ha('preempt: false').preemptDelayMs, undefined);
+  t.equal(ha('preempt: { delay: 30s }').groups[0]!.preemptDelayMs, 30_000);
+  t.equal(ha('preempt: false').groups[0]!.preemptDelayMs, undefined);
   t.strictSame(ha('track: { lbd: false, interfaces: [eth9] }').track, { lbd: false, interfaces: ['eth9'] });
 
   t.equal(parseConfig(`${SINGLE}admin: { metrics: false }`, '/f').admin.metrics, undefined);
@@ -154,10 +200,16 @@ t.test('one value out of place, one line that says it all', async (t) => {
     [`${SINGLE}worker: 3`, '3:1 unknown key "worker"; did you mean "workers"?'],
     [`${SINGLE}workers: 65`, '3:10 workers: found the number 65, expected a whole number from 1 to 64'],
     [`${SINGLE}workers: atuo`, /expected auto or .*; did you mean "auto"\?/],
+    [single('mode: sctp'), '1:27 frontends.web.mode: found "sctp", expected one of http, tcp, udp'],
+    [single('accept_proxy: 10.0.0.1/8'), /found "10\.0\.0\.1\/8", expected a network or an IP address/],
+    [single('', 'send_proxy: v3'), /found "v3", expected one of v1, v2/],
     [
-      single('mode: udp'),
-      '1:27 frontends.web.mode: found "udp", expected http or tcp (mode udp is not available yet)',
+      single('', 'health: { type: udp, send: "hex:0" }'),
+      /found "hex:0", expected a text, or bytes such as "hex:00ff"/,
     ],
+    [SINGLE.replace('*:80', '*:90-80'), /found "\*:90-80", expected ADDRESS:PORT/],
+    [SINGLE.replace('*:80', '*:1-1025'), /found "\*:1-1025", expected ADDRESS:PORT/],
+    [SINGLE.replace('*:80', '*:65530-65536'), /found "\*:65530-65536", expected ADDRESS:PORT/],
     [single('pools: web'), /unknown key "pools"; did you mean "pool"\?/],
     [single('colour: red'), /unknown key "colour", expected one of bind, mode, /],
     [
@@ -250,7 +302,7 @@ t.test('all problems at once, in the order of the file', async (t) => {
   const found = problemsIn(`
 workers: 0
 frontends:
-  web: { bind: ["*:80"], pool: wbe, mode: udp }
+  web: { bind: ["*:80"], pool: wbe, mode: sctp }
   alt: { bind: ["*:81"], pool: api }
 pools:
   web: { algoritm: random, backends: {} }
@@ -362,7 +414,7 @@ t.test('files', async (t) => {
 t.test('JSON Schema for editors', async (t) => {
   const schema = jsonSchema() as { properties: Record<string, { properties?: object }>; required: string[] };
   t.strictSame(Object.keys(schema.properties).toSorted(), [
-    ...['admin', 'cluster', 'frontends', 'ha', 'pools', 'sessions', 'sync', 'workers'],
+    ...['access_log', 'admin', 'cluster', 'frontends', 'ha', 'pools', 'sessions', 'sync', 'workers'],
   ]);
   t.strictSame(schema.required, ['frontends', 'pools']);
   t.match(JSON.stringify(schema), /"least-connections"/);

@@ -6,7 +6,16 @@ import { loadConfig } from '../../common/config.ts';
 const DIRECTORY = join(import.meta.dirname, '../../examples');
 const files = globSync('*.yaml', { cwd: DIRECTORY }).toSorted();
 
-t.strictSame(files, ['pair.yaml', 'routes.yaml', 'single.yaml', 'sticky.yaml', 'tcp.yaml']);
+t.strictSame(files, [
+  'groups.yaml',
+  'pair.yaml',
+  'routes.yaml',
+  'single.yaml',
+  'sticky.yaml',
+  'tcp.yaml',
+  'tls.yaml',
+  'udp.yaml',
+]);
 
 for (const file of files)
   t.test(basename(file), async (t) => {

@@ -3,12 +3,16 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import { type Role, SOCKETS } from '../../common/control.ts';
+import { SECTIONS } from '../../common/digest.ts';
 import { EventLog } from '../../common/events.ts';
-import { Agent, type AgentConfig } from '../../ha-agent/agent.ts';
+import type { GroupConfig } from '../../common/model.ts';
+import { Agent } from '../../ha-agent/agent.ts';
+import { type AgentConfig, networkConfig } from '../../ha-agent/agent-config.ts';
 import { createIdentity } from '../../ha-agent/heartbeat.ts';
 import { tempDir } from '../common/temp-dir.ts';
 import { FakeLbd } from './fake-lbd.ts';
 import { FakeNetwork } from './fake-network.ts';
+import { group, vip } from './vips.ts';
 
 const VIP = '192.0.2.100/24';
 const KEY = Buffer.alloc(32, 1);
@@ -22,7 +26,9 @@ interface Node {
 
 /** Two real agents on loopback addresses of their own, each on a fake host network. */
 class Pair {
+  /** Who held a VIP, at each change of any. */
   readonly owners: string[] = [];
+  groups: readonly GroupConfig[] = [group('default', [vip(VIP)])];
   readonly #directory: string;
   readonly #port: number;
   readonly #trackLbd: boolean;
@@ -46,8 +52,8 @@ class Pair {
       runDir: join(this.#directory, name),
       log: pino({ level: 'silent' }),
       events,
-      createNetwork: ({ ha }, handlers) => {
-        network = new FakeNetwork(ha.vips, handlers);
+      createNetwork: (initial, handlers) => {
+        network = new FakeNetwork(networkConfig(initial), handlers);
         network.secondChance = this.#trackLbd;
         network.onChange = () => this.#note();
         return network;
@@ -60,15 +66,15 @@ class Pair {
     return node;
   }
 
-  config(name: 'lb1' | 'lb2', intervalMs = 40): AgentConfig {
+  config(name: 'lb1' | 'lb2', intervalMs = 40, groups = this.groups): AgentConfig {
     const node = (n: string) => ({
       name: n,
       address: n === 'lb1' ? '127.0.0.1' : '127.0.0.2',
-      priority: n === 'lb1' ? 150 : 100,
     });
     const config = {
       file: '/etc/tandem/tandem.yaml',
       digest: 'd'.repeat(64),
+      sectionDigests: '',
       cluster: {
         name: 'shop',
         secretFile: '/etc/tandem/secret',
@@ -79,8 +85,8 @@ class Pair {
         // Room for a machine that does six other things: a late tick would be a true finding, but not here.
         heartbeat: { intervalMs, deadAfter: 10 },
         paths: [{ type: 'unicast', port: this.#port }],
-        vips: [{ address: '192.0.2.100', prefix: 24, family: 4, interface: 'eth1' }],
-        preemptDelayMs: undefined,
+        groups,
+        vips: groups.flatMap(({ vips }) => vips),
         garp: { count: 1, refreshMs: 60_000 },
         track: { lbd: this.#trackLbd, interfaces: ['eth1'] },
         notify: { active: undefined, standby: undefined, fault: undefined },
@@ -96,8 +102,11 @@ class Pair {
   }
 
   #note(): void {
-    const owners = [...this.#nodes].filter(([, { network }]) => network.held.size > 0).map(([name]) => name);
-    this.owners.push(owners.join('+'));
+    const nodes = [...this.#nodes];
+    for (const { address, prefix } of this.groups.flatMap(({ vips }) => vips)) {
+      const held = nodes.filter(([, { network }]) => network.held.has(`${address}/${prefix}`));
+      this.owners.push(held.map(([name]) => name).join('+'));
+    }
   }
 }
 
@@ -166,7 +175,7 @@ t.test('a peer that vanishes is replaced, and finds the role taken when it retur
 t.test('a VIP that cannot be added is a fault with its cause', async (t) => {
   const two = await pair(t);
   const lb1 = await two.start('lb1');
-  lb1.network.failing = 'no such device';
+  lb1.network.group().failing = 'no such device';
   await role(lb1, 'fault');
   t.equal(lb1.agent.status().why, 'the VIPs could not be added: no such device');
 });
@@ -188,7 +197,7 @@ t.test('lbd is told the role before the VIP is added; its death is a fault at on
   await lbd.start();
   const lb1 = await two.start('lb1');
   await holds(lb1);
-  t.match(lbd.heard.at(-1), { type: 'role', role: 'active', epoch: 1 });
+  t.match(lbd.roles.at(-1), { group: 'default', role: 'active', epoch: 1 });
   await lbd.kill();
   await role(lb1, 'fault');
   await until('the VIP gone', () => !lb1.network.held.has(VIP));
@@ -210,10 +219,8 @@ t.test('switchover with open connections: they finish on the former active node'
   const well = { type: 'state', ready: true, healthy: true, sync: 'synced', why: '' } as const;
 
   await lb1.agent.switchover('lb2');
-  await until('finishing', () =>
-    lbds.lb1.heard.some((line) => line.type === 'role' && line.finishing === 'finishing'),
-  );
-  lbds.lb1.say({ ...well, connections: 2 });
+  await until('finishing', () => lbds.lb1.roles.some(({ finishing }) => finishing === 'finishing'));
+  lbds.lb1.say({ ...well, connections: { default: 2 } });
   await until('the count', () => lb1.agent.status().second_chance.finishing?.connections === 2);
   t.ok(lb1.network.parked.has(VIP), 'the address stays for open connections');
   t.equal(lb2.agent.status().second_chance.forwarding, true);
@@ -221,11 +228,11 @@ t.test('switchover with open connections: they finish on the former active node'
   t.ok(calls.indexOf('forward') < calls.lastIndexOf('add'), `rules before the VIP: ${calls.join(' ')}`);
   t.ok(lb1.events.list().some(({ text }) => /^finishing the connections of the former active/.test(text)));
 
-  lbds.lb1.say({ ...well, connections: 0 });
+  lbds.lb1.say({ ...well, connections: { default: 0 } });
   await until('the end', () => lb1.agent.status().second_chance.finishing === undefined);
   await until('no rules', () => lb2.network.calls.includes('unforward'));
   t.notOk(lb1.network.parked.has(VIP));
-  t.match(lbds.lb1.heard.at(-1), { type: 'role', role: 'standby' });
+  t.match(lbds.lb1.roles.at(-1), { role: 'standby' });
   t.notOk(two.owners.includes('lb1+lb2'), `owners: ${two.owners.join(' ')}`);
   for (const lbd of Object.values(lbds)) t.teardown(() => lbd.kill());
 });
@@ -241,3 +248,154 @@ t.test('a config can be reloaded; one for another pair is refused', async (t) =>
   await lb1.agent.reload(other);
   t.match(lb1.agent.status().warnings.join(), 'need a restart');
 });
+
+const BLUE = group('blue', [vip('192.0.2.101/24')]);
+const GREEN = group('green', [vip('192.0.2.102/24', 'eth2')], { priority: { lb1: 100, lb2: 150 } });
+const isActive = (node: Node, name: string) =>
+  until(`${name} on ${node.config.cluster.self.name}`, () =>
+    node.agent.status().groups.some((it) => it.name === name && it.vips.every(({ held }) => held)),
+  );
+/** The peer of this node says that it is active for the group. */
+const knowsActive = (node: Node, name: string) =>
+  until(`${name} to be elsewhere`, () =>
+    node.agent.status().groups.some((it) => it.name === name && it.peer.role === 'active'),
+  );
+
+t.test('two groups: each node is active for one, and each backs the other up', async (t) => {
+  const two = await pair(t);
+  two.groups = [BLUE, GREEN];
+  const [lb1, lb2] = await Promise.all([two.start('lb1'), two.start('lb2')]);
+  await Promise.all([isActive(lb1, 'blue'), isActive(lb2, 'green')]);
+  await Promise.all([knowsActive(lb1, 'green'), knowsActive(lb2, 'blue')]);
+  t.match(lb1.agent.status(), {
+    role: 'active',
+    vips: [
+      { address: '192.0.2.101/24', group: 'blue', held: true },
+      { address: '192.0.2.102/24', group: 'green', held: false },
+    ],
+    groups: [
+      { name: 'blue', role: 'active', priority: 150, peer: { role: 'standby', alive: true } },
+      { name: 'green', role: 'standby', priority: 100, peer: { role: 'active' } },
+    ],
+    peer: { role: 'active', alive: true },
+  });
+
+  await t.rejects(lb1.agent.switchover(), { message: 'say which group: --group all, or one of blue, green' });
+  await t.rejects(lb1.agent.switchover('lb1', 'red'), {
+    message: 'there is no group "red"; there is blue, green',
+  });
+  t.equal(await lb1.agent.switchover('lb1', 'all'), 'group blue: lb1 is active; group green: lb1 is active');
+  t.equal(await lb1.agent.switchover(undefined, 'blue'), 'group blue: lb2 is active');
+  await isActive(lb2, 'blue');
+
+  lb1.network.events.onInterface('eth1', false, 'interface eth1 has no carrier');
+  t.match(lb1.agent.status().groups, [{ role: 'fault' }, { role: 'active' }], 'its VIPs are on eth2');
+  lb1.network.events.onInterface('eth1', true, '');
+
+  await lb1.agent.stop();
+  await isActive(lb2, 'green');
+  t.strictSame([...lb2.network.held], ['192.0.2.101/24', '192.0.2.102/24']);
+  t.notOk(two.owners.includes('lb1+lb2'), `owners: ${two.owners.join(' ')}`);
+});
+
+t.test('lbd is told the role of each group', async (t) => {
+  const directory = tempDir(t);
+  const two = await pair(t, true, directory);
+  two.groups = [BLUE, GREEN];
+  const lbd = new FakeLbd(join(directory, 'lb1', SOCKETS.live));
+  await lbd.start();
+  t.teardown(() => lbd.kill());
+  const lb1 = await two.start('lb1');
+  await Promise.all([isActive(lb1, 'blue'), isActive(lb1, 'green')]);
+  for (const name of ['blue', 'green'])
+    t.match(
+      lbd.roles.findLast((it) => it.group === name),
+      { role: 'active' },
+    );
+});
+
+t.test('a reload while active: what changed is in force, and no role changes', async (t) => {
+  const two = await pair(t);
+  two.groups = [BLUE];
+  const [lb1, lb2] = await Promise.all([two.start('lb1'), two.start('lb2')]);
+  await isActive(lb1, 'blue');
+  await knowsActive(lb2, 'blue');
+  const transitions = (node: Node) => node.events.list().filter(({ kind }) => kind === 'role').length;
+  const before = [transitions(lb1), transitions(lb2)];
+  const more = vip('192.0.2.110/24');
+  const port = await freePort();
+  const steps: readonly (readonly [name: string, change: (config: AgentConfig) => AgentConfig['ha']])[] = [
+    ['interval', ({ ha }) => ({ ...ha, heartbeat: { intervalMs: 30, deadAfter: 12 } })],
+    ['priority', ({ ha }) => withGroups(ha, [{ ...BLUE, priority: { lb1: 1, lb2: 200 } }])],
+    ['a VIP more', ({ ha }) => withGroups(ha, [{ ...BLUE, vips: [...BLUE.vips, more] }])],
+    ['garp', ({ ha }) => ({ ...ha, garp: { count: 2, refreshMs: 1000 } })],
+    ['track', ({ ha }) => ({ ...ha, track: { lbd: false, interfaces: ['eth1', 'eth7'] } })],
+    ['a path more', ({ ha }) => ({ ...ha, paths: [...ha.paths, { type: 'unicast', port }] })],
+    ['as before', ({ ha }) => ha],
+  ];
+  for (const [name, change] of steps) {
+    for (const node of [lb1, lb2]) {
+      const ha = change(node.config);
+      await node.agent.reload({ ...node.config, ha });
+      t.notMatch(node.agent.status().warnings.join(), 'not reloaded', name);
+    }
+    if (name === 'a VIP more') await until('the new VIP', () => lb1.network.held.has('192.0.2.110/24'));
+    if (name === 'a path more') await until('it', () => lb1.agent.status().paths[1]?.state === 'up');
+  }
+  t.strictSame([...lb1.network.held], ['192.0.2.101/24'], 'the VIP that is not listed any more is gone');
+  t.strictSame(
+    [transitions(lb1), transitions(lb2)],
+    before,
+    lb1.events
+      .list()
+      .map(({ text }) => text)
+      .join(),
+  );
+  t.notOk(two.owners.includes('lb1+lb2'), `owners: ${two.owners.join(' ')}`);
+});
+
+t.test('groups come and go by reload, one node after the other', async (t) => {
+  const two = await pair(t);
+  two.groups = [BLUE];
+  const [lb1, lb2] = await Promise.all([two.start('lb1'), two.start('lb2')]);
+  await isActive(lb1, 'blue');
+  await knowsActive(lb2, 'blue');
+  two.groups = [BLUE, GREEN];
+  await lb1.agent.reload(two.config('lb1'));
+  await isActive(lb1, 'green');
+  await until('the other config to be noticed', () =>
+    lb2.agent
+      .status()
+      .warnings.some((line) => line.includes('about a VIP group that this config does not have')),
+  );
+  await lb2.agent.reload(two.config('lb2'));
+  await knowsActive(lb2, 'green');
+  t.match(lb2.agent.status().groups, [{ role: 'standby' }, { role: 'standby' }]);
+
+  await lb1.agent.reload(two.config('lb1', 40, [GREEN]));
+  await isActive(lb2, 'blue');
+  t.strictSame([...lb1.network.held], ['192.0.2.102/24'], 'handed over, because the peer still has it');
+  t.strictSame(
+    lb1.agent.status().groups.map(({ name }) => name),
+    ['green'],
+  );
+  t.notOk(two.owners.includes('lb1+lb2'), `owners: ${two.owners.join(' ')}`);
+});
+
+t.test('where the configs differ is shown', async (t) => {
+  const two = await pair(t);
+  const digests = (config: AgentConfig, digest: string, pools: string) => ({
+    ...config,
+    digest: digest.repeat(64),
+    sectionDigests: SECTIONS.map((name) => (name === 'pools' ? pools : 'abcd')).join(''),
+  });
+  const [lb1, lb2] = await Promise.all([two.start('lb1'), two.start('lb2')]);
+  await lb1.agent.reload(digests(lb1.config, 'a', '0000'));
+  await lb2.agent.reload(digests(lb2.config, 'b', '1111'));
+  await until('the difference', () => lb1.agent.status().peer.differs_in.length > 0);
+  t.match(lb1.agent.status().peer, { same_config: false, differs_in: ['pools'] });
+});
+
+function withGroups(ha: AgentConfig['ha'], groups: readonly GroupConfig[]): AgentConfig['ha'] {
+  return { ...ha, groups, vips: groups.flatMap(({ vips }) => vips) };
+}

@@ -191,6 +191,23 @@ const STORIES: readonly Story[] = [
     happens: ['60 forward', '170 park-vips', '1672 unforward'],
   },
   {
+    name: 'the role there and back while the former rules still hold: they are made anew',
+    script: `${BEGIN}
+      10 hears active e1 forwards
+      60 hears standby e1 p0 finishing forwards
+      100 switchover
+      160 hears standby e1 p100 finishing forwards
+      170 switchover
+      171 lbd has 3
+      172 hears active e3 forwards
+      272 hears active e3 forwards
+      300 hears active e3 p0 finishing forwards
+      310 hears active e3 p0 finishing forwards
+      320 end`,
+    config: SECOND_CHANCE,
+    happens: ['60 forward', '170 park-vips', '300 forward'],
+  },
+  {
     name: 'a peer that is about to take over does not wait for lbd to retire',
     script: `0 manual${ABLE}
       20 promoted
@@ -579,6 +596,16 @@ const STORIES: readonly Story[] = [
     ],
   },
   {
+    name: 'a cable that comes back: the active peer is not probed before it had time to be heard',
+    script: `${ACTIVE}
+      20 link eth1 down
+      500 link eth1 up
+      560 hears active e2
+      800 hears active e2`,
+    happens: ['500 init (epoch 1): the fault is gone', '560 standby (epoch 2): lb2 is active'],
+    never: [/add-vips[\s\S]*add-vips/, /5\d\d says .*probe/],
+  },
+  {
     name: 'stop: VIPs gone, then priority 0, then exit',
     script: `${ACTIVE}
       20 stop`,
@@ -599,6 +626,54 @@ const STORIES: readonly Story[] = [
       '130 remove-vips',
       '140 standby (epoch 2): lb2 is active',
     ],
+  },
+  {
+    name: 'the guardian fires while lbd retires: there is nothing to park any more',
+    script: `0 manual${ABLE}
+      20 promoted
+      21 vips-added ok
+      50 switchover
+      60 guardian-fired
+      61 vips-removed ok
+      70 retired`,
+    config: SECOND_CHANCE,
+    happens: ['60 remove-vips', '61 says standby p0'],
+    never: [/ park-vips/],
+  },
+  {
+    name: 'switchover: the peer dies before it took over; an active node does not offer the role any more',
+    script: `${ACTIVE}
+      50 switchover
+      400 end`,
+    happens: [
+      '50 says standby p0',
+      '310 active (epoch 2): lb2 is dead: silent for 300 ms',
+      '310 says active p150',
+    ],
+  },
+  {
+    name: 'a fault that passes: the peer, which has just heard of it, may be about to take over',
+    script: `${ACTIVE}
+      50 lbd dead
+      52 lbd well
+      54 hears standby e1
+      56 hears active e2
+      156 hears active e2`,
+    happens: [
+      '50 says fault p0',
+      '52 init (epoch 1): the fault is gone',
+      '54 standby (epoch 1): the fault is gone; lb2 may be about to take over',
+    ],
+    never: [/add-vips[\s\S]*add-vips/],
+  },
+  {
+    name: 'a fault that passes: the peer stays a standby, so this node takes the role again',
+    script: `${ACTIVE}
+      50 lbd dead
+      52 lbd well
+      54 hears standby e1
+      152 hears standby e1`,
+    happens: ['152 active (epoch 2): nobody is active and lb1 goes before lb2'],
   },
   {
     name: 'preempt: after its delay, once its sessions are in step, a better node asks for the role',
@@ -628,6 +703,264 @@ const STORIES: readonly Story[] = [
       ${Array.from({ length: 20 }, (_, i) => `${100 + i * 100} hears standby`).join('\n')}`,
     config: { announceCount: 3, announceRefreshMs: 1000 },
     happens: ['10 announce', '210 announce', '410 announce', '1410 announce'],
+  },
+  {
+    name: 'the agent of the active peer dies: its host refuses, the guardian has its time, then takeover',
+    script: `${BEGIN}
+      10 hears active e4
+      60 suspect refused
+      60 suspect refused
+      65 suspect refused
+      70 suspect refused
+      180 end`,
+    happens: [
+      '60 says standby p150 ask',
+      '65 sends 1',
+      '70 sends 1',
+      '160 active (epoch 5): lb2 is dead: refused',
+      '160 add-vips',
+    ],
+    never: [/75 active/],
+  },
+  {
+    name: 'the guardian of the dead agent says farewell: takeover at once',
+    script: `${BEGIN}
+      10 hears active e4
+      60 suspect refused
+      65 suspect refused
+      78 hears init e4 p0`,
+    happens: ['78 active (epoch 5): lb2 stepped down'],
+  },
+  {
+    name: 'a refusal, and then an answer: the peer only opened its sockets again',
+    script: `${BEGIN}
+      10 hears active e4
+      60 suspect refused
+      62 hears active e4
+      100 suspect refused
+      105 suspect refused
+      150 end`,
+    happens: ['60 says standby p150 ask', '100 says standby p150'],
+    never: [/add-vips/, /100 says.* ask/],
+  },
+  {
+    name: 'one refusal and then silence: for the dead time to judge, the agent may be stopped',
+    script: `${BEGIN}
+      10 hears active e4
+      60 suspect refused
+      150 end
+      305 end`,
+    happens: ['60 says standby p150 ask', '260 says standby p150 probe', '> 305 end'],
+    never: [/add-vips/],
+  },
+  {
+    name: 'the session sync ends and the peer is silent, but nobody refuses: the dead time decides',
+    script: `${BEGIN}
+      10 hears active e4
+      60 suspect channel
+      305 end
+      310 end`,
+    happens: [
+      '60 says standby p150 ask',
+      '> 305 end',
+      '310 active (epoch 5): lb2 is dead: silent for 300 ms',
+    ],
+    never: [/75 active/, /160 active/],
+  },
+  {
+    name: 'the session sync ends, then questions are refused: dead',
+    script: `${BEGIN}
+      10 hears active e4
+      60 suspect channel
+      61 suspect refused
+      66 suspect refused
+      180 end`,
+    happens: ['160 active (epoch 5): lb2 is dead: refused'],
+  },
+  {
+    name: 'the agent of a standby dies: known at once, and nothing else changes',
+    script: `${ACTIVE}
+      60 suspect refused
+      65 suspect refused
+      80 switchover`,
+    happens: ['60 says active p150 ask', '80 answer no: lb2 is not heard, so it cannot take over'],
+    never: [/remove-vips/],
+  },
+  {
+    name: 'a peer that asks gets an answer at once, and needs no other',
+    script: `${ACTIVE}
+      20 hears standby
+      30 hears standby probe
+      31 hears standby
+      40 hears standby ask
+      90 end`,
+    happens: ['10 says active p150', '> 40 hears standby ask', '40 sends 1', '> 90 end'],
+    never: [/remove-vips/],
+  },
+  {
+    name: 'after a takeover from a peer that nobody saw leave: announce again when its lease is over',
+    script: `${BEGIN}
+      10 hears active e4
+      4000 end`,
+    happens: ['310 announce', '3810 announce'],
+  },
+  {
+    name: 'witness: no result yet, so the takeover waits for it',
+    script: `${BEGIN}
+      10 hears active e4
+      330 end
+      340 witness yes 290`,
+    config: { witnessWaitMs: 600 },
+    happens: ['260 check-witness', '> 330 end', '340 active (epoch 5): lb2 is dead: silent for 330 ms'],
+  },
+  {
+    name: 'witness: a result from before the peer was missed does not count',
+    script: `${BEGIN}
+      10 hears active e4
+      100 witness yes
+      330 end`,
+    config: { witnessWaitMs: 600 },
+    happens: ['260 check-witness'],
+    never: [/add-vips/],
+  },
+  {
+    name: 'witness: no result at all is not waited for without end',
+    script: `${BEGIN}
+      10 hears active e4
+      859 end
+      870 end`,
+    config: { witnessWaitMs: 600 },
+    happens: ['> 859 end', '860 active (epoch 5): lb2 is dead: silent for 850 ms'],
+  },
+  {
+    name: 'witness: it cannot be checked, so it is ignored',
+    script: `${BEGIN}
+      1 witness unknown
+      10 hears active e4
+      320 end`,
+    config: { witnessWaitMs: 600 },
+    happens: ['310 active (epoch 5): lb2 is dead: silent for 300 ms'],
+  },
+  {
+    name: 'witness: an isolated standby does not become active, and comes back by itself',
+    script: `${BEGIN}
+      10 hears active e4
+      300 witness no 260
+      320 end
+      700 witness yes
+      710 hears active e4`,
+    config: { witnessWaitMs: 600 },
+    happens: [
+      '310 fault (epoch 4): isolated: the gateway does not answer, and lb2 is not heard',
+      '700 init (epoch 4): the fault is gone',
+      '710 standby (epoch 4): lb2 is active',
+    ],
+    never: [/add-vips/],
+  },
+  {
+    name: 'witness: an isolated active node does not stay active',
+    script: `${ACTIVE}
+      20 witness yes
+      320 witness no 311
+      400 end`,
+    config: { witnessWaitMs: 600 },
+    happens: [
+      '310 check-witness',
+      '320 fault (epoch 1): isolated: the gateway does not answer, and lb2 is not heard',
+      '320 remove-vips',
+    ],
+  },
+  {
+    name: 'witness: no answer while the peer is heard changes nothing',
+    script: `${ACTIVE}
+      20 witness no
+      100 hears standby
+      200 hears standby
+      300 hears standby`,
+    config: { witnessWaitMs: 600 },
+    happens: ['10 add-vips'],
+    never: [/remove-vips/, /fault/],
+  },
+  {
+    name: 'witness: a host that refuses heartbeats proves that this node is not isolated',
+    script: `${BEGIN}
+      10 hears active e4
+      50 witness no
+      60 suspect refused
+      65 suspect refused
+      180 end`,
+    config: { witnessWaitMs: 600 },
+    happens: ['160 active (epoch 5): lb2 is dead: refused'],
+  },
+  {
+    name: 'preempt: an operator who took the role away from the better node is not overruled',
+    script: `${ACTIVE}
+      50 switchover
+      55 hears active e2
+      ${heard(155, 1955, 'active e2')}
+      1960 why
+      1970 hears active e2 reboot
+      ${heard(2070, 2270, 'active e2')}
+      2300 why`,
+    config: { preemptDelayMs: 250 },
+    happens: [
+      '1960 lb2 is active; not preempting: an operator made lb2 active',
+      '> 1970 hears active e2 reboot',
+      '2220 says standby p150 request',
+      '2300 lb2 is active; preempting',
+    ],
+    never: [/request[\s\S]*reboot/],
+  },
+  {
+    name: 'preempt: the same where the operator asked the worse node',
+    script: `${ACTIVE}
+      50 hears standby e1 request
+      55 hears active e2
+      ${heard(155, 955, 'active e2')}
+      960 why`,
+    config: { preemptDelayMs: 250 },
+    happens: ['960 lb2 is active; not preempting: an operator made lb2 active'],
+    never: [/request[\s\S]*says standby p150 request/],
+  },
+  {
+    name: 'preempt: a fault of the chosen node ends the choice',
+    script: `${ACTIVE}
+      50 switchover
+      55 hears active e2
+      155 hears fault e2 p0
+      200 hears standby e2`,
+    config: { preemptDelayMs: 250 },
+    happens: ['155 active (epoch 3): lb2 is in fault'],
+  },
+  {
+    name: 'preempt: not while sessions are not in step, and it says so',
+    script: `
+      0 lbd unsynced
+      0 start
+      ${heard(10, 610, 'active e1')}
+      620 why`,
+    config: { preemptDelayMs: 250 },
+    happens: ['620 lb2 is active; not preempting: sessions are not in step'],
+    never: [/request/],
+  },
+  {
+    name: 'a peer that was a standby turns up active: told at once that this node stays',
+    script: `${ACTIVE}
+      110 hears standby
+      150 hears active e1
+      160 hears active e1`,
+    happens: ['> 150 hears active e1', '150 sends 1'],
+    never: [/remove-vips/, /160 sends/],
+  },
+  {
+    name: 'split brain heals: the one that stays answers at once, so that the loser need not wait',
+    script: `0 manual${BEGIN}
+      10 hears active e1
+      311 promoted
+      312 vips-added ok
+      450 hears active e1`,
+    happens: ['310 active (epoch 2): lb2 is dead: silent for 300 ms', '> 450 hears active e1', '450 sends 1'],
+    never: [/remove-vips/],
   },
 ];
 

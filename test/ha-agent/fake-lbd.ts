@@ -16,6 +16,11 @@ export class FakeLbd {
     this.#path = path;
   }
 
+  /** What it was told of roles, without the pings in between. */
+  get roles(): Extract<AgentLiveMessage, { type: 'role' }>[] {
+    return this.heard.filter((message) => message.type === 'role');
+  }
+
   start(): Promise<void> {
     mkdirSync(dirname(this.#path), { recursive: true });
     return new Promise((resolve) => this.#server.listen(this.#path, resolve));
@@ -51,7 +56,7 @@ export class FakeLbd {
     this.heard.push(message);
     if (!this.answers) return;
     if (message.type === 'ping') this.say({ type: 'pong', id: message.id });
-    else if (message.finishing === 'retiring') this.say({ type: 'retired', epoch: message.epoch });
-    else if (message.role === 'active') this.say({ type: 'promoted', epoch: message.epoch });
+    else if (message.finishing === 'retiring') this.say({ ...message, type: 'retired' });
+    else if (message.role === 'active') this.say({ ...message, type: 'promoted' });
   }
 }

@@ -1,78 +1,132 @@
 import type { VipConfig } from '../../common/model.ts';
-import type { HostNetwork, HostNetworkEvents } from '../../ha-agent/host-network.ts';
+import type {
+  GroupNetwork,
+  HostNetwork,
+  HostNetworkEvents,
+  NetworkConfig,
+} from '../../ha-agent/host-network.ts';
 
-/** A host whose addresses are a set. `failing` makes the next changes fail with that cause. */
+/** A host whose addresses are sets, one a group. */
 export class FakeNetwork implements HostNetwork {
-  readonly held = new Set<string>();
   readonly warnings: readonly string[] = [];
   readonly calls: string[] = [];
-  failing: string | undefined;
-  /** VIPs that only open connections have. */
-  readonly parked = new Set<string>();
   secondChance = false;
   onChange: () => void = () => {};
   readonly events: HostNetworkEvents;
-  #vips: readonly VipConfig[];
+  readonly #groups = new Map<string, FakeGroup>();
 
-  constructor(vips: readonly VipConfig[], events: HostNetworkEvents) {
-    this.#vips = vips;
+  constructor({ groups }: NetworkConfig, events: HostNetworkEvents) {
     this.events = events;
+    for (const { name, vips } of groups) this.#groups.set(name, new FakeGroup(this, name, vips));
+  }
+
+  /** Of all groups. */
+  get held(): ReadonlySet<string> {
+    return new Set([...this.#groups.values()].flatMap(({ held }) => [...held]));
+  }
+
+  /** VIPs that only open connections have, of all groups. */
+  get parked(): ReadonlySet<string> {
+    return new Set([...this.#groups.values()].flatMap(({ parked }) => [...parked]));
+  }
+
+  group(name = 'default'): FakeGroup {
+    const group = this.#groups.get(name);
+    if (group === undefined) throw new Error(`there is no group ${name}`);
+    return group;
   }
 
   async open(): Promise<void> {
     this.calls.push('open');
   }
 
-  async addVips(): Promise<void> {
-    this.calls.push('add');
-    if (this.failing !== undefined) throw new Error(this.failing);
-    for (const { address, prefix } of this.#vips) this.held.add(`${address}/${prefix}`);
-    this.parked.clear();
-    this.onChange();
-  }
-
-  async removeVips(): Promise<void> {
-    this.calls.push('remove');
-    this.held.clear();
-    this.parked.clear();
-    this.onChange();
-  }
-
-  async parkVips(): Promise<boolean> {
-    this.calls.push('park');
-    for (const vip of this.held) this.parked.add(vip);
-    this.held.clear();
-    this.onChange();
-    return true;
-  }
-
-  async renewParked(): Promise<void> {
-    this.calls.push('renew parked');
-  }
-
-  async unparkVips(): Promise<void> {
-    this.calls.push('unpark');
-    this.parked.clear();
-  }
-
-  async forward(): Promise<void> {
-    this.calls.push('forward');
-  }
-
-  async unforward(): Promise<void> {
-    this.calls.push('unforward');
-  }
-
-  announce(): void {
-    this.calls.push('announce');
-  }
-
-  async configure(vips: readonly VipConfig[]): Promise<void> {
+  async configure({ groups }: NetworkConfig): Promise<void> {
     this.calls.push('configure');
-    this.#vips = vips;
+    for (const name of this.#groups.keys())
+      if (!groups.some((group) => group.name === name)) this.#groups.delete(name);
+    for (const { name, vips } of groups) {
+      const known = this.#groups.get(name);
+      if (known === undefined) this.#groups.set(name, new FakeGroup(this, name, vips));
+      else known.configure(vips);
+    }
+    this.onChange();
   }
 
   async close(): Promise<void> {
     this.calls.push('close');
+  }
+}
+
+/** `failing` makes the next changes fail with that cause. */
+export class FakeGroup implements GroupNetwork {
+  readonly held = new Set<string>();
+  readonly parked = new Set<string>();
+  failing: string | undefined;
+  readonly #host: FakeNetwork;
+  readonly #name: string;
+  #vips: readonly VipConfig[];
+
+  constructor(host: FakeNetwork, name: string, vips: readonly VipConfig[]) {
+    this.#host = host;
+    this.#name = name;
+    this.#vips = vips;
+  }
+
+  get secondChance(): boolean {
+    return this.#host.secondChance;
+  }
+
+  configure(vips: readonly VipConfig[]): void {
+    this.#vips = vips;
+    const kept = vips.map(({ address, prefix }) => `${address}/${prefix}`);
+    for (const held of this.held) if (!kept.includes(held)) this.held.delete(held);
+  }
+
+  async addVips(): Promise<void> {
+    this.#note('add');
+    if (this.failing !== undefined) throw new Error(this.failing);
+    for (const { address, prefix } of this.#vips) this.held.add(`${address}/${prefix}`);
+    this.parked.clear();
+    this.#host.onChange();
+  }
+
+  async removeVips(): Promise<void> {
+    this.#note('remove');
+    this.held.clear();
+    this.parked.clear();
+    this.#host.onChange();
+  }
+
+  async parkVips(): Promise<boolean> {
+    this.#note('park');
+    for (const vip of this.held) this.parked.add(vip);
+    this.held.clear();
+    this.#host.onChange();
+    return true;
+  }
+
+  async renewParked(): Promise<void> {
+    this.#note('renew parked');
+  }
+
+  async unparkVips(): Promise<void> {
+    this.#note('unpark');
+    this.parked.clear();
+  }
+
+  async forward(): Promise<void> {
+    this.#note('forward');
+  }
+
+  async unforward(): Promise<void> {
+    this.#note('unforward');
+  }
+
+  announce(): void {
+    this.#note('announce');
+  }
+
+  #note(call: string): void {
+    this.#host.calls.push(this.#name === 'default' ? call : `${this.#name}: ${call}`);
   }
 }

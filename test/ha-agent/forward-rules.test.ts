@@ -1,12 +1,8 @@
 import t from 'tap';
-import type { VipConfig } from '../../common/model.ts';
 import { forwardable, forwardRules } from '../../ha-agent/forward-rules.ts';
+import { vip } from './vips.ts';
 
-const VIPS: readonly VipConfig[] = [
-  { address: '192.0.2.100', prefix: 24, family: 4, interface: 'eth1' },
-  { address: '192.0.2.101', prefix: 24, family: 4, interface: 'eth1' },
-  { address: 'fd00::100', prefix: 64, family: 6, interface: 'eth1' },
-];
+const VIPS = [vip('192.0.2.100/24'), vip('192.0.2.101/24'), vip('fd00::100/64')];
 
 t.test("only VIPs of the family of the peer's address can be forwarded", (t) => {
   t.same(
@@ -21,9 +17,9 @@ t.test("only VIPs of the family of the peer's address can be forwarded", (t) => 
 });
 
 t.test('the rules name the VIPs, the peer and nobody else', (t) => {
-  const rules = forwardRules(VIPS.slice(0, 2), '192.0.2.2');
+  const rules = forwardRules('blue', VIPS.slice(0, 2), '192.0.2.2');
   t.match(rules, 'ip daddr { 192.0.2.100, 192.0.2.101 } meta l4proto tcp jump strangers');
   t.match(rules, 'socket transparent 0 dup to 192.0.2.2 drop');
-  t.match(forwardRules(VIPS.slice(2), 'fd00::2'), 'ip6 daddr { fd00::100 }');
+  t.match(forwardRules('blue', VIPS.slice(2), 'fd00::2'), 'ip6 daddr { fd00::100 }');
   t.end();
 });

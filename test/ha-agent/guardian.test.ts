@@ -1,17 +1,22 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createSocket, type Socket } from 'node:dgram';
 import { EventEmitter, once } from 'node:events';
 import { chmodSync, existsSync, readFileSync, watch, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import type { VipConfig } from '../../common/model.ts';
-import { Guardian } from '../../ha-agent/guardian.ts';
+import { Guardian, type GuardianPlan } from '../../ha-agent/guardian.ts';
 import { tempDir } from '../common/temp-dir.ts';
+import { vip } from './vips.ts';
 
-const VIPS: readonly VipConfig[] = [
-  { address: '192.0.2.100', prefix: 24, family: 4, interface: 'eth1' },
-  { address: 'fd00::100', prefix: 64, family: 6, interface: 'eth2' },
-];
+const VIPS = [vip('192.0.2.100/24'), vip('fd00::100/64', 'eth2')];
+const plan = (timeoutMs: number): GuardianPlan => ({
+  vips: VIPS,
+  routes: [],
+  groups: ['default'],
+  timeoutMs,
+  target: undefined,
+});
 const REMOVED = `addr del 192.0.2.100/24 dev eth1
 addr del fd00::100/64 dev eth2
 addr del 192.0.2.100/32 dev lo
@@ -24,7 +29,10 @@ const NEVER_MS = 60_000;
 function fakeIp(t: Test): { directory: string; done: () => Promise<string> } {
   const directory = tempDir(t);
   const out = join(directory, 'done');
-  writeFileSync(join(directory, 'ip'), `#!/bin/sh\ncat > ${out}.part\nmv ${out}.part ${out}\n`);
+  writeFileSync(
+    join(directory, 'ip'),
+    `#!/bin/sh\n[ "$2" = addr ] && exec echo "1: lo    inet 127.0.0.1/8 scope host lo"\ncat > ${out}.part\nmv ${out}.part ${out}\n`,
+  );
   chmodSync(join(directory, 'ip'), 0o755);
   const before = process.env.PATH;
   process.env.PATH = `${directory}${delimiter}${before}`;
@@ -45,7 +53,7 @@ function fakeIp(t: Test): { directory: string; done: () => Promise<string> } {
 t.test('missed beats: removes the VIPs, says so, and goes on with the next beat', async (t) => {
   const { done } = fakeIp(t);
   const bus = new EventEmitter();
-  const guardian = new Guardian(VIPS, 50, undefined, {
+  const guardian = new Guardian(plan(50), {
     onFired: () => bus.emit('fired'),
     onTrouble: (text) => t.fail(text),
   });
@@ -63,7 +71,7 @@ t.test('missed beats: removes the VIPs, says so, and goes on with the next beat'
 
 t.test('without a beat there is nothing to guard yet; the end of the agent removes the VIPs', async (t) => {
   const { done } = fakeIp(t);
-  const guardian = new Guardian(VIPS, 20, undefined, {
+  const guardian = new Guardian(plan(20), {
     onFired: () => t.fail('fired'),
     onTrouble: (text) => t.fail(text),
   });
@@ -76,7 +84,7 @@ t.test('kill -9 of the agent: a guardian in its own session removes the VIPs', a
   const { done } = fakeIp(t);
   const source = `
     import { Guardian } from ${JSON.stringify(new URL('../../ha-agent/guardian.ts', import.meta.url).href)};
-    const guardian = new Guardian(${JSON.stringify(VIPS)}, ${NEVER_MS}, undefined, { onFired() {}, onTrouble() {} });
+    const guardian = new Guardian(${JSON.stringify(plan(NEVER_MS))}, { onFired() {}, onTrouble() {} });
     guardian.start();
     guardian.beat();
     setTimeout(() => console.log('guarded'), 0);
@@ -95,13 +103,13 @@ t.test('kill -9 of the agent: a guardian in its own session removes the VIPs', a
 
 t.test('a guardian that is replaced leaves the VIPs alone', async (t) => {
   const { directory, done } = fakeIp(t);
-  const guardian = new Guardian(VIPS, NEVER_MS, undefined, {
+  const guardian = new Guardian(plan(NEVER_MS), {
     onFired: () => t.fail('fired'),
     onTrouble: (text) => t.fail(text),
   });
   guardian.start();
   guardian.beat();
-  guardian.replace(VIPS.slice(0, 1), NEVER_MS, undefined);
+  guardian.replace({ ...plan(NEVER_MS), vips: VIPS.slice(0, 1) });
   t.ok(guardian.alive);
   t.notOk(existsSync(join(directory, 'done')));
   guardian.close();
@@ -119,7 +127,7 @@ t.test('a guardian that dies is replaced', async (t) => {
     process.env.PATH = before;
   });
   const bus = new EventEmitter();
-  const guardian = new Guardian(VIPS, NEVER_MS, undefined, {
+  const guardian = new Guardian(plan(NEVER_MS), {
     onFired() {},
     onTrouble: (text) => bus.emit('trouble', text),
   });
@@ -161,9 +169,7 @@ t.test('once the VIPs are gone, the peer gets the latest farewell', async (t) =>
   showingIp(t, LO);
   const { socket, port } = await listener(t);
   const guardian = new Guardian(
-    VIPS,
-    NEVER_MS,
-    { address: '127.0.0.1', port },
+    { ...plan(NEVER_MS), target: { address: '127.0.0.1', port } },
     {
       onFired: () => t.fail('fired'),
       onTrouble: (text) => t.fail(text),
@@ -182,9 +188,7 @@ t.test('while a VIP is still there, the peer hears nothing', async (t) => {
   showingIp(t, `${LO} 2: eth1 inet 192.0.2.100/24 scope global eth1`);
   const { socket, port } = await listener(t);
   const guardian = new Guardian(
-    VIPS,
-    50,
-    { address: '127.0.0.1', port },
+    { ...plan(50), target: { address: '127.0.0.1', port } },
     {
       onFired: () => bus.emit('fired'),
       onTrouble: (text) => t.fail(text),
@@ -197,4 +201,97 @@ t.test('while a VIP is still there, the peer hears nothing', async (t) => {
   guardian.start();
   guardian.beat(FAREWELL);
   await fired;
+});
+
+t.test('what cannot be removed at once is tried again; then the peer is told', async (t) => {
+  const directory = tempDir(t);
+  const tries = join(directory, 'tries');
+  const shown = `${LO} 2: eth1 inet 192.0.2.100/24 scope global eth1`;
+  writeFileSync(
+    join(directory, 'ip'),
+    `#!/bin/bash\ncase $* in *show*) [ "$(wc -l <${tries})" -ge 3 ] && echo '${LO}' || echo '${shown}' ;; *) echo >>${tries} ;; esac\n`,
+  );
+  chmodSync(join(directory, 'ip'), 0o755);
+  const before = process.env.PATH;
+  process.env.PATH = `${directory}${delimiter}${before}`;
+  t.teardown(() => {
+    process.env.PATH = before;
+  });
+  const { socket, port } = await listener(t);
+  const guardian = new Guardian(
+    { ...plan(NEVER_MS), target: { address: '127.0.0.1', port } },
+    { onFired: () => t.fail('fired'), onTrouble: (text) => t.fail(text) },
+  );
+  guardian.start();
+  guardian.beat(FAREWELL);
+  const heard = once(socket, 'message');
+  guardian.close();
+  t.same((await heard)[0], FAREWELL);
+});
+
+t.test('one that replaces a dead guardian guards at once, not only from the next beat on', async (t) => {
+  const { directory, done } = fakeIp(t);
+  const died = join(directory, 'died');
+  writeFileSync(
+    join(directory, 'bash'),
+    `#!/bin/sh\n[ -e ${died} ] && exec /bin/bash "$@"\ntouch ${died}\nexit 3\n`,
+  );
+  chmodSync(join(directory, 'bash'), 0o755);
+  const bus = new EventEmitter();
+  const guardian = new Guardian(plan(50), {
+    onFired: () => bus.emit('fired'),
+    onTrouble: () => {},
+  });
+  t.teardown(() => guardian.close());
+  const fired = once(bus, 'fired');
+  guardian.start();
+  guardian.beat();
+  await fired;
+  t.equal(await done(), REMOVED);
+});
+
+/** What bash asks for the time, an hour ahead as soon as a file is there. */
+const SHIFTED = `#define _GNU_SOURCE
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+int gettimeofday(struct timeval *restrict tv, void *restrict zone) {
+  struct timespec now;
+  (void)zone;
+  clock_gettime(CLOCK_REALTIME, &now);
+  tv->tv_sec = now.tv_sec + (access(STEPPED, F_OK) == 0 ? 3600 : 0);
+  tv->tv_usec = now.tv_nsec / 1000;
+  return 0;
+}`;
+
+const noCompiler =
+  spawnSync('cc', ['--version']).error !== undefined &&
+  'there is no C compiler, so the clock cannot be stepped';
+
+t.test('a step of the wall clock is no silence', { skip: noCompiler }, async (t) => {
+  const directory = tempDir(t);
+  const library = join(directory, 'shifted.so');
+  const stepped = join(directory, 'stepped');
+  const args = ['-shared', '-fPIC', `-DSTEPPED="${stepped}"`, '-o', library, '-x', 'c', '-'];
+  const compiled = spawnSync('cc', args, { input: SHIFTED });
+  t.equal(compiled.status, 0, compiled.stderr.toString());
+  showingIp(t, LO);
+  const script = new URL('../../ha-agent/guardian.sh', import.meta.url).pathname;
+  const guardian = spawn('bash', [script, '30', '', '', 'vip', '192.0.2.100/24', 'eth1'], {
+    env: { ...process.env, LD_PRELOAD: library },
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  let said = '';
+  guardian.stdout.on('data', (data) => {
+    said += data;
+  });
+  const ended = once(guardian, 'exit');
+  guardian.stdin.write('aa\n');
+  // In the middle of a line; where it has not come that far within this time, there is nothing to see.
+  guardian.stdin.write('bb');
+  await delay(100);
+  writeFileSync(stepped, '');
+  guardian.stdin.write('cc\nbye\n');
+  t.same((await ended)[0], 0);
+  t.equal(said, '');
 });

@@ -12,6 +12,7 @@ function makePath(t: Test, config: PathConfig, selfAddress: string, peerAddress:
     peerAddress,
     vips: new Set(),
     onDatagram: (data) => bus.emit('data', data.toString()),
+    onRefused: (roundTripMs) => bus.emit('refused', roundTripMs),
     onState: (why) => bus.emit('state', why),
   });
   t.teardown(() => path.close());
@@ -43,6 +44,41 @@ t.test('unicast: a burst arrives complete and in order', async (t) => {
   await complete;
   t.same(got, wanted);
   t.equal(a.path.why, undefined);
+});
+
+t.test(
+  'unicast: the end of the process at the other end is told at once, with the next datagram',
+  async (t) => {
+    const port = await freePort();
+    const a = makePath(t, { type: 'unicast', port }, '127.0.0.1', '127.0.0.2');
+    const b = makePath(t, { type: 'unicast', port }, '127.0.0.2', '127.0.0.1');
+    await Promise.all([a.path.open(), b.path.open()]);
+    const got = once(b.bus, 'data');
+    await a.path.send(Buffer.from('there?'));
+    t.same(await got, ['there?']);
+    await b.path.close();
+    const refused = once(a.bus, 'refused');
+    t.equal(await a.path.send(Buffer.from('still there?')), true);
+    const [roundTripMs] = await refused;
+    t.ok(roundTripMs >= 0);
+    t.equal(a.path.why, undefined, 'the path itself is well');
+    const c = makePath(t, { type: 'unicast', port }, '127.0.0.2', '127.0.0.1');
+    await c.path.open();
+    const again = once(c.bus, 'data');
+    await a.path.send(Buffer.from('back'));
+    t.same(await again, ['back']);
+  },
+);
+
+t.test('unicast: a farewell comes from another port, and is heard', async (t) => {
+  const port = await freePort();
+  const { path, bus } = makePath(t, { type: 'unicast', port }, '127.0.0.1', '127.0.0.2');
+  await path.open();
+  const stranger = createSocket('udp4');
+  t.teardown(() => stranger.close());
+  const got = once(bus, 'data');
+  stranger.send('farewell', port, '127.0.0.1');
+  t.same(await got, ['farewell']);
 });
 
 t.test('an address that the machine does not have: told once with its cause, nothing is sent', async (t) => {

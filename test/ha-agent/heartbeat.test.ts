@@ -1,11 +1,13 @@
 import { createHmac } from 'node:crypto';
 import fc from 'fast-check';
 import t from 'tap';
+import { SECTION_DIGEST_BYTES } from '../../common/digest.ts';
 import {
   createIdentity,
   type DropCause,
   decodeHeartbeat,
   encodeHeartbeat,
+  groupHash,
   HEARTBEAT_BYTES,
   type Heartbeat,
 } from '../../ha-agent/heartbeat.ts';
@@ -14,6 +16,8 @@ const KEY = Buffer.alloc(32, 7);
 const LB1 = createIdentity(KEY, 'shop', 'lb1', 'lb2');
 const LB2 = createIdentity(KEY, 'shop', 'lb2', 'lb1');
 const SAMPLE: Heartbeat = {
+  group: groupHash('blue'),
+  sectionDigests: 'ab'.repeat(SECTION_DIGEST_BYTES),
   role: 'active',
   priority: 150,
   epoch: 4_000_000_000,
@@ -32,8 +36,10 @@ const SAMPLE: Heartbeat = {
 };
 
 function sign(data: Buffer): Buffer {
-  const mac = createHmac('sha256', KEY).update(data.subarray(0, 72)).digest();
-  return Buffer.concat([data.subarray(0, 72), mac]);
+  const mac = createHmac('sha256', KEY)
+    .update(data.subarray(0, HEARTBEAT_BYTES - 32))
+    .digest();
+  return Buffer.concat([data.subarray(0, HEARTBEAT_BYTES - 32), mac]);
 }
 
 function changed(at: number, value: number): Buffer {
@@ -45,6 +51,8 @@ function changed(at: number, value: number): Buffer {
 t.test('what was encoded is decoded', (t) => {
   const hex = fc.stringMatching(/^[0-9a-f]{16}$/);
   const heartbeats: fc.Arbitrary<Heartbeat> = fc.record({
+    group: hex,
+    sectionDigests: fc.stringMatching(new RegExp(`^[0-9a-f]{${2 * SECTION_DIGEST_BYTES}}$`)),
     role: fc.constantFrom('init', 'standby', 'active', 'fault'),
     priority: fc.integer({ min: 0, max: 254 }),
     epoch: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
@@ -54,6 +62,7 @@ t.test('what was encoded is decoded', (t) => {
     probe: fc.boolean(),
     finishing: fc.boolean(),
     forwards: fc.boolean(),
+    ask: fc.boolean(),
     configDigest: hex,
     nonce: hex.filter((text) => !/^0+$/.test(text)),
     echo: hex,
@@ -78,7 +87,7 @@ const REFUSED: readonly (readonly [name: string, data: Buffer, cause: DropCause]
   ['one byte short', good.subarray(0, HEARTBEAT_BYTES - 1), 'truncated'],
   ['one byte more', Buffer.concat([good, Buffer.alloc(1)]), 'malformed'],
   ['another protocol', changed(0, 0), 'magic'],
-  ['another version', changed(4, 2), 'version'],
+  ['another version', changed(4, 1), 'version'],
   ['another cluster', encodeHeartbeat(createIdentity(KEY, 'bank', 'lb1', 'lb2'), SAMPLE), 'cluster'],
   ['its own, looped back', encodeHeartbeat(LB2, SAMPLE), 'self'],
   ['a third node', encodeHeartbeat(createIdentity(KEY, 'shop', 'lb3', 'lb2'), SAMPLE), 'sender'],
@@ -89,6 +98,7 @@ const REFUSED: readonly (readonly [name: string, data: Buffer, cause: DropCause]
   ],
   ['signed, no such role', sign(changed(6, 9)), 'malformed'],
   ['signed, no such flag', sign(changed(5, 0x80)), 'malformed'],
+  ['signed, more sections', sign(changed(HEARTBEAT_BYTES - 33, 1)), 'malformed'],
   ['signed, priority 255', sign(changed(7, 255)), 'malformed'],
   ['signed, interval 0', sign(encodeHeartbeat(LB1, { ...SAMPLE, intervalMs: 0 })), 'malformed'],
   ['signed, counter 0', sign(encodeHeartbeat(LB1, { ...SAMPLE, counter: 0 })), 'malformed'],

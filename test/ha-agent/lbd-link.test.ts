@@ -1,17 +1,18 @@
 import { EventEmitter, once } from 'node:events';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import type { LbdReport } from '../../ha-agent/election-types.ts';
-import { LbdLink } from '../../ha-agent/lbd-link.ts';
+import { LbdLink, type LinkReport } from '../../ha-agent/lbd-link.ts';
 import { tempDir } from '../common/temp-dir.ts';
+import { freePort, LbdProcess, writeConfig } from '../lbd/lbd-process.ts';
 import { FakeLbd } from './fake-lbd.ts';
 
 interface Setup {
+  readonly syncEnd: () => Promise<string>;
   readonly lbd: FakeLbd;
   readonly link: LbdLink;
-  report(): Promise<LbdReport>;
-  promoted(): Promise<number>;
-  retired(): Promise<number>;
+  report(): Promise<LinkReport>;
+  promoted(): Promise<string>;
+  retired(): Promise<string>;
 }
 
 function setup(t: Test): Setup {
@@ -19,8 +20,9 @@ function setup(t: Test): Setup {
   const bus = new EventEmitter();
   const link = new LbdLink(path, {
     onReport: (report) => bus.emit('report', report),
-    onPromoted: (epoch) => bus.emit('promoted', epoch),
-    onRetired: (epoch) => bus.emit('retired', epoch),
+    onSyncEnd: (why) => bus.emit('sync end', why),
+    onPromoted: (group, epoch) => bus.emit('promoted', `${group} ${epoch}`),
+    onRetired: (group, epoch) => bus.emit('retired', `${group} ${epoch}`),
   });
   const lbd = new FakeLbd(path);
   t.teardown(async () => {
@@ -30,9 +32,10 @@ function setup(t: Test): Setup {
   return {
     lbd,
     link,
-    report: async () => (await once(bus, 'report'))[0] as LbdReport,
-    promoted: async () => (await once(bus, 'promoted'))[0] as number,
-    retired: async () => (await once(bus, 'retired'))[0] as number,
+    report: async () => (await once(bus, 'report'))[0] as LinkReport,
+    promoted: async () => (await once(bus, 'promoted'))[0] as string,
+    syncEnd: async () => (await once(bus, 'sync end'))[0] as string,
+    retired: async () => (await once(bus, 'retired'))[0] as string,
   };
 }
 
@@ -45,9 +48,8 @@ t.test('an lbd that does not run, starts, gets a role and is killed', async (t) 
   await lbd.start();
   t.match(await next, { alive: true, ready: true, healthy: true, synced: true });
   const ready = promoted();
-  link.tell('active', 7);
-  t.equal(await ready, 7);
-  t.same(lbd.heard[0], { type: 'role', role: 'init', epoch: 0 }, 'told after every connect');
+  link.tell('blue', 'active', 7);
+  t.equal(await ready, 'blue 7');
   next = report();
   lbd.say({ type: 'state', ready: true, healthy: false, sync: 'connecting', why: 'no backend' });
   t.match(await next, { alive: true, healthy: false, synced: false, why: 'no backend' });
@@ -63,15 +65,37 @@ t.test('an lbd that retires says so, and how many connections are left', async (
   link.connect();
   await next;
   const answer = retired();
-  link.tell('standby', 7, 'retiring');
-  t.equal(await answer, 7);
+  link.tell('blue', 'standby', 7, 'retiring');
+  t.equal(await answer, 'blue 7');
   next = report();
-  lbd.say({ type: 'state', ready: true, healthy: true, sync: 'synced', why: '', connections: 3 });
-  t.match(await next, { connections: 3 });
+  lbd.say({ type: 'state', ready: true, healthy: true, sync: 'synced', why: '', connections: { blue: 3 } });
+  t.match(await next, { connections: { blue: 3 } });
   next = report();
   lbd.say({ type: 'state', ready: false, healthy: true, sync: 'synced', why: 'stopping', stopping: true });
   t.match(await next, { ready: false, healthy: true, stopping: true, connections: undefined });
 });
+
+t.test(
+  'the end of the session sync is a sign of trouble with the peer; a sync that never was is none',
+  async (t) => {
+    const { lbd, link, report, syncEnd } = setup(t);
+    await lbd.start();
+    let next = report();
+    link.connect();
+    await next;
+    const end = syncEnd();
+    next = report();
+    lbd.say({ type: 'state', ready: true, healthy: true, sync: 'connecting', why: 'lb2 closed the link' });
+    t.match(await end, /session sync with it ended/);
+    t.match(await next, { synced: false });
+    let ends = 0;
+    void syncEnd().then(() => ends++);
+    next = report();
+    lbd.say({ type: 'state', ready: true, healthy: true, sync: 'connecting', why: 'refused' });
+    t.match(await next, { why: 'refused' });
+    t.equal(ends, 0);
+  },
+);
 
 t.test('an lbd that hangs is dead', async (t) => {
   const { lbd, link, report } = setup(t);
@@ -83,6 +107,63 @@ t.test('an lbd that hangs is dead', async (t) => {
   lbd.answers = false;
   t.match(await next, { alive: false, why: /did not answer within \d+ ms/ });
   t.equal(lbd.heard.at(-1)?.type, 'ping');
+});
+
+t.test('no worker that answers is as good as dead', async (t) => {
+  const { lbd, link, report } = setup(t);
+  await lbd.start();
+  let next = report();
+  link.connect();
+  await next;
+  next = report();
+  const state = { type: 'state', ready: true, healthy: true, sync: 'synced' } as const;
+  lbd.say({ ...state, why: 'no worker answers', serving: false });
+  t.match(await next, { alive: false, why: 'no worker answers' });
+  next = report();
+  lbd.say({ ...state, why: '' });
+  t.match(await next, { alive: true });
+});
+
+t.test('a real lbd that is stopped is dead, and alive when it goes on', async (t) => {
+  const dir = tempDir(t);
+  const pool = 'web: { backends: { s1: { address: "127.0.0.1:9" } }, health: { type: none } }';
+  const file = writeConfig(dir, [
+    'workers: 1',
+    'admin: { metrics: false }',
+    `frontends: { web: { bind: ["127.0.0.1:${await freePort()}"], mode: tcp, pool: web } }`,
+    `pools: { ${pool} }`,
+  ]);
+  const lbd = new LbdProcess(t, dir, ['--config', file]);
+  await lbd.logged(/^ready/);
+  const reports: LinkReport[] = [];
+  const bus = new EventEmitter();
+  const link = new LbdLink(join(lbd.runDir, 'lbd-live.sock'), {
+    onReport: (report) => {
+      reports.push(report);
+      bus.emit('report');
+    },
+    onSyncEnd: () => {},
+    onPromoted: () => {},
+    onRetired: () => {},
+  });
+  t.teardown(() => link.close());
+  let next = once(bus, 'report');
+  link.connect();
+  await next;
+  for (const _ of [1, 2]) {
+    next = once(bus, 'report');
+    lbd.child.kill('SIGSTOP');
+    await next;
+    t.match(reports.at(-1), { alive: false, why: /did not answer within 350 ms/ });
+    next = once(bus, 'report');
+    lbd.child.kill('SIGCONT');
+    await next;
+    t.match(reports.at(-1), { alive: true, ready: true });
+  }
+  next = once(bus, 'report');
+  lbd.child.kill('SIGKILL');
+  await next;
+  t.match(reports.at(-1), { alive: false, why: 'its liveness socket was closed' });
 });
 
 const NONSENSE: readonly (readonly [name: string, text: string])[] = [

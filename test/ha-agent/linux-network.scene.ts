@@ -4,9 +4,10 @@ import { EventEmitter, once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { VipConfig } from '../../common/model.ts';
 import { Guardian } from '../../ha-agent/guardian.ts';
 import { LinuxNetwork } from '../../ha-agent/linux-network.ts';
+import { SettingsFile } from '../../ha-agent/settings-file.ts';
+import { group, vip } from './vips.ts';
 
 // It changes addresses, rules and settings: never on the machine itself.
 if (process.env.TANDEM_SCENE !== 'own namespace') throw new Error('run linux-network.test.ts instead');
@@ -22,19 +23,20 @@ ip('link', 'set', 'other', 'up');
 ip('addr', 'add', '192.0.2.1/24', 'dev', 'eth1');
 ip('addr', 'add', '192.0.2.100/24', 'dev', 'eth1');
 
-const vips: readonly VipConfig[] = [
-  { address: '192.0.2.100', prefix: 24, family: 4, interface: 'eth1' },
-  { address: 'fd00::100', prefix: 64, family: 6, interface: 'eth1' },
-];
+const vips = [vip('192.0.2.100/24'), vip('fd00::100/64')];
+const groups = [group('default', vips)];
+const guardianPlan = { vips, routes: [], groups: ['default'], timeoutMs: 60_000, target: undefined };
 const bus = new EventEmitter();
-const network = new LinuxNetwork(vips, ['eth1', 'nope0'], '192.0.2.2', {
+const host = new LinuxNetwork({ groups, watched: ['eth1', 'nope0'] }, '192.0.2.2', {
+  onTold: () => {},
   onSettings: (former) => tell('settings', former),
   onInterface: (name, up, why) => bus.emit(up ? `${name} up` : `${name} down`, why),
   onTrouble: (text) => tell('trouble', text),
 });
 
 const missing = once(bus, 'nope0 down');
-await network.open();
+await host.open();
+const network = host.group('default');
 tell('missing interface', (await missing)[0]);
 tell('stale VIP after open', addresses().includes('192.0.2.100'));
 
@@ -103,7 +105,7 @@ for (const waits of ['for nft', 'for ip']) {
 }
 
 await network.addVips();
-await network.configure(vips.slice(0, 1), ['eth1']);
+await host.configure({ groups: [group('default', vips.slice(0, 1))], watched: ['eth1'] });
 tell('no longer listed', addresses().includes('fd00::100'));
 
 ip('link', 'del', 'eth1');
@@ -130,25 +132,26 @@ await network.addVips();
 tell('made again', addresses().includes('192.0.2.100/24'));
 await network.forward();
 await network.parkVips();
-await network.close();
+await host.close();
 tell('closed', [lo().includes('192.0.2.100'), arp(), rules()]);
 
 // The agent is killed while connections finish and rules forward: its guardian cleans up.
-const guardian = new Guardian(vips, 60_000, undefined, {
+const guardian = new Guardian(guardianPlan, {
   onFired: () => {},
   onTrouble: (text) => tell('trouble', text),
 });
-const orphan = new LinuxNetwork(vips, [], '192.0.2.2', {
+const orphan = new LinuxNetwork({ groups, watched: [] }, '192.0.2.2', {
+  onTold: () => {},
   onInterface: () => {},
   onSettings: (former) => guardian.setSettings(former),
   onTrouble: (text) => tell('trouble', text),
 });
 await orphan.open();
 guardian.start();
-await orphan.addVips();
-await orphan.parkVips();
-await orphan.forward();
-guardian.replace(vips, 60_000, undefined);
+await orphan.group('default').addVips();
+await orphan.group('default').parkVips();
+await orphan.group('default').forward();
+guardian.replace(guardianPlan);
 guardian.close();
 const traces = () => JSON.stringify([lo().includes('192.0.2.100'), arp(), rules()]);
 const clean = JSON.stringify([false, ['0', '0'], '']);
@@ -157,22 +160,44 @@ while (traces() !== clean && performance.now() < end) await new Promise((resolve
 tell('cleaned by the guardian', traces());
 await orphan.close();
 
+// Agent and guardian are killed together: the next agent finds in a file what to restore.
+const scratch = mkdtempSync(join(tmpdir(), 'tandem-settings-'));
+const left = new SettingsFile(join(scratch, 'former'), (text) => tell('trouble', text));
+const handlers = {
+  onTold: () => {},
+  onInterface: () => {},
+  onSettings: (former: readonly string[]) => left.write(former),
+  onTrouble: (text: string) => tell('trouble', text),
+};
+const killed = new LinuxNetwork({ groups, watched: [] }, '192.0.2.2', handlers);
+await killed.open();
+await killed.group('default').addVips();
+await killed.group('default').parkVips();
+tell('both killed', [lo().includes('192.0.2.100'), arp(), left.read().length]);
+const next = new LinuxNetwork({ groups, watched: [] }, '192.0.2.2', handlers, left.read());
+await next.open();
+tell('mended by the next agent', [lo().includes('192.0.2.100'), arp(), left.read()]);
+await next.close();
+await killed.close();
+rmSync(scratch, { recursive: true });
+
 // Without nftables connections have no second chance, and all else works.
 const tools = mkdtempSync(join(tmpdir(), 'tandem-tools-'));
-for (const name of ['ip', 'bash', 'arping']) {
+for (const name of ['ip', 'bash', 'arping', 'ndptool']) {
   const found = execFileSync('bash', ['-c', `command -v ${name} || true`], { encoding: 'utf8' }).trim();
   if (found !== '') symlinkSync(found, join(tools, name));
 }
 process.env.PATH = tools;
 const troubles: string[] = [];
-const plain = new LinuxNetwork(vips, [], '192.0.2.2', {
+const plain = new LinuxNetwork({ groups, watched: [] }, '192.0.2.2', {
+  onTold: () => {},
   onInterface: () => {},
   onSettings: () => {},
   onTrouble: (text) => troubles.push(text),
 });
 await plain.open();
 tell('without nft', [
-  plain.secondChance,
+  plain.group('default').secondChance,
   troubles,
   plain.warnings.filter((line) => line.includes('switchover')),
 ]);

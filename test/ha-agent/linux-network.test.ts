@@ -59,6 +59,8 @@ t.test('a real kernel: add, renew, watch, remove', { skip }, (t) => {
     'overtaken for ip': [false, true],
     closed: [false, ['0', '0'], ''],
     'cleaned by the guardian': '[false,["0","0"],""]',
+    'both killed': [true, ['1', '2'], 2],
+    'mended by the next agent': [false, ['0', '0'], []],
     'no longer listed': false,
     'made again': true,
     'remove without the interface': 'gone',
@@ -77,7 +79,8 @@ t.test('no permission: one clear line', { skip: skip || noRoot }, (t) => {
   const source = `
     import { LinuxNetwork } from ${JSON.stringify(new URL('../../ha-agent/linux-network.ts', import.meta.url).href)};
     const vip = { address: '192.0.2.100', prefix: 24, family: 4, interface: 'lo' };
-    const network = new LinuxNetwork([vip], [], '192.0.2.2', { onInterface() {}, onTrouble() {} });
+    const groups = [{ name: 'default', vips: [vip], routes: [] }];
+    const network = new LinuxNetwork({ groups, watched: [] }, '192.0.2.2', { onInterface() {}, onTrouble() {} });
     await network.open().catch((error) => console.log(error.message));
     await network.close();
   `;

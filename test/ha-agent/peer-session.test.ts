@@ -1,6 +1,6 @@
 import t from 'tap';
 import { type Heartbeat, NO_NONCE } from '../../ha-agent/heartbeat.ts';
-import { PeerSession } from '../../ha-agent/peer-session.ts';
+import { PeerSession, renewedNonce } from '../../ha-agent/peer-session.ts';
 
 const OWN = 'aaaaaaaaaaaaaaaa';
 const OLD = '1111111111111111';
@@ -8,6 +8,8 @@ const NEW = '2222222222222222';
 
 function heartbeat(nonce: string, counter: number, more: Partial<Heartbeat> = {}): Heartbeat {
   return {
+    group: '1234567812345678',
+    sectionDigests: '',
     role: 'active',
     priority: 100,
     epoch: 1,
@@ -70,6 +72,20 @@ t.test('after a restart of the peer its former process is retired', (t) => {
   t.equal(session.accept(fresh(NEW, 1)), 'fresh');
   t.equal(session.accept(fresh(OLD, 1001)), 'replay');
   t.equal(session.accept(fresh(NEW, 2)), 'fresh');
+  t.end();
+});
+
+t.test('of two nonces of one process the newer one counts, in whatever order they come', (t) => {
+  const session = new PeerSession(OWN);
+  const first = '222222222222ffff';
+  const second = renewedNonce(first);
+  const third = renewedNonce(second);
+  t.same([second, third], ['2222222222220000', '2222222222220001']);
+  t.equal(session.accept(fresh(first, 1)), 'fresh');
+  t.equal(session.accept(fresh(third, 3)), 'fresh');
+  t.equal(session.accept(fresh(second, 2)), 'replay', 'it was overtaken');
+  t.equal(session.accept(fresh(third, 4)), 'fresh');
+  t.equal(session.echo, third);
   t.end();
 });
 

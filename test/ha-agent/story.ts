@@ -5,6 +5,7 @@ import type {
   ElectionEvent,
   ElectionState,
   PeerReport,
+  WitnessResult,
 } from '../../ha-agent/election-types.ts';
 
 export const CONFIG: ElectionConfig = {
@@ -69,6 +70,7 @@ class Story {
     this.#lines.push(`> ${text}`);
     if (word === 'manual') this.#manual = true;
     else if (word === 'pause') this.#pause(Number(rest[0]));
+    else if (word === 'why') this.#tell(this.#state.why);
     else if (word !== 'end') this.#dispatch(this.#event(word, rest));
     if (word === 'start') this.#nextTick = this.#now + this.#config.intervalMs;
   }
@@ -103,6 +105,10 @@ class Story {
         return { type: word, now };
       case 'lbd':
         return { type: 'lbd', now, report: LBD[words]! };
+      case 'suspect':
+        return { type: 'suspect', now, sign: rest[0] as 'refused' | 'channel', why: words };
+      case 'witness':
+        return { type: 'witness', now, result: this.#witnessed(rest) };
       case 'link':
         return { type: 'interface', now, name: rest[0]!, up: rest[1] === 'up', why: `interface ${words}` };
       case 'switchover':
@@ -124,13 +130,20 @@ class Story {
     }
   }
 
+  /** `yes`, `no` or `unknown`, and since when if that is not now. */
+  #witnessed([word, sinceMs]: readonly string[]): WitnessResult {
+    const reachable = word === 'unknown' ? undefined : word === 'yes';
+    const why = reachable ? 'the gateway answers' : 'the gateway does not answer';
+    return { reachable, why, sinceMs: sinceMs === undefined ? this.#now : Number(sinceMs) };
+  }
+
   /** `ok`, `not` (not parked) or the cause of a failure. */
   #gone(words: string): ElectionEvent {
     const error = words === 'ok' || words === 'not' ? undefined : words;
     return { type: 'vips-removed', now: this.#now, error, parked: words === 'ok' };
   }
 
-  /** `ROLE e1 p100 [sick] [request] [probe] [finishing] [forwards] [reboot]` */
+  /** `ROLE e1 p100 [sick] [request] [probe] [ask] [finishing] [forwards] [reboot]` */
   #heartbeat(rest: readonly string[]): ElectionEvent {
     const number = (letter: string, otherwise: number) =>
       Number(rest.find((word) => new RegExp(`^${letter}\\d+$`).test(word))?.slice(1) ?? otherwise);
@@ -146,6 +159,7 @@ class Story {
       probe: rest.includes('probe'),
       finishing: rest.includes('finishing'),
       forwards: rest.includes('forwards'),
+      ask: rest.includes('ask'),
     };
     return { type: 'heartbeat', now: this.#now, report, restarted };
   }
@@ -159,12 +173,14 @@ class Story {
     if (state.role !== before.role) this.#tell(`${state.role} (epoch ${state.epoch}): ${state.why}`);
     for (const action of actions) this.#note(action);
     const report = reportOf(this.#config, state, event.now);
-    const flags = (['probe', 'request', 'finishing'] as const).filter((flag) => report[flag]);
+    const flags = (['probe', 'request', 'finishing', 'ask'] as const).filter((flag) => report[flag]);
     const says = [report.role, `p${report.priority}`, ...flags].join(' ');
     if (actions.some(({ type }) => type === 'send') && says !== this.#sent) {
       this.#sent = says;
       this.#tell(`says ${says}`);
     }
+    for (const action of actions)
+      if (action.type === 'send' && event.type !== 'tick') this.#tell(`sends ${action.copies}`);
     if (!this.#manual) for (const action of actions) this.#obey(action);
   }
 

@@ -6,27 +6,11 @@ import { Clients } from '../../scripts/lab/clients.ts';
 import { INTERFACE, NODES, type NodeName, VIP } from '../../scripts/lab/hosts.ts';
 import { Lab, NODE, ROOT } from '../../scripts/lab/lab.ts';
 import type { LongLivedReport } from '../../scripts/lab/long-lived.ts';
+import { LongLivedClients } from '../../scripts/lab/long-lived-clients.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
 import { startOrigins } from '../../scripts/lab/origins.ts';
 import { Pair } from '../../scripts/lab/pair.ts';
 import { until } from '../../scripts/lab/wait.ts';
-
-/** Clients that stay connected, from the start on. @returns a function that ends them and tells what they saw */
-async function longLived(lab: Lab): Promise<() => Promise<LongLivedReport>> {
-  const argv = [NODE, join(ROOT, 'scripts/lab/long-lived.ts')];
-  const child = lab.spawn('client', argv, { stdio: ['pipe', 'pipe', 'inherit'] });
-  const lines = createInterface({ input: child.stdout! });
-  const ended = once(child, 'exit').then(() => {
-    throw new Error('the long-lived clients ended');
-  });
-  ended.catch(() => {});
-  await Promise.race([once(lines, 'line'), ended]);
-  return async () => {
-    const line = once(lines, 'line');
-    child.stdin!.end('stop\n');
-    return JSON.parse((await Promise.race([line, ended]))[0] as string) as LongLivedReport;
-  };
-}
 
 const other = (node: NodeName) => NODES.find((name) => name !== node)!;
 
@@ -82,7 +66,7 @@ t.test('a planned change of the active node breaks nothing', { skip: skipLab() }
 
   await t.test('switchover there and back', async (t) => {
     const clients = await load();
-    const finish = await longLived(lab);
+    const staying = await LongLivedClients.start(lab);
     const first = pair.active();
     await switchOver(t, pair);
     const status = await until('the former active finishes', async () => {
@@ -97,7 +81,7 @@ t.test('a planned change of the active node breaks nothing', { skip: skipLab() }
 
     await switchOver(t, pair);
     const { probe, keptAlive } = await clients.report();
-    const report = await finish();
+    const report = await staying.finish();
     await clients.stop();
     t.ok(probe.requests > 0, `${probe.requests} new connections`);
     t.strictSame(probe.causes, {}, 'every new connection got a 200');
@@ -106,6 +90,37 @@ t.test('a planned change of the active node breaks nothing', { skip: skipLab() }
     t.ok(report.http.renewed > 0, 'HTTP clients were asked to connect anew');
     await clean(pair, before);
   });
+
+  await t.test(
+    'there, back, there and back at once: a client that uses its port again keeps its connection',
+    async (t) => {
+      const staying = await LongLivedClients.start(lab);
+      const child = lab.spawn('client', [NODE, join(ROOT, 'test/lab/same-port.ts')]);
+      const lines = createInterface({ input: child.stdout! });
+      const does = async (command: string) => {
+        child.stdin!.write(`${command}\n`);
+        t.strictSame(await once(lines, 'line'), ['200'], command);
+      };
+      const first = pair.active();
+      await pair.switchover(first);
+      await pair.switchover(other(first));
+      // Now the first node forwards, and has seen this port.
+      await does('once');
+      await pair.switchover(first);
+      // A client that still comes to the first node is asked to close.
+      await until('the client comes to the other node', async () =>
+        (await pair.neighbour()) === other(first) ? true : undefined,
+      );
+      await does('open');
+      await pair.switchover(other(first));
+      await does('ask');
+      child.kill();
+      const report = await staying.finish();
+      unbroken(t, report);
+      await pair.whole();
+      await clean(pair, before);
+    },
+  );
 
   for (const daemon of ['ha-agent', 'lbd'] as const)
     await t.test(`a graceful stop of the active ${daemon}`, async (t) => {
@@ -121,20 +136,20 @@ t.test('a planned change of the active node breaks nothing', { skip: skipLab() }
       await clients.stop();
       t.strictSame(probe.causes, {}, 'every new connection got a 200');
       t.strictSame(keptAlive.causes, []);
-      pair.startNode(from);
+      await pair.startNode(from);
       await pair.whole();
       await clean(pair, before);
     });
 
   await t.test('the former active node dies while it finishes: nothing of it stays', async (t) => {
-    const finish = await longLived(lab);
+    const staying = await LongLivedClients.start(lab);
     const from = pair.active();
     await switchOver(t, pair);
     await pair.daemons[from]['ha-agent'].signal('SIGKILL');
-    const { echo } = await finish();
+    const { echo } = await staying.finish();
     t.ok(echo.answers > 0);
     await clean(pair, before);
-    pair.startNode(from);
+    await pair.startNode(from);
     await pair.whole();
   });
 });

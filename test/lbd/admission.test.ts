@@ -67,10 +67,10 @@ pools: { web: { backends: { s1: { address: "127.0.0.1:1" } } } }
   };
   const frontend = new Frontend(0, context, config, compileRoutes([], 'web'), [], undefined);
   const admission = new Admission(deadlines, (level, text) => told.push(`${level}: ${text}`));
-  frontend.count('connections', 1);
+  frontend.enter();
   const listener = await Listener.open(
     config.bind[0]!,
-    (socket) => admission.refuse(socket, frontend)!,
+    (socket) => admission.refuse(socket, frontend, '127.0.0.1')!,
     (error) => t.error(error),
   );
   t.teardown(() => listener.close());

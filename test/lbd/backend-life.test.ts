@@ -9,6 +9,7 @@ const facts: BackendFacts = {
   health: 'healthy',
   healthWhy: 'status 200',
   drainRequested: false,
+  ejected: undefined,
   active: 0,
   weight: 1,
   sticky: true,
@@ -128,6 +129,15 @@ const stories: Record<string, [change: Partial<BackendFacts>, expected: string][
     [{ admin: 'drain', active: 5 }, 'draining stuck'],
     [{ admin: 'maint', nowMs: 100 }, 'maint closed'],
     [{ nowMs: 40_000 }, 'maint closed'],
+  ],
+  'a healthy backend that fails its clients is left out for a while': [
+    [{}, 'ready open'],
+    [{ ejected: '5 answers of 500 and above in a row' }, 'ejected closed'],
+    [{ admin: 'drain' }, 'draining stuck'],
+    [{ admin: 'ready' }, 'ejected closed'],
+    [{ health: 'unhealthy' }, 'down closed'],
+    [{ health: 'healthy' }, 'ejected closed'],
+    [{ ejected: undefined }, 'ready open'],
   ],
   'weight 0 keeps the gate open for stuck clients': [[{ weight: 0 }, 'ready open']],
 };

@@ -3,6 +3,7 @@ import net from 'node:net';
 import t, { type Test } from 'tap';
 import { parseConfig } from '../../common/config.ts';
 import type { Config } from '../../common/model.ts';
+import type { OpenByGroup } from '../../lbd/plan.ts';
 import { GATE_CLOSED } from '../../lbd/shared.ts';
 import { answering, freePort, OK, Plane, RawClient, RawOrigin } from './harness.ts';
 import { always, Exchange, withoutIds, yaml } from './http/exchange.ts';
@@ -31,7 +32,11 @@ t.test('giving up the active role: connections at the VIP finish, others are not
   const text = yaml([origin.port]).replace('127.0.0.1:PORT', '*:PORT');
   const plane = await Plane.start(t, text);
   const vips = [{ address: '127.0.0.100', prefix: 8, family: 4, interface: 'lo' }];
-  await plane.apply({ ...plane.config, ha: { vips } } as unknown as Config);
+  const other = { name: 'green', vips: [{ ...vips[0], address: '127.0.0.200' }] };
+  await plane.apply({
+    ...plane.config,
+    ha: { groups: [{ name: 'blue', vips }, other] },
+  } as unknown as Config);
   const open = async (host: string) => {
     const socket = net.connect({ host, port: plane.port });
     t.teardown(() => socket.destroy());
@@ -51,27 +56,29 @@ t.test('giving up the active role: connections at the VIP finish, others are not
   const busy = await open('127.0.0.100');
   const idle = await open('127.0.0.100');
   const own = await open('127.0.0.1');
-  for (const client of [busy, idle, own]) t.notMatch(await client.ask(), 'Connection: close');
+  const green = await open('127.0.0.200');
+  for (const client of [busy, idle, own, green]) t.notMatch(await client.ask(), 'Connection: close');
 
   const counts: number[] = [];
   let told = () => {};
   const count = async (wanted: number) => {
     while (counts.at(-1) !== wanted) await new Promise<void>((resolve) => (told = resolve));
   };
-  const onOpen = (connections: number) => {
-    counts.push(connections);
+  const onOpen = ({ blue = 0 }: OpenByGroup) => {
+    counts.push(blue);
     told();
   };
-  plane.plane.retire('close', onOpen);
+  plane.plane.retire({ blue: 'close' }, onOpen);
   t.same(counts, [2], 'counted at once, at the VIP only');
   t.match(await busy.ask(), 'Connection: close');
   await busy.ended;
   await count(1);
-  plane.plane.retire('cut', onOpen);
+  plane.plane.retire({ blue: 'cut' }, onOpen);
   await idle.ended;
   await count(0);
-  plane.plane.retire('keep', onOpen);
+  plane.plane.retire({}, onOpen);
   t.notMatch(await own.ask(), 'Connection: close', 'a client of the node itself stays connected');
+  t.notMatch(await green.ask(), 'Connection: close', 'and so does one of another VIP group');
 });
 
 t.test('a request goes to the backend and its response back, kept alive on both sides', async (t) => {

@@ -7,6 +7,11 @@ import { DataPlane } from '../../lbd/data-plane.ts';
 import type { Plan } from '../../lbd/plan.ts';
 import { SessionTable } from '../../lbd/session/table.ts';
 import { createSharedBuffers, GATE_OPEN, type Gate, SharedState } from '../../lbd/shared.ts';
+import { readTlsFiles } from '../../lbd/tls/files.ts';
+import { TlsStore } from '../../lbd/tls/material.ts';
+
+/** The same for every plane: they are like the workers and nodes of a pair. */
+const TICKET_SECRET = Buffer.alloc(32, 7);
 
 /** A port that is free now. */
 export async function freePort(): Promise<number> {
@@ -95,6 +100,8 @@ export class Plane {
   config: Config;
   port: number;
   #serialSlots: Record<string, number> = {};
+  readonly #accessLines: string[] = [];
+  readonly #waiting: (() => void)[] = [];
 
   private constructor(config: Config, port: number) {
     const buffers = createSharedBuffers(1);
@@ -102,7 +109,10 @@ export class Plane {
     this.control = new SharedState(buffers, -1);
     const memory = SessionTable.create(1024);
     this.sessions = new SessionTable(memory, 1, { hashKey: Uint32Array.of(1, 2, 3, 4) });
-    this.plane = new DataPlane(0, this.shared, this.sessions, 'test-');
+    this.plane = new DataPlane(0, this.shared, this.sessions, 'test-', undefined, (_path, lines) => {
+      this.#accessLines.push(...new TextDecoder().decode(lines).trimEnd().split('\n'));
+      for (const wake of this.#waiting.splice(0)) wake();
+    });
     this.config = config;
     this.port = port;
   }
@@ -126,13 +136,24 @@ export class Plane {
         this.#serialSlots[key] ??= Object.keys(this.#serialSlots).length;
         if (!known) this.control.setGate(this.#serialSlots[key], GATE_OPEN, backend.weight);
       }
+    const tls = new TlsStore(TICKET_SECRET);
+    const missing = tls.take(readTlsFiles(config));
+    if (missing.length > 0) throw new Error(missing.join('; '));
     const plan: Plan = {
       config,
+      tls: tls.material(config),
       slots: { ...this.#serialSlots },
       frontendRows: Object.fromEntries(config.frontends.map((frontend, row) => [frontend.name, row])),
     };
     const errors = await this.plane.apply(plan);
     if (errors.length > 0) throw new Error(errors.join('; '));
+  }
+
+  /** The next so many lines of the access log. */
+  async accessLines(count = 1): Promise<string[]> {
+    while (this.#accessLines.length < count)
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    return this.#accessLines.splice(0, count);
   }
 
   slot(name: string): number {

@@ -75,32 +75,32 @@ t.test('a node that is ready is promoted at once', async (t) => {
   server.setState(READY);
   const a = agent();
   await a.next();
-  a.say({ type: 'role', role: 'standby', epoch: 3 });
-  a.say({ type: 'role', role: 'active', epoch: 4 });
-  t.same(await a.next(), { type: 'promoted', epoch: 4 });
+  a.say({ type: 'role', group: 'blue', role: 'standby', epoch: 3 });
+  a.say({ type: 'role', group: 'blue', role: 'active', epoch: 4 });
+  t.same(await a.next(), { type: 'promoted', group: 'blue', epoch: 4 });
   t.same(roles, ['standby 3', 'active 4']);
-  t.same(server.role, { role: 'active', epoch: 4 });
+  t.same(server.roles, [{ group: 'blue', role: 'active', epoch: 4 }]);
 });
 
 t.test('a node that starts is promoted when it is ready', async (t) => {
   const { server, agent } = await serve(t);
   const a = agent();
   await a.next();
-  a.say({ type: 'role', role: 'active', epoch: 4 });
+  a.say({ type: 'role', group: 'blue', role: 'active', epoch: 4 });
   a.say({ type: 'ping', id: 1 });
   t.match(await a.next(), { type: 'state', ready: false });
   t.match(await a.next(), { type: 'pong' });
   server.setState(READY);
   t.match(await a.next(), { type: 'state', ready: true });
-  t.same(await a.next(), { type: 'promoted', epoch: 4 });
+  t.same(await a.next(), { type: 'promoted', group: 'blue', epoch: 4 });
 });
 
 t.test('who is no longer to be active is not promoted late', async (t) => {
   const { server, agent } = await serve(t);
   const a = agent();
   await a.next();
-  a.say({ type: 'role', role: 'active', epoch: 4 });
-  a.say({ type: 'role', role: 'standby', epoch: 5 });
+  a.say({ type: 'role', group: 'blue', role: 'active', epoch: 4 });
+  a.say({ type: 'role', group: 'blue', role: 'standby', epoch: 5 });
   a.say({ type: 'ping', id: 1 });
   await a.next();
   await a.next();
@@ -116,20 +116,40 @@ t.test('the phases of the end of the active role are told, and answered', async 
   server.setState(READY);
   const a = agent();
   await a.next();
-  a.say({ type: 'role', role: 'standby', epoch: 4, finishing: 'retiring' });
-  a.say({ type: 'role', role: 'standby', epoch: 4, finishing: 'finishing' });
-  a.say({ type: 'role', role: 'standby', epoch: 4 });
+  a.say({ type: 'role', group: 'blue', role: 'standby', epoch: 4, finishing: 'retiring' });
+  a.say({ type: 'role', group: 'blue', role: 'standby', epoch: 4, finishing: 'finishing' });
+  a.say({ type: 'role', group: 'blue', role: 'standby', epoch: 4 });
   a.say({ type: 'ping', id: 1 });
   await a.next();
   await a.next();
   t.same(roles, ['standby 4 retiring', 'standby 4 finishing', 'standby 4']);
-  server.sendRetired(4);
-  t.same(await a.next(), { type: 'retired', epoch: 4 });
-  server.setState({ ...READY, connections: 2 });
-  t.match(await a.next(), { type: 'state', connections: 2 });
-  a.say('{"type":"role","role":"standby","epoch":4,"finishing":"never"}\n');
+  server.sendRetired('blue', 4);
+  t.same(await a.next(), { type: 'retired', group: 'blue', epoch: 4 });
+  server.setState({ ...READY, connections: { blue: 2 } });
+  t.match(await a.next(), { type: 'state', connections: { blue: 2 } });
+  a.say('{"type":"role","group":"blue","role":"standby","epoch":4,"finishing":"never"}\n');
   await once(a.socket, 'close');
   t.match(troubles, [/expected a ping or a role/]);
+});
+
+t.test('each VIP group has its role', async (t) => {
+  const { server, agent, roles } = await serve(t);
+  const a = agent();
+  await a.next();
+  a.say({ type: 'role', group: 'blue', role: 'active', epoch: 4 });
+  a.say({ type: 'role', group: 'green', role: 'active', epoch: 2 });
+  a.say({ type: 'role', group: 'blue', role: 'standby', epoch: 5 });
+  a.say({ type: 'ping', id: 1 });
+  await a.next();
+  await a.next();
+  t.same(roles, ['active 4', 'active 2', 'standby 5']);
+  server.setState(READY);
+  t.match(await a.next(), { type: 'state', ready: true });
+  t.same(await a.next(), { type: 'promoted', group: 'green', epoch: 2 }, 'the one that still waits');
+  t.match(server.roles, [
+    { group: 'blue', role: 'standby' },
+    { group: 'green', role: 'active' },
+  ]);
 });
 
 t.test('a role that is said again is not news', async (t) => {
@@ -137,9 +157,9 @@ t.test('a role that is said again is not news', async (t) => {
   server.setState(READY);
   const [a, b] = [agent(), agent()];
   await Promise.all([a.next(), b.next()]);
-  a.say({ type: 'role', role: 'active', epoch: 4 });
+  a.say({ type: 'role', group: 'blue', role: 'active', epoch: 4 });
   t.match(await a.next(), { type: 'promoted' });
-  b.say({ type: 'role', role: 'active', epoch: 4 });
+  b.say({ type: 'role', group: 'blue', role: 'active', epoch: 4 });
   t.match(await b.next(), { type: 'promoted' });
   t.same(roles, ['active 4']);
 });
@@ -154,8 +174,8 @@ t.test('nonsense ends the connection, and others go on', async (t) => {
     '{"type":"ping"}\n',
     '{"type":"ping","id":-1}\n',
     '{"type":"ping","id":1.5}\n',
-    '{"type":"role","role":"king","epoch":1}\n',
-    '{"type":"role","role":"active"}\n',
+    '{"type":"role","group":"blue","role":"king","epoch":1}\n',
+    '{"type":"role","group":"blue","role":"active"}\n',
     `{"type":"ping","id":1,"x":"${'x'.repeat(1100)}"}\n`,
     'x'.repeat(1100),
   ];

@@ -144,6 +144,36 @@ t.test('a stop tells the agent, lets a request finish, and a second one does not
   t.same(readdirSync(other.runDir), []);
 });
 
+t.test(
+  'a request that hangs the only worker: the agent hears it, and another worker takes its place',
+  async (t) => {
+    const dir = tempDir(t);
+    const port = await freePort();
+    const backend = await origin(t, (_req, res) => res.end('a'));
+    const lines = config(port, { s1: backend });
+    // An expression that backtracks for longer than anybody waits.
+    const routes = 'routes: [{ match: { path: { regex: "^/a*a*a*a*a*a*a*a*b$" } }, pool: web }]';
+    const file = writeConfig(
+      dir,
+      lines.map((line) => line.replace('mode: http,', `mode: http, ${routes},`)),
+    );
+    const lbd = new LbdProcess(t, dir, ['--config', file]);
+    await lbd.logged(/^ready/);
+    const live = connect(join(lbd.runDir, 'lbd-live.sock'));
+    t.teardown(() => live.destroy());
+    const states = createInterface(live)[Symbol.asyncIterator]();
+    t.match(JSON.parse((await states.next()).value!), { ready: true, serving: undefined });
+    const hanging = fetch(`http://127.0.0.1:${port}/${'a'.repeat(400)}`).catch(() => 'cut');
+    t.match(JSON.parse((await states.next()).value!), { serving: false, why: 'no worker answers' });
+    t.match((await lbd.status()).warnings, [/^worker 0 does not answer$/], 'the main thread answers');
+    await lbd.logged(/^worker 0 died .* did not answer for 1000 ms$/);
+    t.equal(await hanging, 'cut');
+    await lbd.logged(/^worker 0 is back$/);
+    t.match(JSON.parse((await states.next()).value!), { ready: true, serving: undefined, why: '' });
+    t.equal(await get(port), '200 a');
+  },
+);
+
 t.test('what cannot start says why in one line, exits with 1 and leaves nothing', async (t) => {
   const dir = tempDir(t);
   const server = createServer().listen({ port: 0, host: '127.0.0.1', reusePort: true });

@@ -13,7 +13,7 @@ t.test('what differs is named', async (t) => {
     more: 'admin: { metrics: false }',
   });
   t.same(compareConfigs(one, next), {
-    newBinds: [{ what: 'frontend api', host: '127.0.0.1', port: 9090 }],
+    newBinds: [{ what: 'frontend api', protocol: 'tcp', host: '127.0.0.1', port: 9090 }],
     changes: ['frontend api added', 'pool web changed', 'pool api added', 'admin changed'],
   });
   t.same(compareConfigs(next, one).changes, [

@@ -43,6 +43,30 @@ t.test('the generation grows with a change and only with one', async (t) => {
   t.equal(worker.generation, before + 3);
 });
 
+t.test('limits hold over all workers, and a dead one gives its places back', async (t) => {
+  const [control, one, two] = views();
+  t.strictSame(
+    [one.claim(3, 2), two.claim(3, 2), one.claim(3, 2), two.claim(3, 2)],
+    [true, true, false, false],
+    'clients of a frontend',
+  );
+  t.equal(control.frontendCounter(3, 'connections'), 2);
+  two.release(3);
+  t.ok(one.claim(3, 2));
+  control.forgetWorker(0);
+  t.equal(control.frontendCounter(3, 'connections'), 0);
+  t.strictSame([two.claim(3, 2), two.claim(3, 2), two.claim(3, 2)], [true, true, false]);
+  t.strictSame(
+    [one.tryEnter(7, 2), two.tryEnter(7, 2), one.tryEnter(7, 2)],
+    [true, true, false],
+    'requests at a backend',
+  );
+  t.equal(control.active(7), 2);
+  t.ok(one.tryEnter(7, 0), 'without a limit');
+  control.forgetWorker(0);
+  t.equal(control.active(7), 1);
+});
+
 t.test('what is in flight counts over all workers, and a dead one is taken off', async (t) => {
   const [control, one, two] = views();
   const last = MAX_SLOTS - 1;

@@ -1,13 +1,18 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import type { FromWorker, ToWorker, WorkerData } from '../../lbd/plan.ts';
+import { BEAT_MS, type FromWorker, type ToWorker, type WorkerData } from '../../lbd/plan.ts';
+import { SharedState } from '../../lbd/shared.ts';
 
 /** Stands in for `lbd/worker.ts`; what it does depends on `node` and on the slot of a `cut`. */
 const data = workerData as WorkerData;
 const send = (message: FromWorker) => parentPort!.postMessage(message);
 
-/** Slots of a `cut` that make the worker die. */
+/** Slots of a `cut` that make the worker die or hang. */
 const THROW = 1;
 const EXIT = 2;
+const HANG = 3;
+
+const shared = new SharedState(data.shared, data.index);
+setInterval(() => shared.beat(), BEAT_MS).unref();
 
 if (data.node === 'throws') throw new Error('frontend web: the address is taken');
 const errors = data.node === 'cannot bind' && data.index === 1 ? ['frontend web: taken'] : [];
@@ -22,6 +27,7 @@ parentPort!.on('message', (message: ToWorker) => {
   } else if (message.type === 'cut') {
     if (message.slot === THROW) throw new Error('boom');
     if (message.slot === EXIT) process.exit(3);
+    if (message.slot === HANG && data.index === 0) for (;;);
     send({ type: 'log', level: 'info', text: `cut ${message.slot}`, data: {} });
   } else process.exit(0);
 });

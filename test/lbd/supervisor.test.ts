@@ -3,12 +3,14 @@ import { PassThrough } from 'node:stream';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import type { Plan } from '../../lbd/plan.ts';
-import { createSharedBuffers } from '../../lbd/shared.ts';
+import { createSharedBuffers, SharedState } from '../../lbd/shared.ts';
 import { Supervisor } from '../../lbd/supervisor.ts';
 import { testConfig } from './test-config.ts';
 
 const THROW = 1;
 const EXIT = 2;
+/** Only worker 0. */
+const HANG = 3;
 
 function plan(...slots: string[]): Plan {
   return {
@@ -26,11 +28,13 @@ function setUp(t: Test, node: string, count = 1) {
     const { worker, msg } = JSON.parse(line);
     news.emit('news', `log ${worker}: ${msg}`);
   });
+  const shared = createSharedBuffers(count);
+  const control = new SharedState(shared, -1);
   const supervisor = new Supervisor({
     count,
     entry: new URL('./stub-worker.ts', import.meta.url),
     workerData: {
-      shared: createSharedBuffers(1),
+      shared,
       sessions: new SharedArrayBuffer(8),
       hashKey: new Uint32Array(4),
       logLevel: 'info',
@@ -39,6 +43,8 @@ function setUp(t: Test, node: string, count = 1) {
     log: pino(stream),
     tell: (text) => news.emit('news', text),
     onGone: (index) => news.emit('news', `gone ${index}`),
+    beats: (index) => control.beats(index),
+    onServing: () => news.emit('news', supervisor.serving ? 'serves' : 'serves no more'),
   });
   t.teardown(() => supervisor.stop(0));
   const heard = on(news, 'news');
@@ -106,6 +112,29 @@ for (const [how, slot, cause] of [
     t.same(supervisor.warnings(), []);
     t.same(await supervisor.update(plan('web/s2')), [], 'the new one takes plans');
   });
+
+t.test('a worker that hangs is noticed, ended and replaced', async (t) => {
+  const { supervisor, until } = setUp(t, 'well');
+  await supervisor.start(plan());
+  supervisor.cut(HANG);
+  t.same(await until(/^serves/), ['serves no more'], 'told long before anything is done about it');
+  t.same(supervisor.warnings(), ['worker 0 does not answer']);
+  const lines = await until(/^worker 0 died/);
+  t.equal(lines[0], 'gone 0');
+  t.match(lines.at(-1), /it did not answer for 1000 ms$/);
+  t.match(await until(/^serves/), [/^worker 0 is back$/, /^serves$/]);
+  t.same(supervisor.warnings(), []);
+  t.same(supervisor.status, { wanted: 1, running: 1, replaced: 1 });
+});
+
+t.test('while another worker answers, this node serves', async (t) => {
+  const { supervisor, until } = setUp(t, 'well', 2);
+  await supervisor.start(plan());
+  supervisor.cut(HANG);
+  const lines = await until(/^worker 0 is back$/);
+  t.notMatch(lines.join(), /serves/);
+  t.ok(supervisor.serving);
+});
 
 t.test('a plan that meets a dying worker does not hang', async (t) => {
   const { supervisor, until } = setUp(t, 'well');

@@ -258,6 +258,14 @@ t.test('two workers share a port, and least-connections is exact over both', asy
   );
 });
 
+t.test('each worker beats', async (t) => {
+  const { control } = await Workers.start(t, tcp(await freePort(), [9]), 2);
+  for (const index of [0, 1]) {
+    const before = control.beats(index);
+    await until(() => control.beats(index) > before + 1);
+  }
+});
+
 t.test('requests with different workers have different ids', async (t) => {
   const ids = new Set<string>();
   const answer = answering(OK);

@@ -21,7 +21,7 @@ async function machineWith(t: Test, config = CONFIG): Promise<Machine> {
 
 /** Everything that an install may leave on a machine. */
 const TRACES =
-  'ls -d /opt/tandem* /etc/tandem /usr/local/bin/lbctl /etc/sysctl.d/60-tandem.conf ' +
+  'ls -d /opt/tandem* /etc/tandem /usr/local/bin/lbctl /etc/sysctl.d/60-tandem.conf /etc/logrotate.d/tandem ' +
   '/usr/local/lib/systemd/system/lbd.service /etc/systemd/system/*/lbd.service 2>/dev/null; ' +
   'getent passwd tandem';
 

@@ -1,7 +1,13 @@
 import { join } from 'node:path';
 import { execa } from 'execa';
 import t, { type Test } from 'tap';
-import type { AgentStatus, BackendStatus, ControlEvent, LbdStatus } from '../../common/control.ts';
+import type {
+  AgentStatus,
+  BackendStatus,
+  ControlEvent,
+  GroupStatus,
+  LbdStatus,
+} from '../../common/control.ts';
 import { ControlError, type ControlRoute, serveControl } from '../../common/control-server.ts';
 import { tempDir } from '../common/temp-dir.ts';
 
@@ -21,10 +27,21 @@ const LBD: LbdStatus = {
   config: { file: '/f', digest: 'abcdef0123456789', reload_error: undefined },
   workers: { wanted: 2, running: 2, replaced: 0 },
   sync: { state: 'synced', entries: 5, capacity: 1024, lag_ms: 0, why: '', digest_equal: true },
-  frontends: { web: { bind: ['*:80'], mode: 'http', connections: 1, accepted: 2, requests: 3 } },
+  frontends: {
+    web: {
+      bind: ['*:80'],
+      mode: 'http',
+      connections: 1,
+      max_connections: 9,
+      accepted: 2,
+      requests: 3,
+      refused: { per_source: 4 },
+    },
+  },
   pools: {
     web: {
       algorithm: 'random',
+      queue: { waiting: 5, length: 256 },
       backends: {
         s1: BACKEND,
         s2: {
@@ -40,19 +57,19 @@ const LBD: LbdStatus = {
   warnings: ['bind *:81 is taken'],
 };
 
-const AGENT: AgentStatus = {
-  ...{
-    node: 'lb1',
-    version: '0.1.0',
-    pid: 43,
-    role: 'active',
-    epoch: 7,
-    priority: 150,
-    why: 'lb2 went silent',
-    since_ms: 900,
-  },
+const GROUP: GroupStatus = {
+  ...{ name: 'default', role: 'active', epoch: 7, priority: 150, why: 'lb2 went silent', since_ms: 900 },
   vips: [{ address: '192.0.2.100', interface: 'eth1', held: true }],
-  peer: { node: 'lb2', role: 'standby', epoch: 6, seen_ms_ago: 40, alive: true, same_config: false },
+  peer: { role: 'standby', epoch: 6, seen_ms_ago: 40, alive: true },
+  second_chance: { available: true, finishing: { connections: 7, left_ms: 4000 }, forwarding: true },
+};
+
+const AGENT: AgentStatus = {
+  ...{ node: 'lb1', version: '0.1.0', pid: 43 },
+  ...{ role: 'active', epoch: 7, priority: 150, why: 'lb2 went silent', since_ms: 900 },
+  vips: [{ ...GROUP.vips[0]!, group: 'default' }],
+  groups: [GROUP],
+  peer: { ...GROUP.peer, node: 'lb2', same_config: false, differs_in: ['ha.vips', 'pools'] },
   paths: [
     {
       ...{ name: 'unicast', state: 'up', seen_ms_ago: 40, sent: 9, received: 8, why: '' },
@@ -61,7 +78,7 @@ const AGENT: AgentStatus = {
   ],
   lbd: { alive: true, healthy: true, why: '' },
   guardian: { alive: true },
-  second_chance: { available: true, finishing: { connections: 7, left_ms: 4000 }, forwarding: true },
+  second_chance: GROUP.second_chance,
   warnings: [],
 };
 
@@ -81,7 +98,12 @@ interface Received {
   readonly body?: unknown;
 }
 
-async function fakeNode(t: Test, which: readonly ('agent' | 'lbd')[], lbdStatus = LBD) {
+async function fakeNode(
+  t: Test,
+  which: readonly ('agent' | 'lbd')[],
+  lbdStatus = LBD,
+  agentStatus = () => AGENT,
+) {
   const runDir = tempDir(t);
   const received: Received[] = [];
   const lbd: ControlRoute[] = [
@@ -115,7 +137,7 @@ async function fakeNode(t: Test, which: readonly ('agent' | 'lbd')[], lbdStatus 
     },
   ];
   const agent: ControlRoute[] = [
-    { method: 'GET', path: '/v1/status', handle: () => AGENT },
+    { method: 'GET', path: '/v1/status', handle: agentStatus },
     { method: 'GET', path: '/v1/events', handle: () => EVENTS.agent },
     {
       method: 'POST',
@@ -156,7 +178,8 @@ t.test('status for people', { buffered: true }, async (t) => {
     /^path +unicast · up · heard 40ms ago · sent 9 · received 8 · dropped 3 bad-hmac$/m,
     /^sync +synced · 5 of 1024 sessions · lag 0ms · tables equal$/m,
     /^lbd +pid 42 · 0\.1\.0 · up 1h 1m · 2 of 2 workers · config abcdef012345$/m,
-    /^web +http +\*:80 +1 +2 +3$/m,
+    /^web +http +\*:80 +1\/9 +2 +3 +4 per_source$/m,
+    /^pool web: 5 of 256 places in its queue are taken$/m,
     /^web\/s1 +10\.0\.0\.1:80 +ready +healthy +2 +3 +1\.3ms +1 +1m 5s +answered 200$/m,
     /^web\/s2 .* down +unhealthy .* deep: \?\[31mbad \(failing: db\)$/m,
     /^! config mismatch: lb2 runs another config/m,
@@ -271,6 +294,34 @@ t.test('sessions, switchover, events', { buffered: true }, async (t) => {
     { mono_ms: 20 },
     { mono_ms: 30 },
   ]);
+});
+
+t.test('upgrade-ready: no with the reason, yes, and waiting for it', { buffered: true }, async (t) => {
+  const active = await fakeNode(t, ['agent', 'lbd']);
+  const no = await active.lbctl('upgrade-ready');
+  t.match(no, { code: 1, out: /^lb1 must not be restarted now\n {2}it is active\n/, err: '' });
+  t.match(no.out, /\nnext: lbctl switchover, then lbctl upgrade-ready$/);
+  const json = await active.lbctl('--json', 'upgrade-ready', '--wait', '1ms');
+  t.equal(json.code, 1);
+  t.match(JSON.parse(json.out), { ready: false, node: 'lb1', role: 'active', why: ['it is active'] });
+
+  let looks = 0;
+  const group = (second_chance: GroupStatus['second_chance']): AgentStatus => {
+    const peer = { ...GROUP.peer, role: 'active' } as const;
+    return { ...AGENT, role: 'standby', groups: [{ ...GROUP, role: 'standby', peer, second_chance }] };
+  };
+  const finishing = group(GROUP.second_chance);
+  const standby = group({ ...GROUP.second_chance, finishing: undefined });
+  const waiting = await fakeNode(t, ['agent', 'lbd'], LBD, () => (looks++ === 0 ? finishing : standby));
+  const yes = await waiting.lbctl('upgrade-ready', '--wait', '1m');
+  t.match(yes, { code: 0, out: /^lb1 may be restarted now\n {2}lb1 is standby\n/, err: '' });
+  t.equal(looks, 2);
+
+  t.match(await waiting.lbctl('upgrade-ready', '--wait', 'soon'), {
+    code: 2,
+    err: /found "soon", expected a duration such as 30s/,
+  });
+  t.match(await (await fakeNode(t, [])).lbctl('upgrade-ready'), { code: 1, err: /is not running/ });
 });
 
 t.test('check and schema need no daemon', { buffered: true }, async (t) => {

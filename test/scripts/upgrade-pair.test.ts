@@ -22,6 +22,11 @@ if [ "$1" = switchover ]; then
   mv role was && mv $peer/role role && mv was $peer/role
   exit
 fi
+if [ "$1" = upgrade-ready ]; then
+  echo "asked \${PWD##*/}" >>../log
+  [ ! -e busy ] || { echo 'x must not be restarted now'; exit "$(cat busy)"; }
+  exit
+fi
 printf '{\\n  "node": "x",\\n  "role": "%s",\\n  "peer": {\\n    "role": "%s"\\n  },\\n' "$(cat role)" "$(cat $peer/role)"
 printf '  "sync": {\\n    "state": "%s",\\n    "entries": 1\\n  }\\n}\\n' "$(cat sync)"
 `;
@@ -65,7 +70,7 @@ t.test('the standby first, then a switchover, then the other one', async (t) => 
     t.same(await run('-F', '/dev/null', `${hosts}/new`, ...order), {
       exitCode: 0,
       stderr: '',
-      log: 'install on lb2 (standby)\nswitchover\ninstall on lb1 (standby)\n',
+      log: 'asked lb2\ninstall on lb2 (standby)\nswitchover\nasked lb1\ninstall on lb1 (standby)\n',
     });
   }
 });
@@ -76,7 +81,7 @@ t.test('a standby that was not upgraded: the active one is not touched', async (
   const { exitCode, stderr, log } = await run(`${hosts}/new`, 'lb1', 'lb2');
   t.equal(exitCode, 1);
   t.match(stderr, 'lb2 was not upgraded');
-  t.equal(log, 'install on lb2 (standby)\n');
+  t.equal(log, 'asked lb2\ninstall on lb2 (standby)\n');
 });
 
 t.test('a switchover that is refused ends it', async (t) => {
@@ -84,7 +89,24 @@ t.test('a switchover that is refused ends it', async (t) => {
   writeFileSync(join(hosts, 'lb1/refuses'), '');
   const { exitCode, log } = await run(`${hosts}/new`, 'lb1', 'lb2');
   t.not(exitCode, 0);
-  t.equal(log, 'install on lb2 (standby)\nswitchover\n');
+  t.equal(log, 'asked lb2\ninstall on lb2 (standby)\nswitchover\n');
+});
+
+t.test('a node on which clients do not finish is not touched', async (t) => {
+  const { hosts, run } = pair(t);
+  writeFileSync(join(hosts, 'lb1/busy'), '1');
+  const { exitCode, stderr, log } = await run(`${hosts}/new`, 'lb1', 'lb2');
+  t.equal(exitCode, 1);
+  t.match(stderr, 'x must not be restarted now; nothing more is changed');
+  t.equal(log, 'asked lb2\ninstall on lb2 (standby)\nswitchover\nasked lb1\n');
+});
+
+t.test('a release that cannot be asked whether it is ready is upgraded as before', async (t) => {
+  const { hosts, run } = pair(t);
+  writeFileSync(join(hosts, 'lb1/busy'), '2');
+  const { exitCode, log } = await run(`${hosts}/new`, 'lb1', 'lb2');
+  t.equal(exitCode, 0);
+  t.match(log, /asked lb1\ninstall on lb1/);
 });
 
 t.test('a pair that is not whole is left alone', async (t) => {

@@ -1,68 +1,33 @@
 import type { FinishPhase } from '../../common/control.ts';
 import { farewellOf, initialState, lateLimitMs, reportOf, step } from '../../ha-agent/election.ts';
 import type {
+  ElectionAction,
   ElectionConfig,
   ElectionEvent,
   ElectionState,
   LbdReport,
   PeerReport,
 } from '../../ha-agent/election-types.ts';
-import type { Heartbeat } from '../../ha-agent/heartbeat.ts';
-import { PeerSession } from '../../ha-agent/peer-session.ts';
+import { PeerSession, renewedNonce, type Stamp } from '../../ha-agent/peer-session.ts';
+import { SimMachine } from './machine.ts';
+import type { Simulation } from './simulation.ts';
 
+/** Path 0 is multicast, path 1 unicast. */
 export const PATHS = 2;
-const GUARDIAN_MS = 6;
-const HOST_MS = 1;
+const UNICAST = 1;
 const PROMOTE_MS = 2;
+const GUARDIAN_RESTART_MS = 200;
+const RESTART_MS = 100;
+const FAREWELL_AHEAD = 8;
+/** A kernel answers so many refused datagrams in a row, then one a second (icmp_ratelimit). */
+const REFUSALS = 6;
+export const WITNESS = { intervalMs: 1_000, silentMs: 400, waitMs: 600 } as const;
 
 export const WELL: LbdReport = { alive: true, ready: true, healthy: true, synced: true, why: '' };
 
-/** Small, fast, good enough: the point is that a seed replays. Source: mulberry32 by T. Ettinger. */
-export function randomFrom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-/** Time as a queue of things that will happen. */
-export class Simulation {
-  now = 0;
-  #order = 0;
-  readonly #queue: { at: number; order: number; run: () => void }[] = [];
-
-  at(at: number, run: () => void): void {
-    const item = { at: Math.max(at, this.now), order: this.#order++, run };
-    let i = this.#queue.length;
-    while (i > 0 && before(item, this.#queue[i - 1]!)) i--;
-    this.#queue.splice(i, 0, item);
-  }
-
-  after(ms: number, run: () => void): void {
-    this.at(this.now + ms, run);
-  }
-
-  /** @param watch called after every happening */
-  runUntil(end: number, watch: () => void): void {
-    for (;;) {
-      const next = this.#queue[0];
-      if (next === undefined || next.at > end) break;
-      this.#queue.shift();
-      this.now = next.at;
-      next.run();
-      watch();
-    }
-    this.now = end;
-  }
-}
-
-function before(a: { at: number; order: number }, b: { at: number; order: number }): boolean {
-  return a.at < b.at || (a.at === b.at && a.order < b.order);
-}
+/** An event without its time. */
+type Happening = ElectionEvent extends infer E ? (E extends ElectionEvent ? Omit<E, 'now'> : never) : never;
+type Datagram = PeerReport & Stamp;
 
 /** One direction of one path. */
 export interface Link {
@@ -72,19 +37,19 @@ export interface Link {
   duplicate: number;
 }
 
-/** A node: the real election and replay defence, on a simulated host, guardian, `lbd` and network. */
+/** A node: the real election and replay defence, on a simulated machine, `lbd`, witness and network. */
 export class SimNode {
   readonly config: ElectionConfig;
   readonly links: Link[] = [];
+  readonly machine: SimMachine;
   peer!: SimNode;
   state!: ElectionState;
+  /** The agent's process exists. */
   up = false;
-  paused = false;
-  owns = false;
-  /** The VIP is on `lo`, for connections that finish. */
-  parked = false;
-  /** It sends on to the peer what belongs there. */
-  forwards = false;
+  /** No witness answers this node. */
+  witnessCut = false;
+  /** Gratuitous announcements so far. */
+  announcements = 0;
   log: (line: string) => void = () => {};
   readonly #sim: Simulation;
   readonly #random: () => number;
@@ -92,20 +57,22 @@ export class SimNode {
   #nonce = '';
   #counter = 0;
   #boots = 0;
-  #beatMs = 0;
+  #beats = 0;
   /** What the guardian would tell the peer. */
-  #farewell: Heartbeat | undefined;
-  #fired = false;
+  #farewell: Datagram | undefined;
   #peerNonce = '';
   readonly #hellos = new Set<string>();
   #wakeAt = 0;
   #lbd: LbdReport = WELL;
-  #backlog: (() => void)[] = [];
+  #refusals = REFUSALS;
+  #refusedMs = 0;
+  #crashedMs = Number.NEGATIVE_INFINITY;
 
   constructor(sim: Simulation, config: ElectionConfig, random: () => number) {
     this.#sim = sim;
     this.config = config;
     this.#random = random;
+    this.machine = new SimMachine(sim, random);
     for (let i = 0; i < PATHS; i++) this.links.push({ cut: false, loss: 0, maxDelayMs: 1, duplicate: 0 });
   }
 
@@ -118,226 +85,282 @@ export class SimNode {
     return this.#session?.echo === this.peer.#nonce;
   }
 
+  /** Nothing that runs could take the VIP away. */
+  get helpless(): boolean {
+    const { machine } = this;
+    if (!machine.owns) return false;
+    if (machine.ipBroken) return true;
+    const agent = this.up && !machine.holds('agent');
+    return !agent && (!machine.guardianRuns || machine.holds('helper'));
+  }
+
   start(): void {
     // One that lets its clients finish before it ends: somebody is impatient.
     if (this.up && this.state.stopping) this.crash();
     if (this.up) return;
+    const { machine } = this;
+    // A process is not there again in no time.
+    const soonMs = this.#crashedMs + RESTART_MS;
+    if (this.#sim.now < soonMs) {
+      this.#sim.at(soonMs, () => this.start());
+      return;
+    }
+    machine.on = true;
+    if (!machine.clear()) {
+      // The agent refuses to start beside an address of an earlier run; its service manager tries again.
+      this.#sim.after(RESTART_MS, () => this.start());
+      return;
+    }
     this.up = true;
-    this.paused = false;
-    this.owns = false;
-    this.parked = false;
-    this.forwards = false;
     this.#boots++;
     this.#counter = 0;
-    this.#backlog = [];
     this.#hellos.clear();
     this.#peerNonce = '';
-    this.#nonce = `${this.name}-${this.#boots}`;
+    const boot = this.#boots.toString(16).padStart(4, '0');
+    this.#nonce = `${this.name === 'lb1' ? 'aaaaaaaa' : 'bbbbbbbb'}${boot}0000`;
     this.#session = new PeerSession(this.#nonce);
-    this.state = initialState(this.config, this.#sim.now);
+    this.state = initialState(this.config, machine.now);
+    this.#wakeAt = 0;
     this.log(`${this.name} starts`);
+    machine.startGuardian();
     this.#beat();
-    this.#dispatch({ type: 'lbd', now: this.#sim.now, report: this.#lbd });
-    this.#dispatch({ type: 'start', now: this.#sim.now });
+    this.#dispatch({ type: 'lbd', report: this.#lbd });
+    this.#dispatch({ type: 'start' });
     this.#tick(this.#boots);
-    this.#guard(this.#boots);
+    if (this.config.witnessWaitMs !== undefined) this.#watchWitness(this.#boots);
   }
 
+  /** `kill -9`; the kernel closes the guardian's pipe. */
   crash(): void {
-    if (!this.up) return;
+    if (!this.up || this.machine.paused === 'vm') return;
     this.up = false;
+    this.#crashedMs = this.#sim.now;
     this.log(`${this.name} crashes`);
+    this.#endOfFile();
+  }
+
+  killGuardian(): void {
+    if (!this.machine.guardianRuns || this.machine.paused === 'vm') return;
+    this.machine.guardianRuns = false;
+    this.log(`${this.name} guardian killed`);
     const boot = this.#boots;
-    this.#sim.after(GUARDIAN_MS, () => {
-      if (this.#boots === boot) this.#clear();
+    this.#after(boot, GUARDIAN_RESTART_MS, () => {
+      this.machine.startGuardian();
+      this.#beat();
     });
   }
 
-  /** What the guardian does. */
-  #clear(): void {
-    this.owns = false;
-    this.parked = false;
-    this.forwards = false;
+  powerOff(): void {
+    this.log(`${this.name} power off`);
+    this.up = false;
+    this.machine.powerOff();
   }
 
-  pause(): void {
-    if (!this.up || this.paused) return;
-    this.paused = true;
-    this.log(`${this.name} pauses`);
+  pause(what: 'agent' | 'node' | 'vm', clockStops = false): void {
+    if (!this.up || this.machine.paused !== undefined) return;
+    this.machine.pause(what, clockStops);
+    this.log(`${this.name} ${what} paused${clockStops ? ', its clock stops' : ''}`);
   }
 
   resume(): void {
-    if (!this.up || !this.paused) return;
-    this.paused = false;
+    if (this.machine.paused === undefined) return;
     this.log(`${this.name} resumes`);
-    const backlog = this.#backlog;
-    this.#backlog = [];
-    if (this.#random() < 0.5) this.#tickOnce();
-    for (const run of backlog) run();
+    this.machine.resume();
   }
 
   setLbd(report: LbdReport): void {
+    const died = this.#lbd.alive && !report.alive;
     this.#lbd = report;
     this.log(`${this.name} lbd ${report.alive ? (report.healthy ? 'well' : 'unhealthy') : 'dead'}`);
-    if (this.up) this.#whenRunning(() => this.#dispatch({ type: 'lbd', now: this.#sim.now, report }));
+    if (this.up) this.#happens({ type: 'lbd', report });
+    if (died && this.machine.paused === undefined) this.peer.#channelEnds();
+  }
+
+  /** A sign that means nothing: a port that was closed for a moment, a link that was reset. */
+  startle(sign: 'refused' | 'channel'): void {
+    this.log(`${this.name} startled: ${sign}`);
+    if (this.up) this.#happens({ type: 'suspect', sign, why: sign });
   }
 
   switchover(): void {
-    if (!this.up || this.paused) return;
+    if (!this.up || this.machine.paused !== undefined) return;
     this.log(`${this.name} switchover`);
-    this.#dispatch({ type: 'switchover', now: this.#sim.now, to: undefined });
+    this.#dispatch({ type: 'switchover', to: undefined });
   }
 
   stop(): void {
-    if (!this.up || this.paused) return;
+    if (!this.up || this.machine.paused !== undefined) return;
     this.log(`${this.name} stops`);
-    this.#dispatch({ type: 'stop', now: this.#sim.now });
+    this.#dispatch({ type: 'stop' });
   }
 
-  receive(heartbeat: Heartbeat): void {
-    if (!this.up) return;
-    this.#whenRunning(() => {
-      const freshness = this.#session.accept(heartbeat);
-      const { nonce } = heartbeat;
-      const now = this.#sim.now;
+  #channelEnds(): void {
+    if (!this.#lbd.alive || this.peer.links.every((link) => link.cut)) return;
+    if (this.up) this.#happens({ type: 'suspect', sign: 'channel', why: 'the session sync ended' });
+  }
+
+  #receive(datagram: Datagram): void {
+    const boot = this.#boots;
+    this.machine.when('agent', () => {
+      if (!this.up || this.#boots !== boot) return;
+      const freshness = this.#session.accept(datagram);
+      const { nonce } = datagram;
       if (freshness === 'fresh') {
         const restarted = this.#peerNonce !== nonce;
         this.#peerNonce = nonce;
-        this.#dispatch({ type: 'heartbeat', now, report: heartbeat, restarted });
+        this.#dispatch({ type: 'heartbeat', report: datagram, restarted });
       } else if (freshness === 'hello') {
         const firstOfProcess = !this.#hellos.has(nonce);
         this.#hellos.add(nonce);
-        this.#dispatch({ type: 'hello', now, role: heartbeat.role, firstOfProcess });
+        this.#dispatch({ type: 'hello', role: datagram.role, firstOfProcess });
       }
     });
   }
 
-  #whenRunning(run: () => void): void {
-    if (this.paused) this.#backlog.push(run);
-    else run();
+  /** @returns whether the kernel says that nobody listens */
+  #refuses(): boolean {
+    const { machine } = this;
+    if (this.up || !machine.on || machine.holds('kernel')) return false;
+    this.#refusals = Math.min(REFUSALS, this.#refusals + (this.#sim.now - this.#refusedMs) / 1_000);
+    this.#refusedMs = this.#sim.now;
+    if (this.#refusals < 1) return false;
+    this.#refusals--;
+    return true;
   }
 
-  #inBoot(boot: number, ms: number, run: () => void): void {
-    this.#sim.after(ms, () => {
-      if (this.up && this.#boots === boot) this.#whenRunning(run);
+  /** Something that the agent notices once it runs. */
+  #happens(happening: Happening): void {
+    const boot = this.#boots;
+    this.machine.when('agent', () => {
+      if (this.up && this.#boots === boot) this.#dispatch(happening);
+    });
+  }
+
+  #after(boot: number, ms: number, run: () => void): void {
+    this.machine.after('agent', ms, () => {
+      if (this.up && this.#boots === boot) run();
     });
   }
 
   #tick(boot: number): void {
-    const jitter = this.#random() * 2;
-    this.#sim.after(this.config.intervalMs + jitter, () => {
-      if (!this.up || this.#boots !== boot) return;
-      if (!this.paused) this.#tickOnce();
+    this.#after(boot, this.config.intervalMs + this.#random() * 2, () => {
+      this.#dispatch({ type: 'tick' });
+      if (this.up) this.#beat();
       this.#tick(boot);
     });
   }
 
-  #tickOnce(): void {
-    this.#dispatch({ type: 'tick', now: this.#sim.now });
-    this.#beat();
+  #beat(): void {
+    const { machine } = this;
+    if (!machine.guardianRuns) return;
+    const beat = ++this.#beats;
+    const boot = this.#boots;
+    const guardian = machine.guardians;
+    const farewell = this.#datagram(
+      farewellOf(this.config, this.state),
+      this.#counter + FAREWELL_AHEAD,
+      UNICAST,
+    );
+    this.#farewell = farewell;
+    machine.after('helper', lateLimitMs(this.config), () => {
+      if (!this.up || this.#beats !== beat || machine.guardians !== guardian) return;
+      machine.guard(
+        () => {
+          this.log(`${this.name} guardian fires`);
+          this.#deliver(UNICAST, farewell);
+          if (this.#boots === boot) this.#happens({ type: 'guardian-fired' });
+        },
+        () => this.#beats === beat,
+      );
+    });
   }
 
-  #beat(): void {
-    this.#beatMs = this.#sim.now;
-    this.#fired = false;
-    this.#farewell = this.#heartbeat(
-      farewellOf(this.config, this.state),
-      this.#counter + 1,
-      this.links.length - 1,
+  #endOfFile(): void {
+    this.machine.guard(
+      () => {
+        if (this.#farewell !== undefined) this.#deliver(UNICAST, this.#farewell);
+        this.machine.guardianRuns = false;
+      },
+      () => true,
     );
   }
 
-  /** The guardian: another process, so it runs while the agent is paused. */
-  #guard(boot: number): void {
-    this.#sim.after(5, () => {
-      if (!this.up || this.#boots !== boot) return;
-      if (!this.#fired && this.#sim.now - this.#beatMs > lateLimitMs(this.config)) {
-        this.#fired = true;
-        const farewell = this.#farewell;
-        this.#sim.after(GUARDIAN_MS, () => {
-          if (this.#boots !== boot) return;
-          this.#clear();
-          if (farewell !== undefined) this.#deliver(this.links.length - 1, farewell);
-        });
-        this.#whenRunning(() => this.#dispatch({ type: 'guardian-fired', now: this.#sim.now }));
-      }
-      this.#guard(boot);
-    });
+  #watchWitness(boot: number): void {
+    this.#checkWitness(boot);
+    this.#after(boot, WITNESS.intervalMs, () => this.#watchWitness(boot));
   }
 
-  #dispatch(event: ElectionEvent): void {
+  #checkWitness(boot: number): void {
+    const reachable = !this.witnessCut;
+    const sinceMs = this.machine.now;
+    const why = reachable ? 'the gateway answers' : 'the gateway does not answer';
+    this.#after(boot, reachable ? 1 + this.#random() * 2 : WITNESS.silentMs, () =>
+      this.#dispatch({ type: 'witness', result: { reachable, why, sinceMs } }),
+    );
+  }
+
+  #dispatch(happening: Happening): void {
     const boot = this.#boots;
+    const { machine } = this;
     const before = this.state.role;
+    const { now } = machine;
+    const event = { ...happening, now } as ElectionEvent;
     const { state, actions, wakeAtMs } = step(this.config, this.state, event);
     this.state = state;
     if (state.role !== before) this.log(`${this.name} ${state.role} e${state.epoch}: ${state.why}`);
-    for (const action of actions) {
-      if (action.type === 'send') for (let i = 0; i < action.copies; i++) this.#send();
-      else if (action.type === 'renew-nonce') this.#renewNonce();
-      else if (action.type === 'add-vips' || action.type === 'renew-vips') this.#add(boot, action.type);
-      else if (action.type === 'remove-vips')
-        this.#host(boot, () => {
-          this.owns = false;
-          this.parked = false;
-          return { type: 'vips-removed', now: this.#sim.now, error: undefined };
-        });
-      else if (action.type === 'park-vips')
-        this.#host(boot, () => {
-          this.owns = false;
-          this.parked = true;
-          return { type: 'vips-removed', now: this.#sim.now, error: undefined, parked: true };
-        });
-      else if (action.type === 'unpark-vips') this.#quietly(boot, () => (this.parked = false));
-      else if (action.type === 'forward') this.#quietly(boot, () => (this.forwards = true));
-      else if (action.type === 'unforward') this.#quietly(boot, () => (this.forwards = false));
-      else if (action.type === 'tell-lbd' && action.finishing !== undefined)
-        this.#finish(boot, action.finishing, action.epoch);
-      else if (action.type === 'tell-lbd' && action.role === 'active')
-        this.#inBoot(boot, this.#random() * PROMOTE_MS, () =>
-          this.#dispatch({ type: 'promoted', now: this.#sim.now, epoch: action.epoch }),
-        );
-      else if (action.type === 'stopped') {
-        this.up = false;
-        this.#clear();
-      }
-    }
-    if (wakeAtMs !== this.#wakeAt && this.up) {
-      this.#wakeAt = wakeAtMs;
-      this.#sim.at(wakeAtMs, () => {
-        if (!this.up || this.#boots !== boot || this.paused || this.#wakeAt !== wakeAtMs) return;
-        this.#dispatch({ type: 'wake', now: this.#sim.now });
+    for (const action of actions) this.#obey(boot, action);
+    if (wakeAtMs === this.#wakeAt || !this.up) return;
+    this.#wakeAt = wakeAtMs;
+    this.#after(boot, wakeAtMs - now, () => {
+      if (this.#wakeAt === wakeAtMs) this.#dispatch({ type: 'wake' });
+    });
+  }
+
+  #obey(boot: number, action: ElectionAction): void {
+    const { machine } = this;
+    const ip = (change: () => void, happening: (error: string | undefined) => Happening) =>
+      machine.ip(change, (error) => {
+        if (this.up && this.#boots === boot) this.#dispatch(happening(error));
       });
+    if (action.type === 'send') {
+      for (let i = 0; i < action.copies; i++) this.#send();
+    } else if (action.type === 'renew-nonce') {
+      this.#nonce = renewedNonce(this.#nonce);
+      this.#session.renewOwnNonce(this.#nonce);
+    } else if (action.type === 'add-vips' || action.type === 'renew-vips') {
+      const type = action.type === 'add-vips' ? 'vips-added' : 'vips-renewed';
+      const add = () => {
+        machine.addVips();
+        if (type === 'vips-added') machine.parked = false;
+      };
+      ip(add, (error) => ({ type, error }));
+    } else if (action.type === 'remove-vips' || action.type === 'park-vips') {
+      const park = action.type === 'park-vips';
+      const leave = () => {
+        machine.removeVips();
+        machine.parked = park;
+      };
+      ip(leave, (error) => ({ type: 'vips-removed', error, ...(park && { parked: error === undefined }) }));
+    } else if (action.type === 'unpark-vips') this.#quietly(() => (machine.parked = false));
+    else if (action.type === 'forward') this.#quietly(() => (machine.forwards = true));
+    else if (action.type === 'unforward') this.#quietly(() => (machine.forwards = false));
+    else if (action.type === 'announce') this.announcements++;
+    else if (action.type === 'check-witness') this.#checkWitness(boot);
+    else if (action.type === 'tell-lbd' && action.finishing !== undefined)
+      this.#finish(boot, action.finishing, action.epoch);
+    else if (action.type === 'tell-lbd' && action.role === 'active')
+      this.#after(boot, this.#random() * PROMOTE_MS, () =>
+        this.#dispatch({ type: 'promoted', epoch: action.epoch }),
+      );
+    else if (action.type === 'stopped' && this.up) {
+      this.up = false;
+      this.#endOfFile();
     }
   }
 
-  #renewNonce(): void {
-    this.#nonce = `${this.#nonce}'`;
-    this.#session.renewOwnNonce(this.#nonce);
-  }
-
-  #add(boot: number, action: 'add-vips' | 'renew-vips'): void {
-    this.#host(boot, () => {
-      this.owns = true;
-      if (action === 'add-vips') this.parked = false;
-      const type = action === 'add-vips' ? 'vips-added' : 'vips-renewed';
-      return { type, now: this.#sim.now, error: undefined };
-    });
-  }
-
-  /** `ip` is another process: it runs while the agent is paused, only its answer waits. */
-  #host(boot: number, change: () => ElectionEvent): void {
-    this.#sim.after(HOST_MS, () => {
-      if (!this.up || this.#boots !== boot) return;
-      const event = change();
-      this.#whenRunning(() => this.#dispatch({ ...event, now: this.#sim.now }));
-    });
-  }
-
-  /** A change that nobody waits for. */
-  #quietly(boot: number, change: () => void): void {
-    this.#sim.after(HOST_MS, () => {
-      if (this.up && this.#boots === boot) change();
-    });
+  /** A change that nobody waits for; what fails here ends with a lease. */
+  #quietly(change: () => void): void {
+    this.machine.after('helper', 1, change);
   }
 
   /** Its clients leave one after the other; at the end of their time they are cut. */
@@ -345,43 +368,40 @@ export class SimNode {
     if (!this.#lbd.alive) return;
     const report = (connections: number) => {
       if (!this.#lbd.alive || this.state.finishing === undefined) return;
-      this.#dispatch({ type: 'lbd', now: this.#sim.now, report: { ...this.#lbd, connections } });
+      this.#dispatch({ type: 'lbd', report: { ...this.#lbd, connections } });
     };
-    if (phase === 'over') this.#inBoot(boot, 5, () => report(0));
+    if (phase === 'over') this.#after(boot, 5, () => report(0));
     if (phase !== 'retiring') return;
     const clients = Math.floor(this.#random() * 4);
     for (let left = clients; left >= 0; left--)
-      this.#inBoot(boot, 10 + (clients - left) * this.#random() * 900, () => report(left));
-    this.#inBoot(boot, this.#random() * 120, () =>
-      this.#dispatch({ type: 'retired', now: this.#sim.now, epoch }),
-    );
+      this.#after(boot, 10 + (clients - left) * this.#random() * 900, () => report(left));
+    this.#after(boot, this.#random() * 120, () => this.#dispatch({ type: 'retired', epoch }));
   }
 
   #send(): void {
     this.#counter++;
-    const report = reportOf(this.config, this.state, this.#sim.now);
-    for (const path of this.links.keys()) this.#deliver(path, this.#heartbeat(report, this.#counter, path));
+    const report = reportOf(this.config, this.state, this.machine.now);
+    for (let path = 0; path < PATHS; path++) this.#deliver(path, this.#datagram(report, this.#counter, path));
   }
 
-  #heartbeat(report: PeerReport, counter: number, path: number): Heartbeat {
-    return {
-      ...report,
-      configDigest: '0000000000000000',
-      nonce: this.#nonce,
-      echo: this.#session.echo,
-      helloEcho: this.#session.helloEcho,
-      counter,
-      path,
-    };
+  #datagram(report: PeerReport, counter: number, path: number): Datagram {
+    const { echo, helloEcho } = this.#session;
+    return { ...report, nonce: this.#nonce, echo, helloEcho, counter, path };
   }
 
-  #deliver(path: number, heartbeat: Heartbeat): void {
+  #deliver(path: number, datagram: Datagram): void {
     const link = this.links[path]!;
     if (link.cut || this.#random() < link.loss) return;
-    const deliver = () => {
-      if (!link.cut) this.peer.receive(heartbeat);
+    const sentMs = this.#sim.now;
+    const arrive = () => {
+      if (link.cut) return;
+      if (this.peer.up) this.peer.#receive(datagram);
+      else if (path === UNICAST && this.peer.#refuses() && !this.peer.links[path]!.cut && this.up) {
+        const roundTripMs = this.#sim.now - sentMs;
+        this.#happens({ type: 'suspect', sign: 'refused', why: 'its host refuses heartbeats', roundTripMs });
+      }
     };
-    this.#sim.after(0.1 + this.#random() * link.maxDelayMs, deliver);
-    if (this.#random() < link.duplicate) this.#sim.after(0.1 + this.#random() * 20, deliver);
+    this.#sim.after(0.1 + this.#random() * link.maxDelayMs, arrive);
+    if (this.#random() < link.duplicate) this.#sim.after(0.1 + this.#random() * 20, arrive);
   }
 }

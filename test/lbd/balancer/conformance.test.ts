@@ -70,6 +70,25 @@ for (const algorithm of ALGORITHMS) {
       });
     }
 
+    t.test('peek says what the next pick is, whatever changed, and moves no turn', (t) => {
+      const pool = new FakePool({ a: 1, b: 2, c: 3, d: 4, e: 0 });
+      const asked = balancerFor(algorithm, pool, { seed: 7 });
+      const unasked = balancerFor(algorithm, pool, { seed: 7 });
+      const wrong: string[] = [];
+      for (let n = 0; n < 2000; n++) {
+        const change = mix32(n * 3);
+        const backend = pool.backends[change % 5]!;
+        backend.up = change % 7 > 1;
+        backend.active = (change >>> 8) % 4;
+        backend.latencyMs = (change >>> 12) % 50;
+        const peeked = [asked.peek(keyOf(n)), asked.peek(keyOf(n))];
+        const picks = [asked.pick(keyOf(n)), unasked.pick(keyOf(n))];
+        if (new Set([...peeked, ...picks]).size > 1) wrong.push(`${n}: peeked ${peeked}, picked ${picks}`);
+      }
+      t.same(wrong, []);
+      t.end();
+    });
+
     t.test('never picks a backend that is not available, whatever changes between picks', (t) => {
       const pool = new FakePool({ a: 1, b: 2, c: 3, d: 4, e: 5 });
       const balancer = balancerFor(algorithm, pool, { loadFactor: 1.25 });

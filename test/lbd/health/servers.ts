@@ -68,6 +68,8 @@ export function target(port: number, config: Partial<HealthConfig> = {}, id = 'w
       host: undefined,
       expect: config.type === 'deep' ? [[200, 299]] : [[200, 399]],
       port: undefined,
+      send: '',
+      receive: '',
       ...config,
     },
   };

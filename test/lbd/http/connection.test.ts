@@ -1,10 +1,11 @@
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { GATE_CLOSED, GATE_STUCK } from '../../../lbd/shared.ts';
 import { freePort, OK, Plane, RawClient, RawOrigin } from '../harness.ts';
 import { always, Exchange, type Reply, yaml } from './exchange.ts';
 
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
 const PUT = 'PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n';
+const LARGE_PUT = `${PUT.replace('5', '20000')}${'x'.repeat(20_000)}`;
 const POST = 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n';
 const CHUNKED = 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n';
 const EXPECT = 'POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n';
@@ -34,7 +35,9 @@ t.test(
     client.text = '';
     await client.trickle(CHUNKED + body);
     await client.until((text) => text === OK);
-    const second = bodyOf(bodyOf(exchange.origin.received[0]!).slice('b\r\nhello world\r\n0\r\n\r\n'.length));
+    // On a machine under load the idle connection is not fresh any more, and the second request gets its own.
+    const all = exchange.origin.received.join('');
+    const second = bodyOf(bodyOf(all).slice('b\r\nhello world\r\n0\r\n\r\n'.length));
     t.equal(second.replaceAll(/[1-9a-f]\r\n([^\r]+)\r\n/g, '$1'), 'hello world0\r\n\r\n', 'byte by byte');
   },
 );
@@ -200,7 +203,8 @@ t.test('retry on a reused connection that the backend has just closed', async (t
   const cases: readonly [rule: string, request: string, answer: RegExp, heads: number][] = [
     ['GET is sent again', GET, /^HTTP\/1\.1 200 /, 2],
     ['RFC 9110 §9.2.2 POST is not', `${POST}hello`, /^HTTP\/1\.1 502 /, 1],
-    ['PUT whose body has left is not', `${PUT}hello`, /^HTTP\/1\.1 502 /, 1],
+    ['PUT whose small body has left whole is', `${PUT}hello`, /^HTTP\/1\.1 200 /, 2],
+    ['PUT whose body has left in pieces is not', LARGE_PUT, /^HTTP\/1\.1 502 /, 1],
     ['PUT whose body has not left is', PUT, /^HTTP\/1\.1 200 /, 2],
     ['a method that nobody knows is not', GET.replace('GET', 'BREW'), /^HTTP\/1\.1 502 /, 1],
   ];
@@ -437,6 +441,18 @@ t.test('time-outs', async (t) => {
   t.equal(exchange.plane.active, 0);
 });
 
+t.test('the start of an answer that came too late is not put before the next answer', async (t) => {
+  const exchange = await Exchange.start(t, { poolTimeouts: 'response: 100ms' });
+  const client = await exchange.client();
+  exchange.reply = (socket) => socket.write('HTTP/1.1 200 OK\r\nX-Of: another\r\nContent-Length: 0\r\n');
+  client.write(GET);
+  t.match(await client.until((text) => text.includes('too long')), /^HTTP\/1\.1 504 /);
+  client.text = '';
+  exchange.reply = always(OK);
+  client.write(GET);
+  t.equal(await client.until((text) => text.endsWith('ok') || text.endsWith('\r\n\r\n')), OK);
+});
+
 t.test('connect time-out: 504', async (t) => {
   // Reserved for documentation (RFC 5737): nothing answers there, or the host has no way to it.
   const plane = await Plane.start(
@@ -496,6 +512,62 @@ t.test(
     t.equal(exchange.plane.active, 0);
   },
 );
+
+t.test(
+  'an early answer is not lost when a write to its backend fails before the answer is read',
+  async (t) => {
+    const answers: readonly [name: string, answer: string, expected: string][] = [
+      [
+        'counted',
+        'HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig',
+        'HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig',
+      ],
+      [
+        'chunked',
+        'HTTP/1.1 413 Content Too Large\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbig\r\n0\r\n\r\n',
+        'HTTP/1.1 413 Content Too Large\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nbig\r\n0\r\n\r\n',
+      ],
+    ];
+    for (const [name, answer, expected] of answers)
+      for (let i = 0; i < 5; i++) {
+        const { origin, plane, client } = await uploading(t);
+        // All of it in one turn of the event loop: the proxy hears of the client's bytes first and writes to a backend
+        // that is gone, and only then of the answer that waits in its own kernel.
+        client.write('x'.repeat(1000));
+        origin.sockets[0]!.write(answer);
+        origin.sockets[0]!.resetAndDestroy();
+        t.equal(await client.end(), expected, name);
+        client.socket.destroy();
+        await closed(plane);
+        t.equal(plane.active, 0);
+        t.equal(plane.plane.open, 0);
+      }
+    await t.test('without an answer: 502', async (t) => {
+      const { origin, client } = await uploading(t);
+      client.write('x'.repeat(1000));
+      origin.sockets[0]!.resetAndDestroy();
+      t.match(await client.end(), /^HTTP\/1\.1 502 /);
+      client.socket.destroy();
+    });
+    await t.test('a part of an answer: a reset', async (t) => {
+      const { origin, client } = await uploading(t);
+      client.write('x'.repeat(1000));
+      origin.sockets[0]!.write('HTTP/1.1 413 Content Too Large\r\nContent-Length: 9\r\n\r\nbig');
+      origin.sockets[0]!.resetAndDestroy();
+      await client.end();
+      t.equal(client.closed, 'reset');
+    });
+  },
+);
+
+/** A client whose upload is on its way, and its backend has got the first of it. */
+async function uploading(t: Test): Promise<{ origin: RawOrigin; plane: Plane; client: RawClient }> {
+  const exchange = await Exchange.start(t);
+  const client = await exchange.client();
+  client.write(`${POST.replace('5', '800000')}first`);
+  await exchange.origin.until(() => exchange.origin.received[0]?.endsWith('first') ?? false);
+  return { origin: exchange.origin, plane: exchange.plane, client };
+}
 
 t.test('a client that resets, in every phase: nothing is left behind', async (t) => {
   const exchange = await Exchange.start(t, { poolTimeouts: 'keep_alive: 100ms' });

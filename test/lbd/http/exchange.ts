@@ -46,11 +46,13 @@ export interface Settings {
   readonly limits?: string;
   readonly poolTimeouts?: string;
   readonly stick?: string;
+  /** Further keys of the pool, in flow style. */
+  readonly pool?: string;
 }
 
 /** One HTTP frontend, one round-robin pool. */
 export function yaml(ports: readonly number[], settings: Settings = {}): string {
-  const { timeouts = '', limits = '', poolTimeouts = '', stick } = settings;
+  const { timeouts = '', limits = '', poolTimeouts = '', stick, pool = '' } = settings;
   return `
 frontends:
   web: { bind: ["127.0.0.1:PORT"], mode: http, pool: web, timeouts: {${timeouts}}, limits: {${limits}} }
@@ -59,6 +61,7 @@ pools:
     algorithm: round-robin
     timeouts: {${poolTimeouts}}
     ${stick === undefined ? '' : `stick: {${stick}}`}
+    ${pool}
     backends:
 ${ports.map((port, i) => `      s${i + 1}: { address: "127.0.0.1:${port}" }`).join('\n')}
 `;

@@ -24,6 +24,14 @@ const REFUSED: readonly [rule: string, response: string][] = [
     'RFC 9112 §6.1 both framings',
     'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
   ],
+  [
+    'RFC 9112 §6.1 Transfer-Encoding in a 1xx',
+    'HTTP/1.1 103 Early Hints\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n',
+  ],
+  [
+    'RFC 9110 §8.6 Content-Length in a 1xx: is the answer that follows its body?',
+    'HTTP/1.1 100 Continue\r\nContent-Length: 38\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n',
+  ],
   ['RFC 9112 §6.1 in HTTP/1.0', 'HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
   ['RFC 9112 §6.1 unknown coding', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n'],
   [

@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
@@ -143,7 +142,9 @@ t.test('strangers at the port cost nothing: the link stays up', async (t) => {
     socket.end('GET / HTTP/1.1\r\n\r\n');
     strangers.push(socket);
   }
-  await Promise.all(strangers.map((socket) => (socket.closed ? undefined : once(socket, 'close'))));
+  await Promise.all(
+    strangers.map((socket) => socket.closed || new Promise((resolve) => socket.once('close', resolve))),
+  );
   a.put(5, 5);
   t.ok(await a.sync.flush(5000));
   t.equal(b.get(5), 5);

@@ -110,6 +110,43 @@ t.test('after this thread itself slept, silence proves nothing', async (t) => {
   t.equal(protocol.failure, undefined);
 });
 
+/** Lets time pass with a peer that says `frame` each second, and reads all. @returns when the link failed */
+function pass(protocol: SyncProtocol, frame: Buffer, forMs: number): number {
+  for (let nowMs = 0; nowMs <= forMs; nowMs += 100) {
+    if (nowMs % 1000 === 0) protocol.receive(frame, nowMs);
+    protocol.tick(nowMs);
+    while (protocol.pull(nowMs));
+    if (protocol.failure !== undefined) return nowMs;
+  }
+  return Number.POSITIVE_INFINITY;
+}
+
+const ping = wordsFrame(FRAME.ping);
+
+t.test('gives up a peer that dribbles its greeting', async (t) => {
+  const { protocol } = node(0);
+  t.equal(pass(protocol, Buffer.alloc(1), 10_000), 5100);
+  t.match(protocol.failure, /b did not greet within 5000 ms/);
+});
+
+t.test('gives up a peer that never acknowledges, however lively it is', async (t) => {
+  const { protocol, hello, table } = node(0);
+  protocol.receive(helloFrame(hello), 0);
+  protocol.receive(start, 0);
+  table.keyOfSource(7, '10.0.0.1');
+  table.store(1, 60_000);
+  t.equal(pass(protocol, ping, 20_000), 15_100);
+  t.match(protocol.failure, /b has acknowledged nothing for 15 s/);
+});
+
+t.test('gives up a peer with which the tables never come in step', async (t) => {
+  const { protocol, hello } = node(0);
+  protocol.receive(helloFrame(hello), 0);
+  protocol.receive(start, 0);
+  t.equal(pass(protocol, ping, 40_000), 30_100);
+  t.match(protocol.failure, /has not gone on with the comparison of tables for 30 s/);
+});
+
 t.test('tables of different size work together, and the status says so', async (t) => {
   const { protocol, hello } = node(0);
   protocol.receive(helloFrame({ ...hello, capacity: 2048 }), 0);

@@ -1,0 +1,42 @@
+import { z } from 'zod';
+import { mapping, text, yesNo } from './fields.ts';
+
+/** Formats of a line: JSON, and what web servers write (NCSA common, and combined, with Referer and User-Agent). */
+export const ACCESS_FORMATS = ['json', 'common', 'combined'] as const;
+
+export interface AccessLogConfig {
+  /** Absolute path of the file; empty: standard output. */
+  readonly path: string;
+  readonly format: (typeof ACCESS_FORMATS)[number];
+  /** Part of the requests that get a line, 0 to 1. What lbd answered itself gets one in any case. */
+  readonly sample: number;
+}
+
+const SAMPLE = 'a number from 0 to 1, such as 0.1 for a tenth';
+const PATH = 'the absolute path of a file';
+
+/** As in the file; `false` in a frontend: none, although there is one for all. */
+export const accessLog = z.union(
+  [
+    z.literal(false),
+    mapping({
+      path: text(/^\/[^\0]{1,4095}$/, PATH).optional(),
+      stdout: yesNo.optional(),
+      format: z.enum(ACCESS_FORMATS).default('json'),
+      sample: z.number({ error: SAMPLE }).min(0, { error: SAMPLE }).max(1, { error: SAMPLE }).default(1),
+    }).refine(({ path, stdout }) => (path === undefined) === (stdout === true), {
+      error: 'either path or stdout: true',
+    }),
+  ],
+  { error: 'false or { path: /FILE } or { stdout: true }, with format and sample' },
+);
+
+/** @param all that of the top level, for frontends without one of their own */
+export function accessLogOf(
+  own: z.output<typeof accessLog> | undefined,
+  all: z.output<typeof accessLog> | undefined,
+): AccessLogConfig | undefined {
+  const chosen = own ?? all ?? false;
+  if (chosen === false) return undefined;
+  return { path: chosen.path ?? '', format: chosen.format, sample: chosen.sample };
+}

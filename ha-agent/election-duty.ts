@@ -1,0 +1,210 @@
+import { deafPeerCause, probe, silence } from './election-peer.ts';
+import { deadTimeMs, LEASE_GONE_MS, probedAt, URGENT_COPIES, vacatedAt } from './election-times.ts';
+import type { Turn } from './election-turn.ts';
+import type { PeerReport } from './election-types.ts';
+import { addVips, leave, PROMOTE_MS, removeVips } from './election-vips.ts';
+import { compareCandidates } from './rank.ts';
+
+/** What forbids this node the active role; undefined: nothing does. */
+export function faultCause({ s, config, peerAlive }: Turn): string | undefined {
+  for (const why of s.downInterfaces.values()) return why;
+  if (s.vipFault !== undefined) return s.vipFault.why;
+  // The peer's host that refuses heartbeats is a witness, too.
+  const alone = !peerAlive && s.vacancy === undefined;
+  if (config.witnessWaitMs !== undefined && alone && s.witness?.reachable === false)
+    return `isolated: ${s.witness.why}, and ${config.peer.name} is not heard`;
+  if (!config.trackLbd) return undefined;
+  if (!s.lbd.alive) return `lbd is dead: ${s.lbd.why}`;
+  // A worker that is replaced must not cost the active node its role; a node that starts must be ready.
+  if (!s.lbd.ready && s.role !== 'active') return `lbd is not ready: ${s.lbd.why}`;
+  return undefined;
+}
+
+/** The peer's last word may be older than its knowledge of this node's fault: ask again before deciding. */
+export function recover(turn: Turn): void {
+  if (turn.peerAlive) turn.listen();
+  // What the peer does about the fault of a moment ago is heard by then.
+  turn.s.settleUntilMs = turn.now + turn.config.intervalMs;
+  turn.become('init', 'the fault is gone');
+  // A peer that could not be heard until now gets its time: a probe would make it step down before its answer is here.
+  if (turn.peerAlive || turn.now >= turn.s.listenUntilMs) probe(turn);
+}
+
+/** A standby: whether it is its turn. */
+export function considerTakeover(turn: Turn): void {
+  const { s } = turn;
+  const { self, peer } = turn.config;
+  const report = s.peer?.report;
+  if (report === undefined || !turn.peerAlive) {
+    s.preemptAtMs = undefined;
+    considerSucceeding(turn);
+    return;
+  }
+  if (report.role === 'active') {
+    turn.because(`${peer.name} is active${considerPreempting(turn, report)}`);
+    return;
+  }
+  s.preemptAtMs = undefined;
+  if (report.role === 'fault') takeOver(turn, `${peer.name} is in fault`);
+  else if (report.probe) turn.because(`${peer.name} does not hear this node and will take over`);
+  else if (s.holdUntilMs !== undefined) return;
+  else if (turn.now < s.settleUntilMs)
+    turn.because(`the fault is gone; ${peer.name} may be about to take over`);
+  else if (report.priority === 0) takeOver(turn, `${peer.name} stepped down`);
+  else if (compareCandidates(turn.ownClaim(), turn.peerClaim(report)) > 0)
+    takeOver(turn, `nobody is active and ${self.name} goes before ${peer.name}`);
+  else turn.because(`nobody is active and ${peer.name} goes before ${self.name}`);
+}
+
+/** The peer is dead, as far as this node can tell. */
+function considerSucceeding(turn: Turn): void {
+  const { s, now, config } = turn;
+  const { name } = config.peer;
+  if (defersToHello(turn)) {
+    turn.because(`${name} is there, but does not hear this node`);
+    return;
+  }
+  if (s.vacancy !== undefined) {
+    if (now < vacatedAt(config, s, now))
+      turn.because(`the agent of ${name} is dead; its guardian removes the VIPs`);
+    else takeOver(turn, `${name} is dead: ${silence(turn)}`);
+  } else {
+    probe(turn);
+    if (now >= probedAt(config, s, now) && isWitnessed(turn))
+      takeOver(turn, `${name} is dead: ${silence(turn)}`);
+  }
+  // Where nobody has seen the VIPs go, they may be there until their lease ends, and answer for themselves.
+  if (s.role === 'active' && s.peer?.report.role === 'active') s.announceAgainMs = now + LEASE_GONE_MS;
+}
+
+/** Whether it is the peer that is cut off: a witness answered after the peer was missed. Not waited for at any price. */
+function isWitnessed(turn: Turn): boolean {
+  const { s, now, config } = turn;
+  if (config.witnessWaitMs === undefined) return true;
+  const sinceMs = s.probingSinceMs ?? now;
+  if (s.witness !== undefined && (s.witness.reachable === undefined || s.witness.sinceMs >= sinceMs))
+    return true;
+  if (now >= sinceMs + config.witnessWaitMs) {
+    turn.log('warn', 'peer', `no result of the witness check within ${config.witnessWaitMs} ms; going on`);
+    return true;
+  }
+  turn.because(`${config.peer.name} is silent; waiting for the result of the witness check`);
+  return false;
+}
+
+/**
+ * A peer that this node hears but that has never heard this process will become or stay active, whatever
+ * this node says. It only counts while this process has never had a fresh heartbeat.
+ */
+function defersToHello({ s, now, config }: Turn): boolean {
+  const { peer, hello } = s;
+  if (peer !== undefined || hello === undefined || hello.role === 'fault') return false;
+  return now - hello.heardMs < deadTimeMs(config, s);
+}
+
+/** @returns why a better node leaves the role where it is, to follow a reason; empty where there is nothing to say */
+function considerPreempting(turn: Turn, report: PeerReport): string {
+  const { s, now } = turn;
+  const { preemptDelayMs, self, trackLbd } = turn.config;
+  if (preemptDelayMs === undefined || report.priority === 0 || self.priority <= report.priority) {
+    s.preemptAtMs = undefined;
+    return '';
+  }
+  const unready = !turn.healthy
+    ? 'lbd has no healthy backend'
+    : trackLbd && !s.lbd.synced && 'sessions are not in step';
+  const obstacle = s.operatorsChoice ?? (unready || undefined);
+  if (obstacle !== undefined) {
+    s.preemptAtMs = undefined;
+    return `; not preempting: ${obstacle}`;
+  }
+  s.preemptAtMs ??= now + preemptDelayMs;
+  if (now < s.preemptAtMs) return '; preempting when the delay is over';
+  if (s.requestUntilMs !== undefined) return '; preempting';
+  s.requestUntilMs = now + 2 * deadTimeMs(turn.config, s);
+  turn.log('info', 'switchover', `preempting: priority ${self.priority} is above ${report.priority}`);
+  turn.send(URGENT_COPIES);
+  return '; preempting';
+}
+
+/** An active node: whether the peer should have the role. */
+export function considerStepDown(turn: Turn): void {
+  const { s, config } = turn;
+  const { peer, self } = config;
+  const deaf = deafPeerCause(turn);
+  if (deaf !== undefined) {
+    if (s.probedUntilMs !== undefined) hold(turn);
+    turn.become('standby', deaf);
+    removeVips(turn);
+    return;
+  }
+  if (s.vip !== 'held' || !turn.peerCanTakeOver) return;
+  const { request, priority, healthy } = s.peer!.report;
+  if (s.lbd.stopping) handOver(turn, 'lbd is stopping');
+  else if (request) {
+    handOver(turn, `${peer.name} asked for the role`);
+    // A worse node does not ask by itself.
+    if (priority < self.priority) s.operatorsChoice = operatorsChoice(peer.name);
+  } else if (!turn.healthy && healthy)
+    handOver(turn, `lbd has no healthy backend and ${peer.name} has (${s.lbd.why})`);
+}
+
+function operatorsChoice(name: string): string {
+  return `an operator made ${name} active`;
+}
+
+/** An operator wants another active node. */
+export function switchover(turn: Turn, to: 'self' | 'peer' | undefined): void {
+  const { s } = turn;
+  const { self, peer } = turn.config;
+  const alive = turn.peerAlive;
+  const report = s.peer?.report;
+  const answer = (ok: boolean, text: string) => turn.act({ type: 'answer', ok, text });
+  if (s.role === 'active') {
+    if (to === 'self') answer(true, `${self.name} is active already`);
+    else if (!alive) answer(false, `${peer.name} is not heard, so it cannot take over`);
+    else if (s.vip !== 'held') answer(false, `${self.name} is just taking over; try again`);
+    else if (!turn.peerCanTakeOver) answer(false, `${peer.name} is ${report?.role} and cannot take over now`);
+    else {
+      handOver(turn, 'an operator asked for a switchover');
+      s.operatorsChoice = operatorsChoice(peer.name);
+      answer(true, `${self.name} hands over to ${peer.name}`);
+    }
+  } else if (to === 'peer' && alive && report?.role === 'active') {
+    answer(true, `${peer.name} is active already`);
+  } else if (to === 'peer' || !alive || report?.role !== 'active') {
+    answer(false, `${self.name} is ${s.role} and no active peer is heard, so there is nothing to switch`);
+  } else if (s.role !== 'standby' || s.vip !== 'none') {
+    answer(false, `${self.name} is ${s.role} (${s.why}), so it cannot take over`);
+  } else {
+    s.requestUntilMs = turn.now + 2 * deadTimeMs(turn.config, s);
+    turn.log('info', 'switchover', `an operator asked for a switchover: asking ${peer.name} for the role`);
+    turn.send(URGENT_COPIES);
+    answer(true, `${self.name} asks ${peer.name} for the role`);
+  }
+}
+
+function takeOver(turn: Turn, why: string): void {
+  const { s } = turn;
+  s.epoch = Math.max(s.epoch, s.peer?.report.epoch ?? 0) + 1;
+  s.vip = 'promoting';
+  // They are this node's connections again like all others; adding the VIPs takes their parked place.
+  s.finishing = undefined;
+  s.vipDeadlineMs = turn.now + PROMOTE_MS;
+  s.announceAgainMs = undefined;
+  // An active node that still offers the role would be taken for one that leaves.
+  s.holdUntilMs = undefined;
+  turn.become('active', why);
+  if (!s.lbd.alive) addVips(turn);
+}
+
+/** Planned: what is open finishes here, if both nodes can do it. */
+function handOver(turn: Turn, why: string): void {
+  hold(turn);
+  leave(turn, why);
+}
+
+function hold(turn: Turn): void {
+  // Two dead times: the peer may miss a heartbeat, and `lbd` there has its time to prepare.
+  turn.s.holdUntilMs = turn.now + 2 * deadTimeMs(turn.config, turn.s) + PROMOTE_MS;
+}

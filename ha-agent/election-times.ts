@@ -1,0 +1,107 @@
+import type { ElectionConfig, ElectionState } from './election-types.ts';
+
+/** Renewal of the VIPs' lease, a quarter of `LEASE_S` in `linux-network.ts`. */
+export const RENEW_MS = 500;
+/** Without renewal the kernel has removed an address of 2 s after 3 s at the latest (it sweeps once a second). */
+export const LEASE_GONE_MS = 3_500;
+/** `lbd` must be without backends for so long before it matters: checks of the two nodes are not in step. */
+export const HEALTH_HOLD_MS = 1_000;
+/** The active node must hear within this part of an interval that a probing peer hears it again. */
+export const PROBE_ANSWER = 0.25;
+/** Another active node that hears this one drops its VIPs within one interval; one that does not is deaf. */
+const DUAL_PATIENCE_INTERVALS = 2;
+/** Before the peer counts as dead by this part of an interval: it is probed, and its guardian drops the VIPs. */
+const MARGIN = 0.5;
+/**
+ * A guardian that lives has removed the VIPs so long after the death of its agent: 14 ms at the median, 30 at worst, and
+ * there is room for a busy machine. It says farewell as soon as it has, so this is waited for only where that got lost.
+ */
+const GUARDIAN_MS = 100;
+/** Rounds sent when the peer should act on them: one lost datagram must not cost a dead time. */
+export const URGENT_COPIES = 2;
+
+/** Silence of the peer after which it counts as dead. The slower of the two intervals sets the measure. */
+export function deadTimeMs(config: ElectionConfig, state: ElectionState): number {
+  return config.deadAfter * Math.max(config.intervalMs, state.peer?.report.intervalMs ?? 0);
+}
+
+/** Longest gap between two ticks after which an active node may still believe that it is active. */
+export function lateLimitMs(config: Pick<ElectionConfig, 'intervalMs' | 'deadAfter'>): number {
+  return (config.deadAfter - MARGIN) * config.intervalMs;
+}
+
+/** Heard within the dead time, on any path, and not known to be dead. */
+export function isPeerAlive(config: ElectionConfig, state: ElectionState, now: number): boolean {
+  return (
+    state.peer !== undefined &&
+    state.vacancy === undefined &&
+    now - state.peer.heardMs < deadTimeMs(config, state)
+  );
+}
+
+/** Whether `lbd` has backends; a short lack of them does not count. */
+export function isHealthy(config: ElectionConfig, state: ElectionState, now: number): boolean {
+  if (!config.trackLbd) return true;
+  if (!state.lbd.alive) return false;
+  return state.unhealthySinceMs === undefined || now - state.unhealthySinceMs < HEALTH_HOLD_MS;
+}
+
+/** When the peer has been silent for so long that it should be probed. */
+export function probeAt(config: ElectionConfig, state: ElectionState): number {
+  const heardMs = Math.max(state.peer?.heardMs ?? 0, state.listenSinceMs);
+  return heardMs + deadTimeMs(config, state) - MARGIN * config.intervalMs;
+}
+
+/** When a probe has been out for so long that the peer is either gone or has stepped down. */
+export function probedAt(config: ElectionConfig, state: ElectionState, now: number): number {
+  return (state.probingSinceMs ?? now) + MARGIN * config.intervalMs;
+}
+
+/** Until when another active node may take to drop its VIPs. */
+export function patientUntil(config: ElectionConfig, state: ElectionState, now: number): number {
+  return (state.dualSinceMs ?? now) + DUAL_PATIENCE_INTERVALS * config.intervalMs;
+}
+
+/** When the guardian of an active peer whose agent died has removed its VIPs; no later than silence alone would tell. */
+export function vacatedAt(config: ElectionConfig, state: ElectionState, now: number): number {
+  const { vacancy, peer } = state;
+  if (vacancy === undefined || peer?.report.role !== 'active') return now;
+  return Math.min(vacancy.sinceMs + GUARDIAN_MS, peer.heardMs + deadTimeMs(config, state));
+}
+
+/** The next time at which the state changes by time alone; always after `now`. */
+export function wakeAt(config: ElectionConfig, s: ElectionState, now: number): number {
+  let next = now + config.intervalMs;
+  const add = (at: number | undefined) => {
+    if (at !== undefined && at > now && at < next) next = at;
+  };
+  add(s.listenUntilMs);
+  add(s.holdUntilMs);
+  add(s.settleUntilMs);
+  add(s.requestUntilMs);
+  add(s.preemptAtMs);
+  add(s.probedUntilMs);
+  if (s.dualSinceMs !== undefined) add(patientUntil(config, s, now));
+  add(s.vipFault?.untilMs);
+  if (s.unhealthySinceMs !== undefined) add(s.unhealthySinceMs + HEALTH_HOLD_MS);
+  if (s.peer !== undefined) add(s.peer.heardMs + deadTimeMs(config, s));
+  add(s.probingSinceMs === undefined ? probeAt(config, s) : probedAt(config, s, now));
+  if (s.probingSinceMs !== undefined && config.witnessWaitMs !== undefined)
+    add(s.probingSinceMs + config.witnessWaitMs);
+  add(s.suspicion?.nextMs);
+  add(s.suspicion?.untilMs);
+  add(vacatedAt(config, s, now));
+  if (s.hello !== undefined) add(s.hello.heardMs + deadTimeMs(config, s));
+  if (s.vip === 'promoting' || s.vip === 'retiring' || s.vip === 'removing') add(s.vipDeadlineMs);
+  if (s.vip === 'held' || s.vip === 'removing' || s.finishing !== undefined) add(s.renewAtMs);
+  add(s.forwardUntilMs);
+  if (s.finishing !== undefined && s.vip === 'none') {
+    add(s.finishing.untilMs);
+    add(s.finishing.notBeforeMs);
+  }
+  if (s.vip === 'held') {
+    add(s.announceAtMs);
+    add(s.announceAgainMs);
+  }
+  return next;
+}

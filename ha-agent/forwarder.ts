@@ -1,0 +1,66 @@
+import { execa } from 'execa';
+import { OperatorError } from '../common/errors.ts';
+import type { VipConfig } from '../common/model.ts';
+import { forwardRules, removeRules } from './forward-rules.ts';
+
+/** `nft` answers within some milliseconds; a takeover waits for it, so not for long. */
+const TIMEOUT_MS = 1_000;
+
+/** The rules of one VIP group that send on to the peer what belongs to its connections; see `forwardRules`. */
+export class Forwarder {
+  readonly #group: string;
+  readonly #peerAddress: string;
+  #forwarding = false;
+  /** The latest run of `nft`; they happen one after the other. */
+  #latest: Promise<unknown> = Promise.resolve();
+
+  constructor(group: string, peerAddress: string) {
+    this.#group = group;
+    this.#peerAddress = peerAddress;
+  }
+
+  /** Settles when what was asked for is done, or has failed; never rejects. */
+  get settled(): Promise<unknown> {
+    return this.#latest;
+  }
+
+  /**
+   * Makes and removes the very rules in one transaction: what the kernel lacks shows now, not at a switchover.
+   *
+   * @throws OperatorError with the cause
+   */
+  async check(vips: readonly VipConfig[]): Promise<void> {
+    // What is in force stays; a check of rules that are there already tells nothing new.
+    if (!this.#forwarding)
+      await this.#run(forwardRules(this.#group, vips, this.#peerAddress) + removeRules(this.#group));
+  }
+
+  forward(vips: readonly VipConfig[]): Promise<void> {
+    this.#forwarding = true;
+    return this.#run(forwardRules(this.#group, vips, this.#peerAddress));
+  }
+
+  /** Without rules it does nothing. */
+  unforward(): Promise<void> {
+    if (!this.#forwarding) return Promise.resolve();
+    this.#forwarding = false;
+    return this.#run(removeRules(this.#group));
+  }
+
+  #run(script: string): Promise<void> {
+    const run = this.#latest.then(async () => {
+      const result = await execa('nft', ['-f', '-'], {
+        input: script,
+        timeout: TIMEOUT_MS,
+        reject: false,
+        env: { LC_ALL: 'C' },
+      });
+      if ((result as { code?: string }).code === 'ENOENT')
+        throw new OperatorError('NO_NFT', 'there is no program "nft"; install nftables');
+      if (result.failed)
+        throw new OperatorError('NFT_FAILED', `nft: ${result.stderr.split('\n')[0] || result.shortMessage}`);
+    });
+    this.#latest = run.catch(() => {});
+    return run;
+  }
+}

@@ -1,0 +1,244 @@
+import type { FinishPhase, Role } from '../common/control.ts';
+import { messageOf, OperatorError } from '../common/errors.ts';
+import { monotonicMs } from '../common/events.ts';
+import { farewellOf, initialState, reportOf, step } from './election.ts';
+import type {
+  ElectionAction,
+  ElectionConfig,
+  ElectionEvent,
+  ElectionState,
+  PeerReport,
+} from './election-types.ts';
+import type { GroupNetwork } from './host-network.ts';
+
+/** An event of the election without its time, which `dispatch` adds. */
+export type Happening = ElectionEvent extends infer E
+  ? E extends ElectionEvent
+    ? Omit<E, 'now'>
+    : never
+  : never;
+
+/** What a group needs of the process around it. */
+export interface GroupHost {
+  /** Sends one round of heartbeats about the group. @returns settles when they are out; never rejects */
+  send(report: PeerReport): Promise<unknown>;
+  renewNonce(): void;
+  checkWitness(): void;
+  tellLbd(role: Role, epoch: number, finishing: FinishPhase | undefined): void;
+  notify(role: 'active' | 'standby' | 'fault'): void;
+  log(level: 'info' | 'warn' | 'error', kind: string, text: string): void;
+}
+
+/** After the VIPs could not be removed for so long, a stop goes on; guardian and lease remain. */
+const STOP_TIMEOUT_MS = 4_500;
+/** An operator waits so long for the outcome of a switchover. */
+const SWITCHOVER_TIMEOUT_MS = 3_000;
+const SWITCHOVER_POLL_MS = 5;
+
+/** Drives the election of one VIP group: events in, one step, actions out. Holds its timers and no decision. */
+export class GroupAgent {
+  readonly name: string;
+  #config: ElectionConfig;
+  #state: ElectionState;
+  readonly #network: GroupNetwork;
+  readonly #host: GroupHost;
+  #wakeTimer: NodeJS.Timeout | undefined;
+  #answer: ((answer: { ok: boolean; text: string }) => void) | undefined;
+  #stopped: (() => void) | undefined;
+  #running = false;
+  #sending: Promise<unknown> = Promise.resolve();
+
+  constructor(name: string, config: ElectionConfig, network: GroupNetwork, host: GroupHost) {
+    this.name = name;
+    this.#config = config;
+    this.#network = network;
+    this.#host = host;
+    this.#state = initialState(config, monotonicMs());
+  }
+
+  get config(): ElectionConfig {
+    return this.#config;
+  }
+
+  get state(): ElectionState {
+    return this.#state;
+  }
+
+  get network(): GroupNetwork {
+    return this.#network;
+  }
+
+  /** What the guardian says for this node once the agent is gone. */
+  get farewell(): PeerReport {
+    return farewellOf(this.#config, this.#state);
+  }
+
+  /** Settles when the latest heartbeats are out; never rejects. */
+  get sent(): Promise<unknown> {
+    return this.#sending;
+  }
+
+  /** @param early what happened before, such as the state of `lbd` and of the interfaces */
+  start(early: readonly Happening[]): void {
+    this.#running = true;
+    this.#state = { ...this.#state, lastTickMs: monotonicMs() };
+    for (const happening of early) this.dispatch(happening);
+    this.dispatch({ type: 'start' });
+  }
+
+  /** Another config for the election. The next beat is due by the new interval, so the last one is not late. */
+  configure(config: ElectionConfig): void {
+    this.#config = config;
+    this.#state = { ...this.#state, lastTickMs: monotonicMs() };
+  }
+
+  dispatch(happening: Happening): void {
+    if (!this.#running) return;
+    const event = { ...happening, now: monotonicMs() } as ElectionEvent;
+    const { state, actions, wakeAtMs } = step(this.#config, this.#state, event);
+    this.#state = state;
+    for (const action of actions) this.#act(action);
+    clearTimeout(this.#wakeTimer);
+    if (!this.#running) return;
+    this.#wakeTimer = setTimeout(
+      // A timer may be late; what the sockets hold by now must be heard before silence is concluded from it.
+      () => setImmediate(() => this.dispatch({ type: 'wake' })),
+      Math.max(0, wakeAtMs - monotonicMs()),
+    );
+  }
+
+  /**
+   * Makes `to` the active node, or the one that is not now.
+   *
+   * @returns what was done, once it is done
+   * @throws OperatorError when it cannot be done, or did not happen in time
+   */
+  async switchover(to: string | undefined): Promise<string> {
+    const { self, peer } = this.#config;
+    if (this.#answer !== undefined) throw new OperatorError('BUSY', 'another switchover is under way');
+    if (!this.#running) throw new OperatorError('NOT_RUNNING', 'the agent is just starting or stopping');
+    const wasActive = this.#state.role === 'active';
+    const answer = await new Promise<{ ok: boolean; text: string }>((resolve) => {
+      this.#answer = resolve;
+      this.dispatch({
+        type: 'switchover',
+        to: to === undefined ? undefined : to === self.name ? 'self' : 'peer',
+      });
+    });
+    this.#answer = undefined;
+    if (!answer.ok) throw new OperatorError('NO_SWITCHOVER', answer.text);
+    const target = to ?? (wasActive ? peer.name : self.name);
+    const done = () =>
+      target === self.name ? this.#state.vip === 'held' : this.#state.peer?.report.role === 'active';
+    const deadline = monotonicMs() + SWITCHOVER_TIMEOUT_MS;
+    while (!done()) {
+      if (monotonicMs() >= deadline)
+        throw new OperatorError(
+          'NO_SWITCHOVER',
+          `${target} did not become active in time; ${self.name} is ${this.#state.role}: ${this.#state.why}`,
+        );
+      await new Promise((resolve) => setTimeout(resolve, SWITCHOVER_POLL_MS));
+    }
+    return `${target} is active`;
+  }
+
+  /**
+   * Graceful: the VIPs are removed, seen to be gone, and the peer is told; then open connections finish, for up to the
+   * longest `drain_timeout`. Afterwards nothing happens any more.
+   */
+  async stop(): Promise<void> {
+    if (this.#running) {
+      let giveUp: NodeJS.Timeout | undefined;
+      await new Promise<void>((resolve) => {
+        this.#stopped = resolve;
+        giveUp = setTimeout(resolve, STOP_TIMEOUT_MS + this.#config.drainMs);
+        this.dispatch({ type: 'stop' });
+      });
+      clearTimeout(giveUp);
+      await this.#sending;
+    }
+    this.#running = false;
+    clearTimeout(this.#wakeTimer);
+  }
+
+  #act(action: ElectionAction): void {
+    const network = this.#network;
+    switch (action.type) {
+      case 'send':
+        for (let i = 0; i < action.copies; i++) this.#send();
+        break;
+      case 'renew-nonce':
+        this.#host.renewNonce();
+        break;
+      case 'check-witness':
+        this.#host.checkWitness();
+        break;
+      case 'tell-lbd':
+        this.#host.tellLbd(action.role, action.epoch, action.finishing);
+        break;
+      case 'add-vips':
+        this.#outcome('vips-added', network.addVips());
+        break;
+      case 'renew-vips':
+        this.#outcome('vips-renewed', network.addVips());
+        break;
+      case 'remove-vips':
+        this.#outcome('vips-removed', network.removeVips());
+        break;
+      case 'park-vips':
+        this.#park();
+        break;
+      case 'renew-parked':
+        this.#attempt('the lease of the parked VIPs was not renewed', network.renewParked());
+        break;
+      case 'unpark-vips':
+        this.#attempt('the parked VIPs were not removed', network.unparkVips());
+        break;
+      case 'forward':
+        this.#host.log('info', 'vip', `forwarding to ${this.#config.peer.name} what belongs to it`);
+        this.#attempt('open connections of the peer break', network.forward());
+        break;
+      case 'unforward':
+        this.#host.log('info', 'vip', `not forwarding to ${this.#config.peer.name} any more`);
+        this.#attempt('the rules that forward were not removed', network.unforward());
+        break;
+      case 'announce':
+        network.announce();
+        break;
+      case 'notify':
+        this.#host.notify(action.role);
+        break;
+      case 'log':
+        this.#host.log(action.level, action.kind, action.text);
+        break;
+      case 'answer':
+        this.#answer?.(action);
+        break;
+      case 'stopped':
+        this.#stopped?.();
+        break;
+    }
+  }
+
+  #park(): void {
+    this.#network.parkVips().then(
+      (parked) => this.dispatch({ type: 'vips-removed', error: undefined, parked }),
+      (error: unknown) => this.dispatch({ type: 'vips-removed', error: messageOf(error) }),
+    );
+  }
+
+  #attempt(failure: string, done: Promise<void>): void {
+    done.catch((error: unknown) => this.#host.log('warn', 'vip', `${failure}: ${messageOf(error)}`));
+  }
+
+  #outcome(type: 'vips-added' | 'vips-renewed' | 'vips-removed', done: Promise<void>): void {
+    done.then(
+      () => this.dispatch({ type, error: undefined }),
+      (error: unknown) => this.dispatch({ type, error: messageOf(error) }),
+    );
+  }
+
+  #send(): void {
+    this.#sending = this.#host.send(reportOf(this.#config, this.#state, monotonicMs()));
+  }
+}

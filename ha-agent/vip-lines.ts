@@ -1,0 +1,67 @@
+import type { VipConfig, VipRoute } from '../common/model.ts';
+import type { IpAnswer } from './ip-batch.ts';
+
+/**
+ * Lease of a VIP. The kernel removes an address that nobody renews within 1 s after it (it sweeps once a
+ * second), so this is the last of the three layers.
+ */
+const LEASE_S = 2;
+
+/** The lines of `ip -batch` by which VIPs and their routes come and go. */
+
+export function cidr(vip: VipConfig): string {
+  return `${vip.address}/${vip.prefix}`;
+}
+
+/** Address and place: what makes a VIP another one. */
+export function identity(vip: VipConfig): string {
+  return `${cidr(vip)} dev ${vip.interface}`;
+}
+
+/** Adds it or renews its lease. Without duplicate address detection, which would keep it silent for a second. */
+export function addition(vip: VipConfig): string {
+  const flags = `${vip.prefixRoute ? '' : ' noprefixroute'}${vip.family === 6 ? ' nodad' : ''}`;
+  return `addr replace ${identity(vip)} ${lease()}${flags}`;
+}
+
+export function removal(vip: VipConfig): string {
+  return `addr del ${identity(vip)}`;
+}
+
+/** Keeps it on the loopback interface for connections that are open. */
+export function parking(vip: VipConfig): string {
+  return `addr replace ${vip.address}/${hostPrefix(vip)} dev lo ${lease()}${vip.family === 6 ? ' nodad' : ''}`;
+}
+
+export function unparking(vip: VipConfig): string {
+  return `addr del ${vip.address}/${hostPrefix(vip)} dev lo`;
+}
+
+export function hostPrefix({ family }: Pick<VipConfig, 'family'>): number {
+  return family === 4 ? 32 : 128;
+}
+
+/** @param verb `replace` for a takeover; `add` leaves a route alone that is there */
+export function routeLine(verb: 'replace' | 'add' | 'del', route: VipRoute): string {
+  const { to, via, interface: device, src, table } = route;
+  const parts = [`route ${verb} ${to}`];
+  if (via !== undefined) parts.push(`via ${via}`);
+  parts.push(`dev ${device}`);
+  if (src !== undefined) parts.push(`src ${src}`);
+  if (table !== undefined) parts.push(`table ${table}`);
+  return parts.join(' ');
+}
+
+/** Whether an interface has an address, by what `ip` answered. */
+export function isOn(objects: IpAnswer['objects'], name: string, address: string, prefix: number): boolean {
+  return objects.some(
+    ({ ifname, addr_info }) =>
+      ifname === name &&
+      Array.isArray(addr_info) &&
+      addr_info.some((info) => info.local === address && info.prefixlen === prefix),
+  );
+}
+
+function lease(): string {
+  return `valid_lft ${LEASE_S} preferred_lft ${LEASE_S}`;
+}

@@ -1,0 +1,69 @@
+/**
+ * Why lbd answered a request itself, or ended it or a connection: the stable words of the access log. People get a
+ * sentence in the answer; programs count these. The README has the table.
+ */
+export const CAUSES = {
+  bad_request: 'the request is malformed or ambiguous',
+  head_too_large: 'the request head has more bytes or fields than allowed',
+  head_timeout: 'the request head did not come in time',
+  body_timeout: 'the request body did not come in time',
+  too_many_clients: 'the frontend has its max_connections',
+  too_many_of_client: 'the client has its limits.per_source',
+  no_files: 'too few open files are left',
+  proxy_header: 'a peer of accept_proxy did not begin with a usable PROXY header',
+  no_route: 'no route matches and the frontend has no pool',
+  no_host: 'a redirect needs a host, and the request has none',
+  no_backend: 'no backend of the pool takes clients',
+  queue_full: 'all backends are full, and so is the queue',
+  queue_timeout: 'no backend had room in time',
+  breaker_open: 'the pool has all the requests, connections or waiting clients that it may have',
+  connect_failed: 'no backend could be connected to',
+  connect_timeout: 'no backend was connected to in time',
+  backend_closed: 'the backend closed or reset the connection before its answer',
+  backend_timeout: 'the backend did not answer in time',
+  total_timeout: 'the whole request took longer than it may',
+  bad_response: 'the response is malformed or ambiguous',
+  response_cut: 'the response could not be completed',
+  client_gone: 'the client left before the end',
+  client_slow: 'the client did not read its answer in time',
+  idle_timeout: 'nothing came from either side of a TCP connection or a tunnel for too long',
+  cut: 'the connection was ended by lbd: a drain_timeout or a stop was over',
+  other: 'none of these',
+} as const;
+export type Cause = keyof typeof CAUSES;
+
+/** What the sentences in answers begin with, by the cause that they stand for. */
+const SENTENCES: readonly (readonly [start: string, cause: Cause])[] = [
+  ['head too large', 'head_too_large'],
+  ['too many fields', 'head_too_large'],
+  ['the request body took too long', 'body_timeout'],
+  ['no route matches', 'no_route'],
+  ['no host to redirect to', 'no_host'],
+  ['no healthy backend', 'no_backend'],
+  ['all backends are busy', 'queue_full'],
+  ['no backend had room in time', 'queue_timeout'],
+  ['the pool has as many', 'breaker_open'],
+  ['no backend could be reached: ETIMEDOUT', 'connect_timeout'],
+  ['no backend could be reached', 'connect_failed'],
+  ['backend closed the connection', 'backend_closed'],
+  ['backend failed', 'backend_closed'],
+  ['the backend took too long', 'backend_timeout'],
+  ['invalid response', 'bad_response'],
+  ['response head too large', 'bad_response'],
+];
+
+/**
+ * The cause of an answer of lbd's own.
+ *
+ * @param sentence what the answer says
+ */
+export function causeOf(status: number, sentence: string): Cause {
+  for (const [start, cause] of SENTENCES) if (sentence.startsWith(start)) return cause;
+  if (sentence === 'the request took too long') return status === 408 ? 'head_timeout' : 'total_timeout';
+  // All other faults of a request are the parser's, and there are many.
+  return status === 503
+    ? 'other'
+    : status >= 500 && status !== 501 && status !== 505
+      ? 'other'
+      : 'bad_request';
+}

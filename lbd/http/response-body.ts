@@ -1,0 +1,111 @@
+import { asChunk, JOIN_BYTES, LAST_CHUNK } from './chunk.ts';
+import { ChunkDecoder } from './chunked.ts';
+import { BODY } from './request-head.ts';
+
+/** Takes what a client is to get. */
+export interface Outlet {
+  write(bytes: Buffer): void;
+  writeText(latin1: string): void;
+}
+
+/** `relay`: the body goes on. */
+export const MORE = -1;
+/** `relay`: its framing is broken, `fault` says why; nothing of these bytes has left. */
+export const BROKEN = -2;
+
+/** How far the body of a response has come from its backend; frames it anew for the client. */
+export class ResponseBody {
+  /** Body bytes that the last call moved. */
+  moved = 0;
+  fault = '';
+  #framing: 0 | 1 | 2 | 3 = BODY.none;
+  #left = 0;
+  #chunks: ChunkDecoder | undefined;
+  /** The client gets the body in chunks. */
+  #chunkOut = false;
+
+  /**
+   * @param framing of the backend
+   * @param length of `BODY.length`
+   * @param http10 the client knows no chunks
+   */
+  begin(framing: 0 | 1 | 2 | 3, length: number, http10: boolean): void {
+    this.#framing = framing;
+    this.#left = length;
+    this.#chunks = framing === BODY.chunked ? new ChunkDecoder() : undefined;
+    this.#chunkOut = !http10 && (framing === BODY.chunked || framing === BODY.untilClose);
+  }
+
+  get chunkOut(): boolean {
+    return this.#chunkOut;
+  }
+
+  /** Only the end of the backend connection ends it. */
+  get untilClose(): boolean {
+    return this.#framing === BODY.untilClose;
+  }
+
+  /**
+   * @param head text of the response's head, where it has not left yet
+   * @returns offset of the first byte after the body, or `MORE` or `BROKEN`
+   */
+  relay(out: Outlet, buffer: Buffer, start: number, end: number, head: string): number {
+    this.moved = 0;
+    switch (this.#framing) {
+      case BODY.none:
+        out.writeText(head);
+        return start;
+      case BODY.length: {
+        const take = Math.min(this.#left, end - start);
+        this.#left -= take;
+        if (take > 0 || head !== '') this.#send(out, head, buffer, start, take, '');
+        return this.#left === 0 ? start + take : MORE;
+      }
+      case BODY.chunked: {
+        const chunks = this.#chunks!;
+        const at = chunks.feed(buffer, start, end);
+        if (at < 0) {
+          this.fault = chunks.fault;
+          return BROKEN;
+        }
+        const tail = chunks.done && this.#chunkOut ? LAST_CHUNK : '';
+        if (chunks.dataLength > 0 || head !== '' || tail !== '')
+          this.#send(out, head, buffer, chunks.dataStart, chunks.dataLength, tail);
+        if (!chunks.done) return MORE;
+        this.#chunks = undefined;
+        return at;
+      }
+      default:
+        this.#send(out, head, buffer, start, end - start, '');
+        return MORE;
+    }
+  }
+
+  /** The backend's part is over. */
+  finish(out: Outlet): void {
+    if (this.#chunkOut) out.writeText(LAST_CHUNK);
+  }
+
+  /** Lets go of what belongs to a response that nobody waits for any more. */
+  drop(): void {
+    this.#chunks = undefined;
+  }
+
+  /** Body bytes, in a chunk where the client gets chunks, together with what is due before and behind them. */
+  #send(out: Outlet, head: string, buffer: Buffer, start: number, length: number, tail: string): void {
+    this.moved = length;
+    if (length <= JOIN_BYTES) {
+      let text = head;
+      if (length > 0) {
+        const body = buffer.latin1Slice(start, start + length);
+        text += this.#chunkOut ? `${length.toString(16)}\r\n${body}\r\n` : body;
+      }
+      text += tail;
+      if (text !== '') out.writeText(text);
+      return;
+    }
+    if (head !== '') out.writeText(head);
+    out.write(this.#chunkOut ? asChunk(buffer, start, length) : Buffer.copyBytesFrom(buffer, start, length));
+    if (tail !== '') out.writeText(tail);
+  }
+}

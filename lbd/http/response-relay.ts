@@ -1,0 +1,135 @@
+import { type Attempts, COUNTER } from './attempts.ts';
+import type { HttpConnection } from './connection.ts';
+import { BODY } from './request-head.ts';
+import { BROKEN, MORE, ResponseBody } from './response-body.ts';
+
+/** `read`: the final head is here, behind it `at` in `buffer`. */
+export const ANSWERED = -3;
+/** `read`: the backend switches protocols. */
+export const SWITCHED = -4;
+export type Reading = typeof MORE | typeof BROKEN | typeof ANSWERED | typeof SWITCHED;
+
+/** The response's way from its backend to the client, head and body. */
+export class ResponseRelay {
+  /** The head has left for the client: the response can only be completed or cut off. */
+  started = false;
+  /** The backend keeps its connection. */
+  keeps = false;
+  fault = '';
+  /** Where `read` came to. */
+  buffer: Buffer = NOTHING;
+  at = 0;
+  end = 0;
+  readonly #client: HttpConnection;
+  readonly #attempts: Attempts;
+  readonly #body = new ResponseBody();
+  /** The start of a head that is not complete. */
+  #pending: Buffer | undefined;
+
+  constructor(client: HttpConnection, attempts: Attempts) {
+    this.#client = client;
+    this.#attempts = attempts;
+  }
+
+  /** For the answer of another try, or to another request: nothing of the last one is left. */
+  reset(): void {
+    this.started = false;
+    this.#pending = undefined;
+    this.#body.drop();
+  }
+
+  /** A head has begun to come. */
+  get begun(): boolean {
+    return this.#pending !== undefined;
+  }
+
+  /** Only the end of the backend connection ends the response. */
+  get untilClose(): boolean {
+    return this.#body.untilClose;
+  }
+
+  /** Reads heads, and passes 1xx on. The final one is then in the worker's `responseHead`. */
+  read(buffer: Buffer, length: number): Reading {
+    const pending = this.#pending;
+    this.#pending = undefined;
+    this.buffer = pending === undefined ? buffer : Buffer.concat([pending, buffer.subarray(0, length)]);
+    this.at = 0;
+    this.end = pending === undefined ? length : this.buffer.length;
+    return this.#readHeads();
+  }
+
+  #readHeads(): Reading {
+    const client = this.#client;
+    const { context, config } = client.frontend;
+    const { responseHead: head } = context;
+    const { buffer, end } = this;
+    while (this.at < end) {
+      const { at } = this;
+      const after = head.parse(buffer, at, end, config.limits.fields, client.toHead);
+      if (after < 0) return this.#fail(`invalid response: ${head.fault}`);
+      if ((after === 0 ? end : after) - at > config.limits.headBytes)
+        return this.#fail('response head too large');
+      if (after === 0) {
+        this.#pending = Buffer.copyBytesFrom(buffer, at, end - at);
+        return MORE;
+      }
+      this.at = after;
+      if (head.status >= 200) return ANSWERED;
+      if (head.status === 101) return SWITCHED;
+      // RFC 9110 §15.2: a proxy forwards 1xx, but HTTP/1.0 does not know them.
+      if (!client.http10) client.writeText(head.render('', false));
+    }
+    return MORE;
+  }
+
+  #fail(fault: string): typeof BROKEN {
+    this.fault = fault;
+    return BROKEN;
+  }
+
+  /**
+   * Begins to send the response whose head was just read.
+   *
+   * @param requestDone all of the client's body is here
+   * @returns text of its head
+   */
+  start(requestDone: boolean): string {
+    const client = this.#client;
+    const attempts = this.#attempts;
+    const { responseHead: head, stopping, retiring } = client.frontend.context;
+    const body = this.#body;
+    this.started = true;
+    this.keeps = head.keepAlive;
+    client.log?.answered(head.status);
+    body.begin(head.body, head.contentLength, client.http10);
+    attempts.pool!.learn(attempts.index, head);
+    let extra = attempts.needsCookie ? attempts.pool!.cookieLine(attempts.index) : '';
+    extra += client.frontend.hstsLine;
+    if (body.chunkOut) extra += 'Transfer-Encoding: chunked\r\n';
+    const unframed = client.http10 && (head.body === BODY.chunked || head.body === BODY.untilClose);
+    // With a part of the client's body to come, what follows could not be told from a request.
+    if (!requestDone || unframed || stopping || retiring) client.keepAlive = false;
+    if (!client.keepAlive) extra += 'Connection: close\r\n';
+    else if (client.http10) extra += 'Connection: keep-alive\r\n';
+    return head.render(extra, false);
+  }
+
+  /**
+   * @param head text of the head, where it has not left yet
+   * @returns offset of the first byte behind the response, or `MORE` or `BROKEN`
+   */
+  relay(buffer: Buffer, start: number, end: number, head: string): number {
+    const at = this.#body.relay(this.#client, buffer, start, end, head);
+    this.#attempts.count(COUNTER.bytes_received, this.#body.moved);
+    if (at !== BROKEN) return at;
+    this.started = head === '';
+    return this.#fail(`invalid response: ${this.#body.fault}`);
+  }
+
+  /** Sends what makes a response complete that only its backend's end completes. */
+  finish(): void {
+    this.#body.finish(this.#client);
+  }
+}
+
+const NOTHING = Buffer.alloc(0);

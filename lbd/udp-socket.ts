@@ -1,0 +1,112 @@
+import dgram from 'node:dgram';
+import { isIP } from 'node:net';
+
+/** What the kernel may hold for a socket that is not read for a moment; it grants at most `net.core.rmem_max`. */
+const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
+/** What may wait in this process because the kernel takes no more; UDP may lose, memory must not fill. */
+const MAX_UNSENT_BYTES = 512 * 1024;
+
+/** Who reads a socket. */
+export interface DatagramSink {
+  /** `bytes` is the receiver's to keep. */
+  onDatagram(bytes: Buffer, from: dgram.RemoteInfo): void;
+  onSocketError(error: NodeJS.ErrnoException): void;
+}
+
+/**
+ * Binds an address and port of this node, together with all other workers (SO_REUSEPORT: the kernel gives each
+ * client address and port to one of them).
+ *
+ * @param host an IP address; `::` is IPv6 alone
+ * @throws NodeJS.ErrnoException from the kernel
+ */
+export async function bindDatagrams(host: string, port: number, sink: DatagramSink): Promise<dgram.Socket> {
+  const socket = dgram.createSocket({
+    type: typeOf(host),
+    reusePort: true,
+    ...(host.includes(':') ? { ipv6Only: true } : {}),
+    lookup: asIs,
+    recvBufferSize: RECEIVE_BUFFER_BYTES,
+  });
+  await new Promise<void>((resolve, reject) => {
+    socket.once('error', (error) => {
+      socket.close();
+      reject(error);
+    });
+    socket.bind(port, host, () => {
+      socket.removeAllListeners('error');
+      resolve();
+    });
+  });
+  attach(socket, sink);
+  return socket;
+}
+
+/**
+ * A socket to one peer: it hears nobody else, and hears of it when nobody listens there. With an IP address it can
+ * send at once.
+ *
+ * @param host IP address or host name
+ * @param onReady what is sent before would be lost
+ */
+export function connectDatagrams(
+  host: string,
+  port: number,
+  sink: DatagramSink,
+  onReady: () => void,
+): dgram.Socket {
+  const literal = isIP(host) !== 0;
+  // A name is looked up as IPv4 or IPv6 by the family of the socket; IPv4 is what nearly all backends have.
+  const socket = dgram.createSocket({ type: typeOf(host), ...(literal ? { lookup: asIs } : {}) });
+  attach(socket, sink);
+  if (!literal) socket.once('connect', onReady);
+  socket.connect(port, host);
+  // An address is connected at once.
+  if (literal) onReady();
+  return socket;
+}
+
+/**
+ * @param to of a bound socket; a connected one has its peer
+ * @returns false: dropped, because too much waits to leave already, or the socket is not connected, or no more
+ */
+export function sendDatagram(socket: dgram.Socket, bytes: Buffer, port?: number, to?: string): boolean {
+  try {
+    if (socket.getSendQueueSize() > MAX_UNSENT_BYTES) return false;
+    if (port === undefined) socket.send(bytes);
+    else socket.send(bytes, port, to);
+    return true;
+  } catch {
+    // Its 'error' event tells why; a datagram must not end the thread.
+    return false;
+  }
+}
+
+type Internals = {
+  readonly [key: symbol]: { readonly handle?: { readonly fd?: number } | null } | undefined;
+};
+let stateKey: symbol | undefined;
+
+/** File descriptor of an open socket; -1 where it is not to be had: Node keeps the handle behind a symbol. */
+export function descriptorOfDatagrams(socket: dgram.Socket): number {
+  stateKey ??= Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'state symbol');
+  return stateKey === undefined ? -1 : ((socket as unknown as Internals)[stateKey]?.handle?.fd ?? -1);
+}
+
+function attach(socket: dgram.Socket, sink: DatagramSink): void {
+  socket.on('message', (bytes, from) => sink.onDatagram(bytes, from));
+  socket.on('error', (error) => sink.onSocketError(error));
+}
+
+function typeOf(host: string): 'udp4' | 'udp6' {
+  return host.includes(':') ? 'udp6' : 'udp4';
+}
+
+/** Addresses are what they are: Node would look up even those, for every datagram. */
+function asIs(
+  host: string,
+  _options: unknown,
+  done: (error: null, address: string, family: number) => void,
+): void {
+  done(null, host, host.includes(':') ? 6 : 4);
+}

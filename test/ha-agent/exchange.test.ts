@@ -1,0 +1,140 @@
+import { createSocket } from 'node:dgram';
+import t, { type Test } from 'tap';
+import type { PeerReport } from '../../ha-agent/election-types.ts';
+import { Exchange } from '../../ha-agent/exchange.ts';
+import { createIdentity } from '../../ha-agent/heartbeat.ts';
+
+const KEY = Buffer.alloc(32, 1);
+const ADDRESS = { lb1: '127.0.0.1', lb2: '127.0.0.2' } as const;
+const REPORT: PeerReport = {
+  ...{ role: 'standby', priority: 100, epoch: 3, intervalMs: 100, healthy: true },
+  ...{ request: false, probe: false, finishing: false, forwards: false },
+};
+
+async function freePort(): Promise<number> {
+  const socket = createSocket('udp4');
+  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
+  const { port } = socket.address();
+  await new Promise<void>((resolve) => socket.close(() => resolve()));
+  return port;
+}
+
+/** One end of the conversation, and all that it heard: `group role` of heartbeats, `group hello`. */
+class End {
+  readonly exchange: Exchange;
+  readonly heard: string[] = [];
+  #told = () => {};
+
+  constructor(name: 'lb1' | 'lb2', groups: readonly string[]) {
+    const peer = name === 'lb1' ? 'lb2' : 'lb1';
+    const hear = (text: string) => {
+      this.heard.push(text);
+      this.#told();
+    };
+    this.exchange = new Exchange({
+      identity: createIdentity(KEY, 'shop', name, peer),
+      selfAddress: ADDRESS[name],
+      peerAddress: ADDRESS[peer],
+      now: () => performance.now(),
+      onHeartbeat: (group, { role }) => hear(`${group} ${role}`),
+      onHello: (group) => hear(`${group} hello`),
+      onRefused: () => {},
+      onPath: () => {},
+    });
+    this.configure(groups);
+  }
+
+  configure(groups: readonly string[]): void {
+    this.exchange.configure({ digest: 'ab'.repeat(32), sectionDigests: '', groups });
+  }
+
+  send(group: string, role: PeerReport['role'] = 'standby'): Promise<void> {
+    return this.exchange.send(group, { ...REPORT, role });
+  }
+
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition()) await new Promise<void>((resolve) => (this.#told = resolve));
+  }
+}
+
+async function pair(t: Test, here: readonly string[], there: readonly string[]) {
+  const port = await freePort();
+  const [lb1, lb2] = [new End('lb1', here), new End('lb2', there)];
+  for (const { exchange } of [lb1, lb2]) {
+    await exchange.open([{ type: 'unicast', port }], new Set());
+    t.teardown(() => exchange.close());
+  }
+  return { lb1, lb2, port };
+}
+
+/** Until both ends know that the other one is alive, for each of these groups. */
+async function meet(lb1: End, lb2: End, groups: readonly string[]): Promise<void> {
+  for (const group of groups) {
+    await lb1.send(group);
+    await lb2.until(() => lb2.heard.includes(`${group} hello`));
+    await lb2.send(group);
+    await lb1.until(() => lb1.heard.includes(`${group} standby`));
+    await lb1.send(group);
+    await lb2.until(() => lb2.heard.includes(`${group} standby`));
+  }
+}
+
+t.test('each group is a conversation of its own', async (t) => {
+  const { lb1, lb2 } = await pair(t, ['blue', 'green'], ['blue', 'green']);
+  await meet(lb1, lb2, ['blue', 'green']);
+  await lb1.send('green', 'active');
+  await lb2.until(() => lb2.heard.includes('green active'));
+  t.notOk(lb2.heard.includes('blue active'));
+});
+
+t.test('a farewell is about every group', async (t) => {
+  const { lb1, lb2, port } = await pair(t, ['blue', 'green'], ['blue', 'green']);
+  await meet(lb1, lb2, ['blue', 'green']);
+  const farewell = lb1.exchange.encodeNext({ ...REPORT, role: 'init' })!;
+  const socket = createSocket('udp4');
+  t.teardown(() => socket.close());
+  socket.send(farewell, port, ADDRESS.lb2);
+  await lb2.until(() => lb2.heard.includes('blue init') && lb2.heard.includes('green init'));
+  t.pass('both groups heard it');
+});
+
+t.test('a group that this config does not have is dropped, counted and explained', async (t) => {
+  const { lb1, lb2 } = await pair(t, ['blue', 'green'], ['blue']);
+  await meet(lb1, lb2, ['blue']);
+  await lb1.send('green');
+  // Datagrams of one path come in order.
+  await lb1.send('blue', 'active');
+  await lb2.until(() => lb2.heard.includes('blue active'));
+  t.match(lb2.exchange.status(60_000)[0], { dropped: { group: 1 }, state: 'up' });
+  t.match(lb2.exchange.warnings(), [/\(group\): about a VIP group that this config does not have/]);
+
+  lb2.configure(['blue', 'green']);
+  await meet(lb1, lb2, ['green']);
+  await lb1.send('blue', 'fault');
+  await lb2.until(() => lb2.heard.includes('blue fault'));
+  t.equal(
+    lb2.heard.filter((text) => text === 'blue hello').length,
+    1,
+    'the group that stays goes on where it was',
+  );
+});
+
+t.test('paths that stay are not opened again', async (t) => {
+  const { lb1, lb2, port } = await pair(t, ['blue'], ['blue']);
+  await meet(lb1, lb2, ['blue']);
+  const before = lb1.exchange.status(1)[0]!;
+  const other = await freePort();
+  for (const { exchange } of [lb1, lb2])
+    await exchange.open(
+      [
+        { type: 'unicast', port: other },
+        { type: 'unicast', port },
+      ],
+      new Set(['127.0.0.9']),
+    );
+  t.match(lb1.exchange.status(1)[1], { sent: before.sent, received: before.received });
+  const heard = lb2.heard.length;
+  await lb1.send('blue', 'active');
+  await lb2.until(() => lb2.heard.length > heard);
+  t.strictSame(lb2.heard.slice(heard), ['blue active'], 'heard on both, it counts once');
+});

@@ -1,0 +1,62 @@
+import type { Test } from 'tap';
+import { Clients } from '../../scripts/lab/clients.ts';
+import { timelineText } from '../../scripts/lab/demo-text.ts';
+import { FAULTS, type FaultName } from '../../scripts/lab/faults.ts';
+import { Lab } from '../../scripts/lab/lab.ts';
+import { startOrigins } from '../../scripts/lab/origins.ts';
+import { Pair } from '../../scripts/lab/pair.ts';
+import type { PairConfigOptions } from '../../scripts/lab/pair-config.ts';
+import { type FailOptions, type FaultResult, fail, recover, regained } from '../../scripts/lab/scenario.ts';
+import { STICKY_KINDS } from '../../scripts/lab/sticky.ts';
+
+/** A pair with its backends in a lab of its own, until the test ends. */
+export async function startPair(t: Test, options: PairConfigOptions = {}): Promise<Pair> {
+  const lab = await Lab.up();
+  t.teardown(() => lab.down());
+  await startOrigins(lab);
+  const pair = await Pair.start(lab, options);
+  t.teardown(() => pair.close());
+  return pair;
+}
+
+/** Each fault once, with traffic; asserts what must never happen, whatever the fault. */
+export async function eachFault(
+  t: Test,
+  pair: Pair,
+  faults: readonly FaultName[],
+  options: FailOptions = {},
+  more: (t: Test, result: FaultResult) => Promise<void> = async () => {},
+): Promise<void> {
+  for (const name of faults)
+    await t.test(`${name}: ${FAULTS[name].title}`, async (t) => {
+      const { unnoticed } = FAULTS[name];
+      // Where nothing may be lost the clients are patient, so that what fails was lost and not late.
+      const clients = await Clients.start(pair.lab, unnoticed ? { timeoutMs: 5000 } : {});
+      const result = await fail(pair, clients, name, options);
+      await clients.stop();
+      holds(t, result);
+      await more(t, result);
+      await recover(pair, result);
+      t.equal(pair.active(), result.to, 'the role stays where it is (preempt: false)');
+      if (!t.passing()) t.comment(timelineText({ ...result, events: await pair.events() }));
+    });
+}
+
+function holds(t: Test, result: FaultResult): void {
+  const { fault, from, to, probe, sticky, keptAlive, changes = [] } = result;
+  const { vip, twoOwners, unnoticed } = FAULTS[fault];
+  t.ok(probe.requests > 0, 'there was traffic');
+  for (const kind of STICKY_KINDS) {
+    t.equal(sticky[kind].kept, sticky[kind].total, `${kind}: all clients have their backend`);
+    t.strictSame(sticky[kind].examples, [], `${kind}: none ever had another`);
+  }
+  t.strictSame(result.holders, [to], 'exactly one node holds the VIP');
+  t.equal(result.neighbour, to, 'the client sends to that node');
+  if (vip === 'stays') t.strictSame(changes, [], 'the VIP did not move');
+  if (!twoOwners) t.equal(result.twoOwnersMs, 0, 'never two owners');
+  t.notOk(regained(result), `${from} did not take the VIP again`);
+  if (unnoticed) {
+    t.strictSame(probe.causes, {}, 'every new connection got a 200');
+    t.strictSame(keptAlive.causes, [], 'no open connection broke');
+  }
+}

@@ -1,0 +1,170 @@
+import { execFile } from 'node:child_process';
+import { chmodSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import t, { type Test } from 'tap';
+import { freePort, LbdProcess, origin, writeConfig } from '../lbd-process.ts';
+import { certify } from './authority.ts';
+import { Certificates, SecureClient } from './secure-client.ts';
+
+const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
+const LBCTL = new URL('../../../scripts/lbctl.ts', import.meta.url).pathname;
+
+/** @returns what `lbctl check` says, and its exit code */
+async function check(file: string): Promise<{ text: string; code: number }> {
+  try {
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, [LBCTL, 'check', file]);
+    return { text: stdout + stderr, code: 0 };
+  } catch (error) {
+    const { stdout, stderr, code } = error as { stdout: string; stderr: string; code: number };
+    return { text: stdout + stderr, code };
+  }
+}
+
+const frontend = (port: number, tls: string) => [
+  'frontends:',
+  `  web: { bind: ["127.0.0.1:${port}"], pool: web, tls: { ${tls} } }`,
+  'pools:',
+];
+const pool = (port: number) =>
+  `  web: { health: { type: none }, backends: { s1: { address: "127.0.0.1:${port}" } } }`;
+const ALONE = ['workers: 2', 'admin: { metrics: false }', 'sessions: { capacity: 1024 }'];
+
+async function shown(t: Test, port: number): Promise<string> {
+  const client = await SecureClient.open(t, port);
+  // The server's handshake is over as well, once it has answered.
+  await client.ask(GET, 'ok');
+  const { subject } = client.socket.getPeerCertificate();
+  client.socket.destroy();
+  return String(subject.CN);
+}
+
+t.test('certificates are followed: new ones serve, bad ones do not, and the status says so', async (t) => {
+  const files = new Certificates(t);
+  const backend = await origin(t, (_, response) => response.end('ok'));
+  const port = await freePort();
+  const server = files.server('shop');
+  const config = writeConfig(files.directory, [
+    ...ALONE,
+    ...frontend(port, 'certificates: [{ cert: shop.crt, key: shop.key }]'),
+    pool(backend),
+  ]);
+  const lbd = new LbdProcess(t, files.directory, ['--config', config]);
+  await lbd.logged(/^ready/);
+  t.equal(await shown(t, port), 'shop');
+
+  writeFileSync(server.keyFile, certify().key);
+  const refused = await lbd.logged(/key is not the one/);
+  t.match(
+    refused,
+    `frontend web: ${server.keyFile}: this key is not the one of ${server.certFile}; the old one stays`,
+  );
+  t.equal(await shown(t, port), 'shop');
+  t.ok((await lbd.status()).warnings.includes(refused));
+  t.match((await check(config)).text, 'this key is not the one of');
+
+  const soon = certify({
+    name: 'soon',
+    alternatives: ['soon.example'],
+    issuer: files.root,
+    fromDays: -80,
+    toDays: 2.5,
+  });
+  writeFileSync(server.certFile, soon.cert);
+  writeFileSync(server.keyFile, soon.key);
+  await lbd.logged(/certificates were read again/);
+  t.equal(await shown(t, port), 'soon');
+  const status = await lbd.status();
+  t.match(status.frontends.web!.tls, {
+    certificates: [{ file: server.certFile, names: ['soon.example'], key_type: 'ec' }],
+    handshakes: 3,
+    failed: 0,
+  });
+  t.same(
+    status.warnings.map((line) => line.replace(/\d{4}-.*/, 'DAY')),
+    [`certificate ${server.certFile} (soon.example) expires in 2 days, on DAY`],
+  );
+  t.notMatch(JSON.stringify(status), 'PRIVATE', 'no key in the status');
+  const body = soon.key.split('\n')[1]!;
+  t.notMatch(JSON.stringify(await lbd.call('GET', '/v1/events')), body);
+
+  writeConfig(files.directory, [
+    ...ALONE,
+    ...frontend(port, 'certificates: [{ cert: shop.crt, key: none.key }]'),
+    pool(backend),
+  ]);
+  lbd.child.kill('SIGHUP');
+  t.match(await lbd.logged(/reload refused/), `${join(files.directory, 'none.key')}: no such file`);
+  t.equal(await shown(t, port), 'soon', 'what runs goes on');
+});
+
+t.test('a session of one node is resumed on the other, by any of its workers', async (t) => {
+  const files = new Certificates(t);
+  files.server('shop');
+  const secret = files.write('secret', 'x'.repeat(32));
+  chmodSync(secret, 0o600);
+  const backend = await origin(t, (_, response) => response.end('ok'));
+  const sync = await freePort();
+  const ports = [await freePort(), await freePort()];
+  const nodes: LbdProcess[] = [];
+  for (const [i, port] of ports.entries()) {
+    const config = files.write(
+      `lb${i + 1}.yaml`,
+      [
+        ...ALONE,
+        'cluster: { name: shop, secret_file: secret, nodes: { lb1: { address: 127.0.0.1 }, lb2: { address: 127.0.0.2 } } }',
+        'ha: { vips: [{ address: 127.0.0.100/8, interface: lo }] }',
+        `sync: { port: ${sync} }`,
+        ...frontend(port, 'certificates: [{ cert: shop.crt, key: shop.key }]'),
+        pool(backend),
+      ].join('\n'),
+    );
+    const args = ['--config', config, '--node', `lb${i + 1}`];
+    nodes.push(new LbdProcess(t, files.directory, args, join(files.directory, `run${i + 1}`)));
+  }
+  for (const node of nodes) await node.logged(/^ready/);
+  for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+    const options = { maxVersion, servername: 'shop' };
+    const first = await SecureClient.open(t, ports[0]!, options);
+    await first.ask(GET, 'ok');
+    const session = await first.session();
+    // Enough for both workers of the other node, which share its port.
+    for (let i = 0; i < 8; i++) {
+      const client = await SecureClient.open(t, ports[1]!, { ...options, session });
+      await client.ask(GET, 'ok');
+      if (!client.socket.isSessionReused()) t.fail(`${maxVersion}: connection ${i} made a full handshake`);
+      client.socket.destroy();
+    }
+    t.pass(`${maxVersion}: all resumed`);
+  }
+  const { tls } = (await nodes[1]!.status()).frontends.web!;
+  t.match(tls, { handshakes: 0, resumed: 16 });
+});
+
+t.test('what cannot be used: lbctl check names each file, and lbd does not start', async (t) => {
+  const files = new Certificates(t);
+  const shop = files.server('shop');
+  files.write('garbage.crt', 'hello');
+  const cases = [
+    ['certificates: [{ cert: none.crt, key: shop.key }]', 'none.crt: no such file'],
+    [
+      'certificates: [{ cert: garbage.crt, key: shop.key }]',
+      'garbage.crt: found no certificate, expected PEM',
+    ],
+    ['certificates: empty', 'empty: no such directory'],
+    [`certificates: [${shop.files}], client: { ca: garbage.crt }`, 'garbage.crt: found no certificate'],
+  ] as const;
+  for (const [tls, expected] of cases) {
+    const config = writeConfig(files.directory, [...ALONE, ...frontend(1, tls), pool(2)]);
+    const { text, code } = await check(config);
+    t.equal(code, 1, tls);
+    t.match(text, expected);
+  }
+  const port = await freePort();
+  const config = writeConfig(files.directory, [...ALONE, ...frontend(port, cases[0][0]), pool(2)]);
+  const lbd = new LbdProcess(t, files.directory, ['--config', config]);
+  t.same(await lbd.exited, { code: 1, signal: null });
+  t.match(await lbd.stderr, 'none.crt: no such file');
+  writeConfig(files.directory, [...ALONE, ...frontend(port, 'certificates: .'), pool(2)]);
+  t.equal((await check(config)).code, 1, 'root.pem in the directory has no key');
+});

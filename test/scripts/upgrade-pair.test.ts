@@ -32,6 +32,11 @@ printf '  "sync": {\\n    "state": "%s",\\n    "entries": 1\\n  }\\n}\\n' "$(cat
 `;
 const INSTALL = `#!/bin/sh
 echo "install on \${PWD##*/} ($(cat role))" >>../log
+if [ -e flaps ]; then
+  rm flaps
+  mv role was && mv ../lb1/role role && mv was ../lb1/role
+  exit 1
+fi
 [ ! -e broken ]
 `;
 
@@ -82,6 +87,17 @@ t.test('a standby that was not upgraded: the active one is not touched', async (
   t.equal(exitCode, 1);
   t.match(stderr, 'lb2 was not upgraded');
   t.equal(log, 'asked lb2\ninstall on lb2 (standby)\n');
+});
+
+t.test('a role that moves while the standby installs is handed over again', async (t) => {
+  const { hosts, run } = pair(t);
+  writeFileSync(join(hosts, 'lb2/flaps'), '');
+  t.match(await run(`${hosts}/new`, 'lb1', 'lb2'), {
+    exitCode: 0,
+    log:
+      'asked lb2\ninstall on lb2 (standby)\nswitchover\nasked lb2\ninstall on lb2 (standby)\n' +
+      'switchover\nasked lb1\ninstall on lb1 (standby)\n',
+  });
 });
 
 t.test('a switchover that is refused ends it', async (t) => {

@@ -2,6 +2,11 @@ import { createSocket, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import { monotonicMs } from '../common/events.ts';
 
+/** Turns of the event loop without another refusal: the sockets were polled in between. */
+const QUIET_TURNS = 2;
+/** A refusal is told after so many turns at the latest; a turn takes microseconds. */
+const MAX_TURNS = 20;
+
 export interface ConnectedSocketOptions {
   readonly selfAddress: string;
   readonly peerAddress: string;
@@ -25,6 +30,8 @@ export class ConnectedSocket {
   readonly #options: ConnectedSocketOptions;
   readonly #socket: Socket;
   #sentMs = 0;
+  #isReporting = false;
+  #quietTurns = 0;
   #closed = false;
 
   constructor(options: ConnectedSocketOptions) {
@@ -50,15 +57,19 @@ export class ConnectedSocket {
     socket.on('error', (error) => this.#failed(error));
   }
 
-  /** @returns settles when the kernel has taken the datagram; rejects with its error */
-  send(data: Buffer): Promise<void> {
+  /** @returns settles when the kernel has taken the datagram or refused it; rejects with any other error */
+  async send(data: Buffer): Promise<void> {
     this.#sentMs = monotonicMs();
-    return this.#send(data).catch((error: unknown) => {
+    try {
+      await this.#send(data);
+    } catch (error) {
       if (!isRefusal(error)) throw error;
-      // The kernel reports the refusal of an earlier datagram instead of sending this one.
       this.#failed(error);
-      return this.#send(data);
-    });
+      // The kernel reports the refusal of an earlier datagram instead of sending this one.
+      await this.#send(data).catch((again: unknown) => {
+        if (!isRefusal(again)) throw again;
+      });
+    }
   }
 
   close(): void {
@@ -77,8 +88,28 @@ export class ConnectedSocket {
 
   #failed(error: Error): void {
     if (this.#closed) return;
-    if (isRefusal(error)) this.#options.onRefused(monotonicMs() - this.#sentMs);
+    if (isRefusal(error)) this.#refused(monotonicMs() - this.#sentMs);
     else this.#options.onError(error);
+  }
+
+  /**
+   * What waits in the socket is heard first: it may be the peer's farewell. The kernel hands out an error before the
+   * datagrams, and each answer to one of these may bring the next error: until a poll has met none.
+   */
+  #refused(roundTripMs: number): void {
+    this.#quietTurns = 0;
+    if (this.#isReporting) return;
+    this.#isReporting = true;
+    let left = MAX_TURNS;
+    const look = () => {
+      if (this.#quietTurns++ < QUIET_TURNS && left-- > 0) {
+        setImmediate(look);
+        return;
+      }
+      this.#isReporting = false;
+      if (!this.#closed) this.#options.onRefused(roundTripMs);
+    };
+    setImmediate(look);
   }
 }
 

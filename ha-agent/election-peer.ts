@@ -150,8 +150,11 @@ function considerSuspicion(turn: Turn): void {
   s.suspicion = undefined;
   const { why, sinceMs, refusedMs } = suspicion;
   // One refusal may come from an agent that opens its sockets again, as after a reload.
-  if (refusedMs !== undefined && refusedMs - sinceMs >= ASK_SPACING_MS) s.vacancy = { why, sinceMs };
-  else s.trustUntilMs = now + TRUST_MS;
+  if (refusedMs !== undefined && refusedMs - sinceMs >= ASK_SPACING_MS) {
+    s.vacancy = { why, sinceMs };
+    // Whatever it was about to do, it will not.
+    s.probedUntilMs = undefined;
+  } else s.trustUntilMs = now + TRUST_MS;
 }
 
 /** The peer was heard: no suspicion holds. */

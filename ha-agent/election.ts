@@ -86,7 +86,8 @@ export function reportOf(config: ElectionConfig, state: ElectionState, now: numb
     intervalMs: config.intervalMs,
     healthy: isHealthy(config, state, now),
     request: state.role === 'standby' && state.requestUntilMs !== undefined && now < state.requestUntilMs,
-    probe: state.probingSinceMs !== undefined,
+    // A node that leaves takes nothing over.
+    probe: state.probingSinceMs !== undefined && !state.stopping,
     finishing: state.finishing !== undefined,
     forwards: config.secondChance,
     ask: state.suspicion !== undefined,

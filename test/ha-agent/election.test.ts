@@ -32,6 +32,25 @@ const heard = (first: number, last: number, words: string) =>
 
 const STORIES: readonly Story[] = [
   {
+    name: 'a standby that stops while it probes does not say that it will take over',
+    script: `${BEGIN}
+      10 hears active
+      20 link eth0 down
+      30 link eth0 up
+      40 stop`,
+    happens: ['30 says init p150 probe', '40 says standby p0'],
+  },
+  {
+    name: 'a peer that dies while it probes: the role stays',
+    script: `${ACTIVE}
+      60 hears standby probe
+      61 suspect refused
+      67 suspect refused
+      290 end`,
+    happens: ['> 290 end'],
+    never: [/> 60[\s\S]*remove-vips/],
+  },
+  {
     name: 'switchover with open connections: lbd retires, VIPs parked, finished when none is left',
     script: `${ABLE}
       50 switchover

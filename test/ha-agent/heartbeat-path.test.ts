@@ -70,6 +70,33 @@ t.test(
   },
 );
 
+t.test('unicast: what the peer said before it ended is heard before the refusal', async (t) => {
+  const port = await freePort();
+  const a = makePath(t, { type: 'unicast', port }, '127.0.0.1', '127.0.0.2');
+  const b = makePath(t, { type: 'unicast', port }, '127.0.0.2', '127.0.0.1');
+  await Promise.all([a.path.open(), b.path.open()]);
+  const seen: string[] = [];
+  // Each answer is refused; so are the two that follow a refusal.
+  const answer = () => {
+    void a.path.send(Buffer.from('one'));
+    void a.path.send(Buffer.from('two'));
+  };
+  a.bus.on('data', (text) => {
+    seen.push(text);
+    answer();
+  });
+  a.bus.on('refused', () => {
+    seen.push('refused');
+    answer();
+  });
+  const words = ['1', '2', '3', '4', '5'];
+  await Promise.all(words.map((text) => b.path.send(Buffer.from(text))));
+  const refused = once(a.bus, 'refused');
+  await Promise.all([b.path.close(), refused]);
+  t.same(seen, [...words, 'refused']);
+  t.equal(a.path.why, undefined, 'the path itself is well');
+});
+
 t.test('unicast: a farewell comes from another port, and is heard', async (t) => {
   const port = await freePort();
   const { path, bus } = makePath(t, { type: 'unicast', port }, '127.0.0.1', '127.0.0.2');

@@ -1,9 +1,13 @@
+import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { messageOf } from '../common/errors.ts';
 import type { VipConfig } from '../common/model.ts';
+import { LineShell } from './line-shell.ts';
 
-/** `arping` sends at once and then waits in vain for answers; `ndptool` ends within some milliseconds. */
-const TIMEOUT_MS = 3_000;
+const SCRIPT = fileURLToPath(new URL('announcer.sh', import.meta.url));
+/** A program that says its version or its options takes some milliseconds. */
+const PROBE_TIMEOUT_MS = 3_000;
+/** Exit code of a shell for a program that does not exist. */
+const NOT_FOUND = 127;
 
 const PROGRAMS = {
   4: { name: 'arping', package: 'iputils-arping', probe: ['-V'] },
@@ -17,18 +21,20 @@ const PROGRAMS = {
 export class Announcer {
   readonly #onTrouble: (text: string) => void;
   readonly #missing = new Set<4 | 6>();
+  #shell: LineShell | undefined;
   #closed = false;
 
   constructor(onTrouble: (text: string) => void) {
     this.#onTrouble = onTrouble;
   }
 
-  /** Looks whether the programs are there. */
+  /** Looks whether the programs are there, and has the shell ready. */
   async open(): Promise<void> {
+    this.#shell ??= this.#start();
     await Promise.all(
       ([4, 6] as const).map(async (family) => {
         const { name, probe } = PROGRAMS[family];
-        const options = { stdio: 'ignore', timeout: TIMEOUT_MS, reject: false } as const;
+        const options = { stdio: 'ignore', timeout: PROBE_TIMEOUT_MS, reject: false } as const;
         if (isMissing(await execa(name, probe, options))) this.#missing.add(family);
       }),
     );
@@ -51,24 +57,35 @@ export class Announcer {
 
   close(): void {
     this.#closed = true;
+    this.#shell?.close();
+    this.#shell = undefined;
   }
 
   #announceOne({ address, family, interface: device }: VipConfig): void {
-    const { name } = PROGRAMS[family];
-    // One packet a process: one that goes on after the VIP has moved would lie to the neighbours.
-    const args =
-      family === 4
-        ? ['-q', '-U', '-c', '1', '-I', device, address]
-        : ['-t', 'na', '-U', '-T', address, '-i', device, 'send'];
-    execa(name, args, { stdio: 'ignore', timeout: TIMEOUT_MS, reject: false }).then(
-      (result) => {
-        if (isMissing(result)) this.#missing.add(family);
-        // arping: 1 means that nobody answered, as nobody should.
-        else if (result.exitCode !== 0 && (family === 6 || result.exitCode !== 1) && !this.#closed)
-          this.#onTrouble(`${name} of ${address} on ${device} failed: ${result.shortMessage}`);
+    if (this.#closed) return;
+    this.#shell ??= this.#start();
+    this.#shell.write(`${PROGRAMS[family].name} ${device} ${address}`);
+  }
+
+  #start(): LineShell {
+    const shell = new LineShell(SCRIPT, [], {
+      onLine: (line) => this.#read(line),
+      onEnded: (why) => {
+        if (this.#shell === shell) this.#shell = undefined;
+        this.#onTrouble(`announcements are started anew: ${why}`);
       },
-      (error: unknown) => this.#onTrouble(`${name} failed: ${messageOf(error)}`),
-    );
+    });
+    return shell;
+  }
+
+  #read(line: string): void {
+    const [name, device, address, digits] = line.split(' ');
+    const family = name === PROGRAMS[4].name ? 4 : 6;
+    const code = Number(digits);
+    if (code === NOT_FOUND) this.#missing.add(family);
+    // arping: 1 means that nobody answered, as nobody should.
+    else if (code !== 0 && (family === 6 || code !== 1))
+      this.#onTrouble(`${name} of ${address} on ${device} failed: exit code ${digits}`);
   }
 }
 

@@ -1,10 +1,9 @@
 import { fileURLToPath } from 'node:url';
-import { execa, type ResultPromise } from 'execa';
 import type { WitnessStatus } from '../common/control.ts';
-import { messageOf } from '../common/errors.ts';
 import { monotonicMs } from '../common/events.ts';
 import type { WitnessConfig } from '../common/model.ts';
 import type { WitnessResult } from './election-types.ts';
+import { LineShell } from './line-shell.ts';
 
 const SCRIPT = fileURLToPath(new URL('witness.sh', import.meta.url));
 /** One lost packet is no isolation: so many checks in a row must fail. */
@@ -16,7 +15,6 @@ const RESTART_MS = 1_000;
 /** Exit codes of a program that could not be run. */
 const NOT_PERMITTED = 126;
 const NOT_FOUND = 127;
-const MAX_LINE_CHARS = 1_024;
 
 export interface WitnessEvents {
   /** A check ended. */
@@ -41,15 +39,6 @@ export function verdictOf(codes: ReadonlyMap<string, number>): boolean | undefin
   return all.every((code) => code === NOT_FOUND || code === NOT_PERMITTED) ? undefined : false;
 }
 
-type Shell = ResultPromise<{
-  stdin: 'pipe';
-  stdout: 'pipe';
-  stderr: 'ignore';
-  buffer: false;
-  reject: false;
-  cleanup: false;
-}>;
-
 interface Check {
   readonly number: number;
   readonly sinceMs: number;
@@ -64,7 +53,7 @@ interface Check {
 export class Witness {
   #config: WitnessConfig | undefined;
   readonly #events: WitnessEvents;
-  #shell: Shell | undefined;
+  #shell: LineShell | undefined;
   #check: Check | undefined;
   #again = false;
   #number = 0;
@@ -73,7 +62,6 @@ export class Witness {
   #timer: NodeJS.Timeout | undefined;
   #retry: NodeJS.Timeout | undefined;
   #running = false;
-  #rest = '';
 
   /** @param config undefined: there is no witness */
   constructor(config: WitnessConfig | undefined, events: WitnessEvents) {
@@ -130,41 +118,24 @@ export class Witness {
     }
     const hang = setTimeout(() => this.#lost('the check does not answer'), this.#config.timeoutMs + HANG_MS);
     this.#check = { number: ++this.#number, sinceMs: monotonicMs(), codes: new Map(), hang };
-    this.#shell.stdin.write(`${this.#number}\n`);
+    this.#shell.write(String(this.#number));
   }
 
   #begin(): void {
     if (this.#config === undefined) return;
-    this.#startShell(this.#config);
+    this.#shell = this.#start(this.#config);
     this.check();
     this.#timer = setInterval(() => this.check(), this.#config.intervalMs);
   }
 
-  #startShell({ timeoutMs, addresses }: WitnessConfig): void {
+  #start({ timeoutMs, addresses }: WitnessConfig): LineShell {
     const args = [(timeoutMs / 1000).toFixed(3)];
     for (const { address, interface: device, isNeighbour } of addresses)
       args.push(isNeighbour ? 'arping' : 'ping', device ?? '', address);
-    const shell: Shell = execa('bash', [SCRIPT, ...args], {
-      stdin: 'pipe',
-      stdout: 'pipe',
-      stderr: 'ignore',
-      buffer: false,
-      reject: false,
-      cleanup: false,
+    return new LineShell(SCRIPT, args, {
+      onLine: (line) => this.#read(line),
+      onEnded: (why) => this.#lost(`cannot be asked: ${why}`),
     });
-    this.#shell = shell;
-    this.#rest = '';
-    shell.stdin.on('error', () => {});
-    shell.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-      if (this.#shell === shell) this.#read(chunk);
-    });
-    const ended = (why: string) => {
-      if (this.#shell === shell) this.#lost(why);
-    };
-    shell.then(
-      () => ended('the process that asks ended'),
-      (error: unknown) => ended(messageOf(error)),
-    );
   }
 
   #end(): void {
@@ -173,9 +144,8 @@ export class Witness {
     clearTimeout(this.#check?.hang);
     this.#check = undefined;
     this.#again = false;
-    const shell = this.#shell;
+    this.#shell?.close();
     this.#shell = undefined;
-    shell?.stdin.end();
   }
 
   /** What is not known does not count. */
@@ -187,16 +157,12 @@ export class Witness {
     if (this.#running) this.#retry = setTimeout(() => this.#begin(), RESTART_MS);
   }
 
-  #read(chunk: string): void {
-    const lines = (this.#rest + chunk).split('\n');
-    this.#rest = (lines.pop() ?? '').slice(-MAX_LINE_CHARS);
-    for (const line of lines) {
-      const [number, address = '', code] = line.split(' ');
-      const check = this.#check;
-      if (check === undefined || Number(number) !== check.number) continue;
-      check.codes.set(address, Number(code));
-      if (Number(code) === 0 || check.codes.size === this.#config?.addresses.length) this.#finish(check);
-    }
+  #read(line: string): void {
+    const [number, address = '', code] = line.split(' ');
+    const check = this.#check;
+    if (check === undefined || Number(number) !== check.number) return;
+    check.codes.set(address, Number(code));
+    if (Number(code) === 0 || check.codes.size === this.#config?.addresses.length) this.#finish(check);
   }
 
   #finish(check: Check): void {

@@ -123,7 +123,7 @@ t.test('a shell that ends is no isolation', async (t) => {
   const trouble = once(bus, 'trouble');
   const next = result();
   witness.start();
-  t.match(await next, { reachable: undefined, why: 'the process that asks ended' });
+  t.match(await next, { reachable: undefined, why: 'cannot be asked: the shell ended' });
   t.match((await trouble)[0], /trying again/);
 });
 

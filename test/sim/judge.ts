@@ -108,10 +108,10 @@ export class Judge {
       node.machine.holds('agent') || node.peer.links.every((link) => link.cut);
     const isBlind = (node: SimNode) => isDeaf(node) && (isDeaf(node.peer) || !node.knowsPeer);
     for (const node of this.#nodes) if (node.links.every((link) => link.cut)) this.#mutedMs.set(node, now);
-    const isStale = (node: SimNode) =>
-      node.machine.holds('agent') && now - (this.#mutedMs.get(node) ?? -deadMs) < deadMs;
     const wasBlind = this.#blind;
-    this.#blind = isBlind(a) || isBlind(b);
+    const wasMuted = (node: SimNode) => now - (this.#mutedMs.get(node) ?? -deadMs) < deadMs;
+    // First the one way and then the other one: a probe or its answer was lost all the same.
+    this.#blind = isBlind(a) || isBlind(b) || (wasMuted(a) && wasMuted(b));
     if (this.#blind || wasBlind) {
       this.#blindMs = now;
       this.#blindUntil = now + intervalMs + REACT_MS;
@@ -119,6 +119,7 @@ export class Judge {
       // Only one way has healed: the one that hears waits for the other one, and then gives way.
       this.#blindUntil = this.#blindMs + 3 * intervalMs + REACT_MS;
     if (this.#crossed()) this.#excuseFor(2 * TRIP_MS);
+    const isStale = (node: SimNode) => node.machine.holds('agent') && wasMuted(node);
     if (isStale(a) || isStale(b) || lossy) this.#excuseFor(deadMs + intervalMs);
     for (const node of this.#nodes) {
       const { paused, owns } = node.machine;

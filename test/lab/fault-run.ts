@@ -19,6 +19,9 @@ export async function startPair(t: Test, options: PairConfigOptions = {}): Promi
   return pair;
 }
 
+/** A fault, what is watched of it and the recovery, without the time that it lasts: far more than it takes. */
+const FAULT_TIMEOUT_MS = 120_000;
+
 /** Each fault once, with traffic; asserts what must never happen, whatever the fault. */
 export async function eachFault(
   t: Test,
@@ -27,8 +30,9 @@ export async function eachFault(
   options: FailOptions = {},
   more: (t: Test, result: FaultResult) => Promise<void> = async () => {},
 ): Promise<void> {
+  const timeout = (options.lastsMs ?? 0) + FAULT_TIMEOUT_MS;
   for (const name of faults)
-    await t.test(`${name}: ${FAULTS[name].title}`, async (t) => {
+    await t.test(`${name}: ${FAULTS[name].title}`, { timeout }, async (t) => {
       const { unnoticed } = FAULTS[name];
       // Where nothing may be lost the clients are patient, so that what fails was lost and not late.
       const clients = await Clients.start(pair.lab, unnoticed ? { timeoutMs: 5000 } : {});

@@ -50,6 +50,8 @@ export class SimNode {
   witnessCut = false;
   /** Gratuitous announcements so far. */
   announcements = 0;
+  /** When an `ip` last did what an agent had asked for that has died since, as one does that was stopped. */
+  strayMs = Number.NEGATIVE_INFINITY;
   log: (line: string) => void = () => {};
   readonly #sim: Simulation;
   readonly #random: () => number;
@@ -318,10 +320,15 @@ export class SimNode {
 
   #obey(boot: number, action: ElectionAction): void {
     const { machine } = this;
-    const ip = (change: () => void, happening: (error: string | undefined) => Happening) =>
-      machine.ip(change, (error) => {
+    const ip = (change: () => void, happening: (error: string | undefined) => Happening) => {
+      const changeFor = () => {
+        if (this.#boots !== boot) this.strayMs = this.#sim.now;
+        change();
+      };
+      machine.ip(changeFor, (error) => {
         if (this.up && this.#boots === boot) this.#dispatch(happening(error));
       });
+    };
     if (action.type === 'send') {
       for (let i = 0; i < action.copies; i++) this.#send();
     } else if (action.type === 'renew-nonce') {

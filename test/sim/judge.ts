@@ -122,6 +122,8 @@ export class Judge {
     const isStale = (node: SimNode) => node.machine.holds('agent') && wasMuted(node);
     if (isStale(a) || isStale(b) || lossy) this.#excuseFor(deadMs + intervalMs);
     for (const node of this.#nodes) {
+      // Nobody knows of that address but the kernel, which ends its lease.
+      if (now === node.strayMs) this.#excuseFor(LEASE_MS + REACT_MS);
       const { paused, owns } = node.machine;
       const isHelpless = node.helpless || paused === 'node';
       const trouble = node.machine.ipBroken ? 'ip' : paused === 'vm' ? 'vm' : isHelpless ? 'helpless' : '';

@@ -99,11 +99,13 @@ export class SimMachine {
     this.#waiting = [];
     const pausedAt = this.#pausedAt;
     if (this.#clockStops) this.#clockMs -= this.#sim.now - pausedAt;
-    // Which process comes first after a pause is a matter of luck; each keeps its order.
+    // Which process comes first after a pause is a matter of luck; each keeps its order. But the agent's timers wait
+    // until it has read what its sockets and pipes hold.
     const first = ACTORS[Math.floor(this.#random() * ACTORS.length)];
-    waiting.sort((a, b) => Number(b.actor === first) - Number(a.actor === first));
-    for (const { at, timer, run } of waiting)
-      if (timer && this.#clockStops) this.#sim.after(at - pausedAt, run);
+    const isLater = ({ actor, timer }: (typeof waiting)[number]) => Number(actor === 'agent' && timer);
+    waiting.sort((a, b) => Number(b.actor === first) - Number(a.actor === first) || isLater(a) - isLater(b));
+    for (const { actor, at, timer, run } of waiting)
+      if (timer && this.#clockStops) this.after(actor, at - pausedAt, run);
       else run();
   }
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { messageOf, OperatorError } from '../../common/errors.ts';
+import { LOAD_HELP, LOAD_NAMES, type LoadName } from './data/names.ts';
 
 /**
  * `npm run bench -- NAME [OPTIONS]`. Figures belong here and not into tests: they depend on the machine. Each
@@ -10,15 +11,21 @@ interface Bench {
   load(): Promise<{ run(args: string[]): Promise<void> }>;
 }
 
+/** A load of the data plane by its own name. */
+function dataBench(load: LoadName): Bench {
+  const alone = async () => {
+    const { run } = await import('./data.ts');
+    return { run: (args: string[]) => run([load, ...args]) };
+  };
+  return { help: LOAD_HELP[load], load: alone };
+}
+
 const BENCHES: Readonly<Record<string, Bench>> = {
-  http: {
-    help: 'CPU per HTTP request and memory per idle connection: lbd, HAProxy, nginx',
-    load: () => import('./http.ts'),
+  data: {
+    help: 'the data plane beside HAProxy, nginx and Node: all of the following loads, in a quarter of an hour',
+    load: () => import('./data.ts'),
   },
-  tls: {
-    help: 'CPU per HTTPS request and per TLS handshake, full and resumed: lbd, HAProxy, nginx',
-    load: () => import('./tls.ts'),
-  },
+  ...Object.fromEntries(LOAD_NAMES.map((load) => [load, dataBench(load)])),
   failover: {
     help: 'blackout, VIP moves and double ownership over many runs of each fault',
     load: () => import('./failover.ts'),

@@ -1,0 +1,81 @@
+import { once } from 'node:events';
+import http from 'node:http';
+import https from 'node:https';
+import { connect as connectPlain, type Socket } from 'node:net';
+import { buffer } from 'node:stream/consumers';
+import { connect as connectTls } from 'node:tls';
+import { GiveUp, until } from '../../lab/wait.ts';
+import { ResponseReader } from './response-reader.ts';
+import {
+  FILL,
+  LARGE_BYTES,
+  LARGE_PATH,
+  type Listener,
+  SMALL_BYTES,
+  SMALL_PATH,
+  UPLOAD_PATH,
+  WEBSOCKET_PATH,
+} from './setup.ts';
+import type { Running } from './stage.ts';
+
+const READY_WITHIN_MS = 30_000;
+
+/**
+ * Waits until the proxy passes a request on and its answer back, both unchanged.
+ *
+ * @throws Error when it ended, or does not within 30 s
+ */
+export async function ready(running: Running, listener: Listener, path: string): Promise<void> {
+  const { name } = running.contender;
+  await until(
+    `${name} answers`,
+    async () => {
+      try {
+        running.alive();
+      } catch (error) {
+        throw new GiveUp((error as Error).message);
+      }
+      await exchange(running, listener, path);
+      return true;
+    },
+    READY_WITHIN_MS,
+  );
+  running.alive();
+}
+
+async function exchange({ place }: Running, listener: Listener, path: string): Promise<void> {
+  // Its generator checks every message; here it is enough that the origin answers.
+  const asked = path === WEBSOCKET_PATH ? SMALL_PATH : path;
+  const { request } = listener === 'https' ? https : http;
+  const client = request({
+    ...{ host: '127.0.0.1', port: place.ports[listener], path: asked, agent: false, timeout: 5000 },
+    // The certificate is one of the bench's own.
+    ...{ method: asked === UPLOAD_PATH ? 'POST' : 'GET', rejectUnauthorized: false },
+  });
+  client.on('timeout', () => client.destroy(new Error('no answer within 5 s')));
+  client.end(asked === UPLOAD_PATH ? Buffer.alloc(LARGE_BYTES, FILL) : undefined);
+  const [answer] = (await once(client, 'response')) as [http.IncomingMessage];
+  const body = await buffer(answer);
+  if (answer.statusCode !== 200) throw new Error(`status ${answer.statusCode}`);
+  const length = asked === LARGE_PATH ? LARGE_BYTES : SMALL_BYTES;
+  if (!body.equals(Buffer.alloc(length, FILL)))
+    throw new Error(`the body is not the ${length} bytes that were sent`);
+}
+
+/** Opens a connection that asks once, gets the whole answer, and stays. */
+export async function idleConnection({ place }: Running, listener: 'http' | 'https'): Promise<Socket> {
+  const options = { host: '127.0.0.1', port: place.ports[listener] };
+  // The certificate is one of the bench's own.
+  const secure = listener === 'https';
+  const socket = secure ? connectTls({ ...options, rejectUnauthorized: false }) : connectPlain(options);
+  await once(socket, secure ? 'secureConnect' : 'connect');
+  socket.write(`GET ${SMALL_PATH} HTTP/1.1\r\nHost: bench\r\n\r\n`);
+  const reader = new ResponseReader();
+  let status: number | undefined;
+  while (status === undefined) {
+    const [bytes] = (await once(socket, 'data')) as [Buffer];
+    status = reader.take(bytes, bytes.length);
+  }
+  if (status !== 200) throw new Error(`status ${status}`);
+  return socket;
+}

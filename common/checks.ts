@@ -244,9 +244,8 @@ function checkUdp(
   report: Report,
 ): void {
   const path = ['pools', pool];
-  for (const key of ['accept_proxy', 'access_log'])
-    if (source.has(['frontends', frontend, key]))
-      report(['frontends', frontend, key], 'is for modes http and tcp only, found mode udp', 'key');
+  if (source.has(['frontends', frontend, 'accept_proxy']))
+    report(['frontends', frontend, 'accept_proxy'], 'is for modes http and tcp only, found mode udp', 'key');
   if (send_proxy !== undefined)
     report([...path, 'send_proxy'], `is for modes http and tcp only, ${because}`, 'key');
   if (source.has([...path, 'queue']))

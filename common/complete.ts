@@ -175,7 +175,7 @@ function frontendOf(
     tls: frontendTlsOf(frontend.tls, frontend.mode),
     hsts: frontend.hsts,
     redirect: frontend.redirect,
-    accessLog: frontend.mode === 'udp' ? undefined : accessLogOf(frontend.access_log, accessLog),
+    accessLog: accessLogOf(frontend.access_log, accessLog),
     routes: frontend.routes.map(routeOf),
     pool: frontend.pool,
     maxConnections: frontend.max_connections,

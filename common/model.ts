@@ -173,7 +173,7 @@ export interface FrontendConfig {
   readonly hsts: string | undefined;
   /** Where no route matches, in the place of `pool`. */
   readonly redirect: RedirectConfig | undefined;
-  /** Undefined: none. In mode udp there is none. */
+  /** Undefined: none. In mode udp only clients that are refused are in it. */
   readonly accessLog: AccessLogConfig | undefined;
   /** First match wins. Empty for `mode: udp`, and for `tcp` without `tls: passthrough`. */
   readonly routes: readonly RouteConfig[];

@@ -10,6 +10,7 @@ export const CAUSES = {
   too_many_clients: 'the frontend has its max_connections',
   too_many_of_client: 'the client has its limits.per_source',
   no_files: 'too few open files are left',
+  tls_failed: 'the TLS handshake with the client failed; the log of lbd says how',
   proxy_header: 'a peer of accept_proxy did not begin with a usable PROXY header',
   no_route: 'no route matches and the frontend has no pool',
   no_host: 'a redirect needs a host, and the request has none',
@@ -31,39 +32,3 @@ export const CAUSES = {
   other: 'none of these',
 } as const;
 export type Cause = keyof typeof CAUSES;
-
-/** What the sentences in answers begin with, by the cause that they stand for. */
-const SENTENCES: readonly (readonly [start: string, cause: Cause])[] = [
-  ['head too large', 'head_too_large'],
-  ['too many fields', 'head_too_large'],
-  ['the request body took too long', 'body_timeout'],
-  ['no route matches', 'no_route'],
-  ['no host to redirect to', 'no_host'],
-  ['no healthy backend', 'no_backend'],
-  ['all backends are busy', 'queue_full'],
-  ['no backend had room in time', 'queue_timeout'],
-  ['the pool has as many', 'breaker_open'],
-  ['no backend could be reached: ETIMEDOUT', 'connect_timeout'],
-  ['no backend could be reached', 'connect_failed'],
-  ['backend closed the connection', 'backend_closed'],
-  ['backend failed', 'backend_closed'],
-  ['the backend took too long', 'backend_timeout'],
-  ['invalid response', 'bad_response'],
-  ['response head too large', 'bad_response'],
-];
-
-/**
- * The cause of an answer of lbd's own.
- *
- * @param sentence what the answer says
- */
-export function causeOf(status: number, sentence: string): Cause {
-  for (const [start, cause] of SENTENCES) if (sentence.startsWith(start)) return cause;
-  if (sentence === 'the request took too long') return status === 408 ? 'head_timeout' : 'total_timeout';
-  // All other faults of a request are the parser's, and there are many.
-  return status === 503
-    ? 'other'
-    : status >= 500 && status !== 501 && status !== 505
-      ? 'other'
-      : 'bad_request';
-}

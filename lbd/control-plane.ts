@@ -124,7 +124,7 @@ export class ControlPlane {
       // Alone, nobody else has to open the tickets.
       ticketSecret: cluster === undefined ? randomBytes(32) : deriveKey(secret!, 'tickets', cluster.name),
       tell: (level, text) => this.#tell(level, 'tls', text),
-      onChange: () => void this.#tlsChanged(),
+      onChange: () => this.#tlsChanged(),
     });
     this.#supervisor = new Supervisor({
       count: config.workers,
@@ -338,11 +338,11 @@ export class ControlPlane {
   }
 
   /** New certificates: for the workers, and for the health checks. */
-  async #tlsChanged(): Promise<void> {
+  async #tlsChanged(): Promise<readonly string[]> {
     const plan = this.#plan;
-    if (plan === undefined) return;
+    if (plan === undefined) return [];
     this.#monitor.apply(targetsOf(plan.config, (pool) => this.#tls.pool(pool)));
-    for (const line of await this.#supervisor.update(this.#withTls(plan))) this.#tell('warn', 'tls', line);
+    return this.#supervisor.update(this.#withTls(plan));
   }
 
   /**

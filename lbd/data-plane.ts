@@ -195,9 +195,10 @@ export class DataPlane {
     if (frontend.terminator?.version === version) return frontend.terminator;
     return new Terminator(version, tls, material, timeouts.headMs, {
       done: (resumed) => frontend.count(resumed ? 'tls_resumed' : 'tls_handshakes', 1),
-      failed: (cause) => {
+      failed: (cause, client, tookMs) => {
         frontend.leave();
         frontend.count('tls_failed', 1);
+        frontend.logFlood(client, 'tls_failed', tookMs);
         this.#admission.tellTls(frontend, cause);
       },
       serve: (socket, endpoints) => this.#entrance.serve(socket, frontend, endpoints),

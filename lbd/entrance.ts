@@ -46,11 +46,12 @@ export class Entrance {
     if (frontend.terminator !== undefined) return frontend.terminator.take(socket, endpoints);
     // Its certificates could not be used: never in the clear what was to be secret.
     frontend.leave();
+    frontend.logFlood(endpoints?.address ?? clientAddress(socket), 'tls_failed');
     return this.#admission.refuseTls(socket, frontend, 'it has no usable certificate');
   }
 
   #peek(socket: net.Socket, frontend: Frontend, endpoints: Endpoints | undefined): ByteSink {
-    return new HelloPeek(socket, frontend, {
+    return new HelloPeek(socket, frontend, endpoints?.address ?? clientAddress(socket), {
       connect: (pool) => new TcpConnection(socket, frontend, endpoints, pool),
       refused: (cause) => this.#admission.tellTls(frontend, cause),
     });

@@ -6,6 +6,7 @@ import type { Cause } from './cause.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { RequestHead } from './http/request-head.ts';
 import type { ResponseHead } from './http/response-head.ts';
+import { LineRate } from './line-rate.ts';
 import type { Pool } from './pool.ts';
 import { hostMatches, type Router } from './router.ts';
 import { FRONTEND_COUNTERS, type FrontendCounter, type SharedState } from './shared.ts';
@@ -54,6 +55,7 @@ export class Frontend {
   terminator: Terminator | undefined;
   /** Fields that tell backends who a client is, and that no client may send; undefined: none. */
   reserved: ReadonlySet<string> | undefined;
+  readonly #floods = new LineRate();
   /** Goes into each response; empty: nothing. */
   hstsLine = '';
 
@@ -120,6 +122,20 @@ export class Frontend {
     const record = this.record(undefined, client);
     record?.begin();
     record?.fault(cause, status);
+    record?.end();
+  }
+
+  /**
+   * As `logRefusal`, but at most so many a second: what anybody can cause for nothing, or in the name of others, must
+   * not fill a disk. All of it is counted.
+   *
+   * @param tlsMs what a handshake took
+   */
+  logFlood(client: string, cause: Cause, tlsMs = 0): void {
+    if (this.config.accessLog === undefined || !this.#floods.allows(this.context.deadlines.now)) return;
+    const record = this.record(undefined, client);
+    record?.begin(tlsMs);
+    record?.fault(cause, 0);
     record?.end();
   }
 

@@ -1,4 +1,4 @@
-import { readSync } from 'node:fs';
+import { readSync, writeSync } from 'node:fs';
 import net from 'node:net';
 import type { Endpoints } from './proxy-protocol.ts';
 
@@ -24,6 +24,9 @@ type SocketInternals = Omit<net.SocketConstructorOpts, 'handle'> & {
   pauseOnCreate: boolean;
   onread: { buffer: Uint8Array; callback: (bytes: number, buffer: Uint8Array) => boolean };
 };
+/** A connection whose bytes go to its descriptor as they are: no TLS on it, as in every socket of this class. */
+class RelaySocket extends net.Socket {}
+
 type WithHandle = { _handle: { readonly fd?: number } | null | undefined };
 
 let shared: Buffer | undefined;
@@ -64,8 +67,35 @@ export function adopt(accepted: net.Socket, makeSink: (socket: net.Socket) => By
       },
     },
   };
-  const socket = new net.Socket(options as net.SocketConstructorOpts);
+  const socket = new RelaySocket(options as net.SocketConstructorOpts);
   sink = makeSink(socket);
+}
+
+/**
+ * Writes bytes that are valid only now, such as those of the shared buffer. What the kernel takes at once is not copied:
+ * for a large body, copying and the memory for it cost several times what the rest of a relay does.
+ *
+ * @param to neither ended nor connecting
+ * @returns as `write` of a socket: false where it has to wait for `drain`
+ */
+export function send(to: net.Socket, buffer: Buffer, start: number, length: number): boolean {
+  let sent = 0;
+  // Behind bytes that wait, a direct write would overtake them.
+  if (to instanceof RelaySocket && to.writableLength === 0 && !to.writableEnded) {
+    const fd = descriptorOf(to);
+    if (fd >= 0) sent = sendNow(fd, buffer, start, length);
+    if (sent === length) return true;
+  }
+  return to.write(Buffer.copyBytesFrom(buffer, start + sent, length - sent));
+}
+
+/** @returns how much the kernel took; why it took nothing is told by the write that follows, if it is an error */
+function sendNow(fd: number, buffer: Buffer, start: number, length: number): number {
+  try {
+    return writeSync(fd, buffer, start, length);
+  } catch {
+    return 0;
+  }
 }
 
 /** File descriptor of an open socket; -1 where it is not to be had. */
@@ -78,7 +108,7 @@ export function descriptorOf(socket: net.Socket): number {
  * before: a backend that answers early and closes resets the rest of the request, and its answer would be lost.
  * This one reads it first.
  */
-class DialSocket extends net.Socket {
+class DialSocket extends RelaySocket {
   readonly #sink: ByteSink;
 
   constructor(options: net.SocketConstructorOpts, sink: ByteSink) {
@@ -96,24 +126,36 @@ class DialSocket extends net.Socket {
   #rescue(ended: boolean): void {
     const fd = descriptorOf(this);
     if (fd < 0 || this.readableEnded) return;
-    // Not the buffer that all sockets share: this runs within a callback that may still use it.
-    const buffer = Buffer.allocUnsafe(READ_BYTES);
-    for (let left = MAX_RESCUED_BYTES; left > 0; ) {
-      let length: number;
-      try {
-        length = readSync(fd, buffer);
-      } catch {
-        // EAGAIN: that was all. Anything else is the error that is told already.
-        return;
-      }
-      if (length === 0) {
-        if (ended) this.emit('end');
-        return;
-      }
-      left -= length;
+    const all = readRest(fd, (buffer, length) => {
       this.#sink.onBytes(buffer, length);
-    }
+      return true;
+    });
+    if (all && ended) this.emit('end');
   }
+}
+
+/**
+ * Reads what waits in the kernel on a connection whose write failed, into a buffer of its own: this runs within a
+ * callback that may still use the one that all sockets share.
+ *
+ * @param take gets each piece, valid during the call; returns whether it wants more
+ * @returns whether it came to the end; any other end of the connection is the error that is told already
+ */
+export function readRest(fd: number, take: (buffer: Buffer, length: number) => boolean): boolean {
+  const buffer = Buffer.allocUnsafe(READ_BYTES);
+  for (let left = MAX_RESCUED_BYTES; left > 0; ) {
+    let length: number;
+    try {
+      length = readSync(fd, buffer);
+    } catch {
+      // EAGAIN: that was all.
+      return false;
+    }
+    if (length === 0) return true;
+    left -= length;
+    if (!take(buffer, length)) return false;
+  }
+  return false;
 }
 
 /** Connects to a backend, half-open allowed, without Nagle's delay; reads into the shared buffer. */

@@ -2,14 +2,21 @@ import type net from 'node:net';
 import { hashText } from '../common/hash.ts';
 import type { AccessRecord } from './access-record.ts';
 import type { Backend } from './backend.ts';
-import type { Cause } from './cause.ts';
 import type { Timed } from './deadlines.ts';
 import type { Frontend } from './frontend.ts';
 import type { Pool } from './pool.ts';
 import { type Endpoints, proxyHeader } from './proxy-protocol.ts';
 import type { QueueUser, Waiter } from './queue.ts';
-import { type ByteSink, clientAddress, endpointsOf, resetNow } from './raw-socket.ts';
-import { BACKEND_COUNTERS, type FrontendCounter } from './shared.ts';
+import { type ByteSink, clientAddress, endpointsOf, resetNow, send } from './raw-socket.ts';
+import {
+  NO_BACKEND,
+  QUEUE_FULL,
+  QUEUE_TIMEOUT,
+  type Refusal,
+  TOO_MANY_CONNECTIONS,
+  TOO_MANY_REQUESTS,
+} from './refusal.ts';
+import { BACKEND_COUNTERS } from './shared.ts';
 import { handshakeMs } from './tls/terminator.ts';
 import { Upstream, type UpstreamUser } from './upstream.ts';
 
@@ -19,12 +26,6 @@ const CONNECTS = BACKEND_COUNTERS.indexOf('connects');
 const CONNECT_FAILURES = BACKEND_COUNTERS.indexOf('connect_failures');
 const BYTES_RECEIVED = BACKEND_COUNTERS.indexOf('bytes_received');
 const BYTES_SENT = BACKEND_COUNTERS.indexOf('bytes_sent');
-const REFUSALS: Readonly<Partial<Record<FrontendCounter, Cause>>> = {
-  refused_no_backend: 'no_backend',
-  refused_breaker: 'breaker_open',
-  refused_queue_full: 'queue_full',
-  refused_queue_timeout: 'queue_timeout',
-};
 
 /** What one side has said in full gets so long to reach the other, without progress, once its sender is gone. */
 const LINGER_MS = 30_000;
@@ -116,8 +117,12 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
 
   #connect(): void {
     const pool = this.#pool;
-    if (pool.breaker.refusesRequest() || pool.breaker.refusesConnection()) {
-      this.#refuse('refused_breaker');
+    if (pool.breaker.refusesRequest()) {
+      this.#refuse(TOO_MANY_REQUESTS);
+      return;
+    }
+    if (pool.breaker.refusesConnection()) {
+      this.#refuse(TOO_MANY_CONNECTIONS);
       return;
     }
     const backend = this.chooseAgain();
@@ -126,11 +131,11 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
       return;
     }
     if (backend === undefined && (this.#exhausted || !pool.saturated)) {
-      this.#refuse('refused_no_backend');
+      this.#refuse(NO_BACKEND);
       return;
     }
     this.#waiter = pool.queue?.join(this, backend !== undefined && pool.tied ? backend.slot : -1);
-    if (this.#waiter === undefined) this.#refuse('refused_queue_full');
+    if (this.#waiter === undefined) this.#refuse(QUEUE_FULL);
     else this.#log?.queued();
   }
 
@@ -165,13 +170,13 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
 
   onQueueTimeout(): void {
     this.#waiter = undefined;
-    this.#refuse('refused_queue_timeout');
+    this.#refuse(QUEUE_TIMEOUT);
   }
 
-  #refuse(cause: FrontendCounter): void {
+  #refuse({ cause, counter }: Refusal): void {
     this.#frontend.count('answered_503', 1);
-    this.#frontend.count(cause, 1);
-    this.#log?.fault(this.#tried === undefined ? (REFUSALS[cause] ?? 'other') : 'connect_failed');
+    if (counter !== undefined) this.#frontend.count(counter, 1);
+    this.#log?.fault(this.#tried === undefined ? cause : 'connect_failed');
     resetNow(this.#socket);
   }
 
@@ -194,12 +199,12 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
     this.#log?.received(length);
     this.#frontend.count('bytes_received', length);
     this.#frontend.context.shared.countBackend(upstream.backend.slot, BYTES_SENT, length);
-    if (!upstream.socket.write(Buffer.copyBytesFrom(buffer, 0, length))) this.#socket.pause();
+    if (!send(upstream.socket, buffer, 0, length)) this.#socket.pause();
   }
 
   onClientEnd(): void {
     this.#clientEnded = true;
-    this.#upstream?.socket.end();
+    if (this.#upstream?.connected) this.#upstream.socket.end();
   }
 
   onClientDrain(): void {
@@ -236,6 +241,7 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
       this.#frontend.context.shared.countBackend(this.#upstream!.backend.slot, BYTES_SENT, early.length);
       this.#upstream!.socket.write(early);
     }
+    if (this.#clientEnded) this.#upstream!.socket.end();
     this.#socket.resume();
   }
 
@@ -245,7 +251,7 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
     this.#log?.sentOn(length);
     this.#frontend.count('bytes_sent', length);
     this.#frontend.context.shared.countBackend(this.#upstream!.backend.slot, BYTES_RECEIVED, length);
-    if (!this.#socket.write(Buffer.copyBytesFrom(buffer, 0, length))) this.#upstream!.socket.pause();
+    if (!send(this.#socket, buffer, 0, length)) this.#upstream!.socket.pause();
   }
 
   onUpstreamDrain(): void {

@@ -4,6 +4,7 @@ import type { Backend } from './backend.ts';
 import type { Timed } from './deadlines.ts';
 import type { Frontend } from './frontend.ts';
 import type { Pool } from './pool.ts';
+import { NO_BACKEND, QUEUE_FULL, type Refusal } from './refusal.ts';
 import { BACKEND_COUNTERS, GATE_CLOSED } from './shared.ts';
 import type { UdpFlows } from './udp-flows.ts';
 import type { UdpSocket } from './udp-listener.ts';
@@ -145,7 +146,7 @@ export class UdpFlow implements Timed, DatagramSink {
     const { shared } = this.#frontend.context;
     const backend = this.#backend;
     if (backend === undefined) return;
-    if (error.code === 'EMFILE' || error.code === 'ENFILE') this.#flows.outOfFiles();
+    if (error.code === 'EMFILE' || error.code === 'ENFILE') this.#flows.outOfFiles(this);
     else shared.countBackend(backend.slot, this.#answered ? ERRORS : CONNECT_FAILURES, 1);
     this.#tried ??= [];
     this.#tried.push(this.#index);
@@ -198,7 +199,7 @@ export class UdpFlow implements Timed, DatagramSink {
     const index = pool.choose(this.#address, this.#addressHash, undefined, 0, this.#tried);
     // A datagram does not wait.
     if (index < 0 || !pool.enter(index)) {
-      this.#frontend.count(index < 0 && !pool.saturated ? 'refused_no_backend' : 'refused_queue_full', 1);
+      this.#refuse(index < 0 && !pool.saturated ? NO_BACKEND : QUEUE_FULL);
       return false;
     }
     const backend = pool.backends[index]!;
@@ -217,6 +218,11 @@ export class UdpFlow implements Timed, DatagramSink {
     if (!this.#flows.crowded(descriptorOfDatagrams(upstream), this)) return true;
     this.#leave();
     return false;
+  }
+
+  #refuse({ counter, cause }: Refusal): void {
+    this.#frontend.count(counter!, 1);
+    this.#frontend.logFlood(this.#address, cause);
   }
 
   #onReady(): void {

@@ -52,6 +52,7 @@ export class UdpFlows {
       perSource === undefined ? -1 : context.shared.sources.enter(frontend.row, from.address, perSource);
     if (perSource !== undefined && cell === OVER_LIMIT) {
       frontend.count('datagrams_dropped', 1);
+      frontend.logFlood(from.address, 'too_many_of_client');
       this.#admission.refuseSource(frontend, from.address);
       return;
     }
@@ -59,12 +60,13 @@ export class UdpFlows {
     if (this.#size >= this.#held && deadlines.now < this.#heldUntilMs && !this.#makeRoom()) {
       context.shared.sources.leave(cell);
       frontend.count('datagrams_dropped', 1);
-      this.#admission.refuseFiles(frontend);
+      this.#refuseFiles(from.address);
       return;
     }
     if (!this.#enter()) {
       context.shared.sources.leave(cell);
       frontend.count('refused_full', 1);
+      frontend.logFlood(from.address, 'too_many_clients');
       frontend.count('datagrams_dropped', 1);
       this.#admission.tell(
         `frontend ${frontend.name} has its max_connections ${config.maxConnections}, all of them clients that go on: new clients are not served`,
@@ -115,14 +117,19 @@ export class UdpFlows {
     if (!this.#admission.crowded(descriptor, this.#frontend)) return false;
     this.#holdSize();
     if (this.#makeRoom(flow)) return false;
-    this.#admission.refuseFiles(this.#frontend);
+    this.#refuseFiles(flow.address);
     return true;
   }
 
   /** A flow got no socket. */
-  outOfFiles(): void {
+  outOfFiles(flow: UdpFlow): void {
     this.#holdSize();
     this.#makeRoom();
+    this.#refuseFiles(flow.address);
+  }
+
+  #refuseFiles(client: string): void {
+    this.#frontend.logFlood(client, 'no_files');
     this.#admission.refuseFiles(this.#frontend);
   }
 

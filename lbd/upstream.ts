@@ -101,6 +101,11 @@ export class Upstream implements ByteSink, Timed {
     else user.onUpstreamClose(this.#why);
   }
 
+  /** Another request can be written to it. A write that failed shows at once, the end of the connection only later. */
+  get usable(): boolean {
+    return this.socket.writable;
+  }
+
   /**
    * Gives an unspoilt connection back, for the next request to the same backend.
    *
@@ -110,7 +115,7 @@ export class Upstream implements ByteSink, Timed {
     this.user = undefined;
     this.reused = true;
     this.idleSinceMs = this.#deadlines.now;
-    if (this.socket.destroyed || !this.backend.keepIdle(this)) {
+    if (!this.usable || !this.backend.keepIdle(this)) {
       this.destroy();
       return;
     }

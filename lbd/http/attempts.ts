@@ -101,13 +101,16 @@ export class Attempts {
     const { slot } = this.backend;
     this.#tried ??= [];
     this.#tried.push(failed);
+    const { needsCookie } = this;
     if (!this.#choose()) return false;
-    this.leave();
     // A retry does not wait: its client has waited already.
-    if (!this.enter()) {
+    if (!pool.enter(this.#index)) {
       this.#index = failed;
+      this.needsCookie = needsCookie;
       return false;
     }
+    this.leave();
+    this.entered();
     this.#shared.countBackend(slot, COUNTER.retries, 1);
     if (failure !== 'connect') this.#shared.countBackend(slot, COUNTER.errors, 1);
     this.#retrying = this.backend.slot;

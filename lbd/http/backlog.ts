@@ -1,4 +1,4 @@
-/** Bytes of a client that could not be used yet: a part of a head, or the next requests. Owned, not shared. */
+/** Bytes that could not be used yet: a part of a head, or a client's next requests. Owned, not shared. */
 export class Backlog {
   length: number;
   #bytes: Buffer;

@@ -1,21 +1,19 @@
 import type net from 'node:net';
-import { hashText } from '../../common/hash.ts';
-import type { AccessRecord } from '../access-record.ts';
-import { causeOf } from '../cause.ts';
 import type { Timed } from '../deadlines.ts';
 import type { Frontend } from '../frontend.ts';
 import type { Endpoints } from '../proxy-protocol.ts';
-import { type ByteSink, clientAddress, endpointsOf, resetNow } from '../raw-socket.ts';
-import { identityLine, isSecure } from '../tls/client-identity.ts';
+import type { ByteSink } from '../raw-socket.ts';
+import { badRequest, HEAD_TIMEOUT, HEAD_TOO_LARGE, NO_HOST, NO_ROUTE, type Refusal } from '../refusal.ts';
 import { handshakeMs } from '../tls/terminator.ts';
 import { ownAnswer } from './answers.ts';
 import { Backlog } from './backlog.ts';
+import { ClientSocket } from './client-socket.ts';
 import { Exchange } from './exchange.ts';
 import { LF } from './grammar.ts';
 import { CLOSED, CONNECTING, EXCHANGE, HEAD, IDLE, LINGER, type Phase, TUNNEL } from './phase.ts';
 import { httpsLocation, redirectAnswer } from './redirect.ts';
 import type { RequestHead } from './request-head.ts';
-import type { Outlet } from './response-body.ts';
+import type { Tunnel } from './tunnel.ts';
 
 /**
  * How long a client may take to close after its last answer, and how much it may still send: more than the
@@ -31,24 +29,13 @@ type Owned = net.Socket & { connection?: HttpConnection };
  * its moves are in callbacks of the client's socket, of the backend's, or of a deadline; no promise and no
  * stream stands between them.
  */
-export class HttpConnection implements ByteSink, Timed, Outlet {
+export class HttpConnection extends ClientSocket implements ByteSink, Timed {
   deadline = 0;
   listed = -1;
   phase: Phase = IDLE;
-  readonly frontend: Frontend;
-  readonly address: string;
-  readonly addressHash: number;
-  /** What the client speaks. */
-  readonly scheme: 'http' | 'https';
-  /** Line that tells backends whose certificate the client has shown; empty: none. */
-  readonly identity: string;
-  /** The client ended its side; it may still read. */
-  ended = false;
-  /** The client is not read from. */
-  paused = false;
-  readonly #socket: net.Socket;
-  readonly #endpoints: Endpoints | undefined;
   #exchange: Exchange | undefined;
+  /** From an upgrade on. */
+  #tunnel: Tunnel | undefined;
   #backlog: Backlog | undefined;
   #lingered = 0;
 
@@ -57,18 +44,10 @@ export class HttpConnection implements ByteSink, Timed, Outlet {
   http10 = false;
   toHead = false;
   requestId = '';
-  /** What the access log will say about it; undefined: nothing. */
-  log: AccessRecord | undefined;
 
   /** @param endpoints from a PROXY header; undefined: the ends of the socket are those of the client */
   constructor(socket: net.Socket, frontend: Frontend, endpoints?: Endpoints) {
-    this.#socket = socket;
-    this.frontend = frontend;
-    this.#endpoints = endpoints;
-    this.address = endpoints?.address ?? clientAddress(socket);
-    this.addressHash = hashText(this.address);
-    this.scheme = isSecure(socket) ? 'https' : 'http';
-    this.identity = isSecure(socket) ? identityLine(socket, frontend.config.tls) : '';
+    super(socket, frontend, endpoints);
     (socket as Owned).connection = this;
     socket.on('end', onEnd);
     socket.on('error', onError);
@@ -81,7 +60,7 @@ export class HttpConnection implements ByteSink, Timed, Outlet {
 
   /** Slot of the backend that works on a request of this connection; -1: none. */
   get slot(): number {
-    return this.#exchange?.slot ?? -1;
+    return this.#tunnel?.slot ?? this.#exchange?.slot ?? -1;
   }
 
   get idle(): boolean {
@@ -90,29 +69,12 @@ export class HttpConnection implements ByteSink, Timed, Outlet {
 
   /** Nobody is there any more to get an answer. */
   get gone(): boolean {
-    return this.phase === CLOSED || this.#socket.destroyed;
+    return this.phase === CLOSED || this.socket.destroyed;
   }
 
   /** The client has sent more than the request under way. */
   get ahead(): boolean {
     return this.#backlog !== undefined;
-  }
-
-  /** Address at which the client reached this node; undefined once the connection is gone. */
-  get localAddress(): string | undefined {
-    return this.#socket.localAddress;
-  }
-
-  /** Both ends of the client's connection. */
-  get endpoints(): Endpoints {
-    return this.#endpoints ?? endpointsOf(this.#socket);
-  }
-
-  /** Ends the connection now, whatever it is doing. */
-  cut(): void {
-    this.log?.fault('cut');
-    this.log?.end();
-    resetNow(this.#socket);
   }
 
   /** Ends the connection if no request is under way. */
@@ -138,14 +100,14 @@ export class HttpConnection implements ByteSink, Timed, Outlet {
       }
       case TUNNEL:
         this.touch();
-        this.#exchange!.tunnel(buffer, length);
+        this.#tunnel!.onBytes(buffer, length);
         break;
       case CONNECTING:
         this.keep(buffer, 0, length);
         break;
       case LINGER:
         this.#lingered += length;
-        if (this.#lingered > LINGER_BYTES) this.#socket.destroy();
+        if (this.#lingered > LINGER_BYTES) this.socket.destroy();
         break;
     }
   }
@@ -162,23 +124,23 @@ export class HttpConnection implements ByteSink, Timed, Outlet {
   #consume(buffer: Buffer, start: number, end: number): void {
     let at = start;
     // A client that sends requests and reads no answers must not fill the memory with them.
-    while (at < end && (this.phase === IDLE || this.phase === HEAD) && !this.#socket.writableNeedDrain) {
+    while (at < end && (this.phase === IDLE || this.phase === HEAD) && !this.socket.writableNeedDrain) {
       const { context, config } = this.frontend;
       if (this.phase === IDLE) {
         this.phase = HEAD;
         this.deadline = context.deadlines.in(config.timeouts.headMs);
         this.log = this.frontend.record(this.log, this.address);
         // The handshake is the first request's.
-        this.log?.begin(this.#exchange === undefined ? handshakeMs(this.#socket) : 0);
+        this.log?.begin(this.#exchange === undefined ? handshakeMs(this.socket) : 0);
       }
       const head = context.requestHead;
       const after = head.parse(buffer, at, end, config.limits.fields);
       if (after < 0) {
-        this.refuse(head.status, head.fault);
+        this.refuse(badRequest(head.fault, head.status));
         return;
       }
       if (after === 0 ? end - at > config.limits.headBytes : after - at > config.limits.headBytes) {
-        this.refuse(431, 'head too large');
+        this.refuse(HEAD_TOO_LARGE);
         return;
       }
       if (after === 0) {
@@ -195,7 +157,7 @@ export class HttpConnection implements ByteSink, Timed, Outlet {
       at = this.#exchange.begin(head, buffer, after, end);
     }
     if (at < end) this.afterBody(buffer, at, end);
-    else if (this.phase === IDLE && this.#socket.writableNeedDrain) this.pause();
+    else if (this.phase === IDLE && this.socket.writableNeedDrain) this.pause();
   }
 
   /** Bytes behind a complete request belong to the next one; they wait for their turn. */
@@ -207,7 +169,7 @@ export class HttpConnection implements ByteSink, Timed, Outlet {
   /** While a backend connection is made: bytes of the body, or of the next request. */
   keep(buffer: Buffer, start: number, end: number): void {
     if (this.#exchange!.request.done) this.#append(buffer, start, end);
-    else this.#exchange!.hold(buffer, start, end);
+    else this.#exchange!.request.hold(buffer, start, end);
   }
 
   #stash(buffer: Buffer, start: number, end: number): void {
@@ -220,26 +182,28 @@ export class HttpConnection implements ByteSink, Timed, Outlet {
     else this.#backlog.append(buffer, start, end);
   }
 
-  /** What the client sent beyond the request, given away. */
-  takeBacklog(): Buffer | undefined {
+  /**
+   * The backend has agreed to an upgrade.
+   *
+   * @param head its answer, as the client gets it
+   */
+  upgraded(tunnel: Tunnel, head: string): void {
+    this.#tunnel = tunnel;
+    this.phase = TUNNEL;
+    this.touch();
+    this.writeText(head);
+    this.resume();
     const backlog = this.#backlog;
     this.#backlog = undefined;
-    return backlog?.bytes.subarray(0, backlog.length);
-  }
-
-  pause(): void {
-    if (this.paused) return;
-    this.paused = true;
-    this.#socket.pause();
-  }
-
-  resume(): void {
-    if (!this.paused) return;
-    this.paused = false;
-    this.#socket.resume();
+    if (backlog !== undefined) tunnel.onBytes(backlog.bytes, backlog.length);
+    if (this.ended) tunnel.onClientEnd();
   }
 
   onClientDrain(): void {
+    if (this.phase === TUNNEL) {
+      this.#tunnel!.onClientDrain();
+      return;
+    }
     this.#exchange?.onClientDrain();
     if (this.phase === EXCHANGE) this.#exchange!.arm();
     else if (this.phase === IDLE) this.#proceed();
@@ -249,58 +213,46 @@ export class HttpConnection implements ByteSink, Timed, Outlet {
     this.ended = true;
     switch (this.phase) {
       case EXCHANGE:
-        // A client may end its side after its request and still read the answer; half a request is no request.
-        if (!this.#exchange!.request.done) this.#socket.destroy();
+        this.#exchange!.onClientEnd();
         break;
       case CONNECTING:
         break;
       case TUNNEL:
-        this.#exchange!.endTunnel();
+        this.#tunnel!.onClientEnd();
         break;
       case LINGER:
         // It may have ended only its side and still read what is written.
-        this.#socket.destroySoon();
+        this.socket.destroySoon();
+        break;
+      case IDLE:
+        // Requests that wait because the client reads slowly are still answered.
+        if (!this.ahead) this.#linger();
         break;
       default:
+        this.log?.gone();
         this.#linger();
     }
   }
 
   /** @param failed not an orderly end */
   onClientClose(failed: boolean): void {
-    const tunnelEnded = this.phase === TUNNEL && this.ended && !failed;
     if (this.phase === TUNNEL && !failed) this.log?.end();
     else this.log?.gone();
     this.frontend.context.deadlines.remove(this);
     this.frontend.leave();
     this.phase = CLOSED;
     this.#backlog = undefined;
-    this.#exchange?.onClientClose(tunnelEnded);
+    this.#tunnel?.onClientClose(this.ended && !failed);
+    this.#exchange?.onClientClose();
   }
 
   // To the client.
 
-  write(bytes: Buffer): void {
-    if (this.log !== undefined) this.log.bytesOut += bytes.length;
-    this.frontend.count('bytes_sent', bytes.length);
-    if (!this.#socket.write(bytes)) this.#awaitDrain();
-  }
-
-  writeText(latin1: string): void {
-    if (this.log !== undefined) this.log.bytesOut += latin1.length;
-    this.frontend.count('bytes_sent', latin1.length);
-    if (!this.#socket.write(latin1, 'latin1')) this.#awaitDrain();
-  }
-
   /** The client reads more slowly than its backend sends; that is not the backend's time. */
-  #awaitDrain(): void {
+  protected awaitDrain(): void {
+    this.#tunnel?.holdBackend();
     this.#exchange?.holdBackend();
     if (this.phase === EXCHANGE) this.#exchange!.limit(this.frontend.config.timeouts.idleMs);
-  }
-
-  /** Upgraded: the backend ended its side. */
-  endTunnel(): void {
-    this.#socket.end();
   }
 
   /** The answer to a request is out. */
@@ -312,7 +264,7 @@ export class HttpConnection implements ByteSink, Timed, Outlet {
     }
     this.phase = IDLE;
     this.deadline = this.frontend.context.deadlines.in(this.frontend.config.timeouts.keepAliveMs);
-    if (this.#socket.writableNeedDrain) this.pause();
+    if (this.socket.writableNeedDrain) this.pause();
     else this.#proceed();
   }
 
@@ -326,8 +278,8 @@ export class HttpConnection implements ByteSink, Timed, Outlet {
     switch (this.phase) {
       case IDLE:
       case HEAD:
-        if (this.ended) this.#linger();
-        else if (!this.#socket.writableNeedDrain) this.resume();
+        if (this.ended) this.onClientEnd();
+        else if (!this.socket.writableNeedDrain) this.resume();
         break;
       case EXCHANGE:
         this.#exchange!.awaitMore();
@@ -338,9 +290,9 @@ export class HttpConnection implements ByteSink, Timed, Outlet {
   // Answers of our own.
 
   /** The backends could not answer. */
-  failed(status: number, cause: string): void {
+  failed(refusal: Refusal): void {
     if (this.gone) return;
-    this.answer(status, cause);
+    this.answer(refusal);
     if (this.phase !== LINGER) this.nextRequest();
   }
 
@@ -348,8 +300,8 @@ export class HttpConnection implements ByteSink, Timed, Outlet {
   noPool(head: RequestHead): void {
     const { redirect } = this.frontend.config;
     const location = redirect && httpsLocation(head, redirect);
-    if (redirect === undefined) this.answer(404, 'no route matches');
-    else if (location === undefined) this.answer(400, 'no host to redirect to');
+    if (redirect === undefined) this.answer(NO_ROUTE);
+    else if (location === undefined) this.answer(NO_HOST);
     else {
       if (!this.#exchange!.request.done) this.keepAlive = false;
       const keep = this.keepAlive && !this.http10;
@@ -361,15 +313,16 @@ export class HttpConnection implements ByteSink, Timed, Outlet {
   }
 
   /** Answers a well-framed request; the connection goes on where its body is out of the way. */
-  answer(status: number, cause: string): void {
+  answer({ status, cause, text, counter }: Refusal): void {
     if (!this.#exchange!.request.done) this.keepAlive = false;
+    if (counter !== undefined) this.frontend.count(counter, 1);
     if (status === 502) this.frontend.count('answered_502', 1);
     else if (status === 503) this.frontend.count('answered_503', 1);
     else if (status === 504) this.frontend.count('answered_504', 1);
     const keep = this.keepAlive && !this.http10;
     this.keepAlive = keep;
-    this.log?.fault(causeOf(status, cause), status);
-    this.writeText(ownAnswer(status, cause, this.requestId, keep, this.toHead));
+    this.log?.fault(cause, status);
+    this.writeText(ownAnswer(status, text, this.requestId, keep, this.toHead));
     this.#answered(keep);
   }
 
@@ -383,16 +336,16 @@ export class HttpConnection implements ByteSink, Timed, Outlet {
   }
 
   /** Answers what is not a request that can be relayed, and closes: nobody knows where the next one starts. */
-  refuse(status: number, cause: string): void {
+  refuse({ status, cause, text }: Refusal): void {
     const counter = status === 400 ? 'refused_400' : status === 408 ? 'refused_408' : 'refused_other';
     this.frontend.count(counter, 1);
-    this.log?.fault(causeOf(status, cause), status);
+    this.log?.fault(cause, status);
     this.#exchange?.drop();
     if (this.phase === EXCHANGE && this.#exchange!.answer.started) {
       this.cut();
       return;
     }
-    this.writeText(ownAnswer(status, cause, '', false, false));
+    this.writeText(ownAnswer(status, text, '', false, false));
     this.#linger();
   }
 
@@ -404,10 +357,10 @@ export class HttpConnection implements ByteSink, Timed, Outlet {
     const { context, config } = this.frontend;
     // A slow reader may take its time with what is written already; only then the client's end is due.
     this.deadline = context.deadlines.in(config.timeouts.idleMs);
-    this.#socket.end(() => {
+    this.socket.end(() => {
       if (this.phase === LINGER) this.deadline = context.deadlines.in(LINGER_MS);
     });
-    if (this.ended) this.#socket.destroySoon();
+    if (this.ended) this.socket.destroySoon();
     else this.resume();
   }
 
@@ -421,13 +374,13 @@ export class HttpConnection implements ByteSink, Timed, Outlet {
   onDeadline(): void {
     switch (this.phase) {
       case HEAD:
-        this.refuse(408, 'the request took too long');
+        this.refuse(HEAD_TIMEOUT);
         break;
       case IDLE:
         this.#linger();
         break;
       case EXCHANGE:
-        if (this.#socket.writableNeedDrain) {
+        if (this.socket.writableNeedDrain) {
           this.log?.fault('client_slow');
           this.cut();
         } else this.#exchange!.onDeadline();
@@ -437,7 +390,7 @@ export class HttpConnection implements ByteSink, Timed, Outlet {
         break;
       default:
         if (this.phase === TUNNEL) this.log?.fault('idle_timeout');
-        this.#socket.destroy();
+        this.socket.destroy();
     }
   }
 }

@@ -1,4 +1,5 @@
 import type net from 'node:net';
+import { send } from '../raw-socket.ts';
 import { asChunk, LAST_CHUNK } from './chunk.ts';
 import { ChunkDecoder } from './chunked.ts';
 import { BODY } from './request-head.ts';
@@ -48,7 +49,7 @@ export class RequestBody {
     this.flowing = true;
     if (this.#framing === BODY.length) {
       const take = this.take(end - start);
-      this.flowing = to.write(Buffer.copyBytesFrom(buffer, start, take));
+      this.flowing = send(to, buffer, start, take);
       return start + take;
     }
     const chunks = this.#chunks!;

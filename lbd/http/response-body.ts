@@ -5,6 +5,8 @@ import { BODY } from './request-head.ts';
 /** Takes what a client is to get. */
 export interface Outlet {
   write(bytes: Buffer): void;
+  /** For bytes that are valid only now. */
+  send(buffer: Buffer, start: number, length: number): void;
   writeText(latin1: string): void;
 }
 
@@ -105,7 +107,8 @@ export class ResponseBody {
       return;
     }
     if (head !== '') out.writeText(head);
-    out.write(this.#chunkOut ? asChunk(buffer, start, length) : Buffer.copyBytesFrom(buffer, start, length));
+    if (this.#chunkOut) out.write(asChunk(buffer, start, length));
+    else out.send(buffer, start, length);
     if (tail !== '') out.writeText(tail);
   }
 }

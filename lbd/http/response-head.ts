@@ -14,6 +14,8 @@ export class ResponseHead {
   keepAlive = true;
   body: 0 | 1 | 2 | 3 = BODY.none;
   contentLength = 0;
+  /** It names a protocol, as a 101 must (RFC 9110 §7.8). */
+  upgrade = false;
 
   readonly #fields: FieldLines;
   readonly #connection = new ConnectionOptions();
@@ -79,6 +81,7 @@ export class ResponseHead {
     this.#hasLength = false;
     this.#chunked = false;
     this.contentLength = 0;
+    this.upgrade = false;
     for (let line = 0; line < fields.count; line++) {
       switch (fields.id(line)) {
         case FIELD.contentLength:
@@ -99,6 +102,9 @@ export class ResponseHead {
         case FIELD.setCookie:
           this.#hasSetCookie = true;
           break;
+        case FIELD.upgrade:
+          this.upgrade = true;
+          break;
       }
     }
     this.keepAlive = !this.#connection.close && (this.#minor > 0 || this.#connection.keepAlive);
@@ -109,6 +115,8 @@ export class ResponseHead {
     // RFC 9112 §6.1, RFC 9110 §8.6: a server must not; parsers differ on whether a body follows.
     if (this.status < 200 && (this.#chunked || this.contentLength > 0))
       return this.#refuse('framing in a 1xx response');
+    // RFC 9110 §8.6, RFC 9112 §6.1: there is no body, but this backend may send one, and to whom would it go?
+    if (this.status === 204 && (this.#chunked || this.contentLength > 0)) this.keepAlive = false;
     if (toHead || this.status < 200 || this.status === 204 || this.status === 304) this.body = BODY.none;
     else if (this.#chunked) this.body = BODY.chunked;
     else if (this.#hasLength) this.body = this.contentLength > 0 ? BODY.length : BODY.none;

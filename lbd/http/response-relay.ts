@@ -1,5 +1,7 @@
 import { type Attempts, COUNTER } from './attempts.ts';
+import { Backlog } from './backlog.ts';
 import type { HttpConnection } from './connection.ts';
+import { LF } from './grammar.ts';
 import { BODY } from './request-head.ts';
 import { BROKEN, MORE, ResponseBody } from './response-body.ts';
 
@@ -24,7 +26,7 @@ export class ResponseRelay {
   readonly #attempts: Attempts;
   readonly #body = new ResponseBody();
   /** The start of a head that is not complete. */
-  #pending: Buffer | undefined;
+  #pending: Backlog | undefined;
 
   constructor(client: HttpConnection, attempts: Attempts) {
     this.#client = client;
@@ -51,10 +53,19 @@ export class ResponseRelay {
   /** Reads heads, and passes 1xx on. The final one is then in the worker's `responseHead`. */
   read(buffer: Buffer, length: number): Reading {
     const pending = this.#pending;
-    this.#pending = undefined;
-    this.buffer = pending === undefined ? buffer : Buffer.concat([pending, buffer.subarray(0, length)]);
     this.at = 0;
-    this.end = pending === undefined ? length : this.buffer.length;
+    if (pending === undefined) {
+      this.buffer = buffer;
+      this.end = length;
+      return this.#readHeads();
+    }
+    pending.append(buffer, 0, length);
+    // Looking again at a head that cannot be complete would make a slow backend expensive.
+    const { headBytes } = this.#client.frontend.config.limits;
+    if (pending.length <= headBytes && !pending.endsWithin(LF, length)) return MORE;
+    this.#pending = undefined;
+    this.buffer = pending.bytes;
+    this.end = pending.length;
     return this.#readHeads();
   }
 
@@ -70,7 +81,7 @@ export class ResponseRelay {
       if ((after === 0 ? end : after) - at > config.limits.headBytes)
         return this.#fail('response head too large');
       if (after === 0) {
-        this.#pending = Buffer.copyBytesFrom(buffer, at, end - at);
+        this.#pending = new Backlog(buffer, at, end);
         return MORE;
       }
       this.at = after;
@@ -112,6 +123,18 @@ export class ResponseRelay {
     if (!client.keepAlive) extra += 'Connection: close\r\n';
     else if (client.http10) extra += 'Connection: keep-alive\r\n';
     return head.render(extra, false);
+  }
+
+  /** The backend agrees to the upgrade that the client asked for. @returns text of the head that says so */
+  upgrade(): string {
+    const client = this.#client;
+    const attempts = this.#attempts;
+    const { responseHead: head } = client.frontend.context;
+    this.started = true;
+    client.log?.answered(head.status);
+    attempts.pool!.learn(attempts.index, head);
+    const cookie = attempts.needsCookie ? attempts.pool!.cookieLine(attempts.index) : '';
+    return head.render(`${cookie}Connection: upgrade\r\n`, true);
   }
 
   /**

@@ -1,18 +1,18 @@
 import type net from 'node:net';
+import type { Cause } from '../cause.ts';
 import type { Timed } from '../deadlines.ts';
 import type { Frontend } from '../frontend.ts';
 import type { Pool } from '../pool.ts';
-import { type ByteSink, clientAddress } from '../raw-socket.ts';
+import type { ByteSink } from '../raw-socket.ts';
 import { MAX_HELLO_BYTES, readClientHello } from './client-hello.ts';
 
 /** RFC 6066 section 3: a fatal alert unrecognized_name (112), before any version is agreed on. */
 const UNRECOGNIZED_NAME = Buffer.of(21, 3, 1, 0, 2, 2, 112);
-/** What the access log says. */
-const LOGGED = {
-  refused_400: 'bad_request',
-  refused_408: 'head_timeout',
-  refused_other: 'no_route',
-} as const;
+/** How a connection without a pool is counted, and what the access log says. */
+type Fault = Readonly<{ counter: 'refused_400' | 'refused_408' | 'refused_other'; cause: Cause }>;
+const BAD_HELLO: Fault = { counter: 'refused_400', cause: 'bad_request' };
+const HELLO_TIMEOUT: Fault = { counter: 'refused_408', cause: 'head_timeout' };
+const NO_NAME: Fault = { counter: 'refused_other', cause: 'no_route' };
 /** So long a client may take to read it. */
 const LINGER_MS = 1000;
 
@@ -32,15 +32,20 @@ export class HelloPeek implements ByteSink, Timed {
   listed = -1;
   readonly #socket: net.Socket;
   readonly #frontend: Frontend;
+  readonly #client: string;
   readonly #result: PeekResult;
   #bytes: Buffer = Buffer.alloc(0);
   #sink: ByteSink | undefined;
   #over = false;
 
-  /** @param socket paused; counted in on the frontend */
-  constructor(socket: net.Socket, frontend: Frontend, result: PeekResult) {
+  /**
+   * @param socket paused; counted in on the frontend
+   * @param client its address
+   */
+  constructor(socket: net.Socket, frontend: Frontend, client: string, result: PeekResult) {
     this.#socket = socket;
     this.#frontend = frontend;
+    this.#client = client;
     this.#result = result;
     (socket as Owned).helloPeek = this;
     const { deadlines } = frontend.context;
@@ -62,14 +67,14 @@ export class HelloPeek implements ByteSink, Timed {
     const hello = readClientHello(this.#bytes.subarray(0, MAX_HELLO_BYTES));
     if (hello.kind === 'more') return;
     if (hello.kind === 'fault') {
-      this.#refuse('refused_400', hello.fault);
+      this.#refuse(BAD_HELLO, hello.fault);
       return;
     }
     const pool = this.#frontend.poolForName(hello.serverName);
     if (pool === undefined) {
-      const cause =
+      const text =
         hello.serverName === '' ? 'no server name, and no pool for that' : 'no route for the server name';
-      this.#refuse('refused_other', cause, UNRECOGNIZED_NAME);
+      this.#refuse(NO_NAME, text, UNRECOGNIZED_NAME);
       return;
     }
     this.#stop();
@@ -81,25 +86,25 @@ export class HelloPeek implements ByteSink, Timed {
 
   onDeadline(): void {
     if (this.#over) this.#socket.destroy();
-    else this.#refuse('refused_408', 'the ClientHello took too long');
+    else this.#refuse(HELLO_TIMEOUT, 'the ClientHello took too long');
   }
 
   onEnd(): void {
-    this.#refuse('refused_400', 'the connection ended within the ClientHello');
+    this.#refuse(BAD_HELLO, 'the connection ended within the ClientHello');
   }
 
   onClose(): void {
-    if (!this.#over) this.#refuse('refused_400', 'the connection broke within the ClientHello');
+    if (!this.#over) this.#refuse(BAD_HELLO, 'the connection broke within the ClientHello');
     this.#frontend.context.deadlines.remove(this);
   }
 
-  #refuse(counter: 'refused_400' | 'refused_408' | 'refused_other', cause: string, alert?: Buffer): void {
-    this.#frontend.logRefusal(clientAddress(this.#socket), LOGGED[counter], 0);
+  #refuse({ counter, cause }: Fault, text: string, alert?: Buffer): void {
+    this.#frontend.logRefusal(this.#client, cause, 0);
     this.#over = true;
     this.#socket.off('end', onEnd);
     this.#frontend.count(counter, 1);
     this.#frontend.leave();
-    this.#result.refused(cause);
+    this.#result.refused(text);
     // What a client is still sending would turn a close into a reset, and the alert would be lost in it.
     this.deadline = this.#frontend.context.deadlines.in(LINGER_MS);
     this.#socket.once('end', destroySoon);

@@ -1,21 +1,28 @@
 import net from 'node:net';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
-import { type ByteSink, readBuffer } from '../raw-socket.ts';
+import { type ByteSink, readBuffer, readRest } from '../raw-socket.ts';
 
 /**
  * The only file that knows what is inside a TLSSocket: how it reads into the worker's static buffer, which Node offers
- * for outgoing connections only, and how it is reset, which Node offers for plain ones only. Where a name is not to be
- * had, `data` events and a plain close take its place.
+ * for outgoing connections only, how it is reset, which Node offers for plain ones only, and how it is read after a write
+ * failed. Where a name is not to be had, `data` events, a plain close or a lost answer take its place.
  */
 interface Handle {
   reading: boolean;
   useUserBuffer?(buffer: Uint8Array): void;
+  /** Takes bytes as if the TCP connection had read them. */
+  receive?(encrypted: Uint8Array): void;
   /** The handle of the TCP connection. */
-  readonly _parent?: { close(done?: () => void): void; reset?(done?: () => void): number };
+  readonly _parent?: {
+    readonly fd?: number;
+    close(done?: () => void): void;
+    reset?(done?: () => void): number;
+  };
 }
 type Internals = TLSSocket & {
   _handle: Handle | null;
   readonly _parent: net.Socket;
+  readonly _readableState: { readonly ended: boolean };
   secureReader?: SecureReader;
   [key: symbol]: unknown;
 };
@@ -135,6 +142,7 @@ export function dialSecure(
   const socket =
     preamble === undefined ? connectReading(common, sink) : connectAfter(preamble, host, port, common, sink);
   allowReset(socket);
+  socket.destroy = destroy;
   // RFC 8446 section 4.6.1: tickets come after the handshake, and a later one replaces an earlier one.
   socket.on('session', (session) => {
     target.session = session;
@@ -202,6 +210,43 @@ function resume(this: Internals): Internals {
   net.Socket.prototype.resume.call(this);
   this.secureReader!.resumed();
   return this;
+}
+
+/**
+ * As `DialSocket`: when a write fails, what the backend said before is read first. Here it must be decrypted, and that
+ * only a socket does that is not destroyed yet.
+ */
+function destroy(this: TLSSocket, error?: Error): TLSSocket {
+  this.destroy = net.Socket.prototype.destroy as TLSSocket['destroy'];
+  if ((error as NodeJS.ErrnoException | undefined)?.syscall === 'write') rescue(this as Internals);
+  return this.destroy(error);
+}
+
+function rescue(socket: Internals): void {
+  const handle = socket._handle;
+  const fd = handle?._parent?.fd ?? -1;
+  if (fd < 0 || handle?.receive === undefined || socket.readableEnded) return;
+  if (BUFFER !== undefined && handle.useUserBuffer !== undefined && socket[BUFFER]) {
+    // Not the buffer that all sockets share, see `readRest`.
+    const buffer = Buffer.allocUnsafe(readBuffer().length);
+    socket[BUFFER] = buffer;
+    handle.useUserBuffer(buffer);
+  }
+  // Without the end of TLS itself (RFC 8446 section 6.1) nobody knows whether more was to come before the reset.
+  let { ended } = socket._readableState;
+  // Where the buffer is not ours, what came to a paused connection waits in the stream, which tells it when it is read,
+  // but takes nothing more.
+  while (!socket.destroyed && socket.read() !== null);
+  socket.push = (chunk: Buffer | null) => {
+    if (chunk === null) ended = true;
+    else socket.emit('data', chunk);
+    return true;
+  };
+  readRest(fd, (encrypted, length) => {
+    if (!socket.destroyed) handle.receive!(encrypted.subarray(0, length));
+    return !socket.destroyed;
+  });
+  if (ended && !socket.destroyed) socket.emit('end');
 }
 
 function resetAndDestroy(this: TLSSocket): TLSSocket {

@@ -9,7 +9,7 @@ import {
 } from 'node:tls';
 import type { TerminationConfig } from '../../common/tls-config.ts';
 import type { Endpoints } from '../proxy-protocol.ts';
-import type { ByteSink } from '../raw-socket.ts';
+import { type ByteSink, clientAddress } from '../raw-socket.ts';
 import type { Certificate } from './certificate.ts';
 import { CertificateChoice, sameNames } from './certificate-choice.ts';
 import { isSecure } from './client-identity.ts';
@@ -18,14 +18,23 @@ import type { FrontendMaterial } from './material.ts';
 import { adoptSecure, plainOf } from './secure-socket.ts';
 import { serverSettings } from './settings.ts';
 
-type Plain = net.Socket & { endpoints?: Endpoints; startedMs?: number; handshakeMs?: number };
+type Plain = net.Socket & {
+  endpoints?: Endpoints;
+  client?: string;
+  startedMs?: number;
+  handshakeMs?: number;
+};
 
 /** What becomes of the handshakes of a frontend. */
 export interface Handshakes {
   /** @param resumed a session that it had before, from whatever worker or node */
   done(resumed: boolean): void;
-  /** @param cause in words */
-  failed(cause: string): void;
+  /**
+   * @param cause in words
+   * @param client its address
+   * @param tookMs until then
+   */
+  failed(cause: string, client: string, tookMs: number): void;
   /**
    * Makes what handles the connection; the socket is paused until it calls `resume()`.
    *
@@ -80,7 +89,7 @@ export class Terminator {
     });
     this.#server.on('secureConnection', (socket) => this.#secured(socket, client !== undefined));
     this.#server.on('tlsClientError', (error, socket) => {
-      handshakes.failed(handshakeCause(error, socket.authorizationError));
+      this.#failed(socket, handshakeCause(error, socket.authorizationError));
       socket.destroy();
     });
   }
@@ -95,6 +104,8 @@ export class Terminator {
    */
   take(socket: net.Socket, endpoints: Endpoints | undefined): ByteSink {
     if (endpoints !== undefined) (socket as Plain).endpoints = endpoints;
+    // A connection that has ended does not tell any more.
+    (socket as Plain).client = endpoints?.address ?? clientAddress(socket);
     (socket as Plain).startedMs = performance.now();
     // A client that ends its side within the handshake has gone; half-open is for what comes after.
     socket.allowHalfOpen = false;
@@ -104,9 +115,14 @@ export class Terminator {
     return { onBytes: (buffer, length) => socket.unshift(Buffer.copyBytesFrom(buffer, 0, length)) };
   }
 
+  #failed(socket: TLSSocket, cause: string): void {
+    const { client, startedMs } = plainOf(socket) as Plain;
+    this.#handshakes.failed(cause, client!, performance.now() - startedMs!);
+  }
+
   #secured(socket: TLSSocket, asksForCertificate: boolean): void {
     if (asksForCertificate && !socket.authorized && socket.getPeerX509Certificate() !== undefined) {
-      this.#handshakes.failed(handshakeCause(undefined, socket.authorizationError));
+      this.#failed(socket, handshakeCause(undefined, socket.authorizationError));
       socket.on('error', ignore);
       socket.destroy();
       return;

@@ -12,8 +12,8 @@ export interface TlsControlOptions {
   readonly ticketSecret: Uint8Array;
   /** One line about files that were read again. */
   tell(level: 'info' | 'warn', text: string): void;
-  /** There is new material for the config in force. */
-  onChange(): void;
+  /** Puts new material for the config in force. @returns what could not be done, a line each */
+  onChange(): Promise<readonly string[]>;
   /** How often to look at the files; default: every second. */
   readonly intervalMs?: number;
 }
@@ -36,7 +36,7 @@ export class TlsControl {
     this.#store = new TlsStore(options.ticketSecret);
     this.#watch = new FileWatch(
       () => (this.#config === undefined ? [] : tlsPaths(this.#config)),
-      () => this.#reread(),
+      () => void this.#reread(),
       options.intervalMs,
     );
   }
@@ -116,7 +116,7 @@ export class TlsControl {
     }
   }
 
-  #reread(): void {
+  async #reread(): Promise<void> {
     const config = this.#config!;
     const versions = () =>
       JSON.stringify(
@@ -133,8 +133,9 @@ export class TlsControl {
       return;
     }
     if (versions() === before) return;
-    this.#options.tell('info', 'certificates were read again and are in force');
-    this.#options.onChange();
+    const failed = await this.#options.onChange();
+    for (const line of failed) this.#options.tell('warn', line);
+    if (failed.length === 0) this.#options.tell('info', 'certificates were read again and are in force');
   }
 }
 

@@ -4,6 +4,7 @@ import type { CAUSES } from '../../lbd/cause.ts';
 import { OK, Plane, RawClient, RawOrigin } from './harness.ts';
 import { always, type Reply } from './http/exchange.ts';
 import { Certificates, SecureClient } from './tls/secure-client.ts';
+import { Origin, Client as UdpClient } from './udp-peers.ts';
 
 // Most of the time goes into waiting for batches and deadlines.
 t.jobs = 8;
@@ -248,6 +249,65 @@ t.test('a client that is turned away', async (t) => {
   const liar = await it.client();
   liar.write(GET);
   t.match(await it.line(), { cause: 'proxy_header', status: 0 });
+});
+
+t.test('half a head, and the client ends', async (t) => {
+  const it = await start(t);
+  const client = await it.client();
+  client.write('GET / HTTP/1.1\r\nHo');
+  client.socket.end();
+  t.match(await it.line(), { cause: 'client_gone', status: 499, method: '' });
+});
+
+t.test('a client with which no TLS comes about', async (t) => {
+  const certificates = new Certificates(t);
+  const tls = `tls: { certificates: [${certificates.server('a.example').files}] }`;
+  const it = await start(t, { frontend: `${tls}, accept_proxy: [127.0.0.0/8]` });
+  const cases: readonly [first: string, client: string][] = [
+    ['PROXY TCP4 192.0.2.7 192.0.2.8 1000 443\r\nGET / HTTP/1.1\r\n\r\n', '192.0.2.7'],
+    ['PROXY UNKNOWN\r\nGET / HTTP/1.1\r\n\r\n', '127.0.0.1'],
+  ];
+  for (const [first, client] of cases) {
+    const raw = await it.client();
+    raw.write(first);
+    const line = await it.line();
+    t.match(line, { frontend: 'web', client, cause: 'tls_failed', status: 0, method: '', backend: '' });
+    t.ok(Number(line.tls_ms) > 0);
+  }
+  const flood = await Promise.all(Array.from({ length: 30 }, () => it.client()));
+  for (const raw of flood) raw.socket.end('PROXY UNKNOWN\r\nnot TLS at all');
+  while (it.plane.control.frontendCounter(0, 'tls_failed') < 32) await new Promise(setImmediate);
+  await it.plane.plane.stop(0);
+  const lines = await it.plane.accessLines(18);
+  t.equal(lines.length, 18, 'a flood is counted, and the first of it are told');
+});
+
+t.test('who reads the ClientHello of a proxy’s client tells that client’s address', async (t) => {
+  const it = await start(t, { frontend: 'mode: tcp, tls: passthrough, accept_proxy: [127.0.0.0/8]' });
+  const raw = await it.client();
+  raw.write('PROXY TCP4 192.0.2.7 192.0.2.8 1000 443\r\nGET / HTTP/1.1\r\n\r\n');
+  t.match(await it.line(), { client: '192.0.2.7', cause: 'bad_request' });
+});
+
+t.test('a client whose datagram nobody takes', async (t) => {
+  const cases: readonly [cause: string, settings: Settings][] = [
+    ['no_backend', { frontend: 'mode: udp', backend: ', weight: 0' }],
+    ['queue_full', { frontend: 'mode: udp', backend: ', max_connections: 1' }],
+    ['too_many_clients', { frontend: 'mode: udp, max_connections: 1' }],
+    ['too_many_of_client', { frontend: 'mode: udp, limits: { per_source: 1 }' }],
+  ];
+  for (const [cause, settings] of cases) {
+    const service = await Origin.start(t, '');
+    const it = await start(t, { ...settings, port: service.port, pool: 'health: { type: none }' });
+    if (cause !== 'no_backend') {
+      const first = await UdpClient.open(t, it.plane.port);
+      await first.ask('1');
+      await first.ask('2');
+    }
+    const second = await UdpClient.open(t, it.plane.port);
+    second.socket.send('3', it.plane.port, '127.0.0.1');
+    t.match(await it.line(), { frontend: 'web', client: '127.0.0.1', cause }, cause);
+  }
 });
 
 t.test('a tunnel is one line, at its end', async (t) => {

@@ -1,7 +1,9 @@
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { readSync } from 'node:fs';
 import net from 'node:net';
 import t from 'tap';
-import { type ByteSink, dial, resetNow } from '../../lbd/raw-socket.ts';
+import { type ByteSink, descriptorOf, dial, resetNow, send } from '../../lbd/raw-socket.ts';
 
 const MOMENTS: Record<string, (then: () => void) => void> = {
   'at once': (then) => then(),
@@ -80,4 +82,73 @@ t.test('what a backend said before a write to it failed is read, in order, once'
     t.equal(text.replaceAll('x', ''), '<write failed><close>');
     t.equal(text.split('x').length - 1, size);
   }
+});
+
+t.test('bytes that are valid only now arrive complete and in order, whoever has to wait', async (t) => {
+  const { socket, peer, close } = await dialled();
+  t.teardown(close);
+  const shared = Buffer.alloc(300_000);
+  const total = 400;
+  const got = createHash('sha256');
+  const wanted = createHash('sha256');
+  const end = new Promise((resolve) => peer.on('data', (bytes) => got.update(bytes)).once('end', resolve));
+  let waited = 0;
+  for (let i = 0; i < total; i++) {
+    const length = (i * 7919) % shared.length;
+    shared.fill(i % 251);
+    // What stands before it is still on its way: it must not be overtaken.
+    if (i % 5 === 0) {
+      socket.write('between');
+      wanted.update('between');
+    }
+    wanted.update(shared.subarray(0, length));
+    // A peer that reads nothing fills the kernel's buffers.
+    if (i % 50 === 0) peer.pause();
+    const flows = send(socket, shared, 0, length);
+    shared.fill(255);
+    if (flows) continue;
+    waited++;
+    peer.resume();
+    await once(socket, 'drain');
+  }
+  peer.resume();
+  socket.end();
+  await end;
+  t.equal(got.digest('hex'), wanted.digest('hex'));
+  t.ok(waited > 0, 'it had to wait now and then');
+});
+
+t.test('bytes do not overtake those that wait, even where the kernel has room again', async (t) => {
+  const { socket, peer, close } = await dialled();
+  t.teardown(close);
+  peer.pause();
+  const waiting = Buffer.alloc(32 << 20, 'a');
+  socket.write(waiting);
+  // The peer reads, and this process has not noticed yet.
+  const first = Buffer.alloc(1 << 20);
+  const read = readSync(descriptorOf(peer), first);
+  t.notOk(send(socket, Buffer.from('last'), 0, 4));
+  let rest = read;
+  let tail = '';
+  peer.on('data', (bytes: Buffer) => {
+    rest += bytes.length;
+    tail = (tail + bytes.toString('latin1')).slice(-8);
+  });
+  peer.resume();
+  socket.end();
+  await once(peer, 'end');
+  t.equal(rest, waiting.length + 4);
+  t.equal(tail, 'aaaalast');
+});
+
+t.test('bytes for a peer that has reset the connection: the error is told, as by any write', async (t) => {
+  const { socket, peer, told, close } = await dialled();
+  t.teardown(close);
+  const gone = closed(socket);
+  peer.resetAndDestroy();
+  const talk = setInterval(() => send(socket, Buffer.alloc(1000, 'x'), 0, 1000), 1);
+  await gone;
+  clearInterval(talk);
+  t.match(told.at(-2), /^<(read|write) failed>$/);
+  t.equal(told.at(-1), '<close>');
 });

@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
@@ -25,6 +26,7 @@ import {
 } from '../../lbd/shared.ts';
 import { TcpConnection } from '../../lbd/tcp-connection.ts';
 import { freePort, Plane, RawClient, RawOrigin } from './harness.ts';
+import { Certificates, SecureClient } from './tls/secure-client.ts';
 
 const MIB = 1024 * 1024;
 const PIECE_BYTES = 64 * 1024;
@@ -32,6 +34,12 @@ const PIECE_BYTES = 64 * 1024;
 /** Waits for what another socket's callback brings about; tap's own time-out ends it when it never comes. */
 async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await sleep(2);
+}
+
+/** Whether the kernel of the other side has acknowledged all that a socket sent, and its end: its state is FIN_WAIT2. */
+function delivered(socket: net.Socket): boolean {
+  const port = socket.localPort!.toString(16).toUpperCase().padStart(4, '0');
+  return new RegExp(`:${port} \\S+ 05 `).test(readFileSync('/proc/self/net/tcp', 'latin1'));
 }
 
 /** A TCP frontend in this process whose time the test moves on by hand. */
@@ -361,8 +369,8 @@ t.test('no byte is lost at close', async (t) => {
     // Nobody reads at the client any more; what the backend answers meets a reset there.
     const got = sip(atOrigin!);
     const hash = await sent;
-    // What is still in this process would be lost with it, whatever is between the two.
-    if (!client.writableFinished) await once(client, 'finish');
+    // What is still at the client would be lost with it, whatever is between the two.
+    await until(() => delivered(client));
     client.destroy();
     atOrigin!.write('thank you');
     t.equal(await got, hash);
@@ -675,4 +683,25 @@ pools:
   for (const socket of origins[1]!.sockets) socket.write('well');
   const left = clients.filter((client) => client.closed === 'no');
   for (const client of left) t.equal(await client.until((text) => text === 'well'), 'well');
+});
+
+t.test('a TCP client that ends before its backend is there: the backend hears of it', async (t) => {
+  const origin = await RawOrigin.start(t);
+  const { files } = new Certificates(t).server('a.example');
+  const plane = await Plane.start(
+    t,
+    `
+frontends: { web: { bind: ["127.0.0.1:PORT"], mode: tcp, pool: web, tls: { certificates: [${files}] } } }
+pools: { web: { backends: { s1: { address: "127.0.0.1:${origin.port}", max_connections: 1 } } } }
+`,
+  );
+  const first = await SecureClient.open(t, plane.port);
+  first.write('one');
+  await origin.until(() => origin.received[0] === 'one');
+  const second = new SecureClient(t, plane.port, { allowHalfOpen: true } as object);
+  second.socket.once('secureConnect', () => second.socket.end());
+  while (plane.control.queues.waiting(plane.slot('web/s1')) === 0) await new Promise(setImmediate);
+  origin.sockets[0]!.destroy();
+  await origin.until(() => origin.received[1]?.includes('<') ?? false);
+  t.match(origin.received[1], /^<end>/);
 });

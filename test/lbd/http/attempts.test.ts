@@ -1,5 +1,12 @@
 import t, { type Test } from 'tap';
-import type { BackendCounter } from '../../../lbd/shared.ts';
+import { parseConfig } from '../../../common/config.ts';
+import { Backend } from '../../../lbd/backend.ts';
+import { Attempts } from '../../../lbd/http/attempts.ts';
+import type { RequestHead } from '../../../lbd/http/request-head.ts';
+import { Pool } from '../../../lbd/pool.ts';
+import type { PoolQueue } from '../../../lbd/queue.ts';
+import { SessionTable } from '../../../lbd/session/table.ts';
+import { type BackendCounter, createSharedBuffers, GATE_OPEN, SharedState } from '../../../lbd/shared.ts';
 import { CONNECTIONS, PENDING, RETRYING, TRIPPED_5XX, TRIPPED_FAILURES } from '../../../lbd/vitals.ts';
 import { freePort, OK, Plane, RawClient, RawOrigin } from '../harness.ts';
 import { always, type Reply, yaml } from './exchange.ts';
@@ -212,3 +219,36 @@ function alternating(...answers: string[]): Reply {
   let turn = 0;
   return (socket) => socket.write(answers[turn++ % answers.length]!);
 }
+
+t.test('a retry that must not wait: the request stays counted where it is', async (t) => {
+  const config = parseConfig(
+    `
+frontends: { web: { bind: ["127.0.0.1:80"], pool: web } }
+pools:
+  web:
+    algorithm: round-robin
+    stick: { cookie: SERVERID }
+    retry: { on: [503] }
+    backends: { s1: { address: "127.0.0.1:1" }, s2: { address: "127.0.0.1:2" } }
+`,
+    '/test.yaml',
+    { cpus: 1 },
+  ).pools[0]!;
+  const shared = new SharedState(createSharedBuffers(1), 0);
+  const backends = config.backends.map((backend, slot) => new Backend('web', backend, slot, shared));
+  for (const { slot } of backends) shared.setGate(slot, GATE_OPEN, 1);
+  const sessions = new SessionTable(SessionTable.create(1024), 1, { hashKey: Uint32Array.of(1, 2, 3, 4) });
+  const pool = new Pool(config, backends, shared, sessions, 0);
+  const attempts = new Attempts(shared, '192.0.2.7', 1);
+  const head = { header: (name: string) => (name === 'cookie' ? 'SERVERID=s1' : undefined) };
+  t.ok(attempts.begin(pool, head as unknown as RequestHead));
+  t.ok(attempts.enter());
+  // Somebody waits for s2.
+  pool.queue = { enter: () => false, onLeft() {} } as unknown as PoolQueue;
+  t.notOk(attempts.another('status', 503, true, true));
+  t.equal(attempts.backend.name, 's1');
+  t.notOk(attempts.needsCookie, 'the client has the cookie of the backend that answers');
+  t.same([shared.active(0), shared.active(1)], [1, 0]);
+  attempts.leave();
+  t.same([shared.active(0), shared.active(1)], [0, 0]);
+});

@@ -45,7 +45,7 @@ class SlowSocket extends Duplex {
 }
 
 /** A connection whose client is refused, so that a last answer is on its way to it. */
-function refused(t: Test): { socket: SlowSocket; ask(): void } {
+function refused(t: Test): { socket: SlowSocket; ask(text?: string): void } {
   const config = parseConfig(
     `
 frontends: { web: { bind: ["127.0.0.1:80"], mode: http, pool: web } }
@@ -70,8 +70,8 @@ pools: { web: { backends: { s1: { address: "127.0.0.1:1" } } } }
   socket.resume();
   return {
     socket,
-    ask() {
-      const request = Buffer.from('GET / HTTP/7.0\r\n\r\n');
+    ask(text = 'GET / HTTP/7.0\r\n\r\n') {
+      const request = Buffer.from(text);
       connection.onBytes(request, request.length);
     },
   };
@@ -104,6 +104,25 @@ t.test('a client that has ended its side still gets its last answer', async (t) 
       t.match(socket.written, /^HTTP\/1\.1 505 /);
     });
 });
+
+t.test(
+  'a client that sends its requests and its end in one piece, and reads slowly, gets all answers',
+  async (t) => {
+    const { socket, ask } = refused(t);
+    const requests = 1000;
+    ask('GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(requests));
+    const ended = new Promise((resolve) => socket.once('end', resolve));
+    // TLS tells the end of a paused connection that came with the last bytes.
+    socket.push(null);
+    socket.read(0);
+    await ended;
+    while (!socket.closed) {
+      socket.drain();
+      await new Promise(setImmediate);
+    }
+    t.equal(socket.written.split('HTTP/1.1 404 ').length - 1, requests);
+  },
+);
 
 t.test(
   'a tunnel whose ends both ended: what the client said still reaches a backend that reads late',

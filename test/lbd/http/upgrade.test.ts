@@ -139,6 +139,16 @@ t.test('what is no upgrade: a 101 to it is a 502', async (t) => {
   }
 });
 
+t.test('RFC 9110 §7.8 a 101 that names no protocol is a 502', async (t) => {
+  const exchange = await Exchange.start(t);
+  exchange.reply = always('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\r\n');
+  const client = await exchange.client();
+  client.write(ASK);
+  t.match(await client.until((text) => text.endsWith('\n')), /^HTTP\/1\.1 502 [\s\S]*101 without Upgrade\n$/);
+  await exchange.origin.until(() => exchange.origin.received[0]!.includes('<'));
+  t.equal(exchange.plane.active, 0);
+});
+
 t.test('an idle tunnel is closed', async (t) => {
   const exchange = await Exchange.start(t, { timeouts: 'idle: 200ms' });
   exchange.reply = always(SWITCH);

@@ -7,6 +7,7 @@ import { probeHttp } from '../../../lbd/health/http-probe.ts';
 import { probeTcp } from '../../../lbd/health/tcp-probe.ts';
 import { targetsOf } from '../../../lbd/planner.ts';
 import { PoolTls } from '../../../lbd/tls/backend-tls.ts';
+import { allowReset } from '../../../lbd/tls/secure-socket.ts';
 import { freePort, OK, Plane, RawClient } from '../harness.ts';
 import { certify } from './authority.ts';
 import { Certificates } from './secure-client.ts';
@@ -256,4 +257,24 @@ t.test('health checks speak TLS as well, and say what is wrong with it', async (
     const [target] = targetsOf(config, () => new PoolTls(pool!.tls!, { ca, client: undefined, version: '' }));
     t.match(await (type === 'tcp' ? probeTcp : probeHttp)(target!, signal), expected, `${type} ${tls}`);
   }
+});
+
+t.test('a backend that answers within an upload, closes and resets: its answer arrives', async (t) => {
+  const files = new Certificates(t);
+  const { cert, key } = files.server('a.example');
+  const { port } = await backend(t, { cert, key }, (socket, text) => {
+    if (!text.startsWith('POST')) return;
+    allowReset(socket);
+    socket.end('HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig', () =>
+      socket.resetAndDestroy(),
+    );
+  });
+  const plane = await Plane.start(t, yaml(port, 'verify: false'));
+  for (let round = 0; round < 10; round++) {
+    const client = await RawClient.open(t, plane.port);
+    client.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${4 << 20}\r\n\r\n${'x'.repeat(4 << 20)}`);
+    t.match(await client.end(), /^HTTP\/1\.1 413 [\s\S]*\r\n\r\nbig$/);
+    client.socket.destroy();
+  }
+  t.equal(plane.active, 0);
 });

@@ -3,6 +3,8 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
+import { parseConfig } from '../../../common/config.ts';
+import { problemsOf } from '../../../lbd/tls/tls-control.ts';
 import { freePort, LbdProcess, origin, writeConfig } from '../lbd-process.ts';
 import { certify } from './authority.ts';
 import { Certificates, SecureClient } from './secure-client.ts';
@@ -37,6 +39,12 @@ async function shown(t: Test, port: number): Promise<string> {
   const { subject } = client.socket.getPeerCertificate();
   client.socket.destroy();
   return String(subject.CN);
+}
+
+/** What cannot be used of the files, in the words of `lbctl check`. */
+function problems(files: Certificates, tls: string): string[] {
+  const text = [...ALONE, ...frontend(1, tls), pool(2)].join('\n');
+  return problemsOf(parseConfig(text, join(files.directory, 'tandem.yaml'), { cpus: 1 }));
 }
 
 t.test('certificates are followed: new ones serve, bad ones do not, and the status says so', async (t) => {
@@ -141,7 +149,7 @@ t.test('a session of one node is resumed on the other, by any of its workers', a
   t.match(tls, { handshakes: 0, resumed: 16 });
 });
 
-t.test('what cannot be used: lbctl check names each file, and lbd does not start', async (t) => {
+t.test('what cannot be used: each file is named, lbctl check fails, and lbd does not start', async (t) => {
   const files = new Certificates(t);
   const shop = files.server('shop');
   files.write('garbage.crt', 'hello');
@@ -154,17 +162,14 @@ t.test('what cannot be used: lbctl check names each file, and lbd does not start
     ['certificates: empty', 'empty: no such directory'],
     [`certificates: [${shop.files}], client: { ca: garbage.crt }`, 'garbage.crt: found no certificate'],
   ] as const;
-  for (const [tls, expected] of cases) {
-    const config = writeConfig(files.directory, [...ALONE, ...frontend(1, tls), pool(2)]);
-    const { text, code } = await check(config);
-    t.equal(code, 1, tls);
-    t.match(text, expected);
-  }
+  for (const [tls, expected] of cases) t.match(problems(files, tls).join(), expected, tls);
+  t.match(problems(files, 'certificates: .').join(), /root\.pem/, 'in the directory is one without a key');
   const port = await freePort();
   const config = writeConfig(files.directory, [...ALONE, ...frontend(port, cases[0][0]), pool(2)]);
   const lbd = new LbdProcess(t, files.directory, ['--config', config]);
-  t.same(await lbd.exited, { code: 1, signal: null });
+  const [{ text, code }, exited] = await Promise.all([check(config), lbd.exited]);
+  t.equal(code, 1);
+  t.match(text, 'none.crt: no such file');
+  t.same(exited, { code: 1, signal: null });
   t.match(await lbd.stderr, 'none.crt: no such file');
-  writeConfig(files.directory, [...ALONE, ...frontend(port, 'certificates: .'), pool(2)]);
-  t.equal((await check(config)).code, 1, 'root.pem in the directory has no key');
 });

@@ -1,0 +1,110 @@
+import { proxyHeader } from '../proxy-protocol.ts';
+import type { QueueUser, Waiter } from '../queue.ts';
+import { Upstream, type UpstreamUser } from '../upstream.ts';
+import { type Attempts, COUNTER } from './attempts.ts';
+import type { HttpConnection } from './connection.ts';
+
+/** A request that must not be sent twice uses only a backend connection that worked just now. */
+const FRESH_MS = 250;
+
+/**
+ * How one client connection comes by connections to the backends that its requests are tried at: an idle one, a new
+ * one, or a place in the queue for either; and where they go afterwards.
+ */
+export class Checkout {
+  readonly #client: HttpConnection;
+  readonly #attempts: Attempts;
+  /** A connection that told the backend this client's address, so that no other client may use it. */
+  #own: Upstream | undefined;
+  /** Its place in the queue of the pool. */
+  #waiter: Waiter | undefined;
+
+  constructor(client: HttpConnection, attempts: Attempts) {
+    this.#client = client;
+    this.#attempts = attempts;
+  }
+
+  /**
+   * An unspoilt connection to the chosen backend; where it began with the client's address, one of its own.
+   *
+   * @param idempotent the request may be sent again, should the backend be closing it just now
+   */
+  takeIdle(user: UpstreamUser, idempotent: boolean): Upstream | undefined {
+    const { backend, pool } = this.#attempts;
+    const usedAfterMs = idempotent ? 0 : this.#client.frontend.context.deadlines.now - FRESH_MS;
+    const upstream =
+      pool!.config.sendProxy === undefined ? backend.takeIdle(usedAfterMs) : this.#takeOwn(usedAfterMs);
+    upstream?.claim(user);
+    return upstream;
+  }
+
+  #takeOwn(usedAfterMs: number): Upstream | undefined {
+    const own = this.#own;
+    this.#own = undefined;
+    if (own?.backend === this.#attempts.backend && own.usable && own.idleSinceMs >= usedAfterMs) return own;
+    own?.destroy();
+    return undefined;
+  }
+
+  /** Begins a new connection to the chosen backend. @returns undefined: the circuit breaker does not allow it */
+  connect(user: UpstreamUser): Upstream | undefined {
+    const client = this.#client;
+    const { backend, pool } = this.#attempts;
+    const { sendProxy, timeouts } = pool!.config;
+    if (pool!.breaker.refusesConnection()) return undefined;
+    const upstream = new Upstream(
+      backend,
+      user,
+      client.frontend.context.deadlines,
+      timeouts.connectMs,
+      sendProxy && proxyHeader(sendProxy, client.endpoints),
+    );
+    this.#attempts.count(COUNTER.connects, 1);
+    return upstream;
+  }
+
+  /** Gives back a connection that can take another request. */
+  giveBack(upstream: Upstream): void {
+    if (upstream.socket.isPaused()) upstream.socket.resume();
+    const { sendProxy, timeouts } = this.#attempts.pool!.config;
+    if (sendProxy === undefined) upstream.release(timeouts.keepAliveMs);
+    else {
+      upstream.park(timeouts.keepAliveMs);
+      this.#own = upstream;
+    }
+  }
+
+  /**
+   * Takes a place in the queue of the pool.
+   *
+   * @param chosen a backend was chosen, but is full
+   * @returns false: there is none
+   */
+  wait(user: QueueUser, chosen: boolean): boolean {
+    const { backend, pool } = this.#attempts;
+    this.#waiter = pool!.queue?.join(user, chosen && pool!.tied ? backend.slot : -1);
+    return this.#waiter !== undefined;
+  }
+
+  get waiting(): boolean {
+    return this.#waiter !== undefined;
+  }
+
+  /** The queue has called, and knows nothing of it any more. */
+  waited(): void {
+    this.#waiter = undefined;
+  }
+
+  giveUpTurn(): void {
+    if (this.#waiter === undefined) return;
+    this.#attempts.pool!.queue?.leave(this.#waiter);
+    this.#waiter = undefined;
+  }
+
+  /** The client is gone. */
+  close(): void {
+    this.giveUpTurn();
+    this.#own?.destroy();
+    this.#own = undefined;
+  }
+}

@@ -1,0 +1,102 @@
+import type net from 'node:net';
+import { type Attempts, COUNTER } from './attempts.ts';
+import { JOIN_BYTES } from './chunk.ts';
+import type { HttpConnection } from './connection.ts';
+import { RequestBody } from './request-body.ts';
+
+/** The request's way from its client to a backend, head and body. */
+export class RequestRelay {
+  readonly #client: HttpConnection;
+  readonly #attempts: Attempts;
+  readonly #body = new RequestBody();
+  /** What begins the request on a backend connection: its head, with a small body behind it. */
+  #head = '';
+  /** The whole body is in `#head`. */
+  #whole = false;
+  /** Body bytes that came before the backend connection was there. */
+  #held: Buffer | undefined;
+
+  constructor(client: HttpConnection, attempts: Attempts) {
+    this.#client = client;
+    this.#attempts = attempts;
+  }
+
+  /** @param length of `BODY.length` */
+  begin(framing: 0 | 1 | 2, length: number): void {
+    this.#body.begin(framing, length);
+    this.#whole = false;
+  }
+
+  /** Sets the text of the head. */
+  set head(text: string) {
+    this.#head = text;
+  }
+
+  /** All of it has come. */
+  get done(): boolean {
+    return this.#body.done;
+  }
+
+  /** Whether the backend connection took the last piece without having to wait. */
+  get flowing(): boolean {
+    return this.#body.flowing;
+  }
+
+  get fault(): string {
+    return this.#body.fault;
+  }
+
+  /** All of the request that has left is still here. */
+  get replayable(): boolean {
+    return this.#whole || !this.#body.sent;
+  }
+
+  /** While the backend connection is made: nothing of the body is lost, and nothing is sent twice. */
+  hold(buffer: Buffer, start: number, end: number): void {
+    const bytes = Buffer.copyBytesFrom(buffer, start, end - start);
+    this.#held = this.#held === undefined ? bytes : Buffer.concat([this.#held, bytes]);
+  }
+
+  /** What was held, given away. */
+  takeHeld(): Buffer | undefined {
+    const held = this.#held;
+    this.#held = undefined;
+    return held;
+  }
+
+  /** Sends the head, of a request whose body has ended already or not begun to come. */
+  sendHead(to: net.Socket): void {
+    to.write(this.#head, 'latin1');
+  }
+
+  /** Sends the head and what has come of the body. @returns as `relay` */
+  send(to: net.Socket, buffer: Buffer, start: number, end: number): number {
+    const body = this.#body;
+    if (!body.counted || end - start > JOIN_BYTES) {
+      to.write(this.#head, 'latin1');
+      return this.relay(to, buffer, start, end);
+    }
+    const take = body.take(end - start);
+    const text = this.#head + buffer.latin1Slice(start, start + take);
+    body.flowing = to.write(text, 'latin1');
+    this.#count();
+    if (body.done) {
+      this.#head = text;
+      this.#whole = true;
+    }
+    return start + take;
+  }
+
+  /** @returns offset of the first byte after the body, or `end` while it goes on; -1: `fault` says why */
+  relay(to: net.Socket, buffer: Buffer, start: number, end: number): number {
+    const at = this.#body.relay(to, buffer, start, end);
+    if (at >= 0) this.#count();
+    return at;
+  }
+
+  #count(): void {
+    const { moved } = this.#body;
+    this.#attempts.count(COUNTER.bytes_sent, moved);
+    this.#client.log?.received(moved);
+  }
+}

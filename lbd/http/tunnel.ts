@@ -1,0 +1,88 @@
+import { send } from '../raw-socket.ts';
+import type { Upstream, UpstreamUser } from '../upstream.ts';
+import type { Attempts } from './attempts.ts';
+import type { HttpConnection } from './connection.ts';
+
+/** A client connection that was upgraded, and its backend's: bytes go both ways unread, until both sides end. */
+export class Tunnel implements UpstreamUser {
+  readonly #client: HttpConnection;
+  readonly #attempts: Attempts;
+  /** undefined: it is gone. */
+  #upstream: Upstream | undefined;
+
+  /** @param upstream on which the backend has agreed to the upgrade */
+  constructor(client: HttpConnection, upstream: Upstream, attempts: Attempts) {
+    this.#client = client;
+    this.#upstream = upstream;
+    this.#attempts = attempts;
+    upstream.claim(this);
+  }
+
+  /** Slot of its backend; -1: it is gone. */
+  get slot(): number {
+    return this.#upstream?.backend.slot ?? -1;
+  }
+
+  // From the client.
+
+  /** @param buffer valid during the call */
+  onBytes(buffer: Buffer, length: number): void {
+    this.#client.log?.received(length);
+    if (this.#upstream !== undefined && !send(this.#upstream.socket, buffer, 0, length)) this.#client.pause();
+  }
+
+  onClientEnd(): void {
+    this.#upstream?.socket.end();
+  }
+
+  /** The client has read what was written to it. */
+  onClientDrain(): void {
+    this.#client.touch();
+    this.#upstream?.socket.resume();
+  }
+
+  /** The client reads more slowly than its backend sends. */
+  holdBackend(): void {
+    this.#upstream?.socket.pause();
+  }
+
+  /**
+   * The client is gone.
+   *
+   * @param orderly it ended its side before: what it said still goes to the backend
+   */
+  onClientClose(orderly: boolean): void {
+    const upstream = this.#upstream;
+    this.#upstream = undefined;
+    this.#attempts.leave();
+    if (orderly) upstream?.finish(this.#client.frontend.config.timeouts.idleMs);
+    else upstream?.reset();
+  }
+
+  // From the backend.
+
+  onUpstreamReady(): void {
+    // The connection was there before the tunnel.
+  }
+
+  onUpstreamBytes(buffer: Buffer, length: number): void {
+    this.#client.touch();
+    this.#client.send(buffer, 0, length);
+  }
+
+  onUpstreamDrain(): void {
+    this.#client.touch();
+    this.#client.resume();
+  }
+
+  onUpstreamEnd(): void {
+    this.#client.endOutput();
+  }
+
+  onUpstreamClose(why: string): void {
+    this.#upstream = undefined;
+    this.#attempts.leave();
+    if (why === '') this.#client.endOutput();
+    else this.#client.cut();
+  }
+}

@@ -1,5 +1,6 @@
 import { formatEndpoint, ipFamily } from './address.ts';
 import { formatDuration } from './duration.ts';
+import { checkEngines } from './engine-config.ts';
 import type { ConfigProblem } from './errors.ts';
 import type { BindRange } from './fields.ts';
 import { checkHa } from './ha-checks.ts';
@@ -32,6 +33,7 @@ export function checkTogether(shape: Shape, source: Source): ConfigProblem[] {
   checkPools(shape, source, report);
   checkModes(shape, source, report);
   checkTls(shape, report);
+  checkEngines(shape, source, report);
   checkIdentities(shape, report);
   return problems;
 }

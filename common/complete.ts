@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { accessLogOf } from './access-log-config.ts';
 import { ipFamily } from './address.ts';
 import { digestOf, sectionDigestsOf } from './digest.ts';
+import { engineOf } from './engine-config.ts';
 import type {
   ClusterConfig,
   Config,
@@ -56,9 +57,10 @@ export function complete(
     // The table finds a cell with a mask instead of a division.
     sessions: { capacity: 2 ** Math.ceil(Math.log2(shape.sessions.capacity)) },
     workers: shape.workers === 'auto' ? Math.min(Math.max(cores, 1), MAX_WORKERS) : shape.workers,
-    frontends: Object.entries(shape.frontends).map(([name, frontend]) =>
-      frontendOf(name, frontend, shape.access_log),
-    ),
+    frontends: Object.entries(shape.frontends).map(([name, frontend]) => {
+      const engine = engineOf(shape, name);
+      return { ...frontendOf(name, frontend, shape.access_log), ...(engine && { engine }) };
+    }),
     pools: Object.entries(shape.pools).map(([name, pool]) => poolOf(name, pool)),
     admin: { metrics: shape.admin.metrics === false ? undefined : shape.admin.metrics },
   };

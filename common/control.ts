@@ -76,6 +76,41 @@ export interface SyncStatus {
   readonly digest_equal: boolean | undefined;
 }
 
+/** The flows of frontends with the kernel engine, and how they are kept in step with the peer's. */
+export interface FlowSyncStatus {
+  /**
+   * `off`: no frontend has the kernel engine. `counting`: no cluster. `connecting`: no link. `snapshot`: one of the nodes
+   * is being filled. `failed`: one of them cannot, see `why`.
+   */
+  readonly state: 'off' | 'counting' | 'connecting' | 'snapshot' | 'synced' | 'failed';
+  readonly why: string;
+  /** Of our frontends in the kernel of this node. */
+  readonly flows: number;
+  /** That the peer told. */
+  readonly replica: number;
+  /** Age of the oldest change that is not in the peer's kernel yet; 0 at rest. */
+  readonly lag_ms: number;
+  /** From the kernel's event here until the flow was in the peer's kernel, of the last minute; undefined: there was none. */
+  readonly lag_p50_ms: number | undefined;
+  readonly lag_p99_ms: number | undefined;
+  /** Whether this node had what the peer had when last compared; undefined before. */
+  readonly digest_equal: boolean | undefined;
+  /** Since the start: messages of the kernel, writes into it, writes that failed, flows that found no room. */
+  readonly events: number;
+  readonly written: number;
+  readonly failed: number;
+  readonly dropped: number;
+  /** Dumps and snapshots that repaired a loss. */
+  readonly resyncs: number;
+  /** By frontend and backend; `opened` and `bytes` (of ended flows) since the start. */
+  readonly frontends: Readonly<
+    Record<
+      string,
+      Readonly<Record<string, { readonly active: number; readonly opened: number; readonly bytes: number }>>
+    >
+  >;
+}
+
 /** A certificate that clients are shown. */
 export interface CertificateStatus {
   readonly file: string;
@@ -90,6 +125,8 @@ export interface CertificateStatus {
 export interface FrontendStatus {
   readonly bind: readonly string[];
   readonly mode: 'http' | 'tcp' | 'udp';
+  /** Who moves the bytes, and why; only of modes tcp and udp. What the kernel moves is not in the numbers here. */
+  readonly engine?: { readonly engine: 'kernel' | 'user'; readonly why: string } | undefined;
   /** udp: flows. */
   readonly connections: number;
   readonly max_connections?: number;
@@ -132,6 +169,8 @@ export interface LbdStatus {
   };
   readonly workers: { readonly wanted: number; readonly running: number; readonly replaced: number };
   readonly sync: SyncStatus;
+  /** Of frontends with the kernel engine. */
+  readonly flows?: FlowSyncStatus | undefined;
   readonly frontends: Readonly<Record<string, FrontendStatus>>;
   readonly pools: Readonly<
     Record<
@@ -326,6 +365,8 @@ export interface ExplainedPick {
 export interface Explanation {
   readonly frontend: string;
   readonly mode: 'http' | 'tcp' | 'udp';
+  /** Only of modes tcp and udp. */
+  readonly engine?: FrontendStatus['engine'];
   /** What lbd answers itself instead of asking a backend, with the cause. */
   readonly answer: { readonly status: number; readonly cause: string } | undefined;
   /** Each route up to the one that matches, with the first condition that fails; empty: it matches. */

@@ -1,4 +1,5 @@
 import type { AccessLogConfig } from './access-log-config.ts';
+import type { EngineConfig } from './engine-config.ts';
 import type { ResilienceConfig } from './resilience-config.ts';
 import type { FrontendTlsConfig, PoolTlsConfig, RedirectConfig } from './tls-config.ts';
 
@@ -167,6 +168,8 @@ export interface FrontendConfig {
   /** `host` may be `*`: every address, IPv4 and IPv6. */
   readonly bind: readonly SocketAddress[];
   readonly mode: Mode;
+  /** Modes tcp and udp only; undefined: lbd moves the bytes. */
+  readonly engine?: EngineConfig | undefined;
   /** TLS with clients; undefined: none. */
   readonly tls: FrontendTlsConfig | undefined;
   /** Value of Strict-Transport-Security; undefined: not sent. */

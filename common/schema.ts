@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { accessLog } from './access-log-config.ts';
+import { engineKeys } from './engine-config.ts';
 import {
   absolutePath,
   backendAddress,
@@ -197,6 +198,7 @@ const match = mapping({
 const frontend = mapping({
   bind: oneOrMore(bindAddress, 'a list of ADDRESS:PORT, such as ["*:80"]'),
   mode: z.enum(MODES).default('http'),
+  ...engineKeys,
   routes: z.array(mapping({ match, pool: name }), { error: 'a list of { match, pool }' }).default([]),
   pool: name.optional(),
   tls: frontendTls.optional(),

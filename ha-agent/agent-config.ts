@@ -59,8 +59,9 @@ export function guardianPlan({ cluster, ha }: AgentConfig): GuardianPlan {
   };
 }
 
-export function networkConfig({ ha }: AgentConfig): NetworkConfig {
-  return { groups: ha.groups, watched: ha.track.interfaces };
+export function networkConfig({ ha, frontends }: AgentConfig): NetworkConfig {
+  const kernelFlows = frontends.some(({ engine }) => engine !== undefined && engine.engine !== 'user');
+  return { groups: ha.groups, watched: ha.track.interfaces, kernelFlows };
 }
 
 /** What a process cannot change while it lives. */

@@ -29,7 +29,8 @@ const OPENED_S = 10;
 
 /**
  * The rules that send on to the peer what belongs to TCP connections of the peer. They do not track connections:
- * the sockets of this host tell them apart.
+ * the sockets of this host tell them apart. Only where the kernel tracks them in any case, because lbd lets it balance,
+ * what it translates is not looked at: such a flow came with the VIP, and its port has a listener here too.
  *
  * - a segment that opens a connection is this host's, and so is what follows it shortly: until its handshake is over,
  *   or where the kernel uses SYN cookies, the connection has no socket of its own;
@@ -40,9 +41,15 @@ const OPENED_S = 10;
  * A listener that is bound to the VIP itself is not found this way.
  *
  * @param vips of the group, of the family of `peerAddress`
+ * @param knowsFlows whether this host's kernel balances flows itself
  * @returns input for `nft -f -`; replaces rules that are there
  */
-export function forwardRules(group: string, vips: readonly VipConfig[], peerAddress: string): string {
+export function forwardRules(
+  group: string,
+  vips: readonly VipConfig[],
+  peerAddress: string,
+  knowsFlows: boolean,
+): string {
   const [family, type] = peerAddress.includes(':') ? ['ip6', 'ipv6_addr'] : ['ip', 'ipv4_addr'];
   const addresses = [...new Set(vips.map(({ address }) => address))].join(', ');
   const flow = `${family} saddr . tcp sport . ${family} daddr . tcp dport`;
@@ -53,7 +60,7 @@ export function forwardRules(group: string, vips: readonly VipConfig[], peerAddr
     timeout ${OPENED_S}s
     size ${MAX_OPENED}
   }
-  chain strangers {
+  chain strangers {${knowsFlows ? '\n    ct status dnat accept' : ''}
     tcp flags & (syn | ack) == syn update @opened { ${flow} } accept
     ${flow} @opened accept
     socket wildcard 0 accept

@@ -10,13 +10,16 @@ const TIMEOUT_MS = 1_000;
 export class Forwarder {
   readonly #group: string;
   readonly #peerAddress: string;
+  readonly #knowsFlows: () => boolean;
   #forwarding = false;
   /** The latest run of `nft`; they happen one after the other. */
   #latest: Promise<unknown> = Promise.resolve();
 
-  constructor(group: string, peerAddress: string) {
+  /** @param knowsFlows whether this host's kernel balances flows itself, see `forwardRules` */
+  constructor(group: string, peerAddress: string, knowsFlows: () => boolean) {
     this.#group = group;
     this.#peerAddress = peerAddress;
+    this.#knowsFlows = knowsFlows;
   }
 
   /** Settles when what was asked for is done, or has failed; never rejects. */
@@ -31,13 +34,12 @@ export class Forwarder {
    */
   async check(vips: readonly VipConfig[]): Promise<void> {
     // What is in force stays; a check of rules that are there already tells nothing new.
-    if (!this.#forwarding)
-      await this.#run(forwardRules(this.#group, vips, this.#peerAddress) + removeRules(this.#group));
+    if (!this.#forwarding) await this.#run(this.#rules(vips) + removeRules(this.#group));
   }
 
   forward(vips: readonly VipConfig[]): Promise<void> {
     this.#forwarding = true;
-    return this.#run(forwardRules(this.#group, vips, this.#peerAddress));
+    return this.#run(this.#rules(vips));
   }
 
   /** Without rules it does nothing. */
@@ -45,6 +47,10 @@ export class Forwarder {
     if (!this.#forwarding) return Promise.resolve();
     this.#forwarding = false;
     return this.#run(removeRules(this.#group));
+  }
+
+  #rules(vips: readonly VipConfig[]): string {
+    return forwardRules(this.#group, vips, this.#peerAddress, this.#knowsFlows());
   }
 
   #run(script: string): Promise<void> {

@@ -24,6 +24,8 @@ export interface NetworkConfig {
   readonly groups: readonly GroupConfig[];
   /** Interfaces whose state is told. */
   readonly watched: readonly string[];
+  /** A frontend may have the kernel engine: flows to the VIPs that this host's kernel knows are its own. */
+  readonly kernelFlows?: boolean | undefined;
 }
 
 /** What one group of VIPs does to the network. */

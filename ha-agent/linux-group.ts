@@ -26,6 +26,8 @@ export interface LinuxHost extends VipCommandEvents {
   readonly quietArp: QuietArp;
   /** To which segments of the peer's connections are sent on. */
   readonly peerAddress: string;
+  /** Whether this host's kernel balances flows itself. */
+  readonly knowsFlows: () => boolean;
 }
 
 /** One VIP group on a Linux host. */
@@ -46,7 +48,7 @@ export class LinuxGroup implements GroupNetwork {
   constructor(config: GroupConfig, host: LinuxHost) {
     this.#config = config;
     this.#host = host;
-    this.#forwarder = new Forwarder(config.name, host.peerAddress);
+    this.#forwarder = new Forwarder(config.name, host.peerAddress, host.knowsFlows);
   }
 
   get config(): GroupConfig {

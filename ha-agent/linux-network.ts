@@ -16,6 +16,7 @@ export class LinuxNetwork implements HostNetwork {
   /** Addresses that an operator's command has brought here. */
   readonly #told = new Set<string>();
   #groups: readonly LinuxGroup[];
+  #kernelFlows: boolean;
   readonly #leftSettings: readonly string[];
 
   /**
@@ -23,12 +24,13 @@ export class LinuxNetwork implements HostNetwork {
    * @param leftSettings what an earlier run has told by `onSettings` and not undone
    */
   constructor(
-    { groups, watched }: NetworkConfig,
+    { groups, watched, kernelFlows = false }: NetworkConfig,
     peerAddress: string,
     events: HostNetworkEvents,
     leftSettings: readonly string[] = [],
   ) {
     this.#leftSettings = leftSettings;
+    this.#kernelFlows = kernelFlows;
     this.#announcer = new Announcer(events.onTrouble);
     this.#watch = new InterfaceWatch(watched, this.#ip, events);
     this.#host = {
@@ -36,6 +38,7 @@ export class LinuxNetwork implements HostNetwork {
       announcer: this.#announcer,
       quietArp: new QuietArp(events),
       peerAddress,
+      knowsFlows: () => this.#kernelFlows,
       onTrouble: events.onTrouble,
       onTold: (address, here) => {
         if (here) this.#told.add(address);
@@ -82,7 +85,8 @@ export class LinuxNetwork implements HostNetwork {
     await this.#watch.start();
   }
 
-  async configure({ groups, watched }: NetworkConfig): Promise<void> {
+  async configure({ groups, watched, kernelFlows = false }: NetworkConfig): Promise<void> {
+    this.#kernelFlows = kernelFlows;
     const known = new Map(this.#groups.map((group) => [group.config.name, group]));
     const gone = this.#groups.filter(({ config }) => !groups.some(({ name }) => name === config.name));
     const leaving = gone.flatMap(({ config }) => LinuxGroup.removals(config));

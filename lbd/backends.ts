@@ -19,12 +19,14 @@ export interface BackendsOptions {
   readonly registers: Pick<Registers, 'get' | 'set'>;
   /** Latest health of `pool/backend`. */
   health(id: string): HealthReport;
+  /** Flows to `pool/backend` in the kernel, which no worker sees; undefined: there is no kernel engine. */
+  flows?(id: string): number;
   /** Monotonic milliseconds. */
   now(): number;
   /** A transition, once per change. */
   tell(level: 'info' | 'warn', kind: 'backend' | 'pool', text: string): void;
-  /** Connections that are still open to this slot must go. */
-  cut(slot: number): void;
+  /** Connections that are still open to this slot, of `pool/backend`, must go. */
+  cut(slot: number, id: string): void;
   /** Some backend or pool changed. */
   changed(): void;
 }
@@ -158,7 +160,7 @@ export class Backends {
       state: entry.life.state,
       health: report.state,
       admin: this.#admin(id).admin,
-      active: shared.active(entry.slot),
+      active: this.#active(entry),
       weight: entry.weight,
       why: this.#why(entry, entry.life),
       since_ms: Math.round(this.#options.now() - entry.life.sinceMs),
@@ -222,6 +224,10 @@ export class Backends {
     this.#tick = undefined;
   }
 
+  #active({ slot, id }: Entry): number {
+    return this.#options.shared.active(slot) + (this.#options.flows?.(id) ?? 0);
+  }
+
   #admin(id: string): AdminEntry {
     return parseAdmin(this.#options.registers.get(adminKey(id)));
   }
@@ -240,13 +246,13 @@ export class Backends {
       shared.setGate(slot, opened ? GATE_OPEN : life.gate, weight);
     }
     // Only now does nobody new come to them.
-    for (const { slot } of overdue) cut(slot);
+    for (const { slot, id } of overdue) cut(slot, id);
     if (changed) this.#judgePool(name, pool);
     return changed;
   }
 
   #evaluateOne(entry: Entry, pool: PoolEntry, overdue: Entry[]): boolean {
-    const { shared, now, health, tell } = this.#options;
+    const { now, health, tell } = this.#options;
     const nowMs = now();
     const { admin, weight: wanted } = this.#admin(entry.id);
     const weight = wanted ?? entry.configWeight;
@@ -260,7 +266,7 @@ export class Backends {
       healthWhy: report.why,
       drainRequested: report.drainRequested,
       ejected: care.ejected(entry.patient, before?.state, () => takingOf(pool).length, nowMs),
-      active: shared.active(entry.slot),
+      active: this.#active(entry),
       weight,
       sticky: entry.sticky,
       drainTimeoutMs: entry.drainTimeoutMs,

@@ -16,7 +16,10 @@ import { Backends } from './backends.ts';
 import { DECAY_INTERVAL_MS, LatencyDecay } from './balancer/latency-decay.ts';
 import { controlRoutes } from './control-api.ts';
 import { explainRoute } from './explain-api.ts';
+import type { FlowRole } from './flow/flow-roles.ts';
+import { FlowSync } from './flow/flow-sync.ts';
 import { HealthMonitor } from './health/monitor.ts';
+import { KernelEngine, NO_GATE } from './kernel/kernel-engine.ts';
 import { LearntHealth } from './learnt-health.ts';
 import { type LiveRole, LiveServer } from './live.ts';
 import { collectMetrics } from './metrics.ts';
@@ -64,7 +67,9 @@ export class ControlPlane {
   readonly #backends: Backends;
   readonly #tls: TlsControl;
   readonly #supervisor: Supervisor;
+  readonly #kernel: KernelEngine;
   readonly #access = new AccessFiles((level, text) => this.#tell(level, 'access', text));
+  readonly #flows: FlowSync;
   readonly #sync: ReturnType<typeof createSync>;
   readonly #live: LiveServer;
   readonly #metrics: MetricsServer;
@@ -115,10 +120,17 @@ export class ControlPlane {
       shared: this.#shared,
       registers: this.#registers,
       health: (id) => this.#monitor.report(id),
+      flows: (id) => this.#kernel.flows(id, (frontend, backend) => this.#flows.active(frontend, backend)),
       now: () => performance.now(),
       tell: (level, kind, text) => this.#tell(level, kind, text),
-      cut: (slot) => this.#supervisor.cut(slot),
-      changed: () => this.#refreshLive(),
+      cut: (slot, id) => {
+        this.#supervisor.cut(slot);
+        this.#kernel.cut(id);
+      },
+      changed: () => {
+        void this.#kernel.refresh();
+        this.#refreshLive();
+      },
     });
     this.#tls = new TlsControl({
       // Alone, nobody else has to open the tickets.
@@ -144,6 +156,24 @@ export class ControlPlane {
         this.#table.releaseWriter(index + 1);
       },
     });
+    this.#kernel = new KernelEngine({
+      gate: (id) => {
+        const slot = this.#planner.slot(id);
+        return slot === undefined
+          ? NO_GATE
+          : {
+              gate: this.#shared.gate(slot),
+              weight: this.#shared.weight(slot),
+              state: this.#backends.state(id),
+            };
+      },
+      tell: (level, text) => this.#tell(level, 'kernel', text),
+      onFrontends: (frontends) => this.#flows.apply(frontends),
+    });
+    this.#flows = new FlowSync({
+      peer: cluster?.peer.name,
+      tell: (level, text) => this.#tell(level, 'flows', text),
+    });
     this.#sync = createSync({
       table: this.#table,
       registers: this.#registers,
@@ -151,10 +181,12 @@ export class ControlPlane {
       psk,
       port: config.sync.port,
       log,
+      companion: this.#flows.companion,
       onStatus: () => this.#syncChanged(),
     });
     this.#live = new LiveServer({
       onRole: (role, before) => this.#roleChanged(role, before),
+      prepare: () => this.#flows.assuming,
       onTrouble: (text) => this.#tell('warn', 'live', text),
     });
     this.#metrics = new MetricsServer(
@@ -210,8 +242,12 @@ export class ControlPlane {
       );
       await this.#supervisor.start(this.#withTls(this.#plan));
       this.#closers.push(this.#tls.watch());
+      this.#closers.push(() => this.#kernel.close());
+      await this.#kernel.apply(config);
       this.#closers.push(() => this.#metrics.close());
       await this.#metrics.apply(config.admin.metrics);
+      this.#closers.push(() => this.#flows.close());
+      this.#assignFlows();
       this.#phase = 'ready';
       this.#tell('info', 'start', `ready: ${config.workers} workers, ${config.frontends.length} frontends`);
       this.#refreshLive();
@@ -268,7 +304,9 @@ export class ControlPlane {
       backends: this.#backends,
       workers: () => this.#supervisor.status,
       sync: () => this.#sync.status(),
+      flows: () => this.#flows.status(),
       certificates: (frontend) => this.#tls.certificates(frontend),
+      engine: (frontend) => this.#kernel.engine(frontend),
       warnings: () => this.#warnings(),
     });
   }
@@ -291,6 +329,7 @@ export class ControlPlane {
       config: () => this.#reloader.config,
       ask: (frontend, query) => this.#supervisor.explain(frontend, query),
       status: (id) => this.#backends.status(id),
+      engine: (frontend) => this.#kernel.engine(frontend),
     });
     const control = await serveControl(controlPath, [...routes, explain]);
     this.#sockets.push(controlPath);
@@ -328,6 +367,8 @@ export class ControlPlane {
     await this.#checkBackends(next, plan.slots);
     this.#plan = plan;
     const problems = await this.#supervisor.update(this.#withTls(plan));
+    await this.#kernel.apply(next);
+    this.#assignFlows();
     await this.#metrics.apply(next.admin.metrics);
     return problems;
   }
@@ -368,6 +409,8 @@ export class ControlPlane {
       const whose = roles.length > 1 ? `group ${group}: ` : '';
       this.#tell('info', 'role', `ha-agent says: ${whose}${role}, epoch ${epoch}`);
     }
+    this.#kernel.role(this.#vipsOf(group), role, before?.role);
+    this.#assignFlows();
     const retiring = roles.filter((it) => it.finishing !== undefined);
     this.#supervisor.retire(
       Object.fromEntries(retiring.map((it) => [it.group, it.finishing === 'over' ? 'cut' : 'close'])),
@@ -379,6 +422,23 @@ export class ControlPlane {
     }
     if (finishing === 'retiring' && before?.finishing !== 'retiring') void this.#retire(group, epoch);
     if (!this.#mustHandOver()) this.#handedOver?.();
+  }
+
+  #vipsOf(group: string): string[] {
+    const groups = this.#reloader.config.ha?.groups ?? [];
+    return groups.find(({ name }) => name === group)?.vips.map(({ address }) => address) ?? [];
+  }
+
+  /** Whose flows are whose follows the roles of the VIP groups. */
+  #assignFlows(): void {
+    const roles = new Map<string, FlowRole>();
+    for (const { name, vips } of this.#reloader.config.ha?.groups ?? []) {
+      const known = this.#live.roles.find(({ group }) => group === name);
+      const finishes = known?.finishing !== undefined && known.finishing !== 'retiring';
+      const role = finishes ? 'finishing' : known?.role === 'active' ? 'active' : 'standby';
+      for (const { address } of vips) roles.set(address, role);
+    }
+    this.#flows.assign(roles);
   }
 
   /** Clients still come to this node for some VIP. */
@@ -446,7 +506,9 @@ export class ControlPlane {
       ...this.#access.warnings(),
       ...this.#backends.warnings(),
       ...this.#tls.warnings(),
+      ...this.#kernel.warnings(),
       ...this.#sync.warnings(),
+      ...this.#flows.warnings(),
       this.#metrics.warning,
       this.#syncProblem,
     ].filter((line) => line !== undefined);

@@ -11,6 +11,8 @@ export interface ExplainApi {
   /** Asks the workers. */
   readonly ask: Supervisor['explain'];
   readonly status: Backends['status'];
+  /** Undefined for mode http. */
+  engine?(frontend: string): Explanation['engine'];
 }
 
 /** `POST /v1/explain`: an `ExplainQuery`, with `frontend` (a name) or `port` where the config has several. */
@@ -24,7 +26,10 @@ export function explainRoute(api: ExplainApi): ControlRoute {
       const frontend = frontendOf(api.config().frontends, asked);
       const answers = await api.ask(frontend.name, query);
       if (answers.length === 0) throw new ControlError(503, 'no worker answered');
-      return merge(answers, api.status);
+      const engine = api.engine?.(frontend.name);
+      const explanation = { ...merge(answers, api.status), engine };
+      // The kernel's turn is not the workers'.
+      return engine?.engine === 'kernel' ? { ...explanation, picks: [] } : explanation;
     },
   };
 }

@@ -25,6 +25,11 @@ export type LiveRole = Omit<Extract<AgentLiveMessage, { type: 'role' }>, 'type'>
 export interface LiveServerOptions {
   /** The role, its epoch or the phase of its end changed. */
   onRole(role: LiveRole, before: LiveRole | undefined): void;
+  /**
+   * Called after `onRole` of an active role. @returns what must end before the agent hears that this node is ready for
+   * it, and never rejects; undefined: nothing
+   */
+  prepare?(): Promise<void> | undefined;
   /** A client was refused or dropped, and why. */
   onTrouble(text: string): void;
 }
@@ -137,11 +142,19 @@ export class LiveServer {
     }
     const now = { group, role, epoch, finishing };
     this.#roles.set(group, now);
-    if (before?.role !== role || before.epoch !== epoch || before.finishing !== finishing)
-      this.#options.onRole(now, before);
-    const waiting = this.#waiting.get(socket) ?? new Map<string, number>();
-    waiting.delete(group);
+    const changed = before?.role !== role || before.epoch !== epoch || before.finishing !== finishing;
+    if (changed) this.#options.onRole(now, before);
+    this.#waiting.get(socket)?.delete(group);
     if (role !== 'active') return;
+    const preparing = this.#options.prepare?.();
+    if (preparing !== undefined) void preparing.then(() => this.#promote(socket, group, epoch));
+    else this.#promote(socket, group, epoch);
+  }
+
+  #promote(socket: Socket, group: string, epoch: number): void {
+    const now = this.#roles.get(group);
+    if (socket.destroyed || now?.role !== 'active' || now.epoch !== epoch) return;
+    const waiting = this.#waiting.get(socket) ?? new Map<string, number>();
     if (this.#state.ready) this.#send(socket, { type: 'promoted', group, epoch });
     else this.#waiting.set(socket, waiting.set(group, epoch));
   }

@@ -1,5 +1,5 @@
 import { Counter, Gauge, Registry } from 'prom-client';
-import type { LbdStatus } from '../common/control.ts';
+import type { FlowSyncStatus, LbdStatus } from '../common/control.ts';
 import type { Planner } from './planner.ts';
 import type { BackendCounter, FrontendCounter, SharedState } from './shared.ts';
 import { REFUSALS } from './status.ts';
@@ -16,6 +16,13 @@ const OWN_ANSWERS: readonly (readonly [code: string, counter: FrontendCounter])[
   ['504', 'answered_504'],
 ];
 const SYNC_STATES: readonly LbdStatus['sync']['state'][] = ['off', 'connecting', 'snapshot', 'synced'];
+const FLOW_STATES: readonly FlowSyncStatus['state'][] = [
+  'counting',
+  'connecting',
+  'snapshot',
+  'synced',
+  'failed',
+];
 
 export interface MetricsSources {
   readonly shared: SharedState;
@@ -41,6 +48,7 @@ export async function collectMetrics(
   addFrontends(registry, status, sources);
   addBackends(registry, status, sources);
   addSessions(registry, status, sources);
+  addFlows(registry, status);
   return { text: await registry.metrics(), contentType: registry.contentType };
 }
 
@@ -264,4 +272,40 @@ function addSessions(registry: Registry, { sync }: LbdStatus, sources: MetricsSo
       '1: both session tables were equal when last compared.',
       [],
     )({}, sync.digest_equal ? 1 : 0);
+}
+
+/** Of the kernel engine; nothing where no frontend has it. */
+function addFlows(registry: Registry, { flows }: LbdStatus): void {
+  if (flows === undefined || flows.state === 'off') return;
+  const gauge = adder(registry, 'gauge');
+  const counter = adder(registry, 'counter');
+  const places = ['frontend', 'backend'];
+  const active = gauge('tandem_flows', 'Open flows in the kernel.', places);
+  const opened = counter('tandem_flows_opened_total', 'Flows that were opened in the kernel.', places);
+  const bytes = counter('tandem_flow_bytes_total', 'Bytes of ended flows, where the kernel counts.', places);
+  for (const [frontend, backends] of Object.entries(flows.frontends))
+    for (const [backend, count] of Object.entries(backends)) {
+      active({ frontend, backend }, count.active);
+      opened({ frontend, backend }, count.opened);
+      bytes({ frontend, backend }, count.bytes);
+    }
+  const state = gauge('tandem_flow_sync_state', '1 for the state that the flow sync is in.', ['state']);
+  for (const name of FLOW_STATES) state({ state: name }, flows.state === name ? 1 : 0);
+  for (const [name, help, value] of [
+    [
+      'tandem_flow_sync_lag_seconds',
+      "Age of the oldest flow that is not in the peer's kernel.",
+      flows.lag_ms / 1000,
+    ],
+    ['tandem_flow_sync_peer_flows', 'Flows that the peer told.', flows.replica],
+  ] as const)
+    gauge(name, help, [])({}, value);
+  for (const [name, help, value] of [
+    ['tandem_flow_events_total', 'Messages of the connection tracking that were read.', flows.events],
+    ['tandem_flow_writes_total', 'Flows of the peer that were written into the kernel.', flows.written],
+    ['tandem_flow_writes_failed_total', 'Writes that the kernel refused.', flows.failed],
+    ['tandem_flows_dropped_total', 'Flows that were too many to follow.', flows.dropped],
+    ['tandem_flow_resyncs_total', 'Losses that a dump or a snapshot repaired.', flows.resyncs],
+  ] as const)
+    counter(name, help, [])({}, value);
 }

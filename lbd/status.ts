@@ -1,4 +1,10 @@
-import type { CertificateStatus, FrontendStatus, LbdStatus, SyncStatus } from '../common/control.ts';
+import type {
+  CertificateStatus,
+  FlowSyncStatus,
+  FrontendStatus,
+  LbdStatus,
+  SyncStatus,
+} from '../common/control.ts';
 import type { Config, SocketAddress } from '../common/model.ts';
 import { VERSION } from '../common/version.ts';
 import { addressText, type Backends } from './backends.ts';
@@ -14,8 +20,11 @@ export interface StatusSources {
   readonly backends: Backends;
   workers(): LbdStatus['workers'];
   sync(): SyncStatus;
+  flows(): FlowSyncStatus;
   /** Those that clients of a frontend are shown. */
   certificates(frontend: string): readonly CertificateStatus[];
+  /** Undefined for mode http. */
+  engine(frontend: string): FrontendStatus['engine'];
   warnings(): string[];
 }
 
@@ -30,6 +39,7 @@ export function lbdStatus(sources: StatusSources): LbdStatus {
     config: { file: config.file, digest: config.digest, reload_error: sources.reloadError() },
     workers: sources.workers(),
     sync: sources.sync(),
+    flows: sources.flows(),
     frontends: Object.fromEntries(
       config.frontends.map((frontend) => [frontend.name, frontendStatus(frontend, sources)]),
     ),
@@ -58,13 +68,14 @@ export function lbdStatus(sources: StatusSources): LbdStatus {
 
 function frontendStatus(
   frontend: Config['frontends'][number],
-  { planner, shared, certificates }: StatusSources,
+  { planner, shared, certificates, engine }: StatusSources,
 ): FrontendStatus {
   const row = planner.frontendRow(frontend.name);
   const count = (counter: FrontendCounter) => (row === undefined ? 0 : shared.frontendCounter(row, counter));
   return {
     bind: bindTexts(frontend.bind),
     mode: frontend.mode,
+    engine: engine(frontend.name),
     connections: count('connections'),
     max_connections: frontend.maxConnections,
     accepted: count('accepted'),

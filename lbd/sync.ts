@@ -3,6 +3,7 @@ import type { Logger } from '../common/logger.ts';
 import type { ClusterConfig } from '../common/model.ts';
 import type { Registers } from './session/registers.ts';
 import { SessionSync } from './session/sync-link.ts';
+import type { SyncCompanion } from './session/sync-protocol.ts';
 import type { SessionTable } from './session/table.ts';
 
 export interface SyncEnd {
@@ -24,6 +25,8 @@ export function createSync(options: {
   readonly psk: Buffer | undefined;
   readonly port: number;
   readonly log: Logger;
+  /** What travels on the same link. */
+  readonly companion?: SyncCompanion | undefined;
   onStatus(): void;
 }): SyncEnd {
   const { table, cluster, psk } = options;
@@ -37,6 +40,7 @@ export function createSync(options: {
     psk,
     cluster: cluster.name,
     log: options.log,
+    companion: options.companion,
     onStatus: options.onStatus,
   });
 }

@@ -24,6 +24,8 @@ export const FRAME = {
   register: 9,
   ping: 10,
   refused: 11,
+  /** Of the kernel engine, see `lbd/flow/flow-frame.ts`; only to a peer whose hello offers it. */
+  flows: 12,
 } as const;
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];
 
@@ -49,6 +51,7 @@ const SIZES: Record<FrameType, readonly [least: number, most: number]> = {
   [FRAME.register]: [2, 8192],
   [FRAME.ping]: [0, 0],
   [FRAME.refused]: [0, 512],
+  [FRAME.flows]: [4, MAX_PAYLOAD],
 };
 
 /** Puts frames together from whatever pieces the stream arrives in. Holds at most one frame. */

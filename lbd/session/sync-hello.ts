@@ -16,6 +16,8 @@ const Hello = z.object({
   clock: z.int().min(1).max(0x7fffffff),
   /** What the sender has of the receiver: everything up to `received` of that boot. */
   known: z.object({ boot: z.string().max(16), received: z.int().nonnegative() }).nullable(),
+  /** Whether the sender takes part in flow sync; releases before it say nothing. */
+  flows: z.boolean().optional(),
 });
 export type Hello = z.infer<typeof Hello>;
 

@@ -4,7 +4,7 @@ import type { SyncStatus } from '../../common/control.ts';
 import type { Logger } from '../../common/logger.ts';
 import { monotonicMs } from './memory.ts';
 import type { Registers } from './registers.ts';
-import { SyncProtocol } from './sync-protocol.ts';
+import { type SyncCompanion, SyncProtocol } from './sync-protocol.ts';
 import { dialTls, listenTls, type SyncListener, type TlsEnds, tlsCause } from './sync-tls.ts';
 import type { SessionTable } from './table.ts';
 
@@ -42,6 +42,8 @@ export interface SessionSyncOptions {
   readonly psk: Buffer;
   readonly cluster: string;
   readonly log: Logger;
+  /** Flow sync of the kernel engine. */
+  readonly companion?: SyncCompanion | undefined;
   /** Called when `state` or `why` of the status changed. */
   onStatus?(): void;
 }
@@ -96,6 +98,7 @@ export class SessionSync {
       node: self.name,
       peer: peer.name,
       boot: randomBytes(8).toString('hex'),
+      companion: options.companion,
     });
   }
 

@@ -37,6 +37,25 @@ const STALL_MS = 15_000;
 /** and without any progress of the comparison of tables that is to bring both in step. */
 const REPAIR_STALL_MS = 30_000;
 
+/**
+ * What else travels on the link, in frames of type `flows`, to a peer whose hello offers it. All calls come from the
+ * protocol; a frame may be made and read in about a millisecond.
+ */
+export interface SyncCompanion {
+  /** A link to a peer that takes part. */
+  connect(nowMs: number): void;
+  disconnect(): void;
+  /** @param payload valid during the call only @throws ProtocolError where it breaks the rules */
+  receive(payload: Buffer, nowMs: number): void;
+  /** The next frame to send, whole; undefined where there is none now. */
+  pull(nowMs: number): Buffer | undefined;
+  /** Whether this node has what the peer holds for it, or cannot have it. */
+  readonly complete: boolean;
+  /** The place after every change up to now, and whether the peer has everything before it. */
+  mark(): number;
+  reached(mark: number): boolean;
+}
+
 export interface SyncProtocolOptions {
   readonly table: SessionTable;
   readonly registers: Registers;
@@ -46,6 +65,7 @@ export interface SyncProtocolOptions {
   readonly peer: string;
   /** 16 hex digits, random at each start of the process. */
   readonly boot: string;
+  readonly companion?: SyncCompanion | undefined;
 }
 
 /** A place in the stream of changes, see `SyncProtocol.mark`. */
@@ -53,6 +73,7 @@ export interface SyncMark {
   readonly updates: number;
   readonly registers: number;
   readonly gaps: number;
+  readonly companion: number;
 }
 
 /**
@@ -105,6 +126,8 @@ export class SyncProtocol {
   /** Ends of this node's rounds that were read on this link. */
   #donesReceived = 0;
   #merging = false;
+  /** The peer takes part, too; undefined: there is none, or no link. */
+  #companion: SyncCompanion | undefined;
 
   constructor(options: SyncProtocolOptions) {
     this.#options = options;
@@ -139,6 +162,8 @@ export class SyncProtocol {
     this.#heardMs = this.#sentMs = this.#linkedMs = this.#ackedMs = this.#repairedMs = nowMs;
     this.#registersSent = this.#registersAcked = this.#registersReceived = 0;
     this.#donesReceived = 0;
+    this.#companion?.disconnect();
+    this.#companion = undefined;
     for (const key of this.#registers.keys()) this.#registerKeys.add(key);
     this.#reader.reset();
     this.#repair.reset();
@@ -146,6 +171,8 @@ export class SyncProtocol {
 
   disconnect(): void {
     this.#link = 'down';
+    this.#companion?.disconnect();
+    this.#companion = undefined;
   }
 
   /**
@@ -204,7 +231,8 @@ export class SyncProtocol {
   }
 
   status(nowMs: number): SyncStatus {
-    const complete = this.#whole && this.#repair.covers(this.#repair.gaps);
+    const complete =
+      this.#whole && this.#repair.covers(this.#repair.gaps) && this.#companion?.complete !== false;
     const behindMs = this.#repair.covers(this.#repair.gaps) ? 0 : nowMs - this.#gapSinceMs;
     return {
       state: !this.established ? 'connecting' : complete ? 'synced' : 'snapshot',
@@ -223,6 +251,7 @@ export class SyncProtocol {
       updates: this.#log.end + this.#table.changes.pending,
       registers: this.#registersSent + this.#registerKeys.size,
       gaps: this.#repair.gaps,
+      companion: this.#companion?.mark() ?? 0,
     };
   }
 
@@ -233,7 +262,8 @@ export class SyncProtocol {
       this.#log.acked >= mark.updates &&
       this.#registerKeys.size === 0 &&
       this.#registersAcked === this.#registersSent &&
-      this.#repair.covers(mark.gaps)
+      this.#repair.covers(mark.gaps) &&
+      this.#companion?.reached(mark.companion) !== false
     );
   }
 
@@ -267,7 +297,11 @@ export class SyncProtocol {
       ]);
     }
     return (
-      this.#nextRegister() ?? this.#nextUpdates(nowMs) ?? this.#nextRepair(nowMs) ?? this.#nextPing(nowMs)
+      this.#nextRegister() ??
+      this.#nextUpdates(nowMs) ??
+      this.#companion?.pull(nowMs) ??
+      this.#nextRepair(nowMs) ??
+      this.#nextPing(nowMs)
     );
   }
 
@@ -325,6 +359,7 @@ export class SyncProtocol {
       keyFingerprint: this.#table.keyFingerprint,
       clock: this.#table.clock,
       known: this.#whole ? { boot: this.#peerBoot, received: this.#received } : null,
+      flows: this.#options.companion !== undefined,
     };
   }
 
@@ -348,6 +383,7 @@ export class SyncProtocol {
       this.#repairedMs = nowMs;
       this.#repair.onDigests(words, length, nowMs);
     } else if (type === FRAME.done) this.#onDone(words, nowMs);
+    else if (type === FRAME.flows) this.#companion?.receive(this.#reader.bytes(length), nowMs);
   }
 
   #onDone(words: Int32Array, nowMs: number): void {
@@ -396,6 +432,10 @@ export class SyncProtocol {
     }
     this.#start = wordsFrame(FRAME.start, [resume ? 1 : 0, ...sequenceWords(this.#log.acked)]);
     this.#link = 'up';
+    if (hello.flows === true && this.#options.companion !== undefined) {
+      this.#companion = this.#options.companion;
+      this.#companion.connect(nowMs);
+    }
   }
 
   #onStart(words: Int32Array, nowMs: number): void {

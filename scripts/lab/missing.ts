@@ -18,6 +18,8 @@ const TOOLS: readonly (readonly [tool: string, debianPackage: string])[] = [
   ['arping', 'iputils-arping'],
   ['ndptool', 'libndp-tools'],
   ['nft', 'nftables'],
+  ['conntrack', 'conntrack'],
+  ['socat', 'socat'],
 ];
 
 let known: LabMode | undefined;

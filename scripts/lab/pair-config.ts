@@ -14,6 +14,8 @@ export interface PairConfigOptions {
   readonly checkInterval?: string;
   /** Lines of `ha` that say what moves and who has it; default: one VIP, lb1 before lb2. */
   readonly moves?: string;
+  /** Frontends and pools instead of the lab's own. */
+  readonly services?: string;
 }
 
 const ONE_VIP = `
@@ -23,10 +25,6 @@ const ONE_VIP = `
 
 /** The lab's config: one pool for each kind of stick, all on the same three backends. */
 export function pairConfig(options: PairConfigOptions = {}): string {
-  const interval = options.checkInterval ?? '1s';
-  const health = `{ type: deep, path: /health, interval: ${interval}, timeout: ${interval}, fall: 3, rise: 2 }`;
-  const backends = (port: number) =>
-    `{ ${BACKENDS.map((name) => `${name}: { address: "${ADDRESS[name]}:${port}" }`).join(', ')} }`;
   return `cluster:
   name: lab
   secret_file: secret
@@ -39,7 +37,15 @@ ha:
   preempt: false
 sessions: { capacity: 65536 }
 workers: 1
-frontends:
+${options.services ?? labServices(options)}`;
+}
+
+function labServices(options: PairConfigOptions): string {
+  const interval = options.checkInterval ?? '1s';
+  const health = `{ type: deep, path: /health, interval: ${interval}, timeout: ${interval}, fall: 3, rise: 2 }`;
+  const backends = (port: number) =>
+    `{ ${BACKENDS.map((name) => `${name}: { address: "${ADDRESS[name]}:${port}" }`).join(', ')} }`;
+  return `frontends:
   web:
     bind: ["*:80"]
     mode: http

@@ -40,8 +40,9 @@ export function explainRequest(
 
 /** For people: the routes tried, the candidates, the pick. */
 export function explanationText(explanation: Explanation): string {
-  const { frontend, mode, routes, pool, algorithm, candidates, answer } = explanation;
+  const { frontend, mode, engine, routes, pool, algorithm, candidates, answer } = explanation;
   const lines = [fact('frontend', `${frontend} · ${mode}`)];
+  if (engine !== undefined) lines.push(fact('engine', `${engine.engine} · ${printable(engine.why)}`));
   for (const { route, pool, matched, failed } of routes) {
     const verdict = matched ? paint('green', 'matches') : printable(failed);
     lines.push(fact(`route ${route}`, `${pool === undefined ? '' : `→ ${pool} · `}${verdict}`));

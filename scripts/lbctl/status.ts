@@ -60,6 +60,7 @@ export function statusJson({ lbd, agent }: NodeView): object {
     peer: a === null ? null : { ...a.peer, seen_ms_ago: a.peer.seen_ms_ago ?? null },
     paths: a?.paths ?? [],
     sync: l?.sync ?? null,
+    flows: l?.flows ?? null,
     frontends: l?.frontends ?? {},
     pools: l?.pools ?? {},
     warnings: warningsOf({ lbd, agent }),
@@ -237,6 +238,22 @@ function pathFacts(path: AgentStatus['paths'][number]): string[] {
   ];
 }
 
+function flowRows(flows: LbdStatus['flows']): string[][] {
+  if (flows === undefined || flows.state === 'off') return [];
+  const { state, lag_p99_ms, digest_equal, resyncs } = flows;
+  const color = state === 'synced' || state === 'counting' ? 'green' : state === 'failed' ? 'red' : 'yellow';
+  const facts = [
+    paint(color, state),
+    count(flows.flows, 'flow'),
+    `lag ${ago(flows.lag_ms)}`,
+    ...(lag_p99_ms === undefined ? [] : [`99 % within ${ago(lag_p99_ms)}`]),
+    ...(digest_equal === false ? [paint('red', 'tables differ')] : []),
+    ...(resyncs === 0 ? [] : [count(resyncs, 'resync')]),
+    ...(flows.why === '' ? [] : [printable(flows.why)]),
+  ];
+  return [['flows', facts.join(SEPARATOR)]];
+}
+
 function lbdRows(lbd: LbdStatus | null): string[][] {
   if (lbd === null) return [];
   const { sync, workers } = lbd;
@@ -251,6 +268,7 @@ function lbdRows(lbd: LbdStatus | null): string[][] {
   ];
   return [
     ['sync', syncFacts.join(SEPARATOR)],
+    ...flowRows(lbd.flows),
     [
       'lbd',
       [
@@ -275,7 +293,13 @@ function frontendTable({ frontends }: LbdStatus): string {
     String(f.requests),
     refusedText(f),
   ]);
-  return table(['FRONTEND', 'MODE', 'BIND', 'OPEN', 'ACCEPTED', 'REQUESTS', 'REFUSED'], rows);
+  const engines = Object.entries(frontends).flatMap(([name, { engine }]) =>
+    engine === undefined ? [] : [`${name}: engine ${engine.engine}, ${printable(engine.why)}`],
+  );
+  return [
+    table(['FRONTEND', 'MODE', 'BIND', 'OPEN', 'ACCEPTED', 'REQUESTS', 'REFUSED'], rows),
+    ...engines,
+  ].join('\n');
 }
 
 function ofLimit(number: number, limit: number | undefined): string {

@@ -8,6 +8,7 @@ const files = globSync('*.yaml', { cwd: DIRECTORY }).toSorted();
 
 t.strictSame(files, [
   'groups.yaml',
+  'kernel.yaml',
   'pair.yaml',
   'routes.yaml',
   'single.yaml',

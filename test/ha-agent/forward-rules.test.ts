@@ -16,10 +16,19 @@ t.test("only VIPs of the family of the peer's address can be forwarded", (t) => 
   t.end();
 });
 
+t.test('flows that the kernel balances are looked at only where there may be some', (t) => {
+  t.notMatch(forwardRules('blue', VIPS.slice(0, 1), '192.0.2.2', false), /\bct\b/);
+  t.match(
+    forwardRules('blue', VIPS.slice(0, 1), '192.0.2.2', true),
+    /chain strangers {\s+ct status dnat accept/,
+  );
+  t.end();
+});
+
 t.test('the rules name the VIPs, the peer and nobody else', (t) => {
-  const rules = forwardRules('blue', VIPS.slice(0, 2), '192.0.2.2');
+  const rules = forwardRules('blue', VIPS.slice(0, 2), '192.0.2.2', false);
   t.match(rules, 'ip daddr { 192.0.2.100, 192.0.2.101 } meta l4proto tcp jump strangers');
   t.match(rules, 'socket transparent 0 dup to 192.0.2.2 drop');
-  t.match(forwardRules('blue', VIPS.slice(2), 'fd00::2'), 'ip6 daddr { fd00::100 }');
+  t.match(forwardRules('blue', VIPS.slice(2), 'fd00::2', false), 'ip6 daddr { fd00::100 }');
   t.end();
 });

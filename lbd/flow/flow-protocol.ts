@@ -1,0 +1,137 @@
+import type { SyncCompanion } from '../session/sync-protocol.ts';
+import { flowFrame, KIND, parseFlowFrame } from './flow-frame.ts';
+import { FlowReceiver } from './flow-receiver.ts';
+import type { FlowReplica } from './flow-replica.ts';
+import type { FlowRoles } from './flow-roles.ts';
+import { FlowSender } from './flow-sender.ts';
+import type { FlowTable, KernelFlow } from './flow-table.ts';
+import type { FlowWriter } from './flow-writer.ts';
+
+/** Whether a node can read and write flows, and why not; a node that starts does not know yet. */
+export interface FlowAbility {
+  readonly usable: boolean;
+  readonly why: string;
+}
+
+export interface FlowProtocolParts {
+  readonly table: FlowTable;
+  readonly replica: FlowReplica;
+  readonly roles: FlowRoles;
+  readonly writer: FlowWriter;
+  /** The peer has told something: there may be something to write. */
+  onReceived(): void;
+}
+
+/**
+ * Flow sync as a state machine, beside the sessions on their link: each node tells of the flows to the addresses for
+ * which it is active, and follows the peer in the others. After a link is up, and after each change of what a node is
+ * active for, comes a snapshot; then changes as they happen, acknowledged when they are in the peer's kernel.
+ */
+export class FlowProtocol implements SyncCompanion {
+  readonly sender: FlowSender;
+  readonly receiver: FlowReceiver;
+  #linked = false;
+  #ability: FlowAbility | undefined;
+  #abilityDue = false;
+  #peer: FlowAbility | undefined;
+  #sending = false;
+
+  readonly #onReceived: () => void;
+
+  constructor({ table, replica, roles, writer, onReceived }: FlowProtocolParts) {
+    this.#onReceived = onReceived;
+    this.sender = new FlowSender(table, roles);
+    this.receiver = new FlowReceiver(table, replica, roles, writer);
+  }
+
+  /** What the peer says of itself; undefined: there is no link to a peer that takes part. */
+  get peer(): FlowAbility | undefined {
+    return this.#linked ? this.#peer : undefined;
+  }
+
+  get linked(): boolean {
+    return this.#linked;
+  }
+
+  /** Where one of both cannot, there is nothing to wait for; the status says so. */
+  get complete(): boolean {
+    return this.#hopeless || this.receiver.filled;
+  }
+
+  /** One of both cannot do its part. */
+  get #hopeless(): boolean {
+    return this.#ability?.usable === false || this.#peer?.usable === false;
+  }
+
+  connect(nowMs: number): void {
+    this.#linked = true;
+    this.#peer = undefined;
+    this.#abilityDue = true;
+    this.sender.connect();
+    this.receiver.connect();
+    this.#match(nowMs);
+  }
+
+  disconnect(): void {
+    this.#linked = false;
+    this.#peer = undefined;
+    this.#match(0);
+  }
+
+  /** This node can or cannot read and write flows from now on; undefined: it will know soon. */
+  setAbility(ability: FlowAbility | undefined, nowMs: number): void {
+    if (this.#ability?.usable === ability?.usable && this.#ability?.why === ability?.why) return;
+    this.#ability = ability;
+    this.#abilityDue = true;
+    this.#match(nowMs);
+  }
+
+  onFlow(key: string, flow: KernelFlow, nowMs: number): void {
+    if (this.#sending) this.sender.onFlow(key, flow, nowMs);
+  }
+
+  onGone(key: string, nowMs: number): void {
+    if (this.#sending) this.sender.onGone(key, nowMs);
+  }
+
+  receive(payload: Buffer, nowMs: number): void {
+    const frame = parseFlowFrame(payload);
+    const { sender, receiver } = this;
+    if (frame.kind === KIND.state) {
+      this.#peer = frame;
+      this.#match(nowMs);
+    } else if (frame.kind === KIND.begin) receiver.onBegin(frame.addresses);
+    else if (frame.kind === KIND.records) receiver.onRecords(frame.first, frame.records);
+    else if (frame.kind === KIND.end) receiver.onEnd(frame.digest, nowMs);
+    else if (frame.kind === KIND.digest) receiver.onDigest(frame.digest, nowMs);
+    else if (frame.kind === KIND.ack) sender.onAck(frame.applied, frame.filled, nowMs);
+    else sender.restart(nowMs);
+    this.#onReceived();
+  }
+
+  pull(nowMs: number): Buffer | undefined {
+    if (!this.#linked) return undefined;
+    if (this.#abilityDue && this.#ability !== undefined) {
+      this.#abilityDue = false;
+      return flowFrame({ kind: KIND.state, ...this.#ability });
+    }
+    return this.receiver.next() ?? (this.#sending ? this.sender.next(nowMs) : undefined);
+  }
+
+  mark(): number {
+    return this.sender.mark();
+  }
+
+  reached(mark: number): boolean {
+    return this.#hopeless || (this.#sending && this.sender.reached(mark));
+  }
+
+  /** Flows are told while both nodes can do their part. */
+  #match(nowMs: number): void {
+    const sending = this.#linked && this.#ability?.usable === true && this.#peer?.usable === true;
+    if (sending === this.#sending) return;
+    this.#sending = sending;
+    if (sending) this.sender.start(nowMs);
+    else this.sender.stop();
+  }
+}

@@ -1,0 +1,307 @@
+import { networkInterfaces } from 'node:os';
+import type { FlowSyncStatus } from '../../common/control.ts';
+import type { KernelFrontend } from '../kernel/kernel-frontend.ts';
+import { monotonicMs } from '../session/memory.ts';
+import type { SyncCompanion } from '../session/sync-protocol.ts';
+import { Conntrack } from './conntrack.ts';
+import { ConntrackMessage } from './conntrack-message.ts';
+import { FlowProtocol } from './flow-protocol.ts';
+import { FlowReplica } from './flow-replica.ts';
+import { type FlowRole, FlowRoles } from './flow-roles.ts';
+import { addressBytes, FlowScope } from './flow-scope.ts';
+import { FlowTable } from './flow-table.ts';
+import { FlowWriter } from './flow-writer.ts';
+
+const TICK_MS = 100;
+/** An answer of the kernel takes a millisecond; a helper that owes it for so long is stuck. */
+const ANSWER_MS = 5_000;
+/** Ends of flows that are older than this process show in a dump only. */
+const DUMP_EVERY_MS = 60_000;
+const ADDRESSES_EVERY_MS = 5_000;
+/** Losses may follow each other fast; the status counts them. */
+const LOSS_EVERY_MS = 60_000;
+/** A takeover waits so long for the last flows of the former active node; at rest it waits for nothing. */
+const SETTLE_MS = 200;
+const NOT_NEEDED = { usable: false, why: 'no frontend there has the kernel engine' };
+
+export interface FlowSyncOptions {
+  /** Name of the other node; undefined: there is none, and flows are counted only. */
+  readonly peer: string | undefined;
+  tell(level: 'info' | 'warn', text: string): void;
+  /** The helper; another one only in tests. */
+  readonly program?: string;
+}
+
+/**
+ * Keeps the flows of the kernel's frontends in step with the peer's, so that open connections go on when the peer takes
+ * the VIP over, and counts them. The wiring: the kernel's events go into the table, from there to the peer; what the
+ * peer tells goes into the replica, and by the writer into this kernel.
+ */
+export class FlowSync {
+  readonly #options: FlowSyncOptions;
+  readonly #roles = new FlowRoles();
+  readonly #replica = new FlowReplica();
+  readonly #table: FlowTable;
+  readonly #writer: FlowWriter;
+  readonly #protocol: FlowProtocol;
+  readonly #conntrack: Conntrack;
+  readonly #message = new ConntrackMessage();
+  #scope = new FlowScope([]);
+  readonly #ours = (key: Buffer, length: number) => this.#scope.has(key, length);
+  #ticker: NodeJS.Timeout | undefined;
+  #why = '';
+  #reported = '';
+  #events = 0;
+  #lost = 0;
+  #lossToldMs = Number.NEGATIVE_INFINITY;
+  #dumpedMs = 0;
+  #addressesMs = Number.NEGATIVE_INFINITY;
+  #vips: ReadonlySet<string> = new Set();
+  #due: ReadonlyMap<string, FlowRole> = new Map();
+  #assuming: Promise<void> | undefined;
+  /** Ends the wait of `#settled`. */
+  #wake: () => void = () => {};
+
+  constructor(options: FlowSyncOptions) {
+    this.#options = options;
+    this.#table = new FlowTable(this.#scope, {
+      onFlow: (key, flow) => this.#protocol.onFlow(key, flow, monotonicMs()),
+      onGone: (key) => {
+        const nowMs = monotonicMs();
+        this.#protocol.onGone(key, nowMs);
+        this.#writer.onGone(key, this.#protocol.receiver.received, nowMs);
+      },
+    });
+    this.#writer = new FlowWriter({
+      table: this.#table,
+      replica: this.#replica,
+      roles: this.#roles,
+      scope: () => this.#scope,
+    });
+    this.#protocol = new FlowProtocol({
+      table: this.#table,
+      replica: this.#replica,
+      roles: this.#roles,
+      writer: this.#writer,
+      onReceived: () => this.#pump(),
+    });
+    this.#protocol.setAbility(NOT_NEEDED, monotonicMs());
+    this.#conntrack = new Conntrack(
+      {
+        onFlow: (bytes, at, end, fromDump) => {
+          this.#events++;
+          if (this.#message.read(bytes, at, end, this.#ours)) this.#table.note(this.#message, fromDump);
+        },
+        onGone: (bytes, at, end) => {
+          this.#events++;
+          if (this.#message.read(bytes, at, end, this.#ours))
+            this.#table.gone(this.#message.tuples, this.#message.bytes);
+        },
+        onAnswer: (sequence, error) => {
+          this.#writer.onAnswer(sequence, error);
+          this.#pump();
+        },
+        onDumpBegin: () => this.#table.beginDump(),
+        onDumpEnd: () => this.#dumped(),
+        onDown: (why, lost) => this.#down(why, lost),
+      },
+      options.program,
+    );
+  }
+
+  /** Open flows of a frontend to a backend of it, as far as they were heard of. */
+  active(frontend: string, backend: string): number {
+    for (const count of this.#table.counts)
+      if (count.frontend === frontend && count.backend === backend) return count.active;
+    return 0;
+  }
+
+  /** What travels with the sessions; undefined where there is no peer. */
+  get companion(): SyncCompanion | undefined {
+    return this.#options.peer === undefined ? undefined : this.#protocol;
+  }
+
+  /** Follows the flows of these frontends from now on; with none, nothing runs. */
+  apply(frontends: readonly KernelFrontend[]): void {
+    this.#scope = new FlowScope(frontends);
+    this.#table.rescope(this.#scope);
+    if (this.#scope.empty) {
+      this.#stop();
+      this.#protocol.setAbility(NOT_NEEDED, monotonicMs());
+      return;
+    }
+    // Until the first dump it is not known.
+    if (this.#ticker === undefined) this.#protocol.setAbility(undefined, monotonicMs());
+    this.#lookAtAddresses(monotonicMs());
+    this.#ticker ??= setInterval(() => this.#tick(), TICK_MS);
+    if (this.#conntrack.running) this.#conntrack.dump();
+    else this.#conntrack.open();
+    this.#protocol.sender.restart(monotonicMs());
+  }
+
+  /** @param roles by address of the VIP; flows to other addresses stay on their node */
+  assign(roles: ReadonlyMap<string, FlowRole>): void {
+    const byBytes = new Map<string, FlowRole>();
+    for (const [address, role] of roles) {
+      const bytes = addressBytes(address);
+      if (bytes !== undefined) byBytes.set(bytes, role);
+    }
+    this.#vips = new Set(byBytes.keys());
+    this.#due = byBytes;
+    // What the former active node told last is written before this one takes its place.
+    if (this.#writer.idle || !this.#conntrack.running) this.#assume();
+    else this.#assuming ??= this.#settled(SETTLE_MS).then(() => this.#assume());
+  }
+
+  /** Under way while flows are written that belong to a role that changed; never rejects. */
+  get assuming(): Promise<void> | undefined {
+    return this.#assuming;
+  }
+
+  status(): FlowSyncStatus {
+    const nowMs = monotonicMs();
+    const { sender, receiver } = this.#protocol;
+    const { count: failed } = this.#writer.failed;
+    const frontends: Record<string, Record<string, { active: number; opened: number; bytes: number }>> = {};
+    for (const { frontend, backend, active, opened, bytes } of this.#table.counts) {
+      frontends[frontend] ??= {};
+      frontends[frontend][backend] = { active, opened, bytes };
+    }
+    return {
+      ...this.#state(),
+      flows: this.#table.size,
+      replica: this.#replica.size,
+      lag_ms: Math.round(sender.behindMs(nowMs)),
+      lag_p50_ms: sender.lag.quantileMs(0.5, nowMs),
+      lag_p99_ms: sender.lag.quantileMs(0.99, nowMs),
+      digest_equal: receiver.digestEqual,
+      events: this.#events,
+      written: this.#writer.written,
+      failed,
+      dropped: this.#table.dropped,
+      resyncs: receiver.resyncs + this.#lost,
+      frontends,
+    };
+  }
+
+  /** What does not work, one line each. */
+  warnings(): string[] {
+    const { state, why } = this.#state();
+    const { count, cause } = this.#writer.failed;
+    const lines: string[] = [];
+    if (state !== 'off' && why !== '') lines.push(`flow sync: ${why}`);
+    if (count > 0) lines.push(`flow sync: ${count} writes failed, the last one: ${cause}`);
+    if (this.#table.dropped > 0) lines.push(`flow sync: ${this.#table.dropped} flows are too many to follow`);
+    return lines;
+  }
+
+  close(): void {
+    this.#stop();
+    this.#conntrack.close();
+    this.#wake();
+  }
+
+  #assume(): void {
+    this.#assuming = undefined;
+    if (!this.#roles.assign(this.#due)) return;
+    this.#lookAtAddresses(monotonicMs());
+    this.#protocol.sender.restart(monotonicMs());
+    this.#protocol.receiver.recheck();
+    this.#pump();
+  }
+
+  /** Waits until all that the peer told is in this kernel, or time is up. */
+  #settled(timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.#wake(), timeoutMs);
+      this.#wake = () => {
+        clearTimeout(timer);
+        this.#wake = () => {};
+        resolve();
+      };
+    });
+  }
+
+  #stop(): void {
+    clearInterval(this.#ticker);
+    this.#ticker = undefined;
+    this.#conntrack.stop();
+    this.#writer.lost();
+    this.#why = '';
+  }
+
+  #state(): Pick<FlowSyncStatus, 'state' | 'why'> {
+    const { peer } = this.#options;
+    if (this.#scope.empty) return { state: 'off', why: '' };
+    if (this.#why !== '') return { state: 'failed', why: this.#why };
+    if (peer === undefined) return { state: 'counting', why: '' };
+    if (!this.#protocol.linked) return { state: 'connecting', why: '' };
+    if (this.#protocol.peer?.usable === false)
+      return { state: 'failed', why: `${peer}: ${this.#protocol.peer.why}` };
+    const whole = this.#protocol.receiver.filled && this.#protocol.sender.filled;
+    return { state: whole ? 'synced' : 'snapshot', why: '' };
+  }
+
+  #dumped(): void {
+    this.#table.endDump();
+    this.#dumpedMs = monotonicMs();
+    this.#why = '';
+    this.#protocol.setAbility({ usable: true, why: '' }, this.#dumpedMs);
+    this.#report();
+    this.#pump();
+  }
+
+  #down(why: string, lost: boolean): void {
+    this.#writer.lost();
+    this.#wake();
+    if (lost) {
+      // The dump that follows at once repairs it.
+      this.#lost++;
+      const nowMs = monotonicMs();
+      if (nowMs - this.#lossToldMs < LOSS_EVERY_MS) return;
+      this.#lossToldMs = nowMs;
+      this.#options.tell('warn', `flow sync: ${why}; all flows are read again (${this.#lost} times by now)`);
+      return;
+    }
+    this.#why = why;
+    this.#protocol.setAbility({ usable: false, why }, monotonicMs());
+    this.#report();
+  }
+
+  #tick(): void {
+    const nowMs = monotonicMs();
+    if (nowMs - this.#addressesMs >= ADDRESSES_EVERY_MS) this.#lookAtAddresses(nowMs);
+    if (this.#why !== '' || !this.#conntrack.running) return;
+    if (this.#writer.waitingMs(nowMs) > ANSWER_MS)
+      this.#conntrack.restart(`the kernel has not answered for ${ANSWER_MS / 1000} s`);
+    if (this.#table.silent && nowMs - this.#dumpedMs >= DUMP_EVERY_MS) {
+      this.#dumpedMs = nowMs;
+      this.#conntrack.dump();
+    }
+    this.#writer.patrol(this.#protocol.receiver.received, nowMs);
+    this.#pump();
+    this.#report();
+  }
+
+  #pump(): void {
+    const batch = this.#conntrack.running ? this.#writer.next(monotonicMs()) : undefined;
+    if (batch !== undefined) this.#conntrack.write(batch);
+    if (this.#writer.idle) this.#wake();
+  }
+
+  #lookAtAddresses(nowMs: number): void {
+    this.#addressesMs = nowMs;
+    const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+    const local = all.map(({ address }) => addressBytes(address));
+    this.#roles.setLocal(new Set(local.filter((it) => it !== undefined && !this.#vips.has(it)) as string[]));
+  }
+
+  #report(): void {
+    const lines = this.warnings();
+    const report = lines.join('; ').replaceAll(/\d+/g, '#');
+    if (report === this.#reported) return;
+    this.#reported = report;
+    if (report === '') this.#options.tell('info', 'flow sync works');
+    else for (const line of lines) this.#options.tell('warn', line);
+  }
+}

@@ -1,0 +1,166 @@
+import { type Flow, keyOf, lives } from './flow.ts';
+import type { FlowPlace, FlowScope } from './flow-scope.ts';
+
+/** As many flows as are followed; the kernel's own limit (`nf_conntrack_max`) is lower as a rule. */
+export const MAX_FLOWS = 1_048_576;
+
+/** A flow of the kernel's table. */
+export interface KernelFlow extends Flow {
+  status: number;
+  mark: number;
+  tcpState: number;
+  timeoutS: number;
+  /** The dump that saw it last. */
+  seen: number;
+  readonly count: FlowCount;
+}
+
+/** Flows of one backend in one frontend. */
+export interface FlowCount extends FlowPlace {
+  /** Open now: TCP after the handshake and before both sides have closed. */
+  active: number;
+  /** That became active since the start. */
+  opened: number;
+  /** Of ended flows, both directions; 0 where the kernel does not count. */
+  bytes: number;
+}
+
+export interface FlowTableEvents {
+  /** A flow is new or differs. */
+  onFlow(key: string, flow: KernelFlow): void;
+  onGone(key: string, flow: KernelFlow): void;
+}
+
+/**
+ * What of our frontends the kernel of this node has, as its events tell, on whichever side of the sync. A dump puts
+ * right what events missed: flows that it does not show are gone.
+ */
+export class FlowTable {
+  readonly #events: FlowTableEvents;
+  readonly #flows = new Map<string, KernelFlow>();
+  readonly #counts = new Map<string, FlowCount>();
+  #scope: FlowScope;
+  #dump = 0;
+  /**
+   * Whether flows may be there of whose end the kernel does not tell: they are older than who listens, or ended while a
+   * dump was under way that shows them nevertheless.
+   */
+  #silent = false;
+  #dropped = 0;
+
+  constructor(scope: FlowScope, events: FlowTableEvents) {
+    this.#scope = scope;
+    this.#events = events;
+  }
+
+  get size(): number {
+    return this.#flows.size;
+  }
+
+  /** Flows that were not followed for want of room. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** Whether only another dump can tell the end of some flows. */
+  get silent(): boolean {
+    return this.#silent;
+  }
+
+  get counts(): Iterable<Readonly<FlowCount>> {
+    return this.#counts.values();
+  }
+
+  get(key: string): Readonly<KernelFlow> | undefined {
+    return this.#flows.get(key);
+  }
+
+  entries(): MapIterator<[string, KernelFlow]> {
+    return this.#flows.entries();
+  }
+
+  /** Another config: flows that are not ours any more are forgotten; new ones show in the next dump. */
+  rescope(scope: FlowScope): void {
+    this.#scope = scope;
+    const flows = [...this.#flows.values()];
+    this.#flows.clear();
+    for (const count of this.#counts.values()) count.active = 0;
+    for (const flow of flows) {
+      const count = this.#countOf(flow.tuples);
+      if (count === undefined) continue;
+      if (lives(flow)) count.active++;
+      this.#flows.set(keyOf(flow.tuples), { ...flow, count });
+    }
+  }
+
+  /** What an event or a dump shows. @param fromDump the kernel may stay silent about it */
+  note(message: Flow, fromDump = false): void {
+    const { tuples } = message;
+    const key = keyOf(tuples);
+    const known = this.#flows.get(key);
+    if (known !== undefined && known.tuples === tuples) {
+      const lived = lives(known);
+      known.seen = this.#dump;
+      known.status = message.status;
+      known.mark = message.mark;
+      known.tcpState = message.tcpState;
+      known.timeoutS = message.timeoutS;
+      if (lives(known) !== lived) this.#countLife(known, !lived);
+      this.#events.onFlow(key, known);
+      return;
+    }
+    if (known !== undefined) this.#forget(key, known);
+    else if (this.#flows.size >= MAX_FLOWS) {
+      this.#dropped++;
+      return;
+    }
+    const count = this.#countOf(tuples);
+    if (count === undefined) return;
+    const { mark, status, tcpState, timeoutS } = message;
+    const flow = { tuples, mark, status, tcpState, timeoutS, seen: this.#dump, count };
+    this.#flows.set(key, flow);
+    if (lives(flow)) this.#countLife(flow, true);
+    if (fromDump) this.#silent = true;
+    this.#events.onFlow(key, flow);
+  }
+
+  /** The kernel says that a flow is gone. @param bytes that it moved, where known */
+  gone(tuples: string, bytes: number): void {
+    const key = keyOf(tuples);
+    const known = this.#flows.get(key);
+    // The event of an older flow between the same ends may come after the younger one began.
+    if (known === undefined || known.tuples !== tuples) return;
+    known.count.bytes += bytes;
+    this.#forget(key, known);
+  }
+
+  beginDump(): void {
+    this.#dump++;
+    this.#silent = false;
+  }
+
+  /** All flows that the dump did not show, and no event since it began, are gone. */
+  endDump(): void {
+    for (const [key, flow] of this.#flows) if (flow.seen !== this.#dump) this.#forget(key, flow);
+  }
+
+  #forget(key: string, flow: KernelFlow): void {
+    this.#flows.delete(key);
+    if (lives(flow)) this.#countLife(flow, false);
+    this.#events.onGone(key, flow);
+  }
+
+  #countLife(flow: KernelFlow, begins: boolean): void {
+    if (begins) flow.count.opened++;
+    flow.count.active += begins ? 1 : -1;
+  }
+
+  #countOf(tuples: string): FlowCount | undefined {
+    const place = this.#scope.place(tuples);
+    if (place === undefined) return undefined;
+    const key = `${place.frontend}\n${place.backend}`;
+    const count = this.#counts.get(key) ?? { ...place, active: 0, opened: 0, bytes: 0 };
+    this.#counts.set(key, count);
+    return count;
+  }
+}

@@ -1,0 +1,157 @@
+import t from 'tap';
+import { parseConfig } from '../../../common/config.ts';
+import { OperatorError } from '../../../common/errors.ts';
+import { READY } from '../../../lbd/kernel/choice.ts';
+import { KernelEngine, type KernelGate } from '../../../lbd/kernel/kernel-engine.ts';
+import type { NftWatchOptions } from '../../../lbd/kernel/nft-watch.ts';
+import { GATE_CLOSED, GATE_OPEN, GATE_STUCK } from '../../../lbd/shared.ts';
+
+const config = (engine: string) =>
+  parseConfig(
+    `frontends: { f: { bind: ["*:5000"], mode: tcp, pool: p, engine: ${engine} } }
+pools: { p: { backends: { a: { address: "192.0.2.21:9" }, b: { address: "192.0.2.22:9" } } } }
+`,
+    '/etc/tandem/tandem.yaml',
+  );
+
+/** An engine on a host that only remembers what it was told. */
+function setUp() {
+  const scripts: string[] = [];
+  const deletions: string[] = [];
+  const news: string[] = [];
+  const gates = new Map<string, KernelGate>(
+    ['a', 'b'].map((name) => [`p/${name}`, { gate: GATE_OPEN, weight: 1, state: 'ready' }]),
+  );
+  const host = {
+    broken: '',
+    table: false,
+    listing: undefined as undefined | { sets: Map<string, number>; chains: Map<string, number> },
+  };
+  let handlers: NftWatchOptions | undefined;
+  const waiting: (() => void)[] = [];
+  const engine = new KernelEngine({
+    gate: (id) => gates.get(id)!,
+    tell: (level, text) => {
+      news.push(`${level}: ${text}`);
+      for (const wake of waiting.splice(0)) wake();
+    },
+    onFrontends: (frontends) => news.push(`frontends: ${frontends.map(({ name }) => name).join()}`),
+    facts: async () => READY,
+    watch: (given) => {
+      handlers = given;
+      return { start() {}, close() {} };
+    },
+    nft: {
+      isOwn: (pid) => pid === 1,
+      apply: async (script) => {
+        if (host.broken !== '') throw new OperatorError('KERNEL_REFUSED', host.broken);
+        scripts.push(script);
+        host.table = !script.startsWith('add table inet tandem_lb\ndelete');
+      },
+      objects: async () => (host.table ? { sets: [], chains: [] } : undefined),
+      listing: async () => host.listing,
+      forwardDrops: async () => [],
+      deleteFlows: async (args) => {
+        deletions.push(args.join(' '));
+        return { deleted: 2, output: '' };
+      },
+      run: async () => '',
+    },
+  });
+  const told = async (what: RegExp) => {
+    while (!news.some((line) => what.test(line))) await new Promise<void>((resolve) => waiting.push(resolve));
+  };
+  return { engine, scripts, deletions, news, gates, host, told, handlers: () => handlers! };
+}
+
+t.test('the map follows health, and the flows of a dead backend are cut', async (t) => {
+  const { engine, scripts, deletions, news, gates, told } = setUp();
+  await engine.apply(config('kernel'));
+  t.match(news, ['info: frontend f: engine kernel: as the config says', 'frontends: f']);
+  t.match(scripts[0], /^add table inet tandem_lb\nflush table/);
+  await engine.refresh();
+  t.equal(scripts.length, 1, 'nothing changed, nothing is done');
+
+  gates.set('p/b', { gate: GATE_STUCK, weight: 1, state: 'draining' });
+  await engine.refresh();
+  t.match(scripts[1], /delete element inet tandem_lb places\/p { 1 }/);
+  t.strictSame(deletions, [], 'a drain leaves flows alone');
+
+  gates.set('p/b', { gate: GATE_CLOSED, weight: 1, state: 'down' });
+  await engine.refresh();
+  await told(/p\/b: 2 flows in the kernel were cut/);
+  t.strictSame(deletions, ['-D -f ipv4 -p tcp --dst-nat 192.0.2.22 --reply-port-src 9 --orig-port-dst 5000']);
+  await engine.refresh();
+  t.equal(deletions.length, 1, 'once');
+  await engine.close();
+});
+
+t.test('a host that refuses the rules', async (t) => {
+  for (const [wanted, level] of [
+    ['auto', 'info'],
+    ['kernel', 'warn'],
+  ] as const) {
+    const { engine, host, news } = setUp();
+    host.broken = 'nft: Error: Could not process rule: No such file or directory';
+    await engine.apply(config(wanted));
+    t.match(engine.engine('f'), { engine: 'user', why: /No such file/ });
+    t.match(engine.warnings().length, wanted === 'kernel' ? 1 : 0);
+    t.ok(
+      news.some((line) => line.startsWith(`${level}: frontend f: engine`)),
+      news.join('\n'),
+    );
+    await engine.close();
+  }
+});
+
+t.test('later failures leave the rules in force, are told once, and are tried again', async (t) => {
+  const { engine, scripts, host, news, gates, told } = setUp();
+  await engine.apply(config('kernel'));
+  host.broken = 'nft: Error: Out of memory';
+  gates.set('p/a', { gate: GATE_CLOSED, weight: 1, state: 'maint' });
+  await engine.refresh();
+  await engine.refresh();
+  t.equal(news.filter((line) => line.includes('Out of memory')).length, 1);
+  t.match(engine.warnings(), [/the old ones are in force: nft: Error: Out of memory/]);
+  t.match(engine.engine('f'), { engine: 'kernel' });
+  host.broken = '';
+  await told(/in force again/);
+  t.match(scripts.at(-1), /flush table/, 'the whole table, since nobody knows what is there');
+  t.strictSame(engine.warnings(), []);
+  await engine.close();
+});
+
+t.test('another program', async (t) => {
+  const { engine, scripts, news, handlers, told } = setUp();
+  await engine.apply(config('kernel'));
+  handlers().onChange({ pid: 1, program: 'nft' });
+  await engine.refresh();
+  t.equal(scripts.length, 1, 'our own changes are none');
+  handlers().onChange({ pid: 2, program: 'firewalld' });
+  await told(/firewalld \(process 2\) changed table tandem_lb \(it was gone\); it is put right/);
+  await engine.refresh();
+  t.match(scripts.at(-1), /flush table/);
+  t.match(engine.warnings(), [/another program changed table tandem_lb, which was put right; so far 1/]);
+  t.equal(news.filter((line) => line.includes('firewalld')).length, 1);
+  await engine.close();
+});
+
+t.test('a table that no frontend needs', async (t) => {
+  const leftover = setUp();
+  leftover.host.table = true;
+  await leftover.engine.apply(config('user'));
+  t.strictSame(
+    leftover.scripts,
+    ['add table inet tandem_lb\ndelete table inet tandem_lb\n'],
+    'is removed at a start',
+  );
+  await leftover.engine.close();
+
+  const moved = setUp();
+  await moved.engine.apply(config('kernel'));
+  await moved.engine.apply(config('user'));
+  t.match(moved.scripts[1], /delete element inet tandem_lb everywhere4 { tcp . 5000 }/);
+  t.notMatch(moved.scripts[1], /delete table|delete chain inet tandem_lb prerouting/, 'stays for open flows');
+  t.match(moved.engine.engine('f'), { engine: 'user' });
+  await moved.engine.close();
+});

@@ -5,6 +5,8 @@ import { forwardRules, removeRules } from './forward-rules.ts';
 
 /** `nft` answers within some milliseconds; a takeover waits for it, so not for long. */
 const TIMEOUT_MS = 1_000;
+/** Nothing waits for a check; the first one loads modules of the kernel, on a machine that may be booting. */
+const CHECK_TIMEOUT_MS = 15_000;
 
 /** The rules of one VIP group that send on to the peer what belongs to its connections; see `forwardRules`. */
 export class Forwarder {
@@ -34,7 +36,7 @@ export class Forwarder {
    */
   async check(vips: readonly VipConfig[]): Promise<void> {
     // What is in force stays; a check of rules that are there already tells nothing new.
-    if (!this.#forwarding) await this.#run(this.#rules(vips) + removeRules(this.#group));
+    if (!this.#forwarding) await this.#run(this.#rules(vips) + removeRules(this.#group), CHECK_TIMEOUT_MS);
   }
 
   forward(vips: readonly VipConfig[]): Promise<void> {
@@ -53,11 +55,11 @@ export class Forwarder {
     return forwardRules(this.#group, vips, this.#peerAddress, this.#knowsFlows());
   }
 
-  #run(script: string): Promise<void> {
+  #run(script: string, timeoutMs = TIMEOUT_MS): Promise<void> {
     const run = this.#latest.then(async () => {
       const result = await execa('nft', ['-f', '-'], {
         input: script,
-        timeout: TIMEOUT_MS,
+        timeout: timeoutMs,
         reject: false,
         env: { LC_ALL: 'C' },
       });

@@ -111,8 +111,9 @@ export class LbdLink {
   }
 
   #handle(message: LbdLiveMessage): void {
-    if (message.type === 'pong') this.#misses = undefined;
-    else if (message.type === 'promoted') this.#events.onPromoted(message.group, message.epoch);
+    // Whatever it says, it is there; with the misses of before it could not be missed a second time.
+    this.#misses = undefined;
+    if (message.type === 'promoted') this.#events.onPromoted(message.group, message.epoch);
     else if (message.type === 'retired') this.#events.onRetired(message.group, message.epoch);
     else if (message.type === 'state') {
       if (message.sync === 'connecting' && (this.#sync === 'synced' || this.#sync === 'snapshot'))

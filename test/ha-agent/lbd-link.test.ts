@@ -109,6 +109,22 @@ t.test('an lbd that hangs is dead', async (t) => {
   t.equal(lbd.heard.at(-1)?.type, 'ping');
 });
 
+t.test('an lbd that hangs, says one word and hangs again is dead again', async (t) => {
+  const { lbd, link, report } = setup(t);
+  await lbd.start();
+  let next = report();
+  link.connect();
+  await next;
+  lbd.answers = false;
+  for (const _ of [1, 2]) {
+    next = report();
+    t.match(await next, { alive: false, why: /did not answer within \d+ ms/ });
+    next = report();
+    lbd.say({ type: 'state', ready: true, healthy: true, sync: 'synced', why: '' });
+    t.match(await next, { alive: true });
+  }
+});
+
 t.test('no worker that answers is as good as dead', async (t) => {
   const { lbd, link, report } = setup(t);
   await lbd.start();

@@ -9,13 +9,23 @@ export interface Usage {
   readonly systemUs: number;
 }
 
+/** undefined: it has ended, as programs do that a proxy runs while it starts. */
+function statOf(pid: number): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
 /** CPU time of processes and their children that still run, together. */
 export function usageOf(pids: readonly number[]): Usage {
   let userUs = 0;
   let systemUs = 0;
   for (const pid of pids) {
     // The name in parentheses may hold spaces; what follows is the field `state`, number 3 in proc(5).
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const stat = statOf(pid);
+    if (stat === undefined) continue;
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     userUs += Number(fields[11]) * TICK_US;
     systemUs += Number(fields[12]) * TICK_US;
@@ -38,13 +48,10 @@ export function processTree(root: number): number[] {
   const children = new Map<number, number[]>();
   for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name)) continue;
-    try {
-      const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
-      const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
-      children.set(parent, [...(children.get(parent) ?? []), Number(name)]);
-    } catch {
-      // It ended between the two reads.
-    }
+    const stat = statOf(Number(name));
+    if (stat === undefined) continue;
+    const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+    children.set(parent, [...(children.get(parent) ?? []), Number(name)]);
   }
   const found: number[] = [];
   const queue = [root];

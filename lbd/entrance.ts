@@ -1,8 +1,8 @@
 import type net from 'node:net';
 import type { Admission } from './admission.ts';
-import type { Timed } from './deadlines.ts';
 import type { Frontend } from './frontend.ts';
 import { HttpConnection } from './http/connection.ts';
+import { Preface } from './preface.ts';
 import { type Endpoints, INVALID, MORE, ProxyHeader } from './proxy-protocol.ts';
 import { type ByteSink, clientAddress } from './raw-socket.ts';
 import { TcpConnection } from './tcp-connection.ts';
@@ -66,49 +66,29 @@ export class Entrance {
   }
 }
 
-type Owned = net.Socket & { proxyIntro?: ProxyIntro };
-
 /** Reads the PROXY header of a connection, then hands on every byte behind it to what the connection is. */
-class ProxyIntro implements ByteSink, Timed {
-  deadline: number;
-  listed = -1;
-  readonly #socket: net.Socket;
-  readonly #frontend: Frontend;
+class ProxyIntro extends Preface {
   readonly #entrance: Entrance;
   #header: ProxyHeader | undefined = new ProxyHeader();
-  #sink: ByteSink | undefined;
 
   constructor(socket: net.Socket, frontend: Frontend, entrance: Entrance) {
-    this.#socket = socket;
-    this.#frontend = frontend;
+    super(socket, frontend);
     this.#entrance = entrance;
-    (socket as Owned).proxyIntro = this;
-    const { deadlines } = frontend.context;
-    this.deadline = deadlines.in(frontend.config.timeouts.headMs);
-    deadlines.add(this);
-    socket.on('end', onEnd);
-    socket.on('error', onError);
-    socket.on('close', onClose);
-    socket.resume();
   }
 
-  onBytes(buffer: Buffer, length: number): void {
-    if (this.#sink !== undefined) {
-      this.#sink.onBytes(buffer, length);
-      return;
-    }
+  protected read(buffer: Buffer, length: number): void {
     if (this.#header === undefined) return;
     const at = this.#header.feed(buffer, 0, length);
     if (at === MORE) return;
     const { endpoints, fault } = this.#header;
-    this.stop();
+    this.#stop();
     if (at === INVALID) {
-      this.#entrance.refuse(this.#socket, this.#frontend, fault);
+      this.#entrance.refuse(this.socket, this.frontend, fault);
       return;
     }
-    this.#socket.pause();
-    this.#sink = this.#entrance.enter(this.#socket, this.#frontend, endpoints);
-    if (at < length) this.#sink.onBytes(buffer.subarray(at, length), length - at);
+    this.socket.pause();
+    this.sink = this.#entrance.enter(this.socket, this.frontend, endpoints);
+    if (at < length) this.sink.onBytes(buffer.subarray(at, length), length - at);
   }
 
   onDeadline(): void {
@@ -119,26 +99,17 @@ class ProxyIntro implements ByteSink, Timed {
     this.#fail('the connection ended before it');
   }
 
+  onClose(): void {
+    this.#stop();
+  }
+
   #fail(fault: string): void {
-    this.stop();
-    this.#entrance.refuse(this.#socket, this.#frontend, fault);
+    this.#stop();
+    this.#entrance.refuse(this.socket, this.frontend, fault);
   }
 
-  /** Its time is over: it has read its header, or never will. */
-  stop(): void {
+  #stop(): void {
     this.#header = undefined;
-    this.#socket.off('end', onEnd);
-    this.#socket.off('close', onClose);
-    this.#frontend.context.deadlines.remove(this);
+    this.release();
   }
-}
-
-function onEnd(this: Owned): void {
-  this.proxyIntro!.onEnd();
-}
-function onError(this: Owned): void {
-  // 'close' follows and does what is to be done; without a listener an error would end the thread.
-}
-function onClose(this: Owned): void {
-  this.proxyIntro!.stop();
 }

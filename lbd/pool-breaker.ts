@@ -1,7 +1,7 @@
 import type { BreakerConfig } from '../common/resilience-config.ts';
 import type { Backend } from './backend.ts';
 import { type Breaker, brokenBy, type PoolLoad } from './circuit.ts';
-import { BACKEND_COUNTERS, type SharedState } from './shared.ts';
+import { COUNTER, type SharedState } from './shared.ts';
 
 const REQUEST: readonly Breaker[] = ['requests'];
 const CONNECTION: readonly Breaker[] = ['pending', 'connections'];
@@ -45,7 +45,6 @@ export class PoolBreaker {
 
   #count(broken: Breaker): void {
     const row = this.#backends[0];
-    if (row !== undefined)
-      this.#shared.countBackend(row.slot, BACKEND_COUNTERS.indexOf(`broken_${broken}`), 1);
+    if (row !== undefined) this.#shared.countBackend(row.slot, COUNTER[`broken_${broken}`], 1);
   }
 }

@@ -60,6 +60,10 @@ export const BACKEND_COUNTERS = [
   'broken_connections',
 ] as const;
 export type BackendCounter = (typeof BACKEND_COUNTERS)[number];
+/** Index of each counter of a backend, for `SharedState.countBackend`. */
+export const COUNTER = Object.fromEntries(BACKEND_COUNTERS.map((name, index) => [name, index])) as Readonly<
+  Record<BackendCounter, number>
+>;
 
 export const FRONTEND_COUNTERS = [
   'connections',

@@ -16,16 +16,9 @@ import {
   TOO_MANY_CONNECTIONS,
   TOO_MANY_REQUESTS,
 } from './refusal.ts';
-import { BACKEND_COUNTERS } from './shared.ts';
+import { COUNTER } from './shared.ts';
 import { handshakeMs } from './tls/terminator.ts';
 import { Upstream, type UpstreamUser } from './upstream.ts';
-
-const REQUESTS = BACKEND_COUNTERS.indexOf('requests');
-const ERRORS = BACKEND_COUNTERS.indexOf('errors');
-const CONNECTS = BACKEND_COUNTERS.indexOf('connects');
-const CONNECT_FAILURES = BACKEND_COUNTERS.indexOf('connect_failures');
-const BYTES_RECEIVED = BACKEND_COUNTERS.indexOf('bytes_received');
-const BYTES_SENT = BACKEND_COUNTERS.indexOf('bytes_sent');
 
 /** What one side has said in full gets so long to reach the other, without progress, once its sender is gone. */
 const LINGER_MS = 30_000;
@@ -156,8 +149,8 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
     this.#waiter = undefined;
     this.#log?.connecting(backend.name, 1 + (this.#tried?.length ?? 0));
     const { shared, deadlines } = this.#frontend.context;
-    shared.countBackend(backend.slot, REQUESTS, 1);
-    shared.countBackend(backend.slot, CONNECTS, 1);
+    shared.countBackend(backend.slot, COUNTER.requests, 1);
+    shared.countBackend(backend.slot, COUNTER.connects, 1);
     const { sendProxy, timeouts } = this.#pool.config;
     this.#upstream = new Upstream(
       backend,
@@ -198,7 +191,7 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
     this.#touch();
     this.#log?.received(length);
     this.#frontend.count('bytes_received', length);
-    this.#frontend.context.shared.countBackend(upstream.backend.slot, BYTES_SENT, length);
+    this.#frontend.context.shared.countBackend(upstream.backend.slot, COUNTER.bytes_sent, length);
     if (!send(upstream.socket, buffer, 0, length)) this.#socket.pause();
   }
 
@@ -238,7 +231,11 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
     this.#log?.connected();
     if (early !== undefined) {
       this.#log?.received(early.length);
-      this.#frontend.context.shared.countBackend(this.#upstream!.backend.slot, BYTES_SENT, early.length);
+      this.#frontend.context.shared.countBackend(
+        this.#upstream!.backend.slot,
+        COUNTER.bytes_sent,
+        early.length,
+      );
       this.#upstream!.socket.write(early);
     }
     if (this.#clientEnded) this.#upstream!.socket.end();
@@ -250,7 +247,7 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
     this.#touch();
     this.#log?.sentOn(length);
     this.#frontend.count('bytes_sent', length);
-    this.#frontend.context.shared.countBackend(this.#upstream!.backend.slot, BYTES_RECEIVED, length);
+    this.#frontend.context.shared.countBackend(this.#upstream!.backend.slot, COUNTER.bytes_received, length);
     if (!send(this.#socket, buffer, 0, length)) this.#upstream!.socket.pause();
   }
 
@@ -270,7 +267,7 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
     if (!upstream.connected) {
       const { slot } = upstream.backend;
       const { outlier } = this.#pool.config;
-      shared.countBackend(slot, CONNECT_FAILURES, 1);
+      shared.countBackend(slot, COUNTER.connect_failures, 1);
       if (outlier !== undefined) shared.vitals.failed(slot, outlier.consecutiveFailures);
       this.#tried ??= [];
       this.#tried.push(this.#backend);
@@ -280,7 +277,7 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
       this.#linger();
       this.#socket.resume();
     } else {
-      if (why !== '') shared.countBackend(upstream.backend.slot, ERRORS, 1);
+      if (why !== '') shared.countBackend(upstream.backend.slot, COUNTER.errors, 1);
       this.#log?.fault('backend_closed');
       resetNow(this.#socket);
     }

@@ -5,7 +5,7 @@ import type { Timed } from './deadlines.ts';
 import type { Frontend } from './frontend.ts';
 import type { Pool } from './pool.ts';
 import { NO_BACKEND, QUEUE_FULL, type Refusal } from './refusal.ts';
-import { BACKEND_COUNTERS, GATE_CLOSED } from './shared.ts';
+import { COUNTER, GATE_CLOSED } from './shared.ts';
 import type { UdpFlows } from './udp-flows.ts';
 import type { UdpSocket } from './udp-listener.ts';
 import { connectDatagrams, type DatagramSink, descriptorOfDatagrams, sendDatagram } from './udp-socket.ts';
@@ -19,13 +19,6 @@ const FRESH_IDLE_MS = 30_000;
 const ANSWER_MS = 1_000;
 /** What a client may send while its backend's name is looked up. */
 const MAX_WAITING = 16;
-
-const REQUESTS = BACKEND_COUNTERS.indexOf('requests');
-const ERRORS = BACKEND_COUNTERS.indexOf('errors');
-const CONNECTS = BACKEND_COUNTERS.indexOf('connects');
-const CONNECT_FAILURES = BACKEND_COUNTERS.indexOf('connect_failures');
-const BYTES_RECEIVED = BACKEND_COUNTERS.indexOf('bytes_received');
-const BYTES_SENT = BACKEND_COUNTERS.indexOf('bytes_sent');
 
 /**
  * The datagrams of one client (address and port) at one address of this node: they go to one backend from a socket of
@@ -131,7 +124,7 @@ export class UdpFlow implements Timed, DatagramSink {
     this.#answered = true;
     this.#tried = undefined;
     this.#touch();
-    context.shared.countBackend(slot, BYTES_RECEIVED, bytes.length);
+    context.shared.countBackend(slot, COUNTER.bytes_received, bytes.length);
     const { socket } = this.#client;
     if (socket === undefined || !sendDatagram(socket, bytes, this.#port, this.#address)) {
       this.#frontend.count('datagrams_dropped', 1);
@@ -147,7 +140,7 @@ export class UdpFlow implements Timed, DatagramSink {
     const backend = this.#backend;
     if (backend === undefined) return;
     if (error.code === 'EMFILE' || error.code === 'ENFILE') this.#flows.outOfFiles(this);
-    else shared.countBackend(backend.slot, this.#answered ? ERRORS : CONNECT_FAILURES, 1);
+    else shared.countBackend(backend.slot, this.#answered ? COUNTER.errors : COUNTER.connect_failures, 1);
     this.#tried ??= [];
     this.#tried.push(this.#index);
     this.#leave();
@@ -206,8 +199,8 @@ export class UdpFlow implements Timed, DatagramSink {
     const { shared } = context;
     this.#index = index;
     this.#backend = backend;
-    shared.countBackend(backend.slot, REQUESTS, 1);
-    shared.countBackend(backend.slot, CONNECTS, 1);
+    shared.countBackend(backend.slot, COUNTER.requests, 1);
+    shared.countBackend(backend.slot, COUNTER.connects, 1);
     const upstream = connectDatagrams(backend.host, backend.port, this, () => this.#onReady());
     // It may have failed already, for want of a descriptor or of a route.
     if (this.#backend !== backend) {
@@ -235,7 +228,7 @@ export class UdpFlow implements Timed, DatagramSink {
   #send(bytes: Buffer): void {
     if (this.#upstream === undefined || !sendDatagram(this.#upstream, bytes))
       this.#frontend.count('datagrams_dropped', 1);
-    else this.#frontend.context.shared.countBackend(this.#backend!.slot, BYTES_SENT, bytes.length);
+    else this.#frontend.context.shared.countBackend(this.#backend!.slot, COUNTER.bytes_sent, bytes.length);
   }
 
   #leave(): void {

@@ -1,14 +1,10 @@
 import type { Backend } from '../backend.ts';
 import type { Pool } from '../pool.ts';
 import { type Failure, noRetry } from '../retry.ts';
-import { BACKEND_COUNTERS, type BackendCounter, GATE_CLOSED, type SharedState } from '../shared.ts';
+import { COUNTER, GATE_CLOSED, type SharedState } from '../shared.ts';
 import { RETRYING } from '../vitals.ts';
 import type { RequestHead } from './request-head.ts';
 
-/** Index of each counter of a backend. */
-export const COUNTER = Object.fromEntries(BACKEND_COUNTERS.map((name, index) => [name, index])) as Readonly<
-  Record<BackendCounter, number>
->;
 const STATUS_COUNTER = [0, 0, COUNTER.status_2xx, COUNTER.status_3xx, COUNTER.status_4xx, COUNTER.status_5xx];
 
 /** The backends that are tried for one request, one after the other, and their books in shared memory. */
@@ -181,7 +177,7 @@ export class Attempts {
     if (outlier !== undefined) this.#shared.vitals.failed(this.backend.slot, outlier.consecutiveFailures);
   }
 
-  /** @param counter index in BACKEND_COUNTERS */
+  /** @param counter of `COUNTER` */
   count(counter: number, by: number): void {
     this.#shared.countBackend(this.backend.slot, counter, by);
   }

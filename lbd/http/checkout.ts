@@ -1,7 +1,8 @@
 import { proxyHeader } from '../proxy-protocol.ts';
 import type { QueueUser, Waiter } from '../queue.ts';
+import { COUNTER } from '../shared.ts';
 import { Upstream, type UpstreamUser } from '../upstream.ts';
-import { type Attempts, COUNTER } from './attempts.ts';
+import type { Attempts } from './attempts.ts';
 import type { HttpConnection } from './connection.ts';
 
 /** A request that must not be sent twice uses only a backend connection that worked just now. */

@@ -16,8 +16,9 @@ import {
   unreachable,
 } from '../refusal.ts';
 import type { Failure } from '../retry.ts';
+import { COUNTER } from '../shared.ts';
 import type { Upstream, UpstreamUser } from '../upstream.ts';
-import { Attempts, COUNTER } from './attempts.ts';
+import { Attempts } from './attempts.ts';
 import { Checkout } from './checkout.ts';
 import type { HttpConnection } from './connection.ts';
 import { CONNECTING, EXCHANGE } from './phase.ts';

@@ -1,5 +1,6 @@
 import type net from 'node:net';
-import { type Attempts, COUNTER } from './attempts.ts';
+import { COUNTER } from '../shared.ts';
+import type { Attempts } from './attempts.ts';
 import { JOIN_BYTES } from './chunk.ts';
 import type { HttpConnection } from './connection.ts';
 import { RequestBody } from './request-body.ts';

@@ -1,4 +1,5 @@
-import { type Attempts, COUNTER } from './attempts.ts';
+import { COUNTER } from '../shared.ts';
+import type { Attempts } from './attempts.ts';
 import { Backlog } from './backlog.ts';
 import type { HttpConnection } from './connection.ts';
 import { LF } from './grammar.ts';

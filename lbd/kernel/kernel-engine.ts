@@ -62,7 +62,8 @@ export class KernelEngine {
   #look: NodeJS.Timeout | undefined;
   #hostTroubles: readonly string[] = [];
   readonly #down = new Set<string>();
-  readonly #cuts = new Map<string, Promise<void>>();
+  /** The latest one; they happen one after the other. */
+  #cutting: Promise<void> = Promise.resolve();
 
   constructor(options: KernelEngineOptions) {
     this.#options = options;
@@ -152,7 +153,7 @@ export class KernelEngine {
   async close(): Promise<void> {
     clearInterval(this.#look);
     await this.#table.close();
-    await Promise.all(this.#cuts.values());
+    await this.#cutting;
   }
 
   #services(): KernelService[] {
@@ -235,13 +236,8 @@ export class KernelEngine {
       }
       if (count > 0) this.#options.tell('warn', `${id}: ${count} flows in the kernel were cut`);
     };
-    const after = [...this.#cuts.values()].at(-1) ?? Promise.resolve();
-    const done = after.then(cut).catch((error: unknown) => {
+    this.#cutting = this.#cutting.then(cut).catch((error: unknown) => {
       this.#options.tell('warn', `${id}: its flows in the kernel could not be cut: ${messageOf(error)}`);
-    });
-    this.#cuts.set(id, done);
-    void done.then(() => {
-      if (this.#cuts.get(id) === done) this.#cuts.delete(id);
     });
   }
 }

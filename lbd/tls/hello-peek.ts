@@ -1,8 +1,8 @@
 import type net from 'node:net';
 import type { Cause } from '../cause.ts';
-import type { Timed } from '../deadlines.ts';
 import type { Frontend } from '../frontend.ts';
 import type { Pool } from '../pool.ts';
+import { Preface } from '../preface.ts';
 import type { ByteSink } from '../raw-socket.ts';
 import { MAX_HELLO_BYTES, readClientHello } from './client-hello.ts';
 
@@ -16,8 +16,6 @@ const NO_NAME: Fault = { counter: 'refused_other', cause: 'no_route' };
 /** So long a client may take to read it. */
 const LINGER_MS = 1000;
 
-type Owned = net.Socket & { helloPeek?: HelloPeek };
-
 /** What becomes of a connection whose ClientHello was waited for. */
 export interface PeekResult {
   /** Makes what handles the connection; it gets all bytes read so far. */
@@ -27,15 +25,10 @@ export interface PeekResult {
 }
 
 /** Reads the ClientHello of a connection for its server name, then hands on every byte to the pool's connection. */
-export class HelloPeek implements ByteSink, Timed {
-  deadline: number;
-  listed = -1;
-  readonly #socket: net.Socket;
-  readonly #frontend: Frontend;
+export class HelloPeek extends Preface {
   readonly #client: string;
   readonly #result: PeekResult;
   #bytes: Buffer = Buffer.alloc(0);
-  #sink: ByteSink | undefined;
   #over = false;
 
   /**
@@ -43,25 +36,12 @@ export class HelloPeek implements ByteSink, Timed {
    * @param client its address
    */
   constructor(socket: net.Socket, frontend: Frontend, client: string, result: PeekResult) {
-    this.#socket = socket;
-    this.#frontend = frontend;
+    super(socket, frontend);
     this.#client = client;
     this.#result = result;
-    (socket as Owned).helloPeek = this;
-    const { deadlines } = frontend.context;
-    this.deadline = deadlines.in(frontend.config.timeouts.headMs);
-    deadlines.add(this);
-    socket.on('end', onEnd);
-    socket.on('error', onError);
-    socket.on('close', onClose);
-    socket.resume();
   }
 
-  onBytes(buffer: Buffer, length: number): void {
-    if (this.#sink !== undefined) {
-      this.#sink.onBytes(buffer, length);
-      return;
-    }
+  protected read(buffer: Buffer, length: number): void {
     if (this.#over) return;
     this.#bytes = Buffer.concat([this.#bytes, buffer.subarray(0, length)]);
     const hello = readClientHello(this.#bytes.subarray(0, MAX_HELLO_BYTES));
@@ -70,7 +50,7 @@ export class HelloPeek implements ByteSink, Timed {
       this.#refuse(BAD_HELLO, hello.fault);
       return;
     }
-    const pool = this.#frontend.poolForName(hello.serverName);
+    const pool = this.frontend.poolForName(hello.serverName);
     if (pool === undefined) {
       const text =
         hello.serverName === '' ? 'no server name, and no pool for that' : 'no route for the server name';
@@ -78,14 +58,14 @@ export class HelloPeek implements ByteSink, Timed {
       return;
     }
     this.#stop();
-    this.#socket.pause();
-    this.#sink = this.#result.connect(pool);
-    this.#sink.onBytes(this.#bytes, this.#bytes.length);
+    this.socket.pause();
+    this.sink = this.#result.connect(pool);
+    this.sink.onBytes(this.#bytes, this.#bytes.length);
     this.#bytes = Buffer.alloc(0);
   }
 
   onDeadline(): void {
-    if (this.#over) this.#socket.destroy();
+    if (this.#over) this.socket.destroy();
     else this.#refuse(HELLO_TIMEOUT, 'the ClientHello took too long');
   }
 
@@ -95,40 +75,29 @@ export class HelloPeek implements ByteSink, Timed {
 
   onClose(): void {
     if (!this.#over) this.#refuse(BAD_HELLO, 'the connection broke within the ClientHello');
-    this.#frontend.context.deadlines.remove(this);
+    this.frontend.context.deadlines.remove(this);
   }
 
   #refuse({ counter, cause }: Fault, text: string, alert?: Buffer): void {
-    this.#frontend.logRefusal(this.#client, cause, 0);
+    this.frontend.logRefusal(this.#client, cause, 0);
     this.#over = true;
-    this.#socket.off('end', onEnd);
-    this.#frontend.count(counter, 1);
-    this.#frontend.leave();
+    this.ignoreEnd();
+    this.frontend.count(counter, 1);
+    this.frontend.leave();
     this.#result.refused(text);
     // What a client is still sending would turn a close into a reset, and the alert would be lost in it.
-    this.deadline = this.#frontend.context.deadlines.in(LINGER_MS);
-    this.#socket.once('end', destroySoon);
-    if (alert === undefined) this.#socket.end();
-    else this.#socket.end(alert);
+    this.deadline = this.frontend.context.deadlines.in(LINGER_MS);
+    this.socket.once('end', destroySoon);
+    if (alert === undefined) this.socket.end();
+    else this.socket.end(alert);
   }
 
   #stop(): void {
     this.#over = true;
-    this.#socket.off('end', onEnd);
-    this.#socket.off('close', onClose);
-    this.#frontend.context.deadlines.remove(this);
+    this.release();
   }
 }
 
-function onEnd(this: Owned): void {
-  this.helloPeek!.onEnd();
-}
-function onError(this: Owned): void {
-  // 'close' follows and does what is to be done; without a listener an error would end the thread.
-}
-function onClose(this: Owned): void {
-  this.helloPeek!.onClose();
-}
-function destroySoon(this: Owned): void {
+function destroySoon(this: net.Socket): void {
   this.destroySoon();
 }

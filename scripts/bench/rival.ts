@@ -10,6 +10,7 @@ import type { Lab } from '../lab/lab.ts';
 import { hasTool } from '../lab/missing.ts';
 import { Neighbour } from '../lab/neighbour.ts';
 import { OwnershipWatch } from '../lab/ownership.ts';
+import { signalPid } from '../lab/signals.ts';
 import type { Part, TestedPair, TimelineEvent } from '../lab/tested-pair.ts';
 import { until } from '../lab/wait.ts';
 import { haproxyConfig, keepalivedConfig, type RivalFiles } from './rival-config.ts';
@@ -93,7 +94,7 @@ export class Rival implements TestedPair {
 
   /** Its way to hand over: the active keepalived is stopped and says so. */
   async switchover(node: NodeName): Promise<void> {
-    for (const pid of this.pids(node, 'agent').slice(0, 1)) process.kill(pid, 'SIGTERM');
+    for (const pid of this.pids(node, 'agent').slice(0, 1)) signalPid(pid, 'SIGTERM');
   }
 
   /** Ends all of it and starts anew: not every fault leaves it able to heal by itself. */

@@ -2,6 +2,7 @@ import { monotonicMs } from '../../common/events.ts';
 import { INTERFACE, NODES, type NodeName, PREFIX, VIP } from './hosts.ts';
 import { breakIp, delay, duplicate, split, starve } from './impair.ts';
 import { mislead } from './neighbour.ts';
+import { signalAll, signalPid } from './signals.ts';
 import { type Part, signal, type TestedPair } from './tested-pair.ts';
 import { until } from './wait.ts';
 
@@ -53,27 +54,19 @@ async function end(pair: TestedPair, node: NodeName, part: Part, name: 'SIGKILL'
   return mending(async () => {
     await until(
       `the ${part} of ${node} has ended`,
-      () => pids.every((pid) => !isAlive(pid)) || undefined,
+      () => pids.every((pid) => !signalPid(pid, 0)) || undefined,
       60_000,
     );
     await pair.startNode(node);
   });
 }
 
-/** Processes are stopped, and continued later. */
-function stop(pids: readonly number[]): Mend {
-  for (const pid of pids) process.kill(pid, 'SIGSTOP');
+/** Processes, and those that they start meanwhile, are stopped, and continued later. */
+function stop(list: () => readonly number[]): Mend {
+  const stopped = signalAll(list, 'SIGSTOP');
   return mending(() => {
-    for (const pid of pids) if (isAlive(pid)) process.kill(pid, 'SIGCONT');
+    for (const pid of stopped) signalPid(pid, 'SIGCONT');
   });
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
 }
 
 const faults = {
@@ -111,7 +104,7 @@ const faults = {
     title: "the active node's HA agent hangs (SIGSTOP) and goes on later",
     vip: 'moves',
     lastsMs: 2000,
-    inflict: async (pair, node) => stop(pair.pids(node, 'agent')),
+    inflict: async (pair, node) => stop(() => pair.pids(node, 'agent')),
   },
   'guardian-kill': {
     title: "the active node's guardian is killed (SIGKILL)",
@@ -149,14 +142,14 @@ const faults = {
     title: "the active node's balancer hangs (SIGSTOP) and goes on later",
     vip: 'moves',
     lastsMs: 2500,
-    inflict: async (pair, node) => stop(pair.pids(node, 'balancer')),
+    inflict: async (pair, node) => stop(() => pair.pids(node, 'balancer')),
   },
   'node-stop': {
     title: 'the whole active node is paused (SIGSTOP to all its processes) and goes on 10 s later',
     vip: 'moves',
     twoOwners: true,
     lastsMs: 10_000,
-    inflict: async ({ lab }, node) => stop(lab.processes(node)),
+    inflict: async ({ lab }, node) => stop(() => lab.processes(node)),
   },
   starve: {
     title: 'a real-time busy loop takes the processor from the active node for 3 s',

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type { NodeName } from './hosts.ts';
 import type { Lab } from './lab.ts';
+import { signalPid } from './signals.ts';
 
 /** What ends an impairment. */
 export type End = () => Promise<void>;
@@ -58,7 +59,7 @@ export async function breakIp(lab: Lab, host: NodeName): Promise<End> {
   await lab.exec(host, ['mount', '--bind', '/bin/false', ip]);
   for (const line of lab.commands(host)) {
     const [pid, ...argv] = line.split(' ');
-    if (argv.includes('-batch')) process.kill(Number(pid), 'SIGKILL');
+    if (argv.includes('-batch')) signalPid(Number(pid), 'SIGKILL');
   }
   return async () => {
     await lab.exec(host, ['umount', ip]);

@@ -16,6 +16,7 @@ import {
   PREFIX,
 } from './hosts.ts';
 import { type LabMode, labMissing, labMode, TOOL_PATH } from './missing.ts';
+import { signalAll, signalPid } from './signals.ts';
 
 /** Root of the source tree. */
 export const ROOT = join(import.meta.dirname, '../..');
@@ -202,17 +203,18 @@ export class Lab {
 
   /** Kills all that runs on a host at once, as a power cut does. Its addresses and rules stay: cut it as well. */
   killAll(host: Host): void {
-    for (const pid of this.processes(host)) kill(pid);
+    signalAll(() => this.processes(host), 'SIGKILL');
   }
 
   /** Ends all that runs on the hosts, and the hosts. */
   async down(): Promise<void> {
     const children = [...this.#children].map((child) => once(child, 'exit'));
-    for (const child of this.#children) if (child.pid !== undefined) kill(child.pid);
+    for (const child of this.#children) if (child.pid !== undefined) signalPid(child.pid, 'SIGKILL');
     for (const host of HOSTS) this.killAll(host);
     await Promise.all(children);
     if (this.#holder === undefined) {
-      for (const anchor of Object.values(this.state.anchors)) if (anchorAlive(anchor)) kill(anchor.pid);
+      for (const anchor of Object.values(this.state.anchors))
+        if (anchorAlive(anchor)) signalPid(anchor.pid, 'SIGKILL');
       return;
     }
     const gone = this.#holder.exitCode === null ? once(this.#holder, 'exit') : undefined;
@@ -250,14 +252,6 @@ function addresses(host: Host): string[] {
     ...own.map((address) => `addr add ${address}/${PREFIX} dev ${INTERFACE}`),
     `addr add ${address6(host)}/64 dev ${INTERFACE} nodad`,
   ];
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // It is gone already, which is what was wanted.
-  }
 }
 
 /** @returns the place of that name @throws OperatorError naming what there is */

@@ -2,6 +2,7 @@ import type { ControlEvent } from '../../common/control.ts';
 import type { NodeName } from './hosts.ts';
 import type { Lab } from './lab.ts';
 import type { OwnershipWatch } from './ownership.ts';
+import { signalPid } from './signals.ts';
 
 export interface TimelineEvent extends ControlEvent {
   readonly node: NodeName;
@@ -36,5 +37,5 @@ export interface TestedPair {
 export function signal(pair: TestedPair, node: NodeName, part: Part, name: NodeJS.Signals): void {
   const pids = pair.pids(node, part);
   if (pids.length === 0) throw new Error(`there is no ${part} on ${node}`);
-  for (const pid of pids) process.kill(pid, name);
+  for (const pid of pids) signalPid(pid, name);
 }

@@ -1,4 +1,3 @@
-import { createSocket } from 'node:dgram';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
@@ -9,6 +8,7 @@ import type { GroupConfig } from '../../common/model.ts';
 import { Agent } from '../../ha-agent/agent.ts';
 import { type AgentConfig, networkConfig } from '../../ha-agent/agent-config.ts';
 import { createIdentity } from '../../ha-agent/heartbeat.ts';
+import { freeDatagramPort } from '../common/free-port.ts';
 import { tempDir } from '../common/temp-dir.ts';
 import { FakeLbd } from './fake-lbd.ts';
 import { FakeNetwork } from './fake-network.ts';
@@ -123,16 +123,8 @@ const hears = (node: Node, wanted: Role) =>
   until(`a ${wanted} peer`, () => node.agent.status().peer.role === wanted);
 const holds = (node: Node) => until('the VIP', () => node.network.held.has(VIP));
 
-async function freePort(): Promise<number> {
-  const socket = createSocket('udp4');
-  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
-  const { port } = socket.address();
-  await new Promise<void>((resolve) => socket.close(() => resolve()));
-  return port;
-}
-
 async function pair(t: Test, trackLbd = false, directory = tempDir(t)): Promise<Pair> {
-  const pair = new Pair(directory, await freePort(), trackLbd);
+  const pair = new Pair(directory, await freeDatagramPort(), trackLbd);
   t.teardown(() => pair.stop());
   return pair;
 }
@@ -323,7 +315,7 @@ t.test('a reload while active: what changed is in force, and no role changes', a
   const transitions = (node: Node) => node.events.list().filter(({ kind }) => kind === 'role').length;
   const before = [transitions(lb1), transitions(lb2)];
   const more = vip('192.0.2.110/24');
-  const port = await freePort();
+  const port = await freeDatagramPort();
   const steps: readonly (readonly [name: string, change: (config: AgentConfig) => AgentConfig['ha']])[] = [
     ['interval', ({ ha }) => ({ ...ha, heartbeat: { intervalMs: 30, deadAfter: 12 } })],
     ['priority', ({ ha }) => withGroups(ha, [{ ...BLUE, priority: { lb1: 1, lb2: 200 } }])],

@@ -3,6 +3,7 @@ import t, { type Test } from 'tap';
 import type { PeerReport } from '../../ha-agent/election-types.ts';
 import { Exchange } from '../../ha-agent/exchange.ts';
 import { createIdentity } from '../../ha-agent/heartbeat.ts';
+import { freeDatagramPort } from '../common/free-port.ts';
 
 const KEY = Buffer.alloc(32, 1);
 const ADDRESS = { lb1: '127.0.0.1', lb2: '127.0.0.2' } as const;
@@ -10,14 +11,6 @@ const REPORT: PeerReport = {
   ...{ role: 'standby', priority: 100, epoch: 3, intervalMs: 100, healthy: true },
   ...{ request: false, probe: false, finishing: false, forwards: false },
 };
-
-async function freePort(): Promise<number> {
-  const socket = createSocket('udp4');
-  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
-  const { port } = socket.address();
-  await new Promise<void>((resolve) => socket.close(() => resolve()));
-  return port;
-}
 
 /** One end of the conversation, and all that it heard: `group role` of heartbeats, `group hello`. */
 class End {
@@ -58,7 +51,7 @@ class End {
 }
 
 async function pair(t: Test, here: readonly string[], there: readonly string[]) {
-  const port = await freePort();
+  const port = await freeDatagramPort();
   const [lb1, lb2] = [new End('lb1', here), new End('lb2', there)];
   for (const { exchange } of [lb1, lb2]) {
     await exchange.open([{ type: 'unicast', port }], new Set());
@@ -123,7 +116,7 @@ t.test('paths that stay are not opened again', async (t) => {
   const { lb1, lb2, port } = await pair(t, ['blue'], ['blue']);
   await meet(lb1, lb2, ['blue']);
   const before = lb1.exchange.status(1)[0]!;
-  const other = await freePort();
+  const other = await freeDatagramPort();
   for (const { exchange } of [lb1, lb2])
     await exchange.open(
       [

@@ -3,6 +3,7 @@ import { EventEmitter, once } from 'node:events';
 import t, { type Test } from 'tap';
 import type { PathConfig } from '../../common/model.ts';
 import { HeartbeatPath } from '../../ha-agent/heartbeat-path.ts';
+import { freeDatagramPort } from '../common/free-port.ts';
 
 function makePath(t: Test, config: PathConfig, selfAddress: string, peerAddress: string) {
   const bus = new EventEmitter();
@@ -19,16 +20,8 @@ function makePath(t: Test, config: PathConfig, selfAddress: string, peerAddress:
   return { path, bus };
 }
 
-async function freePort(): Promise<number> {
-  const socket = createSocket('udp4');
-  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
-  const { port } = socket.address();
-  await new Promise<void>((resolve) => socket.close(() => resolve()));
-  return port;
-}
-
 t.test('unicast: a burst arrives complete and in order', async (t) => {
-  const port = await freePort();
+  const port = await freeDatagramPort();
   const a = makePath(t, { type: 'unicast', port }, '127.0.0.1', '127.0.0.2');
   const b = makePath(t, { type: 'unicast', port }, '127.0.0.2', '127.0.0.1');
   await Promise.all([a.path.open(), b.path.open()]);
@@ -49,7 +42,7 @@ t.test('unicast: a burst arrives complete and in order', async (t) => {
 t.test(
   'unicast: the end of the process at the other end is told at once, with the next datagram',
   async (t) => {
-    const port = await freePort();
+    const port = await freeDatagramPort();
     const a = makePath(t, { type: 'unicast', port }, '127.0.0.1', '127.0.0.2');
     const b = makePath(t, { type: 'unicast', port }, '127.0.0.2', '127.0.0.1');
     await Promise.all([a.path.open(), b.path.open()]);
@@ -71,7 +64,7 @@ t.test(
 );
 
 t.test('unicast: what the peer said before it ended is heard before the refusal', async (t) => {
-  const port = await freePort();
+  const port = await freeDatagramPort();
   const a = makePath(t, { type: 'unicast', port }, '127.0.0.1', '127.0.0.2');
   const b = makePath(t, { type: 'unicast', port }, '127.0.0.2', '127.0.0.1');
   await Promise.all([a.path.open(), b.path.open()]);
@@ -98,7 +91,7 @@ t.test('unicast: what the peer said before it ended is heard before the refusal'
 });
 
 t.test('unicast: a farewell comes from another port, and is heard', async (t) => {
-  const port = await freePort();
+  const port = await freeDatagramPort();
   const { path, bus } = makePath(t, { type: 'unicast', port }, '127.0.0.1', '127.0.0.2');
   await path.open();
   const stranger = createSocket('udp4');
@@ -125,7 +118,7 @@ t.test('a multicast interface that does not exist: told with its name', async (t
 });
 
 t.test('a path whose port is taken by another program works again when it is free', async (t) => {
-  const port = await freePort();
+  const port = await freeDatagramPort();
   const other = createSocket('udp4');
   await new Promise<void>((resolve) => other.bind({ port, address: '127.0.0.1', exclusive: true }, resolve));
   const { path, bus } = makePath(t, { type: 'unicast', port }, '127.0.0.1', '127.0.0.2');

@@ -2,8 +2,9 @@ import { EventEmitter, once } from 'node:events';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { LbdLink, type LinkReport } from '../../ha-agent/lbd-link.ts';
+import { freePort } from '../common/free-port.ts';
 import { tempDir } from '../common/temp-dir.ts';
-import { freePort, LbdProcess, writeConfig } from '../lbd/lbd-process.ts';
+import { LbdProcess, writeConfig } from '../lbd/lbd-process.ts';
 import { FakeLbd } from './fake-lbd.ts';
 
 interface Setup {

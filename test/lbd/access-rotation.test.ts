@@ -2,8 +2,9 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { join } from 'node:path';
 import t from 'tap';
+import { freePort } from '../common/free-port.ts';
 import { tempDir } from '../common/temp-dir.ts';
-import { freePort, LbdProcess, origin, writeConfig } from './lbd-process.ts';
+import { LbdProcess, origin, writeConfig } from './lbd-process.ts';
 
 function ask(port: number, path: string): Promise<number> {
   return new Promise((resolve, reject) => {

@@ -13,7 +13,8 @@ import { ResponseHead } from '../../lbd/http/response-head.ts';
 import { Listener } from '../../lbd/listener.ts';
 import { compileRoutes } from '../../lbd/router.ts';
 import { createSharedBuffers, SharedState } from '../../lbd/shared.ts';
-import { answering, freePort, OK, Plane, RawClient, RawOrigin } from './harness.ts';
+import { freePort } from '../common/free-port.ts';
+import { answering, OK, Plane, RawClient, RawOrigin } from './harness.ts';
 
 const REQUEST = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
 

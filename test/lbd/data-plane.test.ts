@@ -5,7 +5,8 @@ import { parseConfig } from '../../common/config.ts';
 import type { Config } from '../../common/model.ts';
 import type { OpenByGroup } from '../../lbd/plan.ts';
 import { GATE_CLOSED } from '../../lbd/shared.ts';
-import { answering, freePort, OK, Plane, RawClient, RawOrigin } from './harness.ts';
+import { freePort } from '../common/free-port.ts';
+import { answering, OK, Plane, RawClient, RawOrigin } from './harness.ts';
 import { always, Exchange, withoutIds, yaml } from './http/exchange.ts';
 
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';

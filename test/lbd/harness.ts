@@ -9,19 +9,10 @@ import { SessionTable } from '../../lbd/session/table.ts';
 import { createSharedBuffers, GATE_OPEN, type Gate, SharedState } from '../../lbd/shared.ts';
 import { readTlsFiles } from '../../lbd/tls/files.ts';
 import { TlsStore } from '../../lbd/tls/material.ts';
+import { freePort } from '../common/free-port.ts';
 
 /** The same for every plane: they are like the workers and nodes of a pair. */
 const TICKET_SECRET = Buffer.alloc(32, 7);
-
-/** A port that is free now. */
-export async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as net.AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** An origin on raw sockets: records what arrives and answers what the test says, byte by byte if need be. */
 export class RawOrigin {

@@ -4,7 +4,8 @@ import t, { type Test } from 'tap';
 import { OperatorError } from '../../common/errors.ts';
 import { Listener } from '../../lbd/listener.ts';
 import { adopt, type ByteSink } from '../../lbd/raw-socket.ts';
-import { freePort, RawClient } from './harness.ts';
+import { freePort } from '../common/free-port.ts';
+import { RawClient } from './harness.ts';
 
 /** Keeps what came, as text. */
 class Recorder implements ByteSink {

@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t from 'tap';
 import type { ControlEvent } from '../../common/control.ts';
+import { freePort } from '../common/free-port.ts';
 import { tempDir } from '../common/temp-dir.ts';
-import { freePort, LbdProcess, origin, writeConfig } from './lbd-process.ts';
+import { LbdProcess, origin, writeConfig } from './lbd-process.ts';
 
 /** One frontend, one pool, one worker. */
 function config(port: number, backends: Record<string, number>, more: readonly string[] = []): string[] {

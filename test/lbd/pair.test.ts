@@ -3,8 +3,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import type { LbdStatus, SessionRow } from '../../common/control.ts';
+import { freePort } from '../common/free-port.ts';
 import { tempDir } from '../common/temp-dir.ts';
-import { freePort, LbdProcess, origin } from './lbd-process.ts';
+import { LbdProcess, origin } from './lbd-process.ts';
 
 interface Sessions {
   readonly entries: number;

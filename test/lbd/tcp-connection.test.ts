@@ -25,7 +25,8 @@ import {
   SharedState,
 } from '../../lbd/shared.ts';
 import { TcpConnection } from '../../lbd/tcp-connection.ts';
-import { freePort, Plane, RawClient, RawOrigin } from './harness.ts';
+import { freePort } from '../common/free-port.ts';
+import { Plane, RawClient, RawOrigin } from './harness.ts';
 import { Certificates, SecureClient } from './tls/secure-client.ts';
 
 const MIB = 1024 * 1024;

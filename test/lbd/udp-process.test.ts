@@ -1,21 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import dgram from 'node:dgram';
-import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { freeDatagramPort, freePort } from '../common/free-port.ts';
 import { tempDir } from '../common/temp-dir.ts';
-import { freePort, LbdProcess } from './lbd-process.ts';
+import { LbdProcess } from './lbd-process.ts';
 import { Client, Origin } from './udp-peers.ts';
-
-async function freeDatagramPort(host: string): Promise<number> {
-  const socket = dgram.createSocket('udp4').bind(0, host);
-  await once(socket, 'listening');
-  const { port } = socket.address();
-  socket.close();
-  await once(socket, 'close');
-  return port;
-}
 
 const backendsOf = (origins: readonly Origin[]) =>
   origins.map(({ port }, i) => `s${i + 1}: { address: "127.0.0.1:${port}" }`).join(', ');

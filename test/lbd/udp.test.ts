@@ -16,7 +16,8 @@ import type { UdpFlow } from '../../lbd/udp-flow.ts';
 import { UdpFlows } from '../../lbd/udp-flows.ts';
 import { UdpListener } from '../../lbd/udp-listener.ts';
 import { UdpPlane } from '../../lbd/udp-plane.ts';
-import { freePort, Plane } from './harness.ts';
+import { freePort } from '../common/free-port.ts';
+import { Plane } from './harness.ts';
 import { Client, Origin } from './udp-peers.ts';
 
 const HAS_IPV6 = Object.values(networkInterfaces()).some((list) =>

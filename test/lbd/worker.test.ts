@@ -6,7 +6,8 @@ import { parseConfig } from '../../common/config.ts';
 import type { FromWorker, Plan, ToWorker, WorkerData } from '../../lbd/plan.ts';
 import { SessionTable } from '../../lbd/session/table.ts';
 import { createSharedBuffers, GATE_OPEN, SharedState } from '../../lbd/shared.ts';
-import { answering, freePort, OK, RawClient, RawOrigin } from './harness.ts';
+import { freePort } from '../common/free-port.ts';
+import { answering, OK, RawClient, RawOrigin } from './harness.ts';
 
 const ENTRY = new URL('../../lbd/worker.ts', import.meta.url);
 

@@ -1,6 +1,11 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { blackoutOf } from '../../scripts/lab/blackout.ts';
 import { type OwnerChange, twoOwnersMs } from '../../scripts/lab/ownership.ts';
+import { signalAll, signalPid } from '../../scripts/lab/signals.ts';
+import { until } from '../../scripts/lab/wait.ts';
 
 /** `ok` or a cause for each start, one every 2 ms. */
 const attempts = (...ends: string[]) =>
@@ -52,4 +57,23 @@ t.test('two owners: only the time that both hold the address', async (t) => {
     ],
   ];
   for (const [changes, ms] of cases) t.equal(twoOwnersMs(changes, 100), ms);
+});
+
+const stateOf = (pid: number) => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]![0];
+
+t.test('all processes of a host are stopped: one has just ended, another has just begun', async (t) => {
+  const [first, gone, late] = Array.from({ length: 3 }, () => spawn('sleep', ['60']));
+  t.teardown(() => [first, late].map((child) => child!.kill('SIGKILL')));
+  gone!.kill('SIGKILL');
+  await once(gone!, 'exit');
+  const lists = [
+    [gone, first],
+    [first, late],
+    [first, late],
+  ].map((list) => list.map((child) => child!.pid!));
+  t.strictSame([...signalAll(() => lists.shift()!, 'SIGSTOP')], [first!.pid, late!.pid]);
+  for (const { pid } of [first!, late!]) await until('it stops', () => stateOf(pid!) === 'T' || undefined);
+  t.notOk(signalPid(gone!.pid!, 'SIGCONT'));
+  t.ok(signalPid(late!.pid!, 'SIGCONT'));
+  t.throws(() => signalPid(1, 'SIGNONSENSE' as 'SIGCONT'), { code: 'ERR_UNKNOWN_SIGNAL' });
 });

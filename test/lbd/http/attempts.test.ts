@@ -8,7 +8,8 @@ import type { PoolQueue } from '../../../lbd/queue.ts';
 import { SessionTable } from '../../../lbd/session/table.ts';
 import { type BackendCounter, createSharedBuffers, GATE_OPEN, SharedState } from '../../../lbd/shared.ts';
 import { CONNECTIONS, PENDING, RETRYING, TRIPPED_5XX, TRIPPED_FAILURES } from '../../../lbd/vitals.ts';
-import { freePort, OK, Plane, RawClient, RawOrigin } from '../harness.ts';
+import { freePort } from '../../common/free-port.ts';
+import { OK, Plane, RawClient, RawOrigin } from '../harness.ts';
 import { always, type Reply, yaml } from './exchange.ts';
 
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap';
 import { GATE_CLOSED, GATE_STUCK } from '../../../lbd/shared.ts';
-import { freePort, OK, Plane, RawClient, RawOrigin } from '../harness.ts';
+import { freePort } from '../../common/free-port.ts';
+import { OK, Plane, RawClient, RawOrigin } from '../harness.ts';
 import { always, Exchange, type Reply, yaml } from './exchange.ts';
 
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';

@@ -8,7 +8,8 @@ import { probeTcp } from '../../../lbd/health/tcp-probe.ts';
 import { targetsOf } from '../../../lbd/planner.ts';
 import { PoolTls } from '../../../lbd/tls/backend-tls.ts';
 import { allowReset } from '../../../lbd/tls/secure-socket.ts';
-import { freePort, OK, Plane, RawClient } from '../harness.ts';
+import { freePort } from '../../common/free-port.ts';
+import { OK, Plane, RawClient } from '../harness.ts';
 import { certify } from './authority.ts';
 import { Certificates } from './secure-client.ts';
 

@@ -5,7 +5,8 @@ import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import { parseConfig } from '../../../common/config.ts';
 import { problemsOf } from '../../../lbd/tls/tls-control.ts';
-import { freePort, LbdProcess, origin, writeConfig } from '../lbd-process.ts';
+import { freePort } from '../../common/free-port.ts';
+import { LbdProcess, origin, writeConfig } from '../lbd-process.ts';
 import { certify } from './authority.ts';
 import { Certificates, SecureClient } from './secure-client.ts';
 

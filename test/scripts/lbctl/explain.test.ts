@@ -3,8 +3,9 @@ import { execa } from 'execa';
 import t from 'tap';
 import type { Explanation } from '../../../common/control.ts';
 import { explainRequest, explanationText } from '../../../scripts/lbctl/explain.ts';
+import { freePort } from '../../common/free-port.ts';
 import { tempDir } from '../../common/temp-dir.ts';
-import { freePort, LbdProcess, origin, writeConfig } from '../../lbd/lbd-process.ts';
+import { LbdProcess, origin, writeConfig } from '../../lbd/lbd-process.ts';
 
 t.test('a URL as a request', async (t) => {
   const cases: readonly [

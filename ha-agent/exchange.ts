@@ -19,8 +19,10 @@ import { PeerSession, renewedNonce } from './peer-session.ts';
 /** Drops by these causes are how a network is; the others want an operator for so long after the last one. */
 const HARMLESS: ReadonlySet<DropCause> = new Set(['self', 'cluster']);
 const WARN_MS = 10_000;
-/** The counter of a farewell runs ahead of all rounds that may still go out before the next one is written. */
-const FAREWELL_AHEAD = 8;
+/** The counter of a farewell runs ahead of so many rounds that may go out after it. */
+const FAREWELL_AHEAD = 16;
+/** Another one is made after so many rounds; until then it is ahead of all that may go out before the next beat. */
+const FAREWELL_ROUNDS = 8;
 
 export interface ExchangeOptions {
   readonly identity: HeartbeatIdentity;
@@ -77,6 +79,8 @@ export class Exchange {
   #counter = 0;
   #peerConfig: PeerConfig | undefined;
   readonly #lastDropMs = new Map<DropCause, number>();
+  /** What `encodeNext` made last: of what, and for how long it is good. */
+  #next: { readonly said: string; readonly until: number; readonly datagram: Buffer } | undefined;
 
   constructor(options: ExchangeOptions) {
     this.#options = options;
@@ -156,18 +160,20 @@ export class Exchange {
     const hash = this.#hashes.get(group);
     if (hash === undefined) return;
     const { session } = this.#talks.get(hash)!;
-    this.#counter++;
+    const counter = ++this.#counter;
+    const { identity } = this.#options;
     await Promise.all(
       this.#lanes.map(async (lane, path) => {
-        if (await lane.path.send(this.#encode(hash, session, report, this.#counter, path))) lane.sent++;
+        const heartbeat = { ...this.#heartbeat(hash, session, report, path), counter };
+        if (await lane.path.send(encodeHeartbeat(identity, heartbeat))) lane.sent++;
       }),
     );
   }
 
   /**
-   * A heartbeat of the next round about all groups, for somebody else to send when this process cannot any more.
+   * A heartbeat of a later round about all groups, for somebody else to send when this process cannot any more.
    *
-   * @returns undefined where no path leads to the peer's own address
+   * @returns the same buffer as before for as long as that one is still good; undefined where no path leads to the peer's own address
    */
   encodeNext(report: PeerReport): Buffer | undefined {
     const path = this.#lanes.findIndex((lane) => lane.path.unicast);
@@ -176,11 +182,23 @@ export class Exchange {
     const [hash, talk] = talks.find(([, { session }]) => session.echo !== NO_NONCE) ?? talks[0] ?? [];
     if (path < 0 || hash === undefined || talk === undefined) return undefined;
     const group = talks.length === 1 ? hash : ALL_GROUPS;
-    return this.#encode(group, talk.session, report, this.#counter + FAREWELL_AHEAD * talks.length, path);
+    const next = this.#heartbeat(group, talk.session, report, path);
+    const said = JSON.stringify(next);
+    if (this.#next?.said !== said || this.#counter > this.#next.until) {
+      const counter = this.#counter + FAREWELL_AHEAD * talks.length;
+      const datagram = encodeHeartbeat(this.#options.identity, { ...next, counter });
+      this.#next = { said, until: this.#counter + FAREWELL_ROUNDS * talks.length, datagram };
+    }
+    return this.#next.datagram;
   }
 
-  #encode(group: string, session: PeerSession, report: PeerReport, counter: number, path: number): Buffer {
-    return encodeHeartbeat(this.#options.identity, {
+  #heartbeat(
+    group: string,
+    session: PeerSession,
+    report: PeerReport,
+    path: number,
+  ): Omit<Heartbeat, 'counter'> {
+    return {
       ...report,
       group,
       configDigest: this.#config.digest.slice(0, 16),
@@ -188,9 +206,8 @@ export class Exchange {
       nonce: this.#nonce,
       echo: session.echo,
       helloEcho: session.helloEcho,
-      counter,
       path,
-    });
+    };
   }
 
   renewNonce(): void {

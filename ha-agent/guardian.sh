@@ -6,7 +6,8 @@
 #
 # The agent writes a line (a beat) on standard input with every round of heartbeats. It may hold a datagram in
 # hexadecimal: the farewell, signed by the agent, that the peer gets once the addresses are seen to be gone, so that it
-# need not wait for the silence. An empty PEER_ADDRESS: there is no way to send it. End of file means that it
+# need not wait for the silence; "none" takes it back, an empty line leaves it. An empty PEER_ADDRESS: there is no way
+# to send it. End of file means that it
 # died, missed beats that it hangs or is stopped; both remove the addresses. After missed beats it says "fired"
 # on standard output and waits for the next beat; after end of file it ends. The line "bye" relieves it:
 # another guardian has taken over. The line "settings INTERFACE/NAME=VALUE..." says what to restore below
@@ -128,6 +129,8 @@ while :; do
     part=
     case $beat in
       bye) exit 0 ;;
+      '') ;;
+      none) farewell= ;;
       settings*) settings=${beat#settings} ;;
       told*) told=${beat#told} ;;
       *[!0-9a-f]*) ;;

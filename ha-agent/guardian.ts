@@ -57,6 +57,8 @@ export class Guardian {
   #closed = false;
   /** Of the latest beat. */
   #farewell: Buffer | undefined;
+  /** The one that the shell has. */
+  #given: Buffer | undefined;
   #settings: readonly string[] = [];
   #told: readonly string[] = [];
 
@@ -81,11 +83,15 @@ export class Guardian {
       cleanup: false,
     });
     this.#shell = shell;
+    this.#given = undefined;
     shell.stdin.on('error', () => {});
     if (this.#settings.length > 0) this.#writeSettings();
     if (this.#told.length > 0) this.#writeTold();
     shell.stdout.on('data', () => {
-      if (this.#shell === shell) this.#events.onFired();
+      if (this.#shell !== shell) return;
+      // It is said once.
+      this.#given = undefined;
+      this.#events.onFired();
     });
     const ended = (why: string) => {
       if (this.#shell !== shell) return;
@@ -129,13 +135,17 @@ export class Guardian {
   /**
    * The agent is alive. Never waits.
    *
-   * @param farewell a heartbeat that steps down, for the peer, once this agent is gone and the VIPs with it
+   * @param farewell a heartbeat that steps down, for the peer, once this agent is gone and the VIPs with it; where it
+   *   is the buffer of the beat before, it is not written again
    */
   beat(farewell?: Buffer): void {
     this.#farewell = farewell;
     const stdin = this.#shell?.stdin;
     if (stdin === undefined || stdin.writableLength > MAX_UNREAD_BYTES) return;
-    stdin.write(farewell === undefined ? '\n' : `${farewell.toString('hex')}\n`);
+    // Bash reads byte by byte: what it has already is not told again.
+    if (farewell === this.#given) stdin.write('\n');
+    else stdin.write(farewell === undefined ? 'none\n' : `${farewell.toString('hex')}\n`);
+    this.#given = farewell;
   }
 
   /** Puts another guardian in charge, with another plan. */

@@ -91,6 +91,29 @@ t.test('a farewell is about every group', async (t) => {
   t.pass('both groups heard it');
 });
 
+t.test('a farewell is made anew when it would say something else, or after so many rounds', async (t) => {
+  const { lb1, lb2, port } = await pair(t, ['blue', 'green'], ['blue', 'green']);
+  await meet(lb1, lb2, ['blue', 'green']);
+  const next = (role: PeerReport['role'] = 'init') => lb1.exchange.encodeNext({ ...REPORT, role })!;
+  const farewell = next();
+  t.equal(next(), farewell, 'there is nothing new');
+  t.not(next('fault'), farewell);
+  const kept = next();
+  let rounds = 0;
+  for (; next() === kept && rounds < 100; rounds += 2)
+    for (const group of ['blue', 'green']) await lb1.send(group, 'fault');
+  t.ok(rounds >= 2 && rounds < 100, 'it ages');
+  // With the last one above these are seven rounds of probes that go out before the next beat.
+  for (let i = 0; i < 6; i++) for (const group of ['blue', 'green']) await lb1.send(group, 'fault');
+  const socket = createSocket('udp4');
+  t.teardown(() => socket.close());
+  socket.send(kept, port, ADDRESS.lb2);
+  await lb2.until(() => lb2.heard.includes('blue init') && lb2.heard.includes('green init'));
+  t.pass('and is still heard after the last beat that it was good for, and the rounds behind it');
+  lb1.exchange.renewNonce();
+  t.not(next(), kept);
+});
+
 t.test('a group that this config does not have is dropped, counted and explained', async (t) => {
   const { lb1, lb2 } = await pair(t, ['blue', 'green'], ['blue']);
   await meet(lb1, lb2, ['blue']);

@@ -184,6 +184,43 @@ t.test('once the VIPs are gone, the peer gets the latest farewell', async (t) =>
   t.same(message, FAREWELL);
 });
 
+t.test('a farewell that stays the same is written once, and again after it was said', async (t) => {
+  showingIp(t, LO);
+  const { socket, port } = await listener(t);
+  const bus = new EventEmitter();
+  const guardian = new Guardian(
+    { ...plan(50), target: { address: '127.0.0.1', port } },
+    { onFired: () => bus.emit('fired'), onTrouble: (text) => t.fail(text) },
+  );
+  t.teardown(() => guardian.close());
+  guardian.start();
+  for (const round of [1, 2]) {
+    const [fired, heard] = [once(bus, 'fired'), once(socket, 'message')];
+    // None of the three may be late, or it fires in between.
+    for (let i = 0; i < 3; i++) guardian.beat(FAREWELL);
+    await fired;
+    t.same((await heard)[0], FAREWELL, `round ${round}`);
+  }
+});
+
+t.test('a farewell that was taken back is not said', async (t) => {
+  showingIp(t, LO);
+  const { socket, port } = await listener(t);
+  const bus = new EventEmitter();
+  const guardian = new Guardian(
+    { ...plan(50), target: { address: '127.0.0.1', port } },
+    { onFired: () => bus.emit('fired'), onTrouble: (text) => t.fail(text) },
+  );
+  t.teardown(() => guardian.close());
+  socket.on('message', () => t.fail('a farewell'));
+  const fired = once(bus, 'fired');
+  guardian.start();
+  guardian.beat(FAREWELL);
+  guardian.beat();
+  guardian.beat();
+  await fired;
+});
+
 t.test('while a VIP is still there, the peer hears nothing', async (t) => {
   showingIp(t, `${LO} 2: eth1 inet 192.0.2.100/24 scope global eth1`);
   const { socket, port } = await listener(t);

@@ -41,6 +41,13 @@ t.test('install, again, upgrade, check, uninstall', { skip }, async (t) => {
     { code: 0, stderr: '' },
     'the daemons can read it all',
   );
+  const cached = 'NODE_COMPILE_CACHE=/opt/tandem/.cache NODE_DEBUG_NATIVE=COMPILE_CACHE';
+  for (const code of ['lbd/main.ts', 'lbd/data-plane.ts', 'ha-agent/main.ts']) {
+    const program = `/opt/tandem/node_modules/.bin/node /opt/tandem/${code} --version 2>&1`;
+    const told = machine.run(`${cached} ${daemon} ${program}`).stdout;
+    t.match(told, `V8 code cache for ESM file:///opt/tandem/${code} was accepted`);
+    t.notMatch(told, /no such file|was not initialized/, `${code}: all of it is compiled already`);
+  }
   t.not(machine.run(`setpriv --reuid nobody --regid nogroup --clear-groups cat /etc/tandem/secret`).code, 0);
   const complete =
     'source /usr/local/share/bash-completion/completions/lbctl; COMP_WORDS=(lbctl sw); COMP_CWORD=1; _lbctl; echo "$COMPREPLY"';

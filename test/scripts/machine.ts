@@ -39,6 +39,8 @@ export function skipMachine(): string | false {
   return tried.status === 0 ? false : `no overlay in a namespace: ${tried.stderr.toString().trim()}`;
 }
 
+const LOGIN_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
 export interface Ran {
   readonly code: number | null;
   readonly stdout: string;
@@ -68,13 +70,16 @@ export class Machine {
     return new Machine(holder);
   }
 
-  /** Runs a shell command as root. */
+  /**
+   * Runs a shell command as root. Its environment is that of a login, set in there: the test runner adds its own to
+   * what a test starts, and a Node that runs as another user would fail to write the runner's files.
+   */
   run(command: string): Ran {
     const enter = ['--target', String(this.#holder.pid), '--mount', '--uts', '--net'];
     const { status, stdout, stderr } = spawnSync(
       'nsenter',
-      [...enter, 'chroot', '/mnt/root', 'sh', '-c', command],
-      { encoding: 'utf8', env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' } },
+      [...enter, 'chroot', '/mnt/root', 'env', '-i', LOGIN_PATH, 'sh', '-c', command],
+      { encoding: 'utf8' },
     );
     return { code: status, stdout, stderr };
   }

@@ -91,6 +91,20 @@ export function isNetwork(address: string, prefix: number): boolean {
   return (numericIp(address) & ((1n << (width - BigInt(prefix))) - 1n)) === 0n;
 }
 
+/**
+ * The 4 or 16 bytes of an address in network order.
+ *
+ * @param address canonical, see `canonicalIp`
+ */
+export function ipBytes(address: string): Buffer {
+  return Buffer.from(
+    numericIp(address)
+      .toString(16)
+      .padStart(ipFamily(address) === 4 ? 8 : 32, '0'),
+    'hex',
+  );
+}
+
 /** @param address canonical, see `canonicalIp` */
 function numericIp(address: string): bigint {
   if (ipFamily(address) === 4) return address.split('.').reduce((sum, part) => sum * 256n + BigInt(part), 0n);

@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import type { VipConfig } from '../common/model.ts';
 import { LineShell } from './line-shell.ts';
+import { type Link, RawLink } from './raw-link.ts';
 
 const SCRIPT = fileURLToPath(new URL('announcer.sh', import.meta.url));
 /** A program that says its version or its options takes some milliseconds. */
@@ -14,13 +15,21 @@ const PROGRAMS = {
   6: { name: 'ndptool', package: 'libndp-tools', probe: ['--help'] },
 } as const;
 
+const NO_SOCAT =
+  'there is no program "socat" (socat), so each announcement to the neighbours starts a program of its own';
+/** How `ip` shows a MAC address. */
+const MAC = /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/;
+
 /**
- * Tells the neighbours on which machine an address is: a gratuitous ARP request for IPv4 (RFC 5944 section 4.6), an
- * unsolicited neighbour advertisement with the override flag to all nodes for IPv6 (RFC 4861 section 7.2.6).
+ * Tells the neighbours on which machine an address is, see `announcement.ts`. Frames go out by a `RawLink`; where there
+ * is none, by a program for each.
  */
 export class Announcer {
   readonly #onTrouble: (text: string) => void;
   readonly #missing = new Set<4 | 6>();
+  /** By interface. */
+  readonly #links = new Map<string, RawLink>();
+  #rawMissing = false;
   #shell: LineShell | undefined;
   #closed = false;
 
@@ -40,29 +49,61 @@ export class Announcer {
     );
   }
 
-  /** Once for each of the addresses that has neighbours. Fire and forget. */
-  announce(vips: readonly VipConfig[]): void {
-    for (const vip of vips.filter(hasNeighbours)) if (!this.#missing.has(vip.family)) this.#announceOne(vip);
+  /** @param objects what `ip -json addr show` says of interfaces that have VIPs */
+  learn(objects: readonly Record<string, unknown>[]): void {
+    if (this.#closed || this.#rawMissing) return;
+    for (const { ifname, ifindex, link_type, address } of objects) {
+      if (typeof ifname !== 'string' || typeof ifindex !== 'number' || typeof address !== 'string') continue;
+      if (link_type !== 'ether' || !MAC.test(address)) continue;
+      const known = this.#links.get(ifname);
+      if (known?.link.index === ifindex && known.link.mac === address) continue;
+      known?.close();
+      this.#links.set(ifname, this.#openRaw({ name: ifname, index: ifindex, mac: address }));
+    }
   }
 
-  /** What cannot be announced, one line a family. */
+  /** Once for each of the addresses that has neighbours. Fire and forget. */
+  announce(vips: readonly VipConfig[]): void {
+    for (const vip of vips.filter(hasNeighbours))
+      if (this.#links.get(vip.interface)?.announce(vip.address) !== true) this.#announceOne(vip);
+  }
+
+  /** What cannot be announced as it should be, one line each. */
   warnings(vips: readonly VipConfig[]): string[] {
-    return [...this.#missing]
-      .filter((family) => vips.some((vip) => vip.family === family && hasNeighbours(vip)))
-      .map((family) => {
+    if (!this.#rawMissing || !vips.some(hasNeighbours)) return [];
+    const lost = [...this.#missing].filter((family) =>
+      vips.some((vip) => vip.family === family && hasNeighbours(vip)),
+    );
+    return [
+      NO_SOCAT,
+      ...lost.map((family) => {
         const { name, package: from } = PROGRAMS[family];
-        return `there is no program "${name}" (${from}), so IPv${family} VIPs are not announced to the neighbours`;
-      });
+        return `there is no program "${name}" (${from}) either, so IPv${family} VIPs are not announced to the neighbours`;
+      }),
+    ];
   }
 
   close(): void {
     this.#closed = true;
     this.#shell?.close();
     this.#shell = undefined;
+    for (const link of this.#links.values()) link.close();
+    this.#links.clear();
+  }
+
+  #openRaw(link: Link): RawLink {
+    return new RawLink(link, {
+      onTrouble: (why) =>
+        this.#onTrouble(`announcements on ${link.name} take a program each for a while: ${why}`),
+      onMissing: () => {
+        if (!this.#rawMissing) this.#onTrouble(NO_SOCAT);
+        this.#rawMissing = true;
+      },
+    });
   }
 
   #announceOne({ address, family, interface: device }: VipConfig): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#missing.has(family)) return;
     this.#shell ??= this.#start();
     this.#shell.write(`${PROGRAMS[family].name} ${device} ${address}`);
   }

@@ -89,6 +89,7 @@ export class LinuxGroup implements GroupNetwork {
     const before = this.#held;
     const answer = await this.#change(vips.map(addition));
     requireStay();
+    this.#host.announcer.learn(answer.objects);
     const present = this.#present(vips, answer);
     this.#held = new Set(present.map(cidr));
     const missing = vips.filter((vip) => !present.includes(vip));

@@ -7,7 +7,7 @@ import { LinuxGroup, type LinuxHost } from './linux-group.ts';
 import { QuietArp } from './quiet-arp.ts';
 import { identity, isOn } from './vip-lines.ts';
 
-/** The network of a Linux host, by way of `ip`, `arping`, `ndptool`, `nft` and two settings of the kernel. */
+/** The network of a Linux host, by way of `ip`, `socat`, `arping`, `ndptool`, `nft` and two settings of the kernel. */
 export class LinuxNetwork implements HostNetwork {
   readonly #ip = new IpBatch();
   readonly #announcer: Announcer;
@@ -80,6 +80,7 @@ export class LinuxNetwork implements HostNetwork {
         `a VIP of an earlier run cannot be removed: ${left.map(identity).join(', ')}`,
       );
     this.#host.quietArp.restore(this.#leftSettings);
+    this.#announcer.learn(objects);
     await this.#announcer.open();
     for (const group of this.#groups) await group.findSecondChance();
     await this.#watch.start();

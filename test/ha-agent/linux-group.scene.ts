@@ -8,13 +8,16 @@ import {
   readFileSync,
   readlinkSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { VipRoute } from '../../common/model.ts';
+import { Announcer } from '../../ha-agent/announcer.ts';
 import { Guardian } from '../../ha-agent/guardian.ts';
 import { LinuxNetwork } from '../../ha-agent/linux-network.ts';
+import { until } from '../../scripts/lab/wait.ts';
 import { group, vip } from './vips.ts';
 
 // It changes addresses, rules and settings: never on the machine itself.
@@ -25,16 +28,8 @@ const tell = (name: string, value: unknown) => console.log(JSON.stringify([name,
 const directory = mkdtempSync(join(tmpdir(), 'tandem-scene-'));
 process.on('exit', () => rmSync(directory, { recursive: true }));
 
-async function until(what: string, condition: () => boolean): Promise<void> {
-  const end = performance.now() + 10_000;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error(`waited in vain for: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
 // A neighbour in a namespace of its own, at the other end of the cable.
-const neighbour = spawn('unshare', ['-n', 'sleep', '60'], { stdio: 'ignore' });
+const neighbour = spawn('unshare', ['-n', 'sleep', '300'], { stdio: 'ignore' });
 await once(neighbour, 'spawn');
 process.on('exit', () => neighbour.kill('SIGKILL'));
 const space = (pid: number | 'self') => readlinkSync(`/proc/${pid}/ns/net`);
@@ -94,13 +89,45 @@ const [one, two] = [host.group('blue'), host.group('green')];
 // The neighbour believes that both addresses are on another machine.
 const OTHER = '02:00:00:00:00:99';
 const mac = /link\/ether (\S+)/.exec(ip('link', 'show', 'eth1'))?.[1] ?? '';
-for (const address of [PLAIN.address, V6.address])
-  there('neigh', 'replace', address, 'lladdr', OTHER, 'dev', 'cable', 'nud', 'reachable');
+const believeOther = () => {
+  for (const address of [PLAIN.address, V6.address])
+    there('neigh', 'replace', address, 'lladdr', OTHER, 'dev', 'cable', 'nud', 'reachable');
+};
+believeOther();
 await one.addVips();
 one.announce();
 const knows = (address: string) => there('neigh', 'show', address).includes(mac);
-await until('the neighbour to learn', () => knows(PLAIN.address) && knows(V6.address));
+const known = () => until('the neighbour to learn', () => knows(PLAIN.address) && knows(V6.address));
+await known();
 tell('announced', troubles);
+
+// By each of its two ways alone.
+const interfaces = JSON.parse(ip('-json', 'addr', 'show', 'dev', 'eth1'));
+for (const programs of [
+  ['bash', 'socat'],
+  ['bash', 'arping', 'ndptool'],
+]) {
+  const path = process.env.PATH;
+  const bin = mkdtempSync(join(tmpdir(), 'tandem-bin-'));
+  for (const name of programs)
+    symlinkSync(
+      execFileSync('bash', ['-c', `command -v ${name}`], { encoding: 'utf8' }).trim(),
+      join(bin, name),
+    );
+  const words: string[] = [];
+  const announcer = new Announcer((text) => words.push(text));
+  process.env.PATH = bin;
+  await announcer.open();
+  announcer.learn(interfaces);
+  if (!programs.includes('socat')) await until('it to miss socat', () => words.length > 0);
+  process.env.PATH = path;
+  believeOther();
+  announcer.announce([PLAIN, V6]);
+  await known();
+  tell(`announced by ${programs.join()}`, [words, announcer.warnings([PLAIN, V6])]);
+  announcer.close();
+  rmSync(bin, { recursive: true });
+}
 
 const routes = () => `${ip('route', 'show', 'table', 'all')}${ip('-6', 'route', 'show', 'table', 'all')}`;
 await until('the routes', () => routes().includes('10.9.0.0/16') && routes().includes('fd09::/32'));

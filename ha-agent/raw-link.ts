@@ -1,0 +1,113 @@
+import { execa, type ResultPromise } from 'execa';
+import { messageOf } from '../common/errors.ts';
+import { monotonicMs } from '../common/events.ts';
+import { announcement, FRAME_BYTES } from './announcement.ts';
+
+/** Numbers of Linux, as `socat` wants them. */
+const AF_PACKET = 17;
+const SOCK_RAW = 3;
+/** It receives nothing. */
+const NO_PROTOCOL = 0;
+/** One that ended is started again after so long, or after twice as long as the last time if it ended soon. */
+const MIN_RESTART_MS = 1_000;
+const MAX_RESTART_MS = 60_000;
+const SOON_MS = 10_000;
+
+/** An Ethernet interface as the kernel knows it. */
+export interface Link {
+  readonly name: string;
+  readonly index: number;
+  /** As `ip` shows it. */
+  readonly mac: string;
+}
+
+export interface RawLinkEvents {
+  /** It cannot send for a while; said once for each cause. */
+  onTrouble(why: string): void;
+  /** There is no `socat`; it will never send. */
+  onMissing(): void;
+}
+
+/**
+ * Puts announcements on the wire of one interface by a long-lived `socat`, without starting a program for each: a
+ * takeover has told the neighbours within a millisecond.
+ */
+export class RawLink {
+  readonly link: Link;
+  readonly #events: RawLinkEvents;
+  #socat:
+    | ResultPromise<{ stdin: 'pipe'; stdout: 'ignore'; stderr: 'pipe'; reject: false; cleanup: false }>
+    | undefined;
+  #startedMs = 0;
+  #restartMs = MIN_RESTART_MS;
+  #restart: NodeJS.Timeout | undefined;
+  #told: string | undefined;
+  #closed = false;
+
+  constructor(link: Link, events: RawLinkEvents) {
+    this.link = link;
+    this.#events = events;
+    this.#start();
+  }
+
+  /**
+   * @param address canonical
+   * @returns false: it cannot be announced this way now
+   */
+  announce(address: string): boolean {
+    if (this.#socat === undefined) return false;
+    const mac = Buffer.from(this.link.mac.replaceAll(':', ''), 'hex');
+    this.#socat.stdin.write(announcement(mac, address));
+    return true;
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#restart);
+    this.#socat?.stdin.end();
+    this.#socat = undefined;
+  }
+
+  #start(): void {
+    this.#startedMs = monotonicMs();
+    const to = `SOCKET-SENDTO:${AF_PACKET}:${SOCK_RAW}:${NO_PROTOCOL}:x${linkAddress(this.link.index)}`;
+    const socat = execa('socat', ['-u', '-b', String(FRAME_BYTES), 'STDIN', to], {
+      stdin: 'pipe',
+      stdout: 'ignore',
+      stderr: 'pipe',
+      reject: false,
+      cleanup: false,
+      maxBuffer: 4096,
+    });
+    this.#socat = socat;
+    socat.stdin.on('error', () => {});
+    socat.then(
+      (result) => this.#ended((result as { code?: string }).code === 'ENOENT', String(result.stderr)),
+      (error: unknown) => this.#ended(false, messageOf(error)),
+    );
+  }
+
+  #ended(missing: boolean, why: string): void {
+    if (this.#closed) return;
+    this.#socat = undefined;
+    if (missing) {
+      this.#events.onMissing();
+      return;
+    }
+    const cause = why.trim().split('\n').at(-1) || 'socat ended';
+    if (cause !== this.#told) this.#events.onTrouble(cause);
+    this.#told = cause;
+    const soon = monotonicMs() - this.#startedMs < SOON_MS;
+    this.#restartMs = soon ? Math.min(2 * this.#restartMs, MAX_RESTART_MS) : MIN_RESTART_MS;
+    this.#restart = setTimeout(() => this.#start(), this.#restartMs);
+  }
+}
+
+/** `struct sockaddr_ll` without the family (packet(7)), in hexadecimal: the interface is all that counts for a raw socket. */
+function linkAddress(index: number): string {
+  const address = Buffer.alloc(18);
+  address.writeUInt32LE(index, 2);
+  address[9] = 6;
+  address.fill(0xff, 10, 16);
+  return address.toString('hex');
+}

@@ -1,7 +1,6 @@
-import { execa } from 'execa';
-import { OperatorError } from '../common/errors.ts';
 import type { VipConfig } from '../common/model.ts';
 import { forwardRules, removeRules } from './forward-rules.ts';
+import { NftShell } from './nft-shell.ts';
 
 /** `nft` answers within some milliseconds; a takeover waits for it, so not for long. */
 const TIMEOUT_MS = 1_000;
@@ -13,6 +12,7 @@ export class Forwarder {
   readonly #group: string;
   readonly #peerAddress: string;
   readonly #knowsFlows: () => boolean;
+  readonly #nft = new NftShell();
   #forwarding = false;
   /** The latest run of `nft`; they happen one after the other. */
   #latest: Promise<unknown> = Promise.resolve();
@@ -51,23 +51,17 @@ export class Forwarder {
     return this.#run(removeRules(this.#group));
   }
 
+  /** Rules that are in force stay: `unforward` first. */
+  close(): void {
+    this.#nft.close();
+  }
+
   #rules(vips: readonly VipConfig[]): string {
     return forwardRules(this.#group, vips, this.#peerAddress, this.#knowsFlows());
   }
 
   #run(script: string, timeoutMs = TIMEOUT_MS): Promise<void> {
-    const run = this.#latest.then(async () => {
-      const result = await execa('nft', ['-f', '-'], {
-        input: script,
-        timeout: timeoutMs,
-        reject: false,
-        env: { LC_ALL: 'C' },
-      });
-      if ((result as { code?: string }).code === 'ENOENT')
-        throw new OperatorError('NO_NFT', 'there is no program "nft"; install nftables');
-      if (result.failed)
-        throw new OperatorError('NFT_FAILED', `nft: ${result.stderr.split('\n')[0] || result.shortMessage}`);
-    });
+    const run = this.#latest.then(() => this.#nft.run(script, timeoutMs));
     this.#latest = run.catch(() => {});
     return run;
   }

@@ -208,6 +208,7 @@ export class LinuxGroup implements GroupNetwork {
   async close(): Promise<void> {
     await this.unparkVips().catch(() => {});
     await this.#forwarder.unforward().catch(() => {});
+    this.#forwarder.close();
     for (const command of this.#commands.values()) command.close();
   }
 

@@ -18,6 +18,7 @@ t.test(
       process.env.PATH = before;
     });
     const forwarder = new Forwarder('default', '192.0.2.2', () => false);
+    t.teardown(() => forwarder.close());
     await t.resolves(forwarder.check([vip('192.0.2.100/24')]));
   },
 );

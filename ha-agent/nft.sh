@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Runs nft, for a process that is too large to be forked while its heartbeats are due.
+#
+# For each line "TIMEOUT_SECONDS SCRIPT" on standard input, in which \x01 stands for a new line, it prints the exit code of
+# nft (127: there is none; 137: it took too long) and the first line of its complaint. It ends with its input.
+export LC_ALL=C
+trap '' INT HUP QUIT PIPE
+
+while IFS=' ' read -r timeout script; do
+  # Later than the agent itself: what it has to say to the peer does not wait for this.
+  why=$(nice -n 5 timeout -s KILL "$timeout" nft -f - <<<"${script//$'\x01'/$'\n'}" 2>&1 >/dev/null)
+  echo "$? ${why%%$'\n'*}" 2>/dev/null
+done

@@ -93,7 +93,8 @@ function groupStatus(
     vips: (ha.groups.find((group) => group.name === name)?.vips ?? []).map((vip) => ({
       address: `${vip.address}/${vip.prefix}`,
       interface: vip.interface,
-      held: network.held.has(`${vip.address}/${vip.prefix}`),
+      // Where they could not be removed, their lease has ended by the time the election takes them for gone.
+      held: state.vip !== 'none' && network.held.has(`${vip.address}/${vip.prefix}`),
     })),
     peer: {
       role: report?.role ?? 'unknown',

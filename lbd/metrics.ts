@@ -48,6 +48,7 @@ export async function collectMetrics(
   addFrontends(registry, status, sources);
   addBackends(registry, status, sources);
   addSessions(registry, status, sources);
+  addEngines(registry, status);
   addFlows(registry, status);
   return { text: await registry.metrics(), contentType: registry.contentType };
 }
@@ -272,6 +273,16 @@ function addSessions(registry: Registry, { sync }: LbdStatus, sources: MetricsSo
       '1: both session tables were equal when last compared.',
       [],
     )({}, sync.digest_equal ? 1 : 0);
+}
+
+/** Who moves the bytes of the frontends of mode tcp and udp. */
+function addEngines(registry: Registry, { frontends }: LbdStatus): void {
+  const help = '1 for the engine that moves the bytes of a frontend.';
+  const gauge = adder(registry, 'gauge')('tandem_frontend_engine', help, ['frontend', 'engine']);
+  for (const [frontend, { engine }] of Object.entries(frontends))
+    if (engine !== undefined)
+      for (const name of ['kernel', 'user'])
+        gauge({ frontend, engine: name }, engine.engine === name ? 1 : 0);
 }
 
 /** Of the kernel engine; nothing where no frontend has it. */

@@ -93,6 +93,12 @@ export class RequestBatch {
     this.#finish();
   }
 
+  /** Asks for nothing: the answer comes after all that the kernel had to tell before. */
+  nothing(sequence: number): void {
+    this.#begin(NOOP, FLAG.request, sequence, false);
+    this.#finish();
+  }
+
   /**
    * The bytes of all requests, and an empty batch again. The last one asks for an answer in any case, so that its answer
    * shows that all have been read. The buffer is used again by the next batch.

@@ -2,6 +2,7 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { adopt } from '../raw-socket.ts';
+import { monotonicMs } from '../session/memory.ts';
 import { FLAG, MESSAGE } from './conntrack-message.ts';
 import { REQUEST_BYTES, RequestBatch } from './conntrack-request.ts';
 import { NetlinkError, NetlinkStream } from './netlink-stream.ts';
@@ -10,19 +11,27 @@ import { NetlinkError, NetlinkStream } from './netlink-stream.ts';
 const RECEIVE_BYTES = 32 * 1024 * 1024;
 /** A table of a million flows takes some seconds; what takes longer hangs. */
 const DUMP_MS = 30_000;
+/** Room between the helper and this process, as far as `net.core.wmem_max` allows. */
+const SEND_BYTES = 4 * 1024 * 1024;
 const [MIN_RETRY_MS, MAX_RETRY_MS] = [50, 5_000];
 /** A helper that ran so long was well: the next start comes soon. */
 const WELL_AFTER_MS = 5_000;
 const MAX_ERROR_CHARS = 2_000;
+/** Of the question that asks for nothing. */
+const ASK_SEQUENCE = 2 ** 32 - 1;
 /** What the helper reads and sends at a time: whole requests, and few enough that a pipe takes all or nothing of them. */
 const BLOCK_BYTES = 64 * REQUEST_BYTES;
 /** Warnings, because lost events are one; an end without delay. */
 const OPTIONS = ['-b', String(BLOCK_BYTES), '-d', '-t', '0'];
-/** Pause between two reads: the helper passes on each event by itself, and a read for each costs four times as much. */
-const GATHER_MS = 2;
+/**
+ * Pause after a read of few bytes: the helper passes on each event by itself, and a read for each costs four times as much.
+ * After one of many there is more, and a pause would let it pile up.
+ */
+const GATHER_MS = 5;
+const FEW_BYTES = 4 * 1024;
 
-/** A netlink socket of the kernel's connection tracking: AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER. */
-const SOCKET = '16:3:12';
+/** A netlink socket of the kernel's connection tracking: AF_NETLINK, NETLINK_NETFILTER, SOCK_RAW. */
+const [SOCKET, SOCKET_TYPE] = ['16:12', 'type=3'];
 /** `struct sockaddr_nl` without the family: two zeros, port 0 (the kernel, or one of its choice), groups. */
 const KERNEL = `x${'00'.repeat(10)}`;
 /** Groups 1, 2 and 3: new flows, updates, ends. */
@@ -53,15 +62,17 @@ export interface ConntrackEvents {
 export class Conntrack {
   readonly #program: string;
   readonly #events: ConntrackEvents;
-  readonly #dumpRequest = new RequestBatch(1);
+  readonly #ownRequest = new RequestBatch(1);
   #helper: Helper | undefined;
   #retry: NodeJS.Timeout | undefined;
   #retryMs = MIN_RETRY_MS;
   #dumpTimer: NodeJS.Timeout | undefined;
-  /** Above those of all other requests. */
+  /** Above those of all other requests but one. */
   #dumpSequence = 2 ** 31;
   #dumpInterrupted = false;
   #dumping = false;
+  #askedMs: number | undefined;
+  #delayMs = 0;
   #bufferOption = 0;
   #closed = false;
 
@@ -78,8 +89,9 @@ export class Conntrack {
   open(): void {
     if (this.#helper !== undefined || this.#closed) return;
     const option = BUFFER_OPTIONS[this.#bufferOption]!;
-    const address = `SOCKET-DATAGRAM:${SOCKET}:${KERNEL},bind=${EVENTS},setsockopt-int=${option}:${RECEIVE_BYTES}`;
-    const helper = spawn(this.#program, [...OPTIONS, '-', address], {
+    // Connected: else the helper puts the sender of each message into words, which nobody reads.
+    const address = `SOCKET-CONNECT:${SOCKET}:${KERNEL},${SOCKET_TYPE},bind=${EVENTS},setsockopt-int=${option}:${RECEIVE_BYTES}`;
+    const helper = spawn(this.#program, [...OPTIONS, `-,sndbuf-late=${SEND_BYTES}`, address], {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { PATH: process.env.PATH, LC_ALL: 'C' },
     });
@@ -108,9 +120,27 @@ export class Conntrack {
     this.#dumpInterrupted = false;
     this.#dumpSequence++;
     this.#events.onDumpBegin();
-    this.#dumpRequest.dump(this.#dumpSequence);
-    this.write(this.#dumpRequest.take());
+    this.#ownRequest.dump(this.#dumpSequence);
+    this.write(this.#ownRequest.take());
     this.#dumpTimer = setTimeout(() => this.#end('the kernel does not list its flows', false), DUMP_MS);
+  }
+
+  /** Finds out how late events are read: an answer of the kernel queues behind them. One question at a time. */
+  ask(nowMs: number): void {
+    if (this.#askedMs !== undefined || this.#helper === undefined) return;
+    this.#askedMs = nowMs;
+    this.#ownRequest.nothing(ASK_SEQUENCE);
+    this.write(this.#ownRequest.take());
+  }
+
+  /** A question waits for its answer. */
+  get asks(): boolean {
+    return this.#askedMs !== undefined;
+  }
+
+  /** How late events were read at the latest question, or are by now, in milliseconds. */
+  delayMs(nowMs: number): number {
+    return this.#askedMs === undefined ? this.#delayMs : Math.max(this.#delayMs, nowMs - this.#askedMs);
   }
 
   /** Ends the helper and begins with another one: its answers do not come. */
@@ -123,6 +153,8 @@ export class Conntrack {
     clearTimeout(this.#retry);
     clearTimeout(this.#dumpTimer);
     this.#dumping = false;
+    this.#askedMs = undefined;
+    this.#delayMs = 0;
     this.#helper?.kill('SIGKILL');
     this.#helper = undefined;
   }
@@ -143,8 +175,10 @@ export class Conntrack {
       output = socket.on('error', () => {});
       return {
         onBytes: (buffer, length) => {
-          socket.pause();
-          setTimeout(() => socket.resume(), GATHER_MS);
+          if (length < FEW_BYTES) {
+            socket.pause();
+            setTimeout(() => socket.resume(), GATHER_MS);
+          }
           try {
             stream.push(buffer.subarray(0, length), (bytes, at, end) => {
               if (mine()) this.#receive(bytes, at, end);
@@ -191,8 +225,14 @@ export class Conntrack {
   #answer(bytes: Buffer, at: number): void {
     const error = -bytes.readInt32LE(at + 16);
     const sequence = bytes.readUInt32LE(at + 8);
-    if (sequence !== this.#dumpSequence) this.#events.onAnswer(sequence, error);
+    if (sequence === ASK_SEQUENCE) this.#asked();
+    else if (sequence !== this.#dumpSequence) this.#events.onAnswer(sequence, error);
     else if (error !== 0) this.#end(`the kernel does not list its flows: error ${error}`, false);
+  }
+
+  #asked(): void {
+    if (this.#askedMs !== undefined) this.#delayMs = monotonicMs() - this.#askedMs;
+    this.#askedMs = undefined;
   }
 
   #dumped(interrupted: boolean): void {
@@ -214,6 +254,8 @@ export class Conntrack {
     const helper = this.#helper;
     this.#helper = undefined;
     this.#dumping = false;
+    this.#askedMs = undefined;
+    this.#delayMs = 0;
     clearTimeout(this.#dumpTimer);
     helper?.kill('SIGKILL');
     if (this.#closed) return;

@@ -63,6 +63,11 @@ export class FlowProtocol implements SyncCompanion {
     return this.#ability?.usable === false || this.#peer?.usable === false;
   }
 
+  /** Nothing is told before one of both finds that it can do its part. */
+  get resting(): boolean {
+    return this.#hopeless && !this.#abilityDue;
+  }
+
   connect(nowMs: number): void {
     this.#linked = true;
     this.#peer = undefined;

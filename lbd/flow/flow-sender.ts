@@ -7,6 +7,11 @@ import { Lag } from './lag.ts';
 
 /** Records on their way; the rest waits. A power of two. */
 const WINDOW = 8192;
+/**
+ * Time between two frames of changes that are not full: a frame and its acknowledgement cost both nodes as much as a dozen
+ * flows.
+ */
+const PACE_MS = 8;
 /** How often a node at rest proves that its peer has the same. */
 const DIGEST_MS = 5000;
 
@@ -36,6 +41,7 @@ export class FlowSender {
   #acked = 0;
   #ackedTaken = 0;
   #digestMs = 0;
+  #recordsMs = Number.NEGATIVE_INFINITY;
   /** Start of the latest snapshot; its own records are no measure of the lag. */
   #snapshotMs = 0;
   #filled = false;
@@ -135,8 +141,11 @@ export class FlowSender {
   next(nowMs: number): Buffer | undefined {
     if (!this.#running) return undefined;
     if (this.#snapshot === 'due') return this.#begin(nowMs);
-    const records = this.#records();
-    if (records !== undefined) return records;
+    const records = this.#paced(nowMs) ? this.#records() : undefined;
+    if (records !== undefined) {
+      this.#recordsMs = nowMs;
+      return records;
+    }
     if (this.#snapshot === 'sending' && this.#taken >= this.#snapshotEnd) {
       this.#snapshot = 'sent';
       return flowFrame({ kind: KIND.end, digest: this.#digest() });
@@ -146,6 +155,11 @@ export class FlowSender {
       return flowFrame({ kind: KIND.digest, digest: this.#digest() });
     }
     return undefined;
+  }
+
+  #paced(nowMs: number): boolean {
+    const isFull = this.#changed.size >= RECORDS_PER_FRAME;
+    return isFull || this.#snapshot === 'sending' || nowMs - this.#recordsMs >= PACE_MS;
   }
 
   #begin(nowMs: number): Buffer {

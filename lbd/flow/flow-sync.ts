@@ -52,6 +52,9 @@ export class FlowSync {
   #why = '';
   #reported = '';
   #events = 0;
+  #eventsBefore = 0;
+  /** How late events are read, as of the latest tick. */
+  #lateMs = 0;
   #lost = 0;
   #lossToldMs = Number.NEGATIVE_INFINITY;
   #dumpedMs = 0;
@@ -171,7 +174,7 @@ export class FlowSync {
       ...this.#state(),
       flows: this.#table.size,
       replica: this.#replica.size,
-      lag_ms: Math.round(sender.behindMs(nowMs)),
+      lag_ms: Math.round(Math.max(sender.behindMs(nowMs), this.#lateMs)),
       lag_p50_ms: sender.lag.quantileMs(0.5, nowMs),
       lag_p99_ms: sender.lag.quantileMs(0.99, nowMs),
       digest_equal: receiver.digestEqual,
@@ -228,6 +231,7 @@ export class FlowSync {
     this.#conntrack.stop();
     this.#writer.lost();
     this.#why = '';
+    this.#lateMs = 0;
   }
 
   #state(): Pick<FlowSyncStatus, 'state' | 'why'> {
@@ -278,9 +282,19 @@ export class FlowSync {
       this.#dumpedMs = nowMs;
       this.#conntrack.dump();
     }
+    this.#lookAtDelay(nowMs);
     this.#writer.patrol(this.#protocol.receiver.received, nowMs);
     this.#pump();
     this.#report();
+  }
+
+  /** Asks while events come; without any there is nothing to be late. */
+  #lookAtDelay(nowMs: number): void {
+    const isBusy = this.#events !== this.#eventsBefore;
+    this.#eventsBefore = this.#events;
+    if (isBusy) this.#conntrack.ask(nowMs);
+    this.#lateMs = isBusy || this.#conntrack.asks ? this.#conntrack.delayMs(nowMs) : 0;
+    this.#protocol.sender.lag.lateMs = this.#lateMs;
   }
 
   #pump(): void {

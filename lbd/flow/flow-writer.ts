@@ -16,6 +16,8 @@ const LEAST_LIFE_S = 600;
 const AGAIN_MS = 1000;
 /** Flows that one patrol looks at: a millisecond. */
 const PATROL_FLOWS = 2000;
+/** Of those, so many are tried while the kernel's table is full: each refusal costs as much as a write. */
+const PATROL_WHILE_FULL = 16;
 
 /** Error numbers of the kernel. */
 const [ENOENT, ENOMEM, EEXIST, ENOSPC, EOPNOTSUPP] = [2, 12, 17, 28, 95];
@@ -47,6 +49,8 @@ export class FlowWriter {
   /** What the kernel said contrary to the table: what to do instead, once. */
   readonly #corrected = new Map<string, Operation>();
   #patrol: MapIterator<[string, ReplicaFlow]> | undefined;
+  /** The kernel's table was, since the latest patrol. */
+  #full = false;
   #written = 0;
   #failed = 0;
   #cause = '';
@@ -98,14 +102,18 @@ export class FlowWriter {
   patrol(place: number, nowMs: number): void {
     const { replica, table, roles } = this.#parts;
     this.#patrol ??= replica.entries();
-    for (let i = 0; i < PATROL_FLOWS; i++) {
+    const most = this.#full ? PATROL_WHILE_FULL : PATROL_FLOWS;
+    this.#full = false;
+    for (let i = 0, found = 0; i < PATROL_FLOWS && found < most; i++) {
       const { value, done } = this.#patrol.next();
       if (done) {
         this.#patrol = undefined;
         return;
       }
       const [key, flow] = value;
-      if ((table.get(key) === undefined || isDue(flow, nowMs)) && roles.follows(key)) this.want(key, place);
+      if ((table.get(key) !== undefined && !isDue(flow, nowMs)) || !roles.follows(key)) continue;
+      this.want(key, place);
+      found++;
     }
   }
 
@@ -206,10 +214,11 @@ export class FlowWriter {
       return;
     }
     this.#failed++;
-    this.#cause =
-      error === ENOMEM || error === ENOSPC
-        ? 'the connection table of the kernel is full (nf_conntrack_max)'
-        : `${operation} refused with error ${error}`;
+    const isFull = error === ENOMEM || error === ENOSPC;
+    this.#full ||= isFull;
+    this.#cause = isFull
+      ? 'the connection table of the kernel is full (nf_conntrack_max)'
+      : `${operation} refused with error ${error}`;
   }
 }
 

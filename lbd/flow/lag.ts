@@ -7,6 +7,8 @@ export class Lag {
   readonly #former = new Float64Array(BOUNDS_MS.length);
   readonly #windowMs: number;
   #sinceMs = Number.NEGATIVE_INFINITY;
+  /** What is noted began so long before anybody here knew of it. */
+  lateMs = 0;
 
   /** @param windowMs how far back the quantiles look, at least; at most twice as far */
   constructor(windowMs = 60_000) {
@@ -15,7 +17,7 @@ export class Lag {
 
   note(lagMs: number, nowMs: number): void {
     this.#turn(nowMs);
-    const at = BOUNDS_MS.findIndex((bound) => lagMs <= bound);
+    const at = BOUNDS_MS.findIndex((bound) => lagMs + this.lateMs <= bound);
     this.#counts[at < 0 ? BOUNDS_MS.length - 1 : at]!++;
   }
 

@@ -18,7 +18,8 @@ import { KernelTable } from './kernel-table.ts';
 import { Nft } from './nft.ts';
 import type { NftWatch, NftWatchOptions } from './nft-watch.ts';
 import { rulesOf } from './rules.ts';
-import type { Ruleset } from './ruleset.ts';
+import { type Ruleset, TABLE } from './ruleset.ts';
+import { TableOwner } from './table-owner.ts';
 import { Young } from './young.ts';
 
 /** The host's settings and the fill of its table are looked at so often. */
@@ -43,6 +44,7 @@ export interface KernelEngineOptions {
   readonly nft?: Pick<Nft, keyof Nft>;
   watch?(options: NftWatchOptions): Pick<NftWatch, 'start' | 'close'>;
   facts?(): Promise<HostFacts>;
+  readonly owner?: Pick<TableOwner, keyof TableOwner>;
 }
 
 /**
@@ -54,6 +56,7 @@ export class KernelEngine {
   readonly #options: KernelEngineOptions;
   readonly #nft: Pick<Nft, keyof Nft>;
   readonly #table: KernelTable;
+  readonly #owner: Pick<TableOwner, keyof TableOwner>;
   readonly #young = new Young();
   #config: Config | undefined;
   #choices: readonly EngineChoice[] = [];
@@ -68,6 +71,7 @@ export class KernelEngine {
   constructor(options: KernelEngineOptions) {
     this.#options = options;
     this.#nft = options.nft ?? new Nft();
+    this.#owner = options.owner ?? new TableOwner();
     this.#table = new KernelTable({
       nft: this.#nft,
       watch: options.watch,
@@ -92,7 +96,7 @@ export class KernelEngine {
     const facts = this.#table.began ? { ...found, trouble: '' } : found;
     this.#choices = chooseEngines(config, facts);
     if (this.#services().length === 0 && !this.#table.began) {
-      if (isFirst) await this.#table.removeLeftover();
+      if (isFirst) await this.#removeLeftover();
       this.#announce();
       return;
     }
@@ -102,6 +106,7 @@ export class KernelEngine {
       const trouble = await this.#table.begin();
       if (trouble !== undefined) this.#choices = chooseEngines(config, { ...facts, trouble });
     }
+    if (this.#table.began) this.#owner.claim();
     this.#announce();
     this.#options.onFrontends(this.frontends);
   }
@@ -154,6 +159,12 @@ export class KernelEngine {
     clearInterval(this.#look);
     await this.#table.close();
     await this.#cutting;
+    this.#owner.close();
+  }
+
+  async #removeLeftover(): Promise<void> {
+    if (!(await this.#owner.isClaimed())) return this.#table.removeLeftover();
+    this.#options.tell('info', `table ${TABLE} stays: another lbd of this host uses it`);
   }
 
   #services(): KernelService[] {
@@ -177,6 +188,8 @@ export class KernelEngine {
   }
 
   #lookAtHost(): void {
+    // The lbd before this one may have had it until now.
+    if (this.#table.began) this.#owner.claim();
     const before = this.#hostTroubles;
     this.#hostTroubles = hostTroubles(new Set(this.#services().map(({ family }) => family)));
     for (const line of this.#hostTroubles) if (!before.includes(line)) this.#options.tell('warn', line);

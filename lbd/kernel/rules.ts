@@ -18,6 +18,7 @@ const IP = { 4: 'ip', 6: 'ip6' } as const;
  * - `input`: what is left of them on this host. A new connection to a pool without backends is refused. Segments of a
  *   flow that is not known are dropped while the address has just moved here (`young`): a reset would end the connection,
  *   the client's next try may find the flow.
+ * - `forward`: of what passes through, only the segments that end a connection match; so the kernel tells of it.
  */
 export function rulesOf(services: readonly KernelService[], pools: readonly KernelPool[]): Ruleset {
   const sets = new Map<string, NftSet>();
@@ -74,6 +75,14 @@ export function rulesOf(services: readonly KernelService[], pools: readonly Kern
 
 /** Without `fin` and `rst`, and with `syn` alone: the segment that opens a connection. */
 const OPENS = 'tcp flags & (fin | syn | rst | ack) == syn';
+/**
+ * Which changes of a connection the kernel tells to who listens (`enum ip_conntrack_events` of the kernel): that it is
+ * assured, so after the handshake; another mark; its end. The steps of the handshake would be as many again, and
+ * nobody needs them.
+ */
+const QUIET_EVENTS = '0x94';
+/** From the first FIN or RST on all are told: that both sides have closed is one of them. */
+const ALL_EVENTS = '0xffffffff';
 /** Before the rules of others, such as a container engine's: the first translation counts. */
 const BEFORE = 5;
 /** NF_IP_PRI_NAT_DST: the name is not known at the output hook. */
@@ -99,6 +108,10 @@ const BASE_CHAINS: Readonly<Record<string, NftChain>> = {
   postrouting: {
     hook: `type nat hook postrouting priority srcnat - ${BEFORE}; policy accept;`,
     rules: ['ct status dnat jump sources'],
+  },
+  forward: {
+    hook: 'type filter hook forward priority filter - 10; policy accept;',
+    rules: [`tcp flags & (fin | rst) != 0 ct status dnat ct event set ${ALL_EVENTS}`],
   },
   input: {
     hook: 'type filter hook input priority filter - 10; policy accept;',
@@ -184,6 +197,8 @@ function addPool(pool: KernelPool, sets: Map<string, NftSet>, chains: Map<string
       hook: '',
       rules: [
         ...(!remembers ? [] : [`update ${stuck(backend)} { ${ip} saddr }`]),
+        // Connections of this host itself do not come by `forward`, and so all is told of them.
+        `meta l4proto tcp fib saddr type != local ct event set ${QUIET_EVENTS}`,
         `meta l4proto { tcp, udp } dnat ${ip} to ${family === 4 ? address : `[${address}]`}:${port}`,
       ],
     });

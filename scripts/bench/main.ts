@@ -38,6 +38,14 @@ const BENCHES: Readonly<Record<string, Bench>> = {
     help: 'wrk while backends are drained and the active node hands over',
     load: () => import('./rolling.ts'),
   },
+  kernel: {
+    help: 'the kernel engine beside HAProxy, nginx and no balancer; lag and cost of its flow sync',
+    load: () => import('./kernel.ts'),
+  },
+  flows: {
+    help: 'open flows of the kernel engine across faults: resets, pauses, wrong backends',
+    load: () => import('./flows.ts'),
+  },
   sync: {
     help: 'session sync: full resync, updates a second, lag',
     load: () => import('./sync.ts'),

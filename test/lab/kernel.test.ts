@@ -12,17 +12,16 @@ import {
 import { skipLab } from '../../scripts/lab/missing.ts';
 import { ECHO_PORT } from '../../scripts/lab/pair-config.ts';
 import { until } from '../../scripts/lab/wait.ts';
-import { Clients, setUp } from './kernel-node.ts';
+import { CHECKS, Clients, setUp } from './kernel-node.ts';
 
 const PORTS = { turn: 5000, hash: 5001, user: 5002, stick: 5003 } as const;
 type Name = keyof typeof PORTS;
 
-const HEALTH = '{ type: tcp, interval: 200ms, timeout: 200ms, fall: 2, rise: 1 }';
 const backends = `{ ${BACKENDS.map((name) => `${name}: { address: "${ADDRESS[name]}:${ECHO_PORT}" }`).join(', ')} }`;
 
 function config(engine = 'kernel'): string {
   const pool = (name: string, settings: string, drain = '1h') =>
-    `  ${name}: { ${settings}, drain_timeout: ${drain}, health: ${HEALTH}, backends: ${backends} }\n`;
+    `  ${name}: { ${settings}, drain_timeout: ${drain}, health: ${CHECKS}, backends: ${backends} }\n`;
   const frontend = (name: Name, settings: string) =>
     `  ${name}: { bind: ["*:${PORTS[name]}"], mode: tcp, pool: ${name}${settings} }\n`;
   return `cluster:
@@ -39,7 +38,7 @@ ${frontend('turn', `, engine: ${engine}`)}${frontend('hash', '')}${frontend('use
 ${pool('turn', 'algorithm: round-robin')}${pool('hash', 'algorithm: consistent-hash', '300ms')}${pool('user', 'algorithm: least-connections')}${pool('stick', 'algorithm: random, stick: { source: ip, expire: 10m }')}`;
 }
 
-t.test('the kernel balances', { skip: skipLab(), timeout: 120_000 }, async (t) => {
+t.test('the kernel balances', { skip: skipLab() }, async (t) => {
   const { lab, node } = await setUp(t, config());
   await node.ready('turn', BACKENDS);
   const clients = new Clients(lab, 'client');
@@ -162,16 +161,17 @@ t.test('the kernel balances', { skip: skipLab(), timeout: 120_000 }, async (t) =
     await node.ready('turn', BACKENDS);
   });
 
+  const move = async (engine: 'kernel' | 'user') => {
+    writeFileSync(node.configFile, config(engine));
+    await node.lbd.signal('SIGHUP');
+    await until(
+      `engine ${engine}`,
+      async () => (await node.status()).frontends.turn!.engine!.engine === engine,
+    );
+  };
+
   await t.test('a live frontend moves to lbd and back', async (t) => {
     const [id] = await clients.open(PORTS.turn);
-    const move = async (engine: 'kernel' | 'user') => {
-      writeFileSync(node.configFile, config(engine));
-      await node.lbd.signal('SIGHUP');
-      await until(
-        `engine ${engine}`,
-        async () => (await node.status()).frontends.turn!.engine!.engine === engine || undefined,
-      );
-    };
     const before = await node.flows(PORTS.turn);
     await move('user');
     const [relayed] = await clients.open(PORTS.turn);
@@ -183,6 +183,23 @@ t.test('the kernel balances', { skip: skipLab(), timeout: 120_000 }, async (t) =
     await clients.echoes(relayed, 'in-lbd');
   });
 
+  await t.test('new connections while a live frontend moves there and back', async (t) => {
+    let moving = true;
+    let opened = 0;
+    const load = (async () => {
+      for (; moving; opened++) await clients.open(PORTS.turn);
+    })();
+    const moved = (async () => {
+      await move('user');
+      await clients.open(PORTS.turn);
+      await move('kernel');
+      await clients.open(PORTS.turn);
+      moving = false;
+    })();
+    await Promise.all([load, moved]);
+    t.ok(opened > 0, 'each was greeted');
+  });
+
   await t.test('no backend: refused at once', async (t) => {
     for (const host of BACKENDS) await node.lbctl('maint', `turn/${host}`);
     await node.ready('turn', []);
@@ -191,51 +208,36 @@ t.test('the kernel balances', { skip: skipLab(), timeout: 120_000 }, async (t) =
   });
 });
 
-t.test(
-  'segments of flows that the kernel does not know',
-  { skip: skipLab(), timeout: 120_000 },
-  async (t) => {
-    const { lab, node } = await setUp(t, config());
-    const clients = new Clients(lab, 'client');
-    const forget = () =>
-      lab.exec('lb1', [
-        'conntrack',
-        '-D',
-        '-p',
-        'tcp',
-        '--orig-dst',
-        VIP,
-        '--orig-port-dst',
-        `${PORTS.turn}`,
-      ]);
+t.test('segments of flows that the kernel does not know', { skip: skipLab() }, async (t) => {
+  const { lab, node } = await setUp(t, config());
+  await node.ready('turn', BACKENDS);
+  const clients = new Clients(lab, 'client');
+  const forget = () =>
+    lab.exec('lb1', ['conntrack', '-D', '-p', 'tcp', '--orig-dst', VIP, '--orig-port-dst', `${PORTS.turn}`]);
 
-    const [reset] = await clients.open(PORTS.turn);
-    await forget();
-    clients.send(reset, 'anybody');
-    t.equal(await clients.hears(reset, /error/), 'error ECONNRESET', 'no agent: the VIP was always here');
+  const [reset] = await clients.open(PORTS.turn);
+  await forget();
+  clients.send(reset, 'anybody');
+  t.equal(await clients.hears(reset, /error/), 'error ECONNRESET', 'no agent: the VIP was always here');
 
-    await node.role('standby', 1);
-    await until(
-      'the VIP is young',
-      async () =>
-        (await lab.exec('lb1', ['nft', 'list', 'set', 'inet', 'tandem_lb', 'young4'])).includes(VIP) ||
-        undefined,
-    );
-    const [id] = await clients.open(PORTS.turn);
-    await forget();
-    clients.send(id, 'hello');
-    await until(
-      'the client repeats what is not answered',
-      async () => /retrans:/.test(await lab.exec('client', ['ss', '-Hti', `dst ${VIP}`])) || undefined,
-    );
-    t.ok(clients.isQuiet(id), 'not reset');
+  await node.role('standby', 1);
+  await until(
+    'the VIP is young',
+    async () =>
+      (await lab.exec('lb1', ['nft', 'list', 'set', 'inet', 'tandem_lb', 'young4'])).includes(VIP) ||
+      undefined,
+  );
+  const [id] = await clients.open(PORTS.turn);
+  await forget();
+  clients.send(id, 'hello');
+  await until('the client repeats what is not answered', async () =>
+    /retrans:/.test(await lab.exec('client', ['ss', '-Hti', `dst ${VIP}`])),
+  );
+  t.ok(clients.isQuiet(id), 'not reset');
 
-    await node.role('active', 2);
-    await until(
-      'the VIP is young for a while only',
-      async () =>
-        /expires/.test(await lab.exec('lb1', ['nft', 'list', 'set', 'inet', 'tandem_lb', 'young4'])) ||
-        undefined,
-    );
-  },
-);
+  await node.role('active', 2);
+  await until('the VIP is young for a while only', async () => {
+    const set = await lab.exec('lb1', ['nft', 'list', 'set', 'inet', 'tandem_lb', 'young4']);
+    return /expires/.test(set) || !set.includes(VIP);
+  });
+});

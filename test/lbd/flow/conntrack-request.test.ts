@@ -1,6 +1,6 @@
 import t from 'tap';
 import { FLAG, MESSAGE } from '../../../lbd/flow/conntrack-message.ts';
-import { RequestBatch } from '../../../lbd/flow/conntrack-request.ts';
+import { REQUEST_BYTES, RequestBatch } from '../../../lbd/flow/conntrack-request.ts';
 import { keyOf } from '../../../lbd/flow/flow.ts';
 import { readRequests, tuplesOf } from './flows.ts';
 
@@ -64,4 +64,14 @@ t.test('a dump asks for all families', async (t) => {
   const bytes = batch.take();
   t.equal(bytes[16], 0);
   t.match(readRequests(bytes), [{ type: MESSAGE.get, sequence: 9, tuples: '' }]);
+});
+
+t.test('a question for nothing is answered all the same', async (t) => {
+  const batch = new RequestBatch(1);
+  batch.nothing(9);
+  const bytes = batch.take();
+  t.equal(bytes.length, REQUEST_BYTES);
+  t.equal(bytes.readUInt16LE(4), 1, 'NLMSG_NOOP');
+  t.equal(bytes.readUInt16LE(6), FLAG.request | FLAG.ack);
+  t.equal(bytes.readUInt32LE(8), 9);
 });

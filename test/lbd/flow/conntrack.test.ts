@@ -2,6 +2,8 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Conntrack } from '../../../lbd/flow/conntrack.ts';
+import { RequestBatch } from '../../../lbd/flow/conntrack-request.ts';
+import { monotonicMs } from '../../../lbd/session/memory.ts';
 
 /** A helper that does as the script says; `answer(type, sequence, error)` sends a message of the kernel. */
 function program(t: Test, script: string): string {
@@ -90,6 +92,48 @@ for (const [name, script, end] of [
     const told = await story(t, program(t, script), /^(down|lost)/);
     t.match(told.at(-1), end);
   });
+
+t.test('how late events are read shows by a question that queues behind them', async (t) => {
+  // The dump is answered at once, the question when something else asks for it.
+  const helper = program(
+    t,
+    `stdin.once('data', (dump) => {
+       answer(3, dump.readUInt32LE(8));
+       stdin.once('data', (question) => {
+         answer(0x102, 0);
+         stdin.once('data', () => { answer(2, question.readUInt32LE(8)); answer(0x102, 0); });
+       });
+     });`,
+  );
+  const { promise: whole, resolve: onWhole } = Promise.withResolvers<void>();
+  const gone = [Promise.withResolvers<void>(), Promise.withResolvers<void>()] as const;
+  let count = 0;
+  const conntrack = new Conntrack(
+    {
+      onFlow: () => {},
+      onGone: () => gone[count++]?.resolve(),
+      onAnswer: () => t.fail('nobody else asked'),
+      onDumpBegin: () => {},
+      onDumpEnd: onWhole,
+      onDown: (why) => t.fail(why),
+    },
+    helper,
+  );
+  t.teardown(() => conntrack.close());
+  conntrack.open();
+  await whole;
+  const askedMs = monotonicMs() - 1000;
+  conntrack.ask(askedMs);
+  await gone[0].promise;
+  t.equal(conntrack.delayMs(askedMs + 5000), 5000, 'no answer yet');
+  const batch = new RequestBatch(1);
+  batch.nothing(1);
+  conntrack.write(batch.take());
+  await gone[1].promise;
+  const delayMs = conntrack.delayMs(monotonicMs());
+  t.ok(delayMs >= 1000);
+  t.equal(conntrack.delayMs(askedMs + 1e9), delayMs, 'it does not grow any more');
+});
 
 t.test('a small buffer is better than none', async (t) => {
   const refuse =

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { keyOf } from '../../../lbd/flow/flow.ts';
-import { KIND, parseFlowFrame } from '../../../lbd/flow/flow-frame.ts';
+import { KIND, parseFlowFrame, RECORDS_PER_FRAME } from '../../../lbd/flow/flow-frame.ts';
 import { FlowRoles } from '../../../lbd/flow/flow-roles.ts';
 import { addressBytes, FlowScope } from '../../../lbd/flow/flow-scope.ts';
 import { FlowSender } from '../../../lbd/flow/flow-sender.ts';
@@ -49,9 +49,11 @@ t.test('a snapshot, then changes, then now and then a digest', async (t) => {
   t.equal(told(), '', 'nothing before both nodes can');
   sender.start(0);
   t.equal(told(), 'begin 1 end 1');
+  wait(10);
   table.note(webFlow(2));
   table.note({ ...webFlow(2), tcpState: 4 });
   t.equal(told(), '2', 'the state of TCP is no news');
+  wait(10);
   table.gone(webFlow(1).tuples, 0);
   t.equal(told(), '-1');
   wait(5000);
@@ -59,10 +61,11 @@ t.test('a snapshot, then changes, then now and then a digest', async (t) => {
 });
 
 t.test('a flow is told from the handshake until both sides have closed', async (t) => {
-  const { table, sender, told } = newActive();
+  const { table, sender, told, wait } = newActive();
   sender.start(0);
   told();
   const story = [1, 2, 3, 5, 6, 7, 8].map((tcpState) => {
+    wait(10);
     table.note({ ...webFlow(1), tcpState });
     return told();
   });
@@ -113,12 +116,26 @@ t.test('an acknowledgement says what the peer has, and how late', async (t) => {
 });
 
 t.test('a port that is used again is told with its new backend', async (t) => {
-  const { table, sender, told } = newActive();
+  const { table, sender, told, wait } = newActive();
   sender.start(0);
   told();
   table.note(webFlow(1));
   told();
+  wait(10);
   table.note(webFlow(1, '10.0.0.22:80'));
   t.equal(told(), '1');
   t.equal(table.get(keyOf(webFlow(1).tuples))?.count.backend, 's2');
+});
+
+t.test('changes gather for a moment, but a full frame does not wait', async (t) => {
+  const { table, sender, told, wait } = newActive();
+  sender.start(0);
+  table.note(webFlow(1));
+  t.equal(told(), 'begin 1 end 1');
+  table.note(webFlow(2));
+  t.equal(told(), '', 'the one before left just now');
+  wait(10);
+  t.equal(told(), '2');
+  for (let i = 0; i < RECORDS_PER_FRAME + 1; i++) table.note(webFlow(3 + i));
+  t.equal(told().split(' ').length, RECORDS_PER_FRAME);
 });

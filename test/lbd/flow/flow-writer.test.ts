@@ -132,6 +132,22 @@ t.test('a full kernel is told, and tried again by the patrol', async (t) => {
   t.strictSame(node.has(), [1]);
 });
 
+t.test('a kernel that stays full is tried with a few flows at a time', async (t) => {
+  const node = newStandby();
+  node.kernel.room = 0;
+  for (let i = 0; i < 100; i++) node.tell(i);
+  node.write();
+  node.wait(1);
+  const tries = node.write().length;
+  t.ok(tries > 0 && tries < 50, `${tries} of 100`);
+  node.kernel.room = 100;
+  for (let i = 0; i < 3; i++) {
+    node.wait(1);
+    node.write();
+  }
+  t.equal(node.kernel.flows.size, 100, 'when there is room, all come');
+});
+
 t.test('a flow that ends here but not at the peer comes back, not at once', async (t) => {
   const node = newStandby();
   node.tell(1);

@@ -21,3 +21,10 @@ t.test('what is old does not count', async (t) => {
   lag.note(3, 2600);
   t.equal(lag.quantileMs(1, 9000), undefined, 'nor after a long silence');
 });
+
+t.test('what was late before it was noted counts', async (t) => {
+  const lag = new Lag();
+  lag.lateMs = 1500;
+  lag.note(3, 0);
+  t.equal(lag.quantileMs(1, 0), 2000);
+});

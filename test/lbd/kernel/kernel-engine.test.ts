@@ -25,6 +25,7 @@ function setUp() {
   const host = {
     broken: '',
     table: false,
+    claimed: false,
     listing: undefined as undefined | { sets: Map<string, number>; chains: Map<string, number> },
   };
   let handlers: NftWatchOptions | undefined;
@@ -37,6 +38,13 @@ function setUp() {
     },
     onFrontends: (frontends) => news.push(`frontends: ${frontends.map(({ name }) => name).join()}`),
     facts: async () => READY,
+    owner: {
+      claim: () => {
+        host.claimed = true;
+      },
+      isClaimed: async () => host.claimed,
+      close: () => {},
+    },
     watch: (given) => {
       handlers = given;
       return { start() {}, close() {} };
@@ -147,8 +155,16 @@ t.test('a table that no frontend needs', async (t) => {
   );
   await leftover.engine.close();
 
+  const shared = setUp();
+  shared.host.table = shared.host.claimed = true;
+  await shared.engine.apply(config('user'));
+  t.strictSame(shared.scripts, [], 'stays where another lbd of the host uses it');
+  t.match(shared.news[0], /another lbd/);
+  await shared.engine.close();
+
   const moved = setUp();
   await moved.engine.apply(config('kernel'));
+  t.equal(moved.host.claimed, true);
   await moved.engine.apply(config('user'));
   t.match(moved.scripts[1], /delete element inet tandem_lb everywhere4 { tcp . 5000 }/);
   t.notMatch(moved.scripts[1], /delete table|delete chain inet tandem_lb prerouting/, 'stays for open flows');

@@ -44,7 +44,7 @@ t.test('from the address and port to the backend', async (t) => {
   });
   t.equal(rules('pool/p', SERVICE), 'numgen inc mod 2 vmap @places/p');
   t.strictSame(elements('places/p', SERVICE), { 0: 'goto to/p/s1', 1: 'goto to/p/s2' });
-  t.equal(rules('to/p/s1', SERVICE), 'meta l4proto { tcp, udp } dnat ip to 192.0.2.21:9');
+  t.match(rules('to/p/s1', SERVICE), /\nmeta l4proto { tcp, udp } dnat ip to 192\.0\.2\.21:9$/);
 });
 
 t.test('the source address', async (t) => {
@@ -72,5 +72,13 @@ t.test(
     t.match(rules('to/p/s1', SERVICE, draining), /^update @stuck\/p\/s1\/4\/2 { ip saddr }\n/);
     const away = rulesOf([SERVICE], [{ ...draining, backends: weights(0, false) }]);
     t.notOk(away.sets.has('stuck/p/s1/4/2'), 'a backend that is out forgets who was stuck to it');
+  },
+);
+
+t.test(
+  'the kernel tells of the end of a handshake and of what ends a connection, not of each step',
+  async (t) => {
+    t.match(rules('to/p/s1', SERVICE), /^meta l4proto tcp fib saddr type != local ct event set 0x94\n/);
+    t.equal(rules('forward', SERVICE), 'tcp flags & (fin | rst) != 0 ct status dnat ct event set 0xffffffff');
   },
 );

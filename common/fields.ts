@@ -96,10 +96,12 @@ export const port = integer(1, 65535);
 export const yesNo = z.boolean({ error: 'true or false' });
 export const absolutePath = text(/^\/[^\0]{1,4095}$/, 'the absolute path of an executable');
 
-export const nodeAddress = parsed("the node's own IP address", (input) => {
+const unicastIp = (input: string) => {
   const ip = canonicalIp(input);
   return ip === undefined || isMulticast(ip) || isUnspecified(ip) ? undefined : ip;
-});
+};
+
+export const nodeAddress = parsed("the node's own IP address", unicastIp);
 
 export const multicastGroup = parsed(
   'a multicast address, 224.0.0.0 to 239.255.255.255 or ff00::/8',
@@ -117,10 +119,7 @@ export const vipAddress = parsed(
   },
 );
 
-export const hostAddress = parsed('an IP address, such as 192.168.56.1', (input) => {
-  const ip = canonicalIp(input);
-  return ip === undefined || isMulticast(ip) || isUnspecified(ip) ? undefined : ip;
-});
+export const hostAddress = parsed('an IP address, such as 192.168.56.1', unicastIp);
 
 export const routeTarget = parsed(
   'a network with its prefix length and no bits beyond it, such as 10.9.0.0/16',

@@ -13,7 +13,7 @@ import { HttpConnection } from './http/connection.ts';
 import { RequestHead } from './http/request-head.ts';
 import { ResponseHead } from './http/response-head.ts';
 import { Listener } from './listener.ts';
-import type { OpenByGroup, Plan, Retirement } from './plan.ts';
+import { BEAT_MS, type OpenByGroup, type Plan, type Retirement } from './plan.ts';
 import { Pool } from './pool.ts';
 import { PoolQueue } from './queue.ts';
 import { compileRoutes } from './router.ts';
@@ -71,7 +71,7 @@ export class DataPlane {
     this.#sessions = sessions;
     this.#context = {
       shared,
-      deadlines: new Deadlines(),
+      deadlines: new Deadlines(2 * BEAT_MS),
       requestHead: new RequestHead(MAX_FIELDS),
       responseHead: new ResponseHead(MAX_FIELDS),
       nextRequestId: () => `${requestIdPrefix}${(requests++).toString(36)}`,
@@ -79,7 +79,7 @@ export class DataPlane {
       stopping: false,
       retiring: false,
     };
-    this.#context.deadlines.start();
+    this.#context.deadlines.start(() => shared.beat());
     this.#admission = new Admission(this.#context.deadlines, log);
     this.#entrance = new Entrance(this.#admission);
     this.#udp = new UdpPlane(this.#admission);

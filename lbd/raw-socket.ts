@@ -1,5 +1,6 @@
 import { readSync, writeSync } from 'node:fs';
 import net from 'node:net';
+import { holdBack } from './hold-back.ts';
 import type { Endpoints } from './proxy-protocol.ts';
 
 /**
@@ -8,6 +9,8 @@ import type { Endpoints } from './proxy-protocol.ts';
  * during the callback; whoever needs them longer copies them.
  */
 const READ_BYTES = 64 * 1024;
+/** Up to here a copy costs less than waking the other side for each write. */
+const SMALL_BYTES = 2048;
 /** Of an answer that waits in the kernel while its connection breaks, at most so much is saved. */
 const MAX_RESCUED_BYTES = 1 << 20;
 
@@ -79,7 +82,12 @@ export function adopt(accepted: net.Socket, makeSink: (socket: net.Socket) => By
  * @returns as `write` of a socket: false where it has to wait for `drain`
  */
 export function send(to: net.Socket, buffer: Buffer, start: number, length: number): boolean {
+  if (length <= SMALL_BYTES) {
+    holdBack(to);
+    return to.write(buffer.latin1Slice(start, start + length), 'latin1');
+  }
   let sent = 0;
+  if (to.writableCorked > 0) to.uncork();
   // Behind bytes that wait, a direct write would overtake them.
   if (to instanceof RelaySocket && to.writableLength === 0 && !to.writableEnded) {
     const fd = descriptorOf(to);
@@ -180,6 +188,8 @@ export function dial(host: string, port: number, sink: ByteSink): net.Socket {
  * that a plain close does.
  */
 export function resetNow(socket: net.Socket): void {
+  // What was written before still reaches the other side, if it is quick.
+  socket.uncork();
   if (socket.writableEnded && !socket.writableFinished && socket.writableLength === 0) socket.destroy();
   else socket.resetAndDestroy();
 }

@@ -43,6 +43,8 @@ export class Router {
   readonly #routes: readonly Route[];
   readonly #pools: readonly string[];
   readonly #fallback: string | undefined;
+  /** Some route does; else it costs nothing. */
+  readonly #asksHost: boolean;
   /** Candidates for hosts that some route names in full. */
   readonly #byHost: ReadonlyMap<string, readonly Route[]>;
   /** Candidates for all other hosts. */
@@ -52,6 +54,7 @@ export class Router {
     this.#routes = configs.map(({ match }, index) => ({ index, conditions: conditionsOf(match) }));
     this.#pools = configs.map(({ pool }) => pool);
     this.#fallback = fallback;
+    this.#asksHost = configs.some(({ match }) => match.hosts.length > 0);
     const exact = new Set(configs.flatMap(({ match }) => match.hosts).filter((host) => !isWildcard(host)));
     const candidates = (host: string) =>
       this.#routes.filter(({ index }) => hostMatches(configs[index]!.match.hosts, host));
@@ -65,7 +68,7 @@ export class Router {
   /** @returns index of the first route that matches; -1: none, so the frontend's own pool */
   route(facts: RequestFacts): number {
     if (this.#routes.length === 0) return -1;
-    const host = withoutRootDot(facts.host);
+    const host = this.#asksHost ? withoutRootDot(facts.host) : '';
     const path = matchedPath(facts.path);
     for (const { index, conditions } of this.#byHost.get(host) ?? this.#others)
       if (allHold(conditions, facts, host, path)) return index;

@@ -6,7 +6,10 @@ import type { SessionTable } from './session/table.ts';
 
 /** A round over the whole table takes this long, so an expired entry holds its place no longer. */
 const SWEEP_ROUND_MS = 30_000;
-const SWEEP_TICK_MS = 100;
+/** Between two slices; a large table is swept in more of them, so that none takes long. */
+const SLOW_TICK_MS = 1000;
+const FAST_TICK_MS = 100;
+const MAX_SLICE = 1024;
 /** Entries that share a bucket, see `SessionTable.sweep`. */
 const ENTRIES_PER_BUCKET = 8;
 
@@ -25,13 +28,14 @@ export function sessionHashKey(syncKey: Buffer | undefined): Uint32Array {
 
 /** Frees expired entries slice by slice, a few microseconds at a time. @returns a function that stops it */
 export function sweepSessions(table: SessionTable): () => void {
-  const ticks = SWEEP_ROUND_MS / SWEEP_TICK_MS;
-  const slice = Math.ceil(table.capacity / ENTRIES_PER_BUCKET / ticks);
+  const buckets = table.capacity / ENTRIES_PER_BUCKET;
+  const tickMs = (buckets * SLOW_TICK_MS) / SWEEP_ROUND_MS <= MAX_SLICE ? SLOW_TICK_MS : FAST_TICK_MS;
+  const slice = Math.ceil((buckets * tickMs) / SWEEP_ROUND_MS);
   let tick = 0;
   const timer = setInterval(() => {
     table.sweep(slice);
-    if (++tick % (1000 / SWEEP_TICK_MS) === 0) table.tickClock();
-  }, SWEEP_TICK_MS).unref();
+    if (++tick % (SLOW_TICK_MS / tickMs) === 0) table.tickClock();
+  }, tickMs).unref();
   return () => clearInterval(timer);
 }
 

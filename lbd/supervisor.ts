@@ -18,8 +18,11 @@ const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 10_000;
 /** A worker that ran so long was well: the next backoff is the first one again. */
 const WELL_AFTER_MS = 60_000;
-/** Binding and compiling takes milliseconds; a worker that needs longer hangs. */
-const PLAN_TIMEOUT_MS = 10_000;
+/**
+ * Binding and compiling takes milliseconds; a worker that needs longer hangs. The first plan waits for the worker's start
+ * as well, and that can take seconds on a machine that boots.
+ */
+const PLAN_TIMEOUT_MS = 30_000;
 /** A worker that serves answers at once; an operator does not wait for one that hangs. */
 const EXPLAIN_TIMEOUT_MS = 1_000;
 /**

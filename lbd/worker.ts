@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { DataPlane } from './data-plane.ts';
-import { BEAT_MS, type FromWorker, type Plan, type ToWorker, type WorkerData } from './plan.ts';
+import type { FromWorker, Plan, ToWorker, WorkerData } from './plan.ts';
 import { SessionTable } from './session/table.ts';
 import { SharedState } from './shared.ts';
 
@@ -17,8 +17,6 @@ const plane = new DataPlane(
   (level, text, data) => send({ type: 'log', level, text, data }),
   (path, lines) => port.postMessage({ type: 'access', path, lines } satisfies FromWorker, [lines.buffer]),
 );
-
-setInterval(() => shared.beat(), BEAT_MS).unref();
 
 function send(message: FromWorker): void {
   port.postMessage(message);

@@ -2,6 +2,7 @@ import type net from 'node:net';
 import { hashText } from '../../common/hash.ts';
 import type { AccessRecord } from '../access-record.ts';
 import type { Frontend } from '../frontend.ts';
+import { holdBack } from '../hold-back.ts';
 import type { Endpoints } from '../proxy-protocol.ts';
 import { clientAddress, endpointsOf, resetNow, send } from '../raw-socket.ts';
 import { identityLine, isSecure } from '../tls/client-identity.ts';
@@ -76,6 +77,7 @@ export abstract class ClientSocket implements Outlet {
   writeText(latin1: string): void {
     if (this.log !== undefined) this.log.bytesOut += latin1.length;
     this.frontend.count('bytes_sent', latin1.length);
+    holdBack(this.socket);
     if (!this.socket.write(latin1, 'latin1')) this.awaitDrain();
   }
 

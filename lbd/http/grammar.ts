@@ -28,6 +28,10 @@ export const TARGET = table((byte) => byte > 0x20 && byte < 0x7f && byte !== 0x2
  * are refused, since nobody means them well.
  */
 export const HOST = table((byte) => /[A-Za-z0-9._:[\]-]/.test(String.fromCharCode(byte)));
+/** Its parts: a registered name or IPv4 address, what is in the brackets of an IPv6 address, and the port. */
+export const NAME = table((byte) => /[A-Za-z0-9._-]/.test(String.fromCharCode(byte)));
+export const ADDRESS = table((byte) => /[0-9A-Fa-f:.]/.test(String.fromCharCode(byte)));
+export const DIGIT = table((byte) => byte >= 48 && byte <= 57);
 
 export const CR = 13;
 export const LF = 10;
@@ -37,6 +41,8 @@ export const COLON = 58;
 export const SEMICOLON = 59;
 export const COMMA = 44;
 export const HYPHEN = 45;
+export const OPEN_BRACKET = 91;
+export const CLOSE_BRACKET = 93;
 export const UNDERSCORE = 95;
 
 /** Value of a hexadecimal digit, 255 for anything else. */

@@ -1,7 +1,20 @@
 import type { RequestFacts } from '../router.ts';
 import { ConnectionOptions } from './connection-options.ts';
 import { equalsIgnoreCase, FIELD, FieldLines, type HeadFault, parseLength } from './fields.ts';
-import { CR, HOST, LF, SP, TARGET, TOKEN } from './grammar.ts';
+import {
+  ADDRESS,
+  CLOSE_BRACKET,
+  COLON,
+  CR,
+  DIGIT,
+  HOST,
+  LF,
+  NAME,
+  OPEN_BRACKET,
+  SP,
+  TARGET,
+  TOKEN,
+} from './grammar.ts';
 
 /** How the body of a message is delimited (RFC 9112 §6). */
 export const BODY = { none: 0, length: 1, chunked: 2, untilClose: 3 } as const;
@@ -408,6 +421,18 @@ function schemeLength(buffer: Buffer, start: number, end: number): number {
 /** An empty Host is only fit for targets without an authority; HTTP/1.0 clients send it and mean nothing. */
 function validHost(buffer: Buffer, start: number, end: number, http10: boolean): boolean {
   if (start === end) return http10;
-  for (let p = start; p < end; p++) if (HOST[buffer[p]!] !== 1) return false;
-  return /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?$/.test(buffer.latin1Slice(start, end));
+  let p = start;
+  if (buffer[p] === OPEN_BRACKET) {
+    p++;
+    while (p < end && ADDRESS[buffer[p]!] === 1) p++;
+    if (p === start + 1 || p === end || buffer[p++] !== CLOSE_BRACKET) return false;
+  } else {
+    while (p < end && NAME[buffer[p]!] === 1) p++;
+    if (p === start) return false;
+  }
+  if (p === end) return true;
+  const digits = end - p - 1;
+  if (buffer[p++] !== COLON || digits < 1 || digits > 5) return false;
+  while (p < end && DIGIT[buffer[p]!] === 1) p++;
+  return p === end;
 }

@@ -1,4 +1,5 @@
 import type net from 'node:net';
+import { holdBack } from '../hold-back.ts';
 import { COUNTER } from '../shared.ts';
 import type { Attempts } from './attempts.ts';
 import { JOIN_BYTES } from './chunk.ts';
@@ -67,6 +68,7 @@ export class RequestRelay {
 
   /** Sends the head, of a request whose body has ended already or not begun to come. */
   sendHead(to: net.Socket): void {
+    holdBack(to);
     to.write(this.#head, 'latin1');
   }
 
@@ -79,6 +81,7 @@ export class RequestRelay {
     }
     const take = body.take(end - start);
     const text = this.#head + buffer.latin1Slice(start, start + take);
+    holdBack(to);
     body.flowing = to.write(text, 'latin1');
     this.#count();
     if (body.done) {

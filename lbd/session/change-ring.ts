@@ -1,4 +1,5 @@
 import {
+  ASLEEP,
   HEADER_WORDS,
   RING_HEAD,
   RING_OVERFLOW,
@@ -41,6 +42,29 @@ export class ChangeRings {
     }
     Atomics.store(words, ring + RING_SLOTS + (head & (this.#slots - 1)), slot);
     Atomics.store(words, ring + RING_HEAD, (head + 1) | 0);
+    if (Atomics.load(words, ASLEEP) === 1) this.wake();
+  }
+
+  /**
+   * Main thread: has nothing to do until an entry changes.
+   *
+   * @returns resolved by the next change, or by `wake`; undefined: there are changes already
+   */
+  sleep(): Promise<unknown> | undefined {
+    const words = this.#words;
+    // In this order, and a writer looks at it behind its change: one of both sees the other.
+    Atomics.store(words, ASLEEP, 1);
+    if (this.pending > 0) {
+      Atomics.store(words, ASLEEP, 0);
+      return undefined;
+    }
+    const { async, value } = Atomics.waitAsync(words, ASLEEP, 1);
+    return async ? value : undefined;
+  }
+
+  /** Ends a `sleep`. */
+  wake(): void {
+    if (Atomics.exchange(this.#words, ASLEEP, 0) === 1) Atomics.notify(this.#words, ASLEEP);
   }
 
   /**

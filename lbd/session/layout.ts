@@ -16,6 +16,8 @@ export const EVICTIONS = 2;
 export const CONTENDED = 3;
 /** Lamport clock: the highest version seen. */
 export const CLOCK = 16;
+/** 1: the main thread sleeps until an entry changes. On a cache line of its own: every change looks at it. */
+export const ASLEEP = 32;
 
 export const WAYS = 8;
 export const WAY_BITS = 3;

@@ -134,6 +134,15 @@ export class Repair {
     this.#nextRoundMs = nowMs + VERIFY_MS;
   }
 
+  /** When there is something to send next, if nothing comes before: not after now, where there is already. */
+  dueMs(nowMs: number): number {
+    if (this.#strictWanted && this.#roundState !== 'waiting') return nowMs;
+    if (this.#peerDone || this.#bucket !== this.#bucketEnd || this.#wanted.includes(1)) return nowMs;
+    if (this.#roundState === 'none') return this.#nextRoundMs;
+    if (this.#roundState === 'waiting') return Number.POSITIVE_INFINITY;
+    return this.#paced(nowMs) ? this.#nextFrameMs : nowMs;
+  }
+
   /** The next digests of this node's round, if it is time for any. Send what changed before them first. */
   nextDigests(nowMs: number): Buffer | undefined {
     // A rolling round takes seconds, and what is known to be missing cannot wait: leave it unfinished.

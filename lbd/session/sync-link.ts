@@ -8,8 +8,10 @@ import { type SyncCompanion, SyncProtocol } from './sync-protocol.ts';
 import { dialTls, listenTls, type SyncListener, type TlsEnds, tlsCause } from './sync-tls.ts';
 import type { SessionTable } from './table.ts';
 
-/** How often changes are taken from the workers: most of the lag at low load. */
+/** How often changes are taken from the workers while there are any. The first one after a rest is taken at once. */
 const TICK_MS = 4;
+/** A look at the link, while nothing is due. An idle machine, above all an emulated one, is to be left asleep. */
+const REST_MS = 250;
 /** The main thread also answers probes and health checks, so sync gives way after so long. */
 const SLICE_MS = 4;
 const MIN_REDIAL_MS = 50;
@@ -66,6 +68,11 @@ export class SessionSync {
   #redial: NodeJS.Timeout | undefined;
   #redialMs = MIN_REDIAL_MS;
   #ticker: NodeJS.Timeout | undefined;
+  /** The next tick is more than `TICK_MS` away. */
+  #resting = false;
+  /** The workers wake this thread when they change something. */
+  #asleep = false;
+  #pumpDue = false;
   #pumpQueued = false;
   #readQueued = false;
   /** Received, but not taken by the protocol yet. */
@@ -121,7 +128,8 @@ export class SessionSync {
         onRefused: (cause, stranger) =>
           stranger === undefined ? this.#refused(cause) : this.#noteStranger(stranger, cause),
       });
-    this.#ticker = setInterval(() => this.#tick(), TICK_MS);
+    this.#options.registers.onChange(() => this.#pumpSoon());
+    this.#tick();
     if (this.#dials) this.#dial();
   }
 
@@ -171,7 +179,8 @@ export class SessionSync {
   /** Drops the link and stops. What the peer has not acknowledged yet is lost to it: `flush` first. */
   async close(): Promise<void> {
     this.#closed = true;
-    clearInterval(this.#ticker);
+    clearTimeout(this.#ticker);
+    this.#options.table.changes.wake();
     clearTimeout(this.#redial);
     this.#dialing?.destroy();
     for (const socket of this.#lingering) socket.destroy();
@@ -181,8 +190,42 @@ export class SessionSync {
   }
 
   #tick(): void {
-    this.#protocol.tick(monotonicMs());
+    if (this.#closed) return;
+    this.#resting = false;
+    const taken = this.#protocol.tick(monotonicMs());
     this.#pump();
+    this.#schedule(taken > 0 ? 0 : this.#protocol.idleMs(monotonicMs()));
+  }
+
+  /** Sets the time of the next tick, which a change brings forward. */
+  #schedule(idleMs: number): void {
+    if (this.#closed) return;
+    clearTimeout(this.#ticker);
+    this.#resting = idleMs > TICK_MS && this.#sleep();
+    this.#ticker = setTimeout(() => this.#tick(), this.#resting ? Math.min(idleMs, REST_MS) : TICK_MS);
+  }
+
+  /** @returns false: there are changes */
+  #sleep(): boolean {
+    if (this.#asleep) return true;
+    const woken = this.#options.table.changes.sleep();
+    if (woken === undefined) return false;
+    this.#asleep = true;
+    void woken.then(() => {
+      this.#asleep = false;
+      this.#tick();
+    });
+    return true;
+  }
+
+  /** For several registers that change one after the other. */
+  #pumpSoon(): void {
+    if (this.#pumpDue) return;
+    this.#pumpDue = true;
+    setImmediate(() => {
+      this.#pumpDue = false;
+      if (!this.#closed) this.#pump();
+    });
   }
 
   #dial(): void {
@@ -302,6 +345,8 @@ export class SessionSync {
     if (this.#protocol.failure !== undefined) this.#drop(this.#protocol.failure);
     for (const check of [...this.#waiting]) check();
     this.#report();
+    // What came may have made something due.
+    if (this.#resting) this.#schedule(this.#protocol.idleMs(monotonicMs()));
   }
 
   #send(socket: TLSSocket): void {

@@ -51,6 +51,8 @@ export interface SyncCompanion {
   pull(nowMs: number): Buffer | undefined;
   /** Whether this node has what the peer holds for it, or cannot have it. */
   readonly complete: boolean;
+  /** It has nothing to send, and what comes up meanwhile is in no hurry: it may wait for a quarter of a second. */
+  readonly resting: boolean;
   /** The place after every change up to now, and whether the peer has everything before it. */
   mark(): number;
   reached(mark: number): boolean;
@@ -196,9 +198,19 @@ export class SyncProtocol {
     }
   }
 
-  /** Call every few milliseconds: takes in what the workers changed, and watches the link. */
-  tick(nowMs: number): void {
-    this.#drain(nowMs);
+  /**
+   * Takes in what the workers changed, and watches the link: call it every few milliseconds while anything changes, and
+   * several times a second else, see `idleMs`.
+   *
+   * @returns changes that were taken in
+   */
+  tick(nowMs: number): number {
+    const taken = this.#drain(nowMs);
+    this.#watch(nowMs);
+    return taken;
+  }
+
+  #watch(nowMs: number): void {
     // This thread slept: the peer's bytes may wait in the socket, so its silence proves nothing.
     if (nowMs - this.#tickMs > PING_MS)
       this.#heardMs = this.#linkedMs = this.#ackedMs = this.#repairedMs = nowMs;
@@ -209,6 +221,16 @@ export class SyncProtocol {
     else if (!this.established) {
       if (nowMs - this.#linkedMs > GREET_MS) this.#fail(`${peer} did not greet within ${GREET_MS} ms`);
     } else this.#watchProgress(nowMs);
+  }
+
+  /** Milliseconds until there is something to send, if nothing changes here and nothing comes; `Infinity`: never. */
+  idleMs(nowMs: number): number {
+    if (this.#link !== 'up' || this.#failure !== undefined) return Number.POSITIVE_INFINITY;
+    const { sent, end } = this.#log;
+    const answers = this.#start !== undefined || this.#ackDue;
+    const news = this.#registerKeys.size > 0 || sent < end || this.#roundDue;
+    if (answers || news || this.#companion?.resting === false) return 0;
+    return Math.max(0, Math.min(this.#repair.dueMs(nowMs), this.#sentMs + PING_MS) - nowMs);
   }
 
   /** Somebody who only keeps the link alive must not pass for a peer in step. */
@@ -493,7 +515,7 @@ export class SyncProtocol {
     this.#ackDue = true;
   }
 
-  #drain(nowMs: number): void {
+  #drain(nowMs: number): number {
     const up = this.#link === 'up';
     // Without a peer the log is a memory for a short break; a longer one ends in digests.
     if (!up && this.#log.room < DRAIN_MAX) {
@@ -506,6 +528,7 @@ export class SyncProtocol {
       this.#repair.noteChange(this.#drained[i]!, nowMs);
     }
     if (this.#table.changes.takeOverflow()) this.#loseUpdate(nowMs);
+    return count;
   }
 
   /** An update that cannot be told: only digests will find it. */

@@ -7,9 +7,9 @@ import { createServer } from 'node:net';
 const FIRST = 10_000;
 const END = 32_768;
 
-/** A TCP port that was free a moment ago. */
+/** A TCP port on which nobody listens; no other process that asks here gets it before this one ends. */
 export function freePort(host = '127.0.0.1'): Promise<number> {
-  return find(async (port) => {
+  return find('tcp', async (port) => {
     const server = createServer().listen(port, host);
     await once(server, 'listening');
     server.close();
@@ -17,9 +17,9 @@ export function freePort(host = '127.0.0.1'): Promise<number> {
   });
 }
 
-/** A UDP port that was free a moment ago. */
+/** The same for UDP. */
 export function freeDatagramPort(host = '127.0.0.1'): Promise<number> {
-  return find(async (port) => {
+  return find('udp', async (port) => {
     const socket = createSocket('udp4').bind(port, host);
     await once(socket, 'listening');
     socket.close();
@@ -27,14 +27,22 @@ export function freeDatagramPort(host = '127.0.0.1'): Promise<number> {
   });
 }
 
-async function find(take: (port: number) => Promise<void>): Promise<number> {
+async function find(protocol: 'tcp' | 'udp', take: (port: number) => Promise<void>): Promise<number> {
   for (;;) {
     const port = randomInt(FIRST, END);
     try {
+      await reserve(`tandem-test-${protocol}-${port}`);
       await take(port);
       return port;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
     }
   }
+}
+
+/** Takes a name that the kernel gives to one process only, until that ends: an abstract unix socket's (unix(7)). */
+async function reserve(name: string): Promise<void> {
+  const server = createServer().listen(`\0${name}`);
+  await once(server, 'listening');
+  server.unref();
 }

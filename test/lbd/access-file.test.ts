@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { AccessFile } from '../../lbd/access-file.ts';
 import { AccessFiles } from '../../lbd/access-files.ts';
+import { until } from '../../scripts/lab/wait.ts';
 import { tempDir } from '../common/temp-dir.ts';
 
 /** Collects what is told, and lets a test wait for it. */
@@ -29,8 +30,7 @@ function listener() {
 const bytes = (text: string) => new TextEncoder().encode(text);
 
 async function untilFile(path: string, text: string): Promise<void> {
-  while (!existsSync(path) || readFileSync(path, 'utf8') !== text)
-    await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(`${path} with ${JSON.stringify(text)}`, () => readFileSync(path, 'utf8') === text);
 }
 
 t.test('appends in order, to what is there already, and for its group only', async (t) => {

@@ -2,6 +2,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { join } from 'node:path';
 import t from 'tap';
+import { until } from '../../scripts/lab/wait.ts';
 import { freePort } from '../common/free-port.ts';
 import { tempDir } from '../common/temp-dir.ts';
 import { LbdProcess, origin, writeConfig } from './lbd-process.ts';
@@ -21,10 +22,6 @@ const targets = (path: string) =>
     .split('\n')
     .map((line) => JSON.parse(line).target as string);
 
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 10));
-}
-
 t.test('two workers, one file; SIGUSR1 after a rotation; a reload; a stop: no line is lost', async (t) => {
   const dir = tempDir(t);
   const [port, backend] = [await freePort(), await origin(t, (_, response) => response.end('ok'))];
@@ -40,14 +37,14 @@ t.test('two workers, one file; SIGUSR1 after a rotation; a reload; a stop: no li
   await lbd.logged(/^ready/);
   const asked = Array.from({ length: 20 }, (_, n) => `/one/${n}`);
   for (const path of asked) t.equal(await ask(port, path), 200);
-  await until(() => readFileSync(log, 'utf8').split('\n').length > 20);
+  await until('all lines', () => readFileSync(log, 'utf8').split('\n').length > 20);
   t.strictSame(targets(log).toSorted(), asked.toSorted());
 
   renameSync(log, `${log}.1`);
   lbd.child.kill('SIGUSR1');
-  await until(() => existsSync(log));
+  await until('a new file', () => existsSync(log));
   await ask(port, '/two');
-  await until(() => readFileSync(log, 'utf8') !== '');
+  await until('a line', () => readFileSync(log, 'utf8') !== '');
   t.strictSame(targets(log), ['/two']);
   t.equal(targets(`${log}.1`).length, 20);
 

@@ -7,14 +7,12 @@ import t from 'tap';
 import { parseConfig } from '../../common/config.ts';
 import { Admission } from '../../lbd/admission.ts';
 import { Deadlines } from '../../lbd/deadlines.ts';
-import { Frontend, type WorkerContext } from '../../lbd/frontend.ts';
-import { RequestHead } from '../../lbd/http/request-head.ts';
-import { ResponseHead } from '../../lbd/http/response-head.ts';
+import { Frontend } from '../../lbd/frontend.ts';
 import { Listener } from '../../lbd/listener.ts';
 import { compileRoutes } from '../../lbd/router.ts';
-import { createSharedBuffers, SharedState } from '../../lbd/shared.ts';
 import { freePort } from '../common/free-port.ts';
 import { answering, OK, Plane, RawClient, RawOrigin } from './harness.ts';
+import { workerContext } from './worker-context.ts';
 
 const REQUEST = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
 
@@ -57,15 +55,7 @@ pools: { web: { backends: { s1: { address: "127.0.0.1:1" } } } }
     '/test.yaml',
     { cpus: 1 },
   ).frontends[0]!;
-  const context: WorkerContext = {
-    shared: new SharedState(createSharedBuffers(1), 0),
-    deadlines,
-    requestHead: new RequestHead(1),
-    responseHead: new ResponseHead(1),
-    nextRequestId: () => '',
-    stopping: false,
-    retiring: false,
-  };
+  const context = workerContext({ deadlines });
   const frontend = new Frontend(0, context, config, compileRoutes([], 'web'), [], undefined);
   const admission = new Admission(deadlines, (level, text) => told.push(`${level}: ${text}`));
   frontend.enter();

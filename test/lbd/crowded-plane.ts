@@ -1,7 +1,7 @@
 import { parseConfig } from '../../common/config.ts';
 import { DataPlane } from '../../lbd/data-plane.ts';
-import { SessionTable } from '../../lbd/session/table.ts';
 import { createSharedBuffers, GATE_OPEN, SharedState } from '../../lbd/shared.ts';
+import { sessionTable } from './worker-context.ts';
 
 /**
  * A data plane in a process of its own, so that a test can lower its limit of open files. Arguments: port, mode,
@@ -18,7 +18,7 @@ pools: { p: { backends: { s1: { address: "127.0.0.1:${backend}" } } } }
 );
 const shared = new SharedState(createSharedBuffers(1), 0);
 shared.setGate(0, GATE_OPEN, 1);
-const sessions = new SessionTable(SessionTable.create(1024), 1, { hashKey: Uint32Array.of(1, 2, 3, 4) });
+const sessions = sessionTable();
 const plane = new DataPlane(0, shared, sessions, 'test-', (level, text) => console.log(`${level}: ${text}`));
 const errors = await plane.apply({ config, slots: { 'p/s1': 0 }, frontendRows: { f: 0 } });
 console.log(errors.join('; ') || 'ready');

@@ -3,6 +3,7 @@ import net from 'node:net';
 import { networkInterfaces } from 'node:os';
 import t, { type Test } from 'tap';
 import { proxyHeader } from '../../lbd/proxy-protocol.ts';
+import { settled } from '../common/settled.ts';
 import { answering, OK, Plane, RawClient, RawOrigin } from './harness.ts';
 
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
@@ -33,10 +34,6 @@ async function start(t: Test, options: Parameters<typeof yaml>[1] = {}) {
   return { origin, plane, count };
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise(setImmediate);
-}
-
 t.test('accept_proxy, http: the header tells the client, whole and byte by byte', async (t) => {
   const { origin, plane } = await start(t);
   for (const [header, address] of [
@@ -60,7 +57,7 @@ t.test('accept_proxy, http: the header tells the client, whole and byte by byte'
       client.write(GET);
       t.equal(await client.until((text) => text === OK + OK), OK + OK, 'once for a connection');
       client.socket.resetAndDestroy();
-      await until(() => plane.control.frontendCounter(0, 'connections') === 0);
+      await settled(() => plane.control.frontendCounter(0, 'connections') === 0);
     }
 });
 
@@ -73,11 +70,11 @@ t.test('accept_proxy, tcp: no byte is lost before, in and behind the header', as
     t.equal(await client.until((text) => text === OK), OK);
     t.equal(origin.received.at(-1), `hello${GET}`);
     client.socket.end();
-    await until(() => origin.received.at(-1)!.endsWith('<end>'));
+    await settled(() => origin.received.at(-1)!.endsWith('<end>'));
     origin.sockets.at(-1)!.end('bye');
     t.equal(await client.end(), `${OK}bye`);
   }
-  await until(() => plane.active === 0);
+  await settled(() => plane.active === 0);
 });
 
 t.test('a peer that is not listed: its header is not believed', async (t) => {
@@ -179,7 +176,7 @@ t.test('send_proxy, http: a kept connection that the backend closes is replaced'
   client.write(GET);
   await client.until((text) => text === OK);
   origin.sockets[0]!.destroy();
-  await until(() => origin.received[0]!.endsWith('<close>'));
+  await settled(() => origin.received[0]!.endsWith('<close>'));
   client.write(GET);
   t.equal(await client.until((text) => text === OK + OK), OK + OK);
   t.equal(origin.sockets.length, 2);

@@ -9,6 +9,7 @@ import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 import type { LbdStatus } from '../../common/control.ts';
+import { nodeCommand } from '../common/node.ts';
 
 const MAIN = fileURLToPath(new URL('../../lbd/main.ts', import.meta.url));
 
@@ -23,7 +24,7 @@ export class LbdProcess {
 
   constructor(t: Test, dir: string, args: readonly string[], runDir = join(dir, 'run')) {
     this.runDir = runDir;
-    this.child = spawn(process.execPath, [MAIN, ...args, '--run-dir', runDir], {
+    this.child = spawn(...nodeCommand(MAIN, ...args, '--run-dir', runDir), {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, TANDEM_LOG: 'info' },
     });
@@ -69,6 +70,18 @@ export async function origin(t: Test, listener: RequestListener): Promise<number
     server.closeAllConnections();
   });
   return (server.address() as AddressInfo).port;
+}
+
+/** What the config of each node of a pair on loopback addresses says; frontends and pools come below. */
+export function pairLines(syncPort: number): string[] {
+  return [
+    'cluster: { name: shop, nodes: { lb1: { address: 127.0.0.1 }, lb2: { address: 127.0.0.2 } } }',
+    'ha: { vips: [{ address: 127.0.0.9/8, interface: lo }] }',
+    `sync: { port: ${syncPort} }`,
+    'workers: 1',
+    'sessions: { capacity: 1024 }',
+    'admin: { metrics: false }',
+  ];
 }
 
 /** Writes a config file. @returns its path */

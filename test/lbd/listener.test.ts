@@ -5,6 +5,7 @@ import { OperatorError } from '../../common/errors.ts';
 import { Listener } from '../../lbd/listener.ts';
 import { adopt, type ByteSink } from '../../lbd/raw-socket.ts';
 import { freePort } from '../common/free-port.ts';
+import { settled } from '../common/settled.ts';
 import { RawClient } from './harness.ts';
 
 /** Keeps what came, as text. */
@@ -42,10 +43,6 @@ async function listen(
   return { listener, taken };
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise(setImmediate);
-}
-
 t.test(
   'an accepted socket is not read before it is resumed, and then gives every byte in order',
   async (t) => {
@@ -55,11 +52,11 @@ t.test(
     const sent = Array.from({ length: 100_000 }, (_, i) => i).join(' ');
     client.write(sent);
     client.socket.end();
-    await until(() => taken.length === 1);
+    await settled(() => taken.length === 1);
     const { socket } = taken[0]!;
     // Long enough for a read to happen if there were one: a whole round trip of another connection.
     const other = await RawClient.open(t, port);
-    await until(() => taken.length === 2);
+    await settled(() => taken.length === 2);
     taken[1]!.socket.write('x');
     await other.until((text) => text === 'x');
     t.equal(taken[0]!.text, '');
@@ -76,20 +73,20 @@ t.test('a paused socket reads nothing more', async (t) => {
   const port = await freePort();
   const { taken } = await listen(t, '127.0.0.1', port);
   const client = await RawClient.open(t, port);
-  await until(() => taken.length === 1);
+  await settled(() => taken.length === 1);
   const [recorder] = taken as [Recorder];
   recorder.socket.resume();
   client.write('a');
-  await until(() => recorder.text === 'a');
+  await settled(() => recorder.text === 'a');
   recorder.socket.pause();
   await new Promise<void>((resolve) => client.socket.write('b', () => resolve()));
   const other = await RawClient.open(t, port);
-  await until(() => taken.length === 2);
+  await settled(() => taken.length === 2);
   taken[1]!.socket.write('x');
   await other.until((text) => text === 'x');
   t.equal(recorder.text, 'a');
   recorder.socket.resume();
-  await until(() => recorder.text === 'ab');
+  await settled(() => recorder.text === 'ab');
   t.equal(recorder.text, 'ab');
 });
 
@@ -109,7 +106,7 @@ t.test('a socket without a handle to take over is used with data events', async 
   });
   client.write('hello');
   accepted.resume();
-  await until(() => recorder?.text === 'hello');
+  await settled(() => recorder?.text === 'hello');
   t.equal(recorder?.text, 'hello');
   accepted.destroy();
 });
@@ -125,7 +122,7 @@ t.test('`*` is both families', async (t) => {
     if (host === '127.0.0.1' || result === 'connected') t.equal(result, 'connected', host);
     else t.comment(`no IPv6 here: ${result}`);
   }
-  await until(() => taken.length >= 1);
+  await settled(() => taken.length >= 1);
 });
 
 t.test('two listeners share a port; closing stops the new and keeps the open ones', async (t) => {
@@ -133,14 +130,14 @@ t.test('two listeners share a port; closing stops the new and keeps the open one
   const first = await listen(t, '127.0.0.1', port);
   const second = await listen(t, '127.0.0.1', port);
   const client = await RawClient.open(t, port);
-  await until(() => first.taken.length + second.taken.length === 1);
+  await settled(() => first.taken.length + second.taken.length === 1);
   first.listener.close();
   second.listener.close();
   await t.rejects(RawClient.open(t, port), { code: 'ECONNREFUSED' });
   const [recorder] = [...first.taken, ...second.taken] as [Recorder];
   recorder.socket.resume();
   client.write('still here');
-  await until(() => recorder.text === 'still here');
+  await settled(() => recorder.text === 'still here');
   t.pass('the open one goes on');
 });
 

@@ -3,9 +3,10 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import type { LbdStatus, SessionRow } from '../../common/control.ts';
+import { until } from '../../scripts/lab/wait.ts';
 import { freePort } from '../common/free-port.ts';
 import { tempDir } from '../common/temp-dir.ts';
-import { LbdProcess, origin } from './lbd-process.ts';
+import { LbdProcess, origin, pairLines } from './lbd-process.ts';
 
 interface Sessions {
   readonly entries: number;
@@ -13,12 +14,12 @@ interface Sessions {
 }
 
 /** Asks until the answer is as wanted: what one node does reaches the other within milliseconds. */
-async function eventually<T>(ask: () => Promise<T>, wanted: (answer: T) => boolean): Promise<T> {
-  for (;;) {
+function eventually<T>(ask: () => Promise<T>, wanted: (answer: T) => boolean): Promise<T> {
+  return until(`${wanted}`, async () => {
     const answer = await ask();
     if (wanted(answer)) return answer;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+    throw new Error(JSON.stringify(answer));
+  });
 }
 
 t.test('two lbd keep sessions, admin states and weights in step', async (t) => {
@@ -31,12 +32,7 @@ t.test('two lbd keep sessions, admin states and weights in step', async (t) => {
     const port = await freePort(address);
     const file = join(dir, `${node}.yaml`);
     const lines = [
-      'cluster: { name: shop, nodes: { lb1: { address: 127.0.0.1 }, lb2: { address: 127.0.0.2 } } }',
-      'ha: { vips: [{ address: 127.0.0.9/8, interface: lo }] }',
-      `sync: { port: ${syncPort} }`,
-      'workers: 1',
-      'sessions: { capacity: 1024 }',
-      'admin: { metrics: false }',
+      ...pairLines(syncPort),
       `frontends: { web: { bind: ["${address}:${port}"], mode: http, pool: web } }`,
       'pools:',
       '  web:',

@@ -6,8 +6,8 @@ import { Backends } from '../../lbd/backends.ts';
 import type { HealthReport } from '../../lbd/health/monitor.ts';
 import { Pool } from '../../lbd/pool.ts';
 import { Registers } from '../../lbd/session/registers.ts';
-import { SessionTable } from '../../lbd/session/table.ts';
 import { createSharedBuffers, SharedState } from '../../lbd/shared.ts';
+import { sessionTable } from './worker-context.ts';
 
 const REPORT: HealthReport = {
   state: 'healthy',
@@ -53,7 +53,7 @@ pools:
     config.pools[0]!,
     config.pools[0]!.backends.map((it, slot) => new Backend('web', it, slot, worker)),
     worker,
-    new SessionTable(SessionTable.create(1024), 1, { hashKey: Uint32Array.of(1, 2, 3, 4) }),
+    sessionTable(),
     0,
   );
   told.splice(0);

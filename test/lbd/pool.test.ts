@@ -5,8 +5,9 @@ import { Backend } from '../../lbd/backend.ts';
 import type { RequestHead } from '../../lbd/http/request-head.ts';
 import type { ResponseHead } from '../../lbd/http/response-head.ts';
 import { Pool } from '../../lbd/pool.ts';
-import { SessionTable } from '../../lbd/session/table.ts';
+import type { SessionTable } from '../../lbd/session/table.ts';
 import { createSharedBuffers, GATE_CLOSED, GATE_OPEN, GATE_STUCK, SharedState } from '../../lbd/shared.ts';
+import { sessionTable } from './worker-context.ts';
 
 const NAMES = ['s1', 's2', 's3'];
 
@@ -33,7 +34,7 @@ pools:
 }
 
 function table(): SessionTable {
-  return new SessionTable(SessionTable.create(1024), 1, { hashKey: Uint32Array.of(1, 2, 3, 4) });
+  return sessionTable();
 }
 
 /** A request with these fields. */

@@ -6,6 +6,7 @@ import { Deadlines } from '../../lbd/deadlines.ts';
 import { Pool } from '../../lbd/pool.ts';
 import { PoolQueue, type QueueUser } from '../../lbd/queue.ts';
 import { createSharedBuffers, GATE_CLOSED, GATE_OPEN, SharedState } from '../../lbd/shared.ts';
+import { settled } from '../common/settled.ts';
 import { answering, OK, Plane, RawClient, RawOrigin } from './harness.ts';
 
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
@@ -265,10 +266,6 @@ pools: { web: { ${pool} backends: { ${backends.join(', ')} } } }
 `;
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise(setImmediate);
-}
-
 t.test('http: a backend never works on more than its limit, and all are served in turn', async (t) => {
   const slow = await slowOrigin(t);
   const plane = await Plane.start(t, httpYaml([slow.origin.port], { limit: 2 }));
@@ -277,13 +274,13 @@ t.test('http: a backend never works on more than its limit, and all are served i
     const client = await RawClient.open(t, plane.port);
     client.write(i % 2 === 0 ? GET : `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab${i}`);
     clients.push(client);
-    await until(() => slow.waiting + plane.control.queues.waiting(0) === i + 1);
+    await settled(() => slow.waiting + plane.control.queues.waiting(0) === i + 1);
   }
   t.equal(plane.control.queues.waiting(0), 4);
   for (const [i, client] of clients.entries()) {
     slow.answer();
     t.equal(await client.until((text) => text === OK), OK, `client ${i}, in its turn`);
-    await until(() => slow.waiting === Math.min(2, 5 - i));
+    await settled(() => slow.waiting === Math.min(2, 5 - i));
   }
   t.equal(slow.most, 2);
   t.equal(plane.active, 0);
@@ -301,9 +298,9 @@ t.test('http: time-out and a full queue are a 503 with their cause', async (t) =
     await RawClient.open(t, plane.port),
   ];
   first.write(GET);
-  await until(() => slow.waiting === 1);
+  await settled(() => slow.waiting === 1);
   second.write(GET);
-  await until(() => plane.control.queues.waiting(0) === 1);
+  await settled(() => plane.control.queues.waiting(0) === 1);
   third.write(GET);
   t.match(await third.until((text) => text.endsWith('busy\n')), /^HTTP\/1.1 503 .*all backends are busy\n$/s);
   t.match(
@@ -315,7 +312,7 @@ t.test('http: time-out and a full queue are a 503 with their cause', async (t) =
   slow.answer();
   await first.until((text) => text === OK);
   second.write(GET);
-  await until(() => slow.waiting === 1);
+  await settled(() => slow.waiting === 1);
   slow.answer();
   t.match(await second.until((text) => text.endsWith(OK)), OK, 'the connection goes on after the 503');
 });
@@ -326,7 +323,7 @@ t.test('http: the total time of a request includes its wait', async (t) => {
   const plane = await Plane.start(t, text);
   const [first, second] = [await RawClient.open(t, plane.port), await RawClient.open(t, plane.port)];
   first.write(GET);
-  await until(() => slow.waiting === 1);
+  await settled(() => slow.waiting === 1);
   second.write(GET);
   t.match(
     await second.until((text) => text.endsWith('\n')),
@@ -358,7 +355,7 @@ t.test('http: queue length 0 refuses at once', async (t) => {
   const plane = await Plane.start(t, httpYaml([slow.origin.port], { pool: 'queue: { length: 0 },' }));
   const [first, second] = [await RawClient.open(t, plane.port), await RawClient.open(t, plane.port)];
   first.write(GET);
-  await until(() => slow.waiting === 1);
+  await settled(() => slow.waiting === 1);
   second.write(GET);
   t.match(await second.until((text) => text.endsWith('busy\n')), 'HTTP/1.1 503 ');
 });
@@ -371,11 +368,11 @@ t.test('http: a client that leaves the queue is not served, and holds up nobody'
     const client = await RawClient.open(t, plane.port);
     client.write(GET);
     clients.push(client);
-    await until(() => slow.waiting + plane.control.queues.waiting(0) === i + 1);
+    await settled(() => slow.waiting + plane.control.queues.waiting(0) === i + 1);
   }
   plane.plane.cut(plane.slot('web/s1'));
   await clients[0]!.end();
-  await until(() => slow.waiting === 2);
+  await settled(() => slow.waiting === 2);
   await clients[1]!.until(() => slow.waiting === 2);
   t.equal(plane.control.queues.waiting(0), 1);
 });
@@ -387,15 +384,15 @@ t.test('http: a stuck client waits for its own backend although another one is f
   const sticky = GET.replace('\r\n\r\n', '\r\nCookie: ID=s1\r\n\r\n');
   const [first, second] = [await RawClient.open(t, plane.port), await RawClient.open(t, plane.port)];
   first.write(sticky);
-  await until(() => one.waiting === 1);
+  await settled(() => one.waiting === 1);
   second.write(sticky);
-  await until(() => plane.control.queues.waiting(0) === 1);
+  await settled(() => plane.control.queues.waiting(0) === 1);
   const third = await RawClient.open(t, plane.port);
   third.write(GET);
-  await until(() => two.waiting === 1);
+  await settled(() => two.waiting === 1);
   one.answer();
   await first.until((text) => text === OK);
-  await until(() => one.waiting === 1);
+  await settled(() => one.waiting === 1);
   one.answer();
   t.equal(await second.until((text) => text === OK), OK, 'no new cookie');
 });
@@ -407,11 +404,11 @@ t.test('http: a reload that lifts the limit lets all go', async (t) => {
   for (let i = 0; i < 3; i++) {
     const client = await RawClient.open(t, plane.port);
     client.write(GET);
-    await until(() => slow.waiting + plane.control.queues.waiting(0) === i + 1);
+    await settled(() => slow.waiting + plane.control.queues.waiting(0) === i + 1);
   }
   const lifted = text.replace('max_connections: 1', 'max_connections: 3').replaceAll('PORT', `${plane.port}`);
   await plane.apply(parseConfig(lifted, '/test.yaml', { cpus: 1 }));
-  await until(() => slow.waiting === 3);
+  await settled(() => slow.waiting === 3);
   t.equal(plane.control.queues.waiting(0), 0);
 });
 
@@ -429,7 +426,7 @@ pools: { db: { queue: { timeout: 500ms }, backends: { s1: { address: "127.0.0.1:
   await first.until((text) => text === OK);
   const second = await RawClient.open(t, plane.port);
   second.write(GET);
-  await until(() => plane.control.queues.waiting(0) === 1);
+  await settled(() => plane.control.queues.waiting(0) === 1);
   first.socket.resetAndDestroy();
   t.equal(await second.until((text) => text === OK), OK);
   const third = await RawClient.open(t, plane.port);
@@ -437,5 +434,5 @@ pools: { db: { queue: { timeout: 500ms }, backends: { s1: { address: "127.0.0.1:
   t.equal(third.closed, 'reset');
   t.equal(plane.control.frontendCounter(0, 'refused_queue_timeout'), 1);
   second.socket.resetAndDestroy();
-  await until(() => plane.active === 0);
+  await settled(() => plane.active === 0);
 });

@@ -1,7 +1,8 @@
+import { mock } from 'node:test';
 import t from 'tap';
 import { backendId, poolId } from '../../common/hash.ts';
 import { SessionTable } from '../../lbd/session/table.ts';
-import { sessionHashKey, sessionRows } from '../../lbd/sessions.ts';
+import { sessionHashKey, sessionRows, sweepSessions } from '../../lbd/sessions.ts';
 import { testConfig } from './test-config.ts';
 
 t.test('both nodes derive the same key from the same secret, nodes alone do not', async (t) => {
@@ -34,3 +35,29 @@ t.test('rows have names, and numbers for what is no longer in the config', async
   for (const row of rows) t.ok(row.expires_in_ms > 0 && row.expires_in_ms <= 61_000);
   t.equal(sessionRows(table, testConfig(), 1).length, 1);
 });
+
+t.test(
+  'a sweep comes round every 30 s in slices that take no time, whatever the size of the table',
+  async (t) => {
+    for (const capacity of [1024, 65_536, 1 << 20, 1 << 24]) {
+      mock.timers.enable({ apis: ['setInterval'] });
+      t.teardown(() => mock.timers.reset());
+      const slices: number[] = [];
+      let clock = 0;
+      const stop = sweepSessions({
+        capacity,
+        sweep: (buckets: number) => slices.push(buckets),
+        tickClock: () => clock++,
+      } as unknown as SessionTable);
+      mock.timers.tick(30_000);
+      stop();
+      mock.timers.tick(30_000);
+      mock.timers.reset();
+      const swept = slices.reduce((sum, slice) => sum + slice, 0);
+      t.ok(swept >= capacity / 8, `${capacity} entries: ${swept} buckets`);
+      t.ok(slices.length === 30 || slices[0]! > 400, 'a small table wakes nobody ten times a second');
+      t.ok(slices[0]! <= 1024 || slices.length === 300);
+      t.equal(clock, 30, 'the clock goes once a second');
+    }
+  },
+);

@@ -9,13 +9,10 @@ import t, { type Test } from 'tap';
 import { parseConfig } from '../../common/config.ts';
 import { Backend } from '../../lbd/backend.ts';
 import { Deadlines } from '../../lbd/deadlines.ts';
-import { Frontend, type WorkerContext } from '../../lbd/frontend.ts';
-import { RequestHead } from '../../lbd/http/request-head.ts';
-import { ResponseHead } from '../../lbd/http/response-head.ts';
+import { Frontend } from '../../lbd/frontend.ts';
 import { Listener } from '../../lbd/listener.ts';
 import { Pool } from '../../lbd/pool.ts';
 import { compileRoutes } from '../../lbd/router.ts';
-import { SessionTable } from '../../lbd/session/table.ts';
 import {
   createSharedBuffers,
   GATE_CLOSED,
@@ -28,6 +25,7 @@ import { TcpConnection } from '../../lbd/tcp-connection.ts';
 import { freePort } from '../common/free-port.ts';
 import { Plane, RawClient, RawOrigin } from './harness.ts';
 import { Certificates, SecureClient } from './tls/secure-client.ts';
+import { sessionTable, workerContext } from './worker-context.ts';
 
 const MIB = 1024 * 1024;
 const PIECE_BYTES = 64 * 1024;
@@ -80,21 +78,13 @@ ${backends.map((to, i) => `      s${i + 1}: { address: "127.0.0.1:${to}" }`).joi
     const buffers = createSharedBuffers(1);
     const relay = new Relay(new SharedState(buffers, -1));
     const shared = new SharedState(buffers, 0);
-    const sessions = new SessionTable(SessionTable.create(1024), 1, { hashKey: Uint32Array.of(1, 2, 3, 4) });
+    const sessions = sessionTable();
     const poolConfig = config.pools[0]!;
     const made = poolConfig.backends.map((backend, slot) => {
       relay.gate(slot, GATE_OPEN);
       return new Backend('db', backend, slot, shared);
     });
-    const context: WorkerContext = {
-      shared,
-      deadlines: relay.deadlines,
-      requestHead: new RequestHead(1),
-      responseHead: new ResponseHead(1),
-      nextRequestId: () => '',
-      stopping: false,
-      retiring: false,
-    };
+    const context = workerContext({ shared, deadlines: relay.deadlines });
     const { frontends } = config;
     const it = new Frontend(
       0,

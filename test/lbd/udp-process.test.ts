@@ -2,9 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { until } from '../../scripts/lab/wait.ts';
 import { freeDatagramPort, freePort } from '../common/free-port.ts';
 import { tempDir } from '../common/temp-dir.ts';
-import { LbdProcess } from './lbd-process.ts';
+import { LbdProcess, pairLines } from './lbd-process.ts';
 import { Client, Origin } from './udp-peers.ts';
 
 const backendsOf = (origins: readonly Origin[]) =>
@@ -60,12 +61,7 @@ t.test('a pair: on the other node a client has the backend that it had', async (
     const port = await freeDatagramPort(address);
     const file = join(dir, `${node}.yaml`);
     const lines = [
-      'cluster: { name: shop, nodes: { lb1: { address: 127.0.0.1 }, lb2: { address: 127.0.0.2 } } }',
-      'ha: { vips: [{ address: 127.0.0.9/8, interface: lo }] }',
-      `sync: { port: ${syncPort} }`,
-      'workers: 1',
-      'sessions: { capacity: 1024 }',
-      'admin: { metrics: false }',
+      ...pairLines(syncPort),
       `frontends: { dns: { bind: ["${address}:${port}"], mode: udp, pool: dns } }`,
       `pools: { dns: { stick: { source: ip }, health: { type: none }, backends: { ${backendsOf(origins)} } } }`,
     ];
@@ -75,18 +71,14 @@ t.test('a pair: on the other node a client has the backend that it had', async (
     return { lbd, port, address };
   };
   const [one, two] = await Promise.all([start('lb1', '127.0.0.1'), start('lb2', '127.0.0.2')]);
-  const hasSessions = async (wanted: number) => {
-    for (;;) {
-      const { sync } = await two.lbd.status();
-      if (sync.state === 'synced' && sync.entries === wanted) return;
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  };
   const sources = ['127.0.0.11', '127.0.0.12', '127.0.0.13', '127.0.0.14', '127.0.0.15'];
   const names = [];
   for (const source of sources)
     names.push((await (await Client.open(t, one.port, one.address, source)).ask('1'))[0]);
-  await hasSessions(sources.length);
+  await until('the other node has all sessions', async () => {
+    const { sync } = await two.lbd.status();
+    return sync.state === 'synced' && sync.entries === sources.length;
+  });
   one.lbd.child.kill('SIGKILL');
   await one.lbd.exited;
   for (const [i, source] of sources.entries())

@@ -5,28 +5,23 @@ import { parseConfig } from '../../common/config.ts';
 import { Admission } from '../../lbd/admission.ts';
 import { Backend } from '../../lbd/backend.ts';
 import { Deadlines } from '../../lbd/deadlines.ts';
-import { Frontend, type WorkerContext } from '../../lbd/frontend.ts';
-import { RequestHead } from '../../lbd/http/request-head.ts';
-import { ResponseHead } from '../../lbd/http/response-head.ts';
+import { Frontend } from '../../lbd/frontend.ts';
 import { Pool } from '../../lbd/pool.ts';
 import { compileRoutes } from '../../lbd/router.ts';
-import { SessionTable } from '../../lbd/session/table.ts';
 import { createSharedBuffers, GATE_CLOSED, GATE_OPEN, SharedState } from '../../lbd/shared.ts';
 import type { UdpFlow } from '../../lbd/udp-flow.ts';
 import { UdpFlows } from '../../lbd/udp-flows.ts';
 import { UdpListener } from '../../lbd/udp-listener.ts';
 import { UdpPlane } from '../../lbd/udp-plane.ts';
 import { freePort } from '../common/free-port.ts';
+import { settled } from '../common/settled.ts';
 import { Plane } from './harness.ts';
 import { Client, Origin } from './udp-peers.ts';
+import { sessionTable, workerContext } from './worker-context.ts';
 
 const HAS_IPV6 = Object.values(networkInterfaces()).some((list) =>
   list?.some(({ address }) => address === '::1'),
 );
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise(setImmediate);
-}
 
 function yaml(
   origins: readonly Origin[],
@@ -110,7 +105,7 @@ t.test(
     const [dead, other] = name === 'a' ? [0, 'b'] : [1, 'a'];
     origins[dead]!.stop();
     client.send('lost');
-    await until(
+    await settled(
       () =>
         plane.control.backendCounter(plane.slot(`dns/s${dead + 1}`), 'errors') +
           plane.control.backendCounter(plane.slot(`dns/s${dead + 1}`), 'connect_failures') ===
@@ -130,7 +125,7 @@ t.test('a backend that no route leads to harms nobody', async (t) => {
   const plane = await Plane.start(t, text);
   const clients = await Promise.all([1, 2].map(() => Client.open(t, plane.port)));
   for (const client of clients) client.send('1');
-  await until(() => plane.control.backendCounter(plane.slot('dns/s1'), 'connect_failures') === 1);
+  await settled(() => plane.control.backendCounter(plane.slot('dns/s1'), 'connect_failures') === 1);
   for (const client of clients) t.equal(await client.ask('2'), 'b 2');
 });
 
@@ -149,7 +144,7 @@ t.test('no backend: the datagram is dropped and counted, no flow stays', async (
   plane.gate('dns/s1', GATE_CLOSED);
   const client = await Client.open(t, plane.port);
   client.send('1');
-  await until(() => count(plane, 'datagrams_dropped') === 1);
+  await settled(() => count(plane, 'datagrams_dropped') === 1);
   t.equal(count(plane, 'refused_no_backend'), 1);
   t.equal(count(plane, 'connections'), 0);
   plane.gate('dns/s1', 0);
@@ -163,7 +158,7 @@ async function timedPlane(t: Test, origin: Origin, frontend: string, filesLimit?
   const config = parseConfig(text, '/test.yaml', { cpus: 1 });
   const shared = new SharedState(createSharedBuffers(1), 0);
   shared.setGate(0, GATE_OPEN, 1);
-  const sessions = new SessionTable(SessionTable.create(1024), 1, { hashKey: Uint32Array.of(1, 2, 3, 4) });
+  const sessions = sessionTable();
   const [poolConfig, deadlines] = [config.pools[0]!, new Deadlines()];
   const pool = new Pool(
     poolConfig,
@@ -172,15 +167,7 @@ async function timedPlane(t: Test, origin: Origin, frontend: string, filesLimit?
     sessions,
     0,
   );
-  const context: WorkerContext = {
-    shared,
-    deadlines,
-    requestHead: new RequestHead(1),
-    responseHead: new ResponseHead(1),
-    nextRequestId: () => '',
-    stopping: false,
-    retiring: false,
-  };
+  const context = workerContext({ shared, deadlines });
   const it = new Frontend(0, context, config.frontends[0]!, compileRoutes([], 'dns'), [], pool);
   const admission = new Admission(deadlines, () => {}, filesLimit);
   const plane = new UdpPlane(admission);
@@ -231,7 +218,7 @@ t.test('a flood from forged addresses takes no memory and no client that talks',
   for (let i = 0; i < 300; i++) {
     const forged = await Client.open(t, plane.port);
     await new Promise((resolve) => forged.socket.send('flood', plane.port, '127.0.0.1', resolve));
-    await until(() => count(plane, 'accepted') === i + 2);
+    await settled(() => count(plane, 'accepted') === i + 2);
     if (count(plane, 'connections') > 20) t.fail('above the limit');
   }
   t.equal(count(plane, 'connections'), 20);
@@ -239,7 +226,7 @@ t.test('a flood from forged addresses takes no memory and no client that talks',
   t.equal(plane.active, 20, 'one socket each');
   const before = origin.heard.at(-1)!.from;
   talker.send('3');
-  await until(() => origin.heard.at(-1)!.text === '3');
+  await settled(() => origin.heard.at(-1)!.text === '3');
   t.equal(origin.heard.at(-1)!.from, origin.heard[0]!.from, 'the flow that talked is still the same');
   t.not(origin.heard.at(-1)!.from, before);
 });
@@ -266,7 +253,7 @@ t.test('all at the limit talk: a new client is refused with its cause', async (t
   for (const talker of talkers) for (const text of ['1', '2']) await talker.ask(text);
   const late = await Client.open(t, plane.port);
   late.send('x');
-  await until(() => count(plane, 'refused_full') === 1);
+  await settled(() => count(plane, 'refused_full') === 1);
   t.equal(count(plane, 'datagrams_dropped'), 1);
   for (const talker of talkers) t.equal(await talker.ask('3'), 'a 3');
   t.equal(count(plane, 'flows_evicted'), 0);
@@ -279,7 +266,7 @@ t.test('limits.per_source', async (t) => {
   await clients[0]!.ask('1');
   await clients[1]!.ask('1');
   clients[2]!.send('1');
-  await until(() => count(plane, 'refused_source') === 1);
+  await settled(() => count(plane, 'refused_source') === 1);
   const elsewhere = await Client.open(t, plane.port, '127.0.0.1', '127.0.0.9');
   t.equal(await elsewhere.ask('1'), 'a 1', 'another address is another client');
 });
@@ -318,7 +305,7 @@ t.test('stop: a question that waits for its answer gets it, new clients are not 
   await served.ask('1');
   origin.silence();
   waiting.send('2');
-  await until(() => origin.heard.length === 2);
+  await settled(() => origin.heard.length === 2);
   const stopped = plane.plane.stop(5_000);
   const [host, port] = origin.heard[1]!.from.split(':');
   (await Client.open(t, plane.port)).send('late');

@@ -5,7 +5,8 @@ import t from 'tap';
 import type { HealthConfig } from '../../../common/model.ts';
 import { probeHttp } from '../../../lbd/health/http-probe.ts';
 import type { ProbeResult } from '../../../lbd/health/probe.ts';
-import { answer, freePort, http, serve, target } from './servers.ts';
+import { freePort } from '../../common/free-port.ts';
+import { answer, http, serve, target } from './servers.ts';
 
 const { signal } = new AbortController();
 const degraded = '{"status":"degraded","checks":{"database":true,"cache":false}}';
@@ -132,7 +133,7 @@ for (const [name, config, onSocket, expected] of CASES)
   });
 
 t.test('refused', async (t) => {
-  t.match(await probeHttp(target(await freePort(t)), signal), {
+  t.match(await probeHttp(target(await freePort()), signal), {
     outcome: 'fail',
     detail: 'connection refused',
   });

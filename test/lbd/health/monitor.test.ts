@@ -2,7 +2,8 @@ import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import { HealthMonitor, type HealthReport } from '../../../lbd/health/monitor.ts';
 import { nextPauseMs } from '../../../lbd/health/target-check.ts';
-import { answer, freePort, http, serve, target } from './servers.ts';
+import { freePort } from '../../common/free-port.ts';
+import { answer, http, serve, target } from './servers.ts';
 
 /** A monitor that remembers all changes; `until` waits for the one that fits. */
 function monitorFor(t: Test) {
@@ -27,7 +28,7 @@ function monitorFor(t: Test) {
 t.test('the first check runs at once and decides', async (t) => {
   const { monitor, changes } = monitorFor(t);
   const { port } = await serve(t, answer(http('200 OK')));
-  const refused = await freePort(t);
+  const refused = await freePort();
   monitor.apply([
     target(port, { intervalMs: 3_600_000 }, 'web/good'),
     target(refused, { intervalMs: 3_600_000 }, 'web/bad'),
@@ -152,7 +153,7 @@ t.test('checks that are off: healthy at once', async (t) => {
 
 t.test('what the peer says counts until the first own result', async (t) => {
   const { monitor, changes } = monitorFor(t);
-  const refused = await freePort(t);
+  const refused = await freePort();
   monitor.apply([target(refused, { intervalMs: 3_600_000 })]);
   monitor.seed('web/s1', true, 'lb2 says: status 200');
   t.match(monitor.report('web/s1'), { state: 'healthy', why: 'lb2 says: status 200' });

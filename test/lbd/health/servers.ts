@@ -45,13 +45,6 @@ export function http(status: string, body = '', fields = ''): string {
   return `HTTP/1.1 ${status}\r\n${fields}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
 }
 
-/** A port of loopback on which nobody listens. */
-export async function freePort(t: Test): Promise<number> {
-  const { port, close } = await serve(t, () => {});
-  await close();
-  return port;
-}
-
 export function target(port: number, config: Partial<HealthConfig> = {}, id = 'web/s1'): HealthTarget {
   return {
     id,

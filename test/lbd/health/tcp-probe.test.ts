@@ -1,7 +1,8 @@
 import t from 'tap';
 import { resultOfError } from '../../../lbd/health/probe.ts';
 import { probeTcp } from '../../../lbd/health/tcp-probe.ts';
-import { freePort, serve, target } from './servers.ts';
+import { freePort } from '../../common/free-port.ts';
+import { serve, target } from './servers.ts';
 
 const { signal } = new AbortController();
 
@@ -11,13 +12,13 @@ t.test('a handshake is enough', async (t) => {
 });
 
 t.test('refused', async (t) => {
-  const result = await probeTcp(target(await freePort(t)), signal);
+  const result = await probeTcp(target(await freePort()), signal);
   t.match(result, { outcome: 'fail', detail: 'connection refused' });
 });
 
 t.test('the port of the check goes before the backend’s own', async (t) => {
   const { port } = await serve(t, () => {});
-  const result = await probeTcp(target(await freePort(t), { port }), signal);
+  const result = await probeTcp(target(await freePort(), { port }), signal);
   t.equal(result.outcome, 'pass');
 });
 

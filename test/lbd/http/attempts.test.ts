@@ -5,11 +5,11 @@ import { Attempts } from '../../../lbd/http/attempts.ts';
 import type { RequestHead } from '../../../lbd/http/request-head.ts';
 import { Pool } from '../../../lbd/pool.ts';
 import type { PoolQueue } from '../../../lbd/queue.ts';
-import { SessionTable } from '../../../lbd/session/table.ts';
 import { type BackendCounter, createSharedBuffers, GATE_OPEN, SharedState } from '../../../lbd/shared.ts';
 import { CONNECTIONS, PENDING, RETRYING, TRIPPED_5XX, TRIPPED_FAILURES } from '../../../lbd/vitals.ts';
 import { freePort } from '../../common/free-port.ts';
 import { OK, Plane, RawClient, RawOrigin } from '../harness.ts';
+import { sessionTable } from '../worker-context.ts';
 import { always, type Reply, yaml } from './exchange.ts';
 
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
@@ -238,7 +238,7 @@ pools:
   const shared = new SharedState(createSharedBuffers(1), 0);
   const backends = config.backends.map((backend, slot) => new Backend('web', backend, slot, shared));
   for (const { slot } of backends) shared.setGate(slot, GATE_OPEN, 1);
-  const sessions = new SessionTable(SessionTable.create(1024), 1, { hashKey: Uint32Array.of(1, 2, 3, 4) });
+  const sessions = sessionTable();
   const pool = new Pool(config, backends, shared, sessions, 0);
   const attempts = new Attempts(shared, '192.0.2.7', 1);
   const head = { header: (name: string) => (name === 'cookie' ? 'SERVERID=s1' : undefined) };

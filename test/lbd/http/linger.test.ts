@@ -2,14 +2,11 @@ import type net from 'node:net';
 import { Duplex } from 'node:stream';
 import t, { type Test } from 'tap';
 import { parseConfig } from '../../../common/config.ts';
-import { Deadlines } from '../../../lbd/deadlines.ts';
 import { Frontend } from '../../../lbd/frontend.ts';
 import { HttpConnection } from '../../../lbd/http/connection.ts';
-import { RequestHead } from '../../../lbd/http/request-head.ts';
-import { ResponseHead } from '../../../lbd/http/response-head.ts';
 import { compileRoutes } from '../../../lbd/router.ts';
-import { createSharedBuffers, SharedState } from '../../../lbd/shared.ts';
 import { Plane, RawClient, RawOrigin } from '../harness.ts';
+import { workerContext } from '../worker-context.ts';
 import { Exchange, yaml } from './exchange.ts';
 
 /** A client's socket that passes its bytes on only when the test says so. */
@@ -54,15 +51,7 @@ pools: { web: { backends: { s1: { address: "127.0.0.1:1" } } } }
     '/test.yaml',
     { cpus: 1 },
   ).frontends[0]!;
-  const context = {
-    shared: new SharedState(createSharedBuffers(1), 0),
-    deadlines: new Deadlines(),
-    requestHead: new RequestHead(100),
-    responseHead: new ResponseHead(100),
-    nextRequestId: () => 'id',
-    stopping: false,
-    retiring: false,
-  };
+  const context = workerContext({ nextRequestId: () => 'id' });
   const frontend = new Frontend(0, context, config, compileRoutes([], 'web'), [], undefined);
   const socket = new SlowSocket();
   t.teardown(() => socket.destroy());

@@ -64,6 +64,12 @@ export const REFUSED: readonly [rule: string, text: string, fault: string, statu
   ['RFC 9112 §3.2 Host with a bad port', 'GET / HTTP/1.1\r\nHost: a:8x\r\n\r\n', 'invalid Host'],
   ['RFC 9112 §3.2 Host with two ports', 'GET / HTTP/1.1\r\nHost: a:80:80\r\n\r\n', 'invalid Host'],
   ['RFC 9112 §3.2 Host with an open bracket', 'GET / HTTP/1.1\r\nHost: [::1\r\n\r\n', 'invalid Host'],
+  ['RFC 3986 §3.2.2 Host with empty brackets', 'GET / HTTP/1.1\r\nHost: []\r\n\r\n', 'invalid Host'],
+  ['RFC 3986 §3.2.2 Host with a name in brackets', 'GET / HTTP/1.1\r\nHost: [www]\r\n\r\n', 'invalid Host'],
+  ['RFC 3986 §3.2.2 Host goes on behind brackets', 'GET / HTTP/1.1\r\nHost: [::1]a\r\n\r\n', 'invalid Host'],
+  ['RFC 3986 §3.2.3 Host with an empty port', 'GET / HTTP/1.1\r\nHost: a:\r\n\r\n', 'invalid Host'],
+  ['RFC 3986 §3.2.3 Host with six digits', 'GET / HTTP/1.1\r\nHost: a:123456\r\n\r\n', 'invalid Host'],
+  ['RFC 3986 §3.2.3 Host is a port only', 'GET / HTTP/1.1\r\nHost: :80\r\n\r\n', 'invalid Host'],
   ['RFC 9112 §3.2 Host with an escape', 'GET / HTTP/1.1\r\nHost: %61\r\n\r\n', 'invalid Host'],
   ['RFC 9112 §3.2 Host with a non-ASCII byte', 'GET / HTTP/1.1\r\nHost: \xe9\r\n\r\n', 'invalid Host'],
   [

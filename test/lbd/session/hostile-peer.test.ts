@@ -18,6 +18,7 @@ import { helloFrame } from '../../../lbd/session/sync-hello.ts';
 import { SessionSync } from '../../../lbd/session/sync-link.ts';
 import { dialTls } from '../../../lbd/session/sync-tls.ts';
 import { SessionTable } from '../../../lbd/session/table.ts';
+import { Watchers } from '../../common/watchers.ts';
 
 /** The node under test listens as `b`; the peer's address is another one than that of strangers. */
 const SELF = '127.0.0.1';
@@ -30,7 +31,7 @@ const START = wordsFrame(FRAME.start, [0, 0, 0]);
 async function victim(t: Test) {
   const table = new SessionTable(SessionTable.create(16384), 0, { hashKey: Uint32Array.of(1, 2, 3, 4) });
   const logged: string[] = [];
-  const watchers = new Set<() => void>();
+  const watchers = new Watchers();
   const sync = new SessionSync({
     table,
     registers: new Registers('b'),
@@ -40,22 +41,11 @@ async function victim(t: Test) {
     psk: PSK,
     cluster: 'shop',
     log: pino({ base: null }, { write: (line) => logged.push(JSON.parse(line).msg) }),
-    onStatus: () => {
-      for (const watch of watchers) watch();
-    },
+    onStatus: watchers.changed,
   });
   await sync.start();
   t.teardown(() => sync.close());
-  const until = (well: () => boolean) =>
-    new Promise<void>((resolve) => {
-      const watch = () => {
-        if (!well()) return;
-        watchers.delete(watch);
-        resolve();
-      };
-      watchers.add(watch);
-      watch();
-    });
+  const until = (well: () => boolean) => watchers.until(well);
   const hello = helloFrame({
     ...{ cluster: 'shop', node: 'a', boot: '00000000000000aa', capacity: 16384, clock: 1, known: null },
     keyFingerprint: table.keyFingerprint,

@@ -33,3 +33,24 @@ t.test('a round of digests', (t) => {
   t.equal(burst(busy, 4000), all - 1, 'and goes on once they are at rest');
   t.end();
 });
+
+t.test('when digests are due', (t) => {
+  const table = new SessionTable(SessionTable.create(CAPACITY), 0, { hashKey: new Uint32Array(4) });
+  const repair = new Repair(table);
+  const never = Number.POSITIVE_INFINITY;
+  t.equal(repair.dueMs(1000), never, 'nobody has asked for any');
+  repair.wantRolling(1000);
+  const dueMs = repair.dueMs(1000);
+  t.ok(dueMs > 1000 && dueMs < never, 'soon');
+  t.equal(burst(repair, dueMs - 1), 0, 'not before');
+  repair.noteMerged(dueMs);
+  t.equal(burst(repair, dueMs), 1);
+  const nextMs = repair.dueMs(dueMs);
+  t.ok(nextMs > dueMs && nextMs < never, 'the next ones of a round that takes its time');
+  t.equal(burst(repair, nextMs - 1), 0);
+  repair.wantStrict();
+  t.equal(repair.dueMs(nextMs), nextMs, 'what is known to be missing cannot wait');
+  burst(repair, nextMs);
+  t.equal(repair.dueMs(nextMs), never, 'now it is up to the peer');
+  t.end();
+});

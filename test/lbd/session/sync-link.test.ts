@@ -1,9 +1,11 @@
 import { connect, type Socket } from 'node:net';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
+import { ASLEEP } from '../../../lbd/session/layout.ts';
 import { Registers } from '../../../lbd/session/registers.ts';
 import { SessionSync } from '../../../lbd/session/sync-link.ts';
 import { SessionTable } from '../../../lbd/session/table.ts';
+import { Watchers } from '../../common/watchers.ts';
 
 const ADDRESS = '127.0.0.1';
 const PSK = Buffer.alloc(32, 1);
@@ -20,7 +22,7 @@ interface Options {
 function node(t: Test, name: 'a' | 'b', options: Options = {}) {
   const table = new SessionTable(SessionTable.create(16384), 0, { hashKey: Uint32Array.of(1, 2, 3, 4) });
   const registers = new Registers(name);
-  const watchers = new Set<() => void>();
+  const watchers = new Watchers();
   const sync = new SessionSync({
     table,
     registers,
@@ -31,21 +33,10 @@ function node(t: Test, name: 'a' | 'b', options: Options = {}) {
     psk: options.psk ?? PSK,
     cluster: options.cluster ?? 'shop',
     log: pino({ level: 'silent' }),
-    onStatus: () => {
-      for (const watch of watchers) watch();
-    },
+    onStatus: watchers.changed,
   });
   t.teardown(() => sync.close());
-  const until = (well: () => boolean) =>
-    new Promise<void>((resolve) => {
-      const watch = () => {
-        if (!well()) return;
-        watchers.delete(watch);
-        resolve();
-      };
-      watchers.add(watch);
-      watch();
-    });
+  const until = (well: () => boolean) => watchers.until(well);
   const put = (client: number, backend: number) => {
     table.keyOfSource(7, `10.0.${client >> 8}.${client & 255}`);
     table.store(backend, TTL_MS);
@@ -82,6 +73,24 @@ t.test('what was there and what comes reaches the other node, in both directions
   t.equal(b.get(1), 3);
   t.equal(b.registers.get('admin/web/s1'), 'drain');
   t.equal(a.sync.status().lag_ms, 0);
+});
+
+t.test('at rest it sleeps until something changes, again and again', async (t) => {
+  const { a, b } = await pair(t);
+  await Promise.all([a.synced(), b.synced()]);
+  const asleep = () => Atomics.load(a.table.memory.words, ASLEEP) === 1;
+  const eventually = async (well: () => boolean) => {
+    while (!well()) await new Promise((resolve) => setTimeout(resolve, 2));
+  };
+  for (let client = 1; client <= 3; client++) {
+    await eventually(asleep);
+    a.put(client, 9);
+    t.notOk(asleep());
+    await eventually(() => b.get(client) === 9);
+  }
+  await eventually(asleep);
+  a.registers.set('admin/web/s1', 'drain');
+  await eventually(() => b.registers.get('admin/web/s1') === 'drain');
 });
 
 t.test('one node goes and comes back empty: it dials again and is filled', async (t) => {

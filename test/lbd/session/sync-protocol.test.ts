@@ -2,16 +2,18 @@ import t from 'tap';
 import { Registers } from '../../../lbd/session/registers.ts';
 import { FRAME, wordsFrame } from '../../../lbd/session/sync-frame.ts';
 import { type Hello, helloFrame } from '../../../lbd/session/sync-hello.ts';
-import { SyncProtocol } from '../../../lbd/session/sync-protocol.ts';
+import { type SyncCompanion, SyncProtocol } from '../../../lbd/session/sync-protocol.ts';
 import { SessionTable } from '../../../lbd/session/table.ts';
 
 const hashKey = Uint32Array.of(1, 2, 3, 4);
 
-function node(nowMs: number) {
+function node(nowMs: number, companion?: SyncCompanion) {
   const table = new SessionTable(SessionTable.create(1024), 0, { hashKey, nowMs: () => nowMs });
+  const registers = new Registers('a');
   const protocol = new SyncProtocol({
     table,
-    registers: new Registers('a'),
+    registers,
+    companion,
     cluster: 'shop',
     node: 'a',
     peer: 'b',
@@ -27,7 +29,7 @@ function node(nowMs: number) {
     clock: 1,
     known: null,
   };
-  return { table, protocol, hello };
+  return { table, registers, protocol, hello };
 }
 
 const start = wordsFrame(FRAME.start, [0, 0, 0]);
@@ -100,6 +102,54 @@ t.test('pings when it has nothing to say, and gives up a silent peer', async (t)
   t.equal(protocol.failure, undefined);
   protocol.tick(3100);
   t.match(protocol.failure, /silent for 3000 ms/);
+});
+
+t.test('says how long it has nothing to do', async (t) => {
+  const { protocol, hello, table, registers } = node(0);
+  const rest = (nowMs: number) => {
+    while (protocol.pull(nowMs));
+    return protocol.idleMs(nowMs);
+  };
+  protocol.receive(helloFrame(hello), 0);
+  protocol.receive(start, 0);
+  t.equal(protocol.idleMs(0), 0, 'its answer waits');
+  t.equal(rest(0), 1000, 'the peer is at work: a ping is next');
+  t.equal(rest(400), 600);
+
+  table.keyOfSource(7, '192.0.2.1');
+  table.store(1, 60_000);
+  t.equal(protocol.idleMs(400), 600, 'a change has to be taken in first');
+  t.equal(protocol.tick(400), 1);
+  t.equal(protocol.idleMs(400), 0);
+  t.equal(rest(400), 1000, 'an acknowledgement comes by itself');
+  t.equal(protocol.tick(400), 0);
+
+  registers.set('admin/web/s1', 'drain');
+  t.equal(protocol.idleMs(500), 0, 'a register');
+  t.equal(rest(500), 1000);
+
+  protocol.receive(wordsFrame(FRAME.done, [1, 0]), 600);
+  t.equal(protocol.idleMs(600), 0, 'an acknowledgement');
+  const againMs = rest(600);
+  t.ok(againMs > 0 && againMs < 1000, 'the next comparison');
+  protocol.receive(wordsFrame(FRAME.round), 600);
+  t.equal(protocol.idleMs(600), 0, 'one that the peer asks for');
+  protocol.disconnect();
+  t.equal(protocol.idleMs(600), Number.POSITIVE_INFINITY, 'without a link nothing is due');
+});
+
+t.test('what else travels on the link keeps it awake', async (t) => {
+  const companion = {
+    ...{ resting: false, complete: true, mark: () => 0, reached: () => true },
+    ...{ connect() {}, disconnect() {}, receive() {}, pull: () => undefined },
+  };
+  const { protocol, hello } = node(0, companion);
+  protocol.receive(helloFrame({ ...hello, flows: true }), 0);
+  protocol.receive(start, 0);
+  while (protocol.pull(0));
+  t.equal(protocol.idleMs(0), 0);
+  companion.resting = true;
+  t.equal(protocol.idleMs(0), 1000);
 });
 
 t.test('after this thread itself slept, silence proves nothing', async (t) => {

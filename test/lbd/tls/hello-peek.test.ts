@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import type net from 'node:net';
 import { createServer } from 'node:tls';
 import t, { type Test } from 'tap';
+import { settled } from '../../common/settled.ts';
 import { Plane, RawClient, RawOrigin } from '../harness.ts';
 import { Certificates, SecureClient } from './secure-client.ts';
 
@@ -47,10 +48,6 @@ ${Object.entries(pools)
     plane.control.frontendCounter(0, name);
   return { plane, count };
 }
-
-const settled = async (condition: () => boolean) => {
-  while (!condition()) await new Promise(setImmediate);
-};
 
 t.test('routed by the name in the ClientHello, not decrypted', async (t) => {
   const files = new Certificates(t);

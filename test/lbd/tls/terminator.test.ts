@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap';
 import { parseConfig } from '../../../common/config.ts';
+import { settled } from '../../common/settled.ts';
 import { answering, OK, Plane, RawClient, RawOrigin } from '../harness.ts';
 import { withoutIds } from '../http/exchange.ts';
 import { certify } from './authority.ts';
@@ -24,10 +25,6 @@ async function start(t: Test, tls: string, more = '', reply = answering(OK)) {
     plane.control.frontendCounter(0, name);
   return { origin, plane, count, open: (options = {}) => SecureClient.open(t, plane.port, options) };
 }
-
-const settled = async (condition: () => boolean) => {
-  while (!condition()) await new Promise(setImmediate);
-};
 
 t.test('requests come through, and the backend hears that it was https', async (t) => {
   const files = new Certificates(t);

@@ -1,0 +1,25 @@
+import { Deadlines } from '../../lbd/deadlines.ts';
+import type { WorkerContext } from '../../lbd/frontend.ts';
+import { RequestHead } from '../../lbd/http/request-head.ts';
+import { ResponseHead } from '../../lbd/http/response-head.ts';
+import { SessionTable } from '../../lbd/session/table.ts';
+import { createSharedBuffers, SharedState } from '../../lbd/shared.ts';
+
+/** A session table of its own, with the place of worker 0. */
+export function sessionTable(capacity = 1024): SessionTable {
+  return new SessionTable(SessionTable.create(capacity), 1, { hashKey: Uint32Array.of(1, 2, 3, 4) });
+}
+
+/** What the only worker gives its frontends, without that worker. */
+export function workerContext(own: Partial<WorkerContext> = {}): WorkerContext {
+  return {
+    shared: new SharedState(createSharedBuffers(1), 0),
+    deadlines: new Deadlines(),
+    requestHead: new RequestHead(100),
+    responseHead: new ResponseHead(100),
+    nextRequestId: () => '',
+    stopping: false,
+    retiring: false,
+    ...own,
+  };
+}

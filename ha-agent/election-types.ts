@@ -25,13 +25,18 @@ export interface ElectionConfig {
 /** What the peer says of itself. */
 export interface PeerReport {
   readonly role: Role;
+  /** 1 to 254; 0: it does not want the active role now (stepping down, fault, stopping). */
   readonly priority: number;
   readonly epoch: number;
+  /** 10 to 60000: time between two of its heartbeats. */
   readonly intervalMs: number;
+  /** Its `lbd` has a backend for its clients. */
   readonly healthy: boolean;
+  /** It asks the active node to hand over to it. */
   readonly request: boolean;
+  /** It is about to count this node as dead: an answer at once is wanted. */
   readonly probe: boolean;
-  /** Its VIPs leave it in a planned way, and it has connections to finish. */
+  /** Its VIPs leave it in a planned way, or have left, and it has connections of that time to finish. */
   readonly finishing: boolean;
   /** It can send on what belongs to connections of this node. */
   readonly forwards: boolean;

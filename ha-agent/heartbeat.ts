@@ -1,6 +1,7 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import type { Role } from '../common/control.ts';
 import { SECTION_DIGEST_BYTES } from '../common/digest.ts';
+import type { PeerReport } from './election-types.ts';
 
 /**
  * The heartbeat on the wire. Big endian, always `HEARTBEAT_BYTES` long:
@@ -44,27 +45,10 @@ export function groupHash(name: string): string {
   return nameHash('group', name).toString('hex');
 }
 
-export interface Heartbeat {
+/** What a node says of itself, to whom, and what makes it fresh. */
+export interface Heartbeat extends PeerReport {
   /** The VIP group that it is about, see `groupHash`, or `ALL_GROUPS`. */
   readonly group: string;
-  readonly role: Role;
-  /** 1 to 254; 0: this node does not want the active role now (stepping down, fault, stopping). */
-  readonly priority: number;
-  readonly epoch: number;
-  /** 10 to 60000: time between two heartbeats of the sender. */
-  readonly intervalMs: number;
-  /** The sender's `lbd` has a backend for its clients. */
-  readonly healthy: boolean;
-  /** The sender asks the active node to hand over to it. */
-  readonly request: boolean;
-  /** The sender is about to count the receiver as dead: an answer at once is wanted. */
-  readonly probe: boolean;
-  /** The sender gives up the active role, or has, and still has clients of that time. */
-  readonly finishing: boolean;
-  /** The sender can send on to the receiver what belongs to connections of the receiver. */
-  readonly forwards: boolean;
-  /** The sender suspects that the receiver is dead: an answer at once is wanted. */
-  readonly ask?: boolean | undefined;
   /** First 8 bytes of the config's digest, 16 hexadecimal digits. */
   readonly configDigest: string;
   /** Short digests of the config's sections, see `common/digest.ts`. */

@@ -16,7 +16,7 @@ export interface ClientsOptions {
   readonly visitMs?: number;
   /** Milliseconds between two requests on each connection that is kept alive; default 100. */
   readonly askMs?: number;
-  /** A start of the probe that is not answered by then has failed; default 800. */
+  /** A start of the probe that is not answered by then has failed; default 800. Kept connections: 3000 at least. */
   readonly timeoutMs?: number;
 }
 
@@ -27,6 +27,8 @@ export class Clients {
 
   private constructor(child: ChildProcess) {
     this.#process = child;
+    // What is told to clients that have ended shows in the wait for their answer.
+    child.stdin!.on('error', () => {});
     createInterface({ input: child.stdout! }).on('line', (text) => this.#read(JSON.parse(text)));
   }
 
@@ -60,15 +62,22 @@ export class Clients {
     return (await this.#next('report')) as TrafficReport & TrafficLine;
   }
 
+  /** Ends them; does nothing where they have ended. */
   async stop(): Promise<void> {
+    if (!this.#runs) return;
     const gone = once(this.#process, 'exit');
     this.#process.stdin!.end('stop\n');
     await gone;
   }
 
+  get #runs(): boolean {
+    return this.#process.exitCode === null && this.#process.signalCode === null;
+  }
+
   #next(type: TrafficLine['type']): Promise<TrafficLine> {
     return new Promise((resolve, reject) => {
       const ended = () => reject(new Error(`the clients ended while we waited for "${type}"`));
+      if (!this.#runs) ended();
       this.#process.once('exit', ended);
       this.#waiting = {
         type,

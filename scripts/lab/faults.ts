@@ -35,7 +35,7 @@ export interface Fault {
 /** 30 % of the datagrams of one path. */
 const LOSS = 0.3;
 /** So slow that every heartbeat waits for others: it comes late by some of their intervals. */
-const SLOW_BIT_RATE = 8000;
+const SLOW_BIT_RATE = 2000;
 
 const other = (node: NodeName): NodeName => NODES.find((name) => name !== node)!;
 
@@ -52,11 +52,7 @@ async function end(pair: TestedPair, node: NodeName, part: Part, name: 'SIGKILL'
   const pids = pair.pids(node, part);
   signal(pair, node, part, name);
   return mending(async () => {
-    await until(
-      `the ${part} of ${node} has ended`,
-      () => pids.every((pid) => !signalPid(pid, 0)) || undefined,
-      60_000,
-    );
+    await until(`the ${part} of ${node} has ended`, () => pids.every((pid) => !signalPid(pid, 0)), 60_000);
     await pair.startNode(node);
   });
 }
@@ -118,7 +114,7 @@ const faults = {
       return mending(() =>
         until(`${node} has another guardian`, () => {
           const now = pair.pids(node, 'guardian');
-          return (now.length > 0 && now.every((pid) => !before.includes(pid))) || undefined;
+          return now.length > 0 && now.every((pid) => !before.includes(pid));
         }),
       );
     },

@@ -38,10 +38,14 @@ const SYSCTLS: readonly (readonly [file: string, value: string])[] = [
   ['ipv6/conf/default/router_solicitations', '0'],
 ];
 
+/** Of 0.1 s; what then still runs on a host cannot be killed. */
+const MAX_ROUNDS = 100;
+
 /**
  * The script of the holder. It waits for the end of its input, which comes when its starter is gone, however that
- * came; then it kills what still runs on the hosts and goes. With `$1` set it stays until it is killed. The
- * anchors die with it by their parent-death signal, and with them the namespaces.
+ * came; then it kills what still runs on the hosts, again and again, because a program may just be on its way there,
+ * and goes. With `$1` set it stays until it is killed. The anchors die with it by their parent-death signal, and with
+ * them the namespaces: the numbers of these are nobody else's until then.
  */
 function script(flags: readonly string[]): string {
   const sysctls = SYSCTLS.map(([file, value]) => `echo '${value}' >/proc/sys/net/${file}`).join('; ');
@@ -60,12 +64,20 @@ done
 set +e
 [ -z "$1" ] || exec sleep infinity
 cat >/dev/null
-nets=''
-for pid in $spaces; do nets="$nets $(readlink /proc/$pid/ns/net)"; done
-for directory in /proc/[0-9]*; do
-  net=$(readlink $directory/ns/net 2>/dev/null)
-  case " $nets " in *" $net "*) [ -n "$net" ] && kill -9 \${directory#/proc/} 2>/dev/null ;; esac
-done
+nets=" $(for pid in $spaces; do stat -L -c %i /proc/$pid/ns/net; done 2>/dev/null | tr '\\n' ' ')"
+look() {
+  found=no
+  for line in $(stat -L -c %i:%n /proc/[0-9]*/ns/net 2>/dev/null); do
+    case $nets in *" \${line%%:*} "*) ;; *) continue ;; esac
+    pid=\${line#*:/proc/}
+    pid=\${pid%%/*}
+    case "$spaces " in *" $pid "*) continue ;; esac
+    kill -9 $pid 2>/dev/null
+    found=yes
+  done
+}
+rounds=0
+while look && [ $found = yes ] && [ $((rounds += 1)) -lt ${MAX_ROUNDS} ]; do sleep 0.1; done
 exit 0
 `;
 }

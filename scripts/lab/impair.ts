@@ -62,7 +62,8 @@ export async function breakIp(lab: Lab, host: NodeName): Promise<End> {
     if (argv.includes('-batch')) signalPid(Number(pid), 'SIGKILL');
   }
   return async () => {
-    await lab.exec(host, ['umount', ip]);
+    // Lazily: the program may run at this moment, and then the mount is busy.
+    await lab.exec(host, ['umount', '-l', ip]);
   };
 }
 

@@ -86,8 +86,9 @@ export class Lab {
   enter(place: Place, argv: readonly string[], cwd = ROOT): string[] {
     const user = this.state.mode === 'user' ? ['-U', '--preserve-credentials'] : [];
     const target = String(this.state.anchors[place].pid);
-    // Entering a namespace clears the parent-death signal, so it is set after that.
-    const guard = ['setpriv', '--pdeathsig', 'KILL', '--', 'env', '-C', cwd];
+    // Entering a namespace clears the parent-death signal, so it is set after that; and a test runner loads modules of
+    // its own into every Node that a test starts.
+    const guard = ['setpriv', '--pdeathsig', 'KILL', '--', 'env', '-u', 'NODE_OPTIONS', '-C', cwd];
     return ['nsenter', '-t', target, ...user, '-n', '-m', '--', ...guard, ...argv];
   }
 
@@ -111,12 +112,12 @@ export class Lab {
     return child;
   }
 
-  /** Runs a program on a host to its end (at most 30 s); never throws because of its exit code. */
+  /** Runs a program on a host to its end (at most two minutes); never throws because of its exit code. */
   run(place: Place, argv: readonly string[], input = ''): Promise<Output> {
     const [file, ...args] = this.enter(place, argv);
     const env = { ...process.env, PATH: `${BIN}${delimiter}${TOOL_PATH}` };
     return new Promise((resolve) => {
-      const options = { env, timeout: 30_000, maxBuffer: 16 * 1024 * 1024 };
+      const options = { env, timeout: 120_000, maxBuffer: 16 * 1024 * 1024 };
       const child = execFile(file!, args, options, (error, stdout, stderr) => {
         const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
         resolve({ code, stdout, stderr });
@@ -166,7 +167,7 @@ export class Lab {
     return this.drop(`iifname "${host}" ${match} ${chance}`);
   }
 
-  /** @param rule nftables conditions of what the switch loses @returns a function that mends it */
+  /** @param rule nftables conditions of what the switch loses @returns a function that mends it, once */
   async drop(rule: string): Promise<() => Promise<void>> {
     const added = await this.exec(
       'switch',
@@ -175,7 +176,10 @@ export class Lab {
     );
     const handle = /# handle (\d+)/.exec(added)?.[1];
     if (handle === undefined) throw new Error(`nft did not tell the handle of the new rule: ${added}`);
+    let isMended = false;
     return async () => {
+      if (isMended) return;
+      isMended = true;
       await this.exec('switch', ['nft', 'delete', 'rule', 'bridge', 'lab', 'drops', 'handle', handle]);
     };
   }
@@ -217,7 +221,8 @@ export class Lab {
         if (anchorAlive(anchor)) signalPid(anchor.pid, 'SIGKILL');
       return;
     }
-    const gone = this.#holder.exitCode === null ? once(this.#holder, 'exit') : undefined;
+    const runs = this.#holder.exitCode === null && this.#holder.signalCode === null;
+    const gone = runs ? once(this.#holder, 'exit') : undefined;
     this.#holder.stdin!.end();
     await gone;
   }

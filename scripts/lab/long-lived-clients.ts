@@ -23,10 +23,12 @@ export class LongLivedClients {
   /**
    * @param count of each kind: TCP, WebSocket, HTTP
    * @param everyMs milliseconds between two lines or requests of each
+   * @param timeoutMs how long each waits for an answer before it gives up
    * @returns once each has had its first answer
    */
-  static async start(lab: Lab, count = 34, everyMs = 20): Promise<LongLivedClients> {
-    const flags = ['--count', String(count), '--every-ms', String(everyMs)];
+  static async start(lab: Lab, count = 34, everyMs = 20, timeoutMs = 3000): Promise<LongLivedClients> {
+    const numbers = { count, 'every-ms': everyMs, 'timeout-ms': timeoutMs };
+    const flags = Object.entries(numbers).flatMap(([name, value]) => [`--${name}`, String(value)]);
     const argv = [NODE, join(import.meta.dirname, 'long-lived.ts'), ...flags];
     const clients = new LongLivedClients(lab.spawn('client', argv, { stdio: ['pipe', 'pipe', 'inherit'] }));
     await clients.#line();

@@ -11,7 +11,7 @@ import { KeptConnection } from './request.ts';
  * 20 ms (`--every-ms`) and want it back, and HTTP clients that ask over kept-alive connections.
  *
  * Prints a JSON line with `{ "type": "ready" }` when each has had its first answer. A line on standard input ends it:
- * it prints a LongLivedReport, closes all connections, and exits.
+ * it waits for the answers that are due, prints a LongLivedReport, closes all connections, and exits.
  */
 export interface LongLivedReport {
   readonly type: 'report';
@@ -29,14 +29,19 @@ export interface LongLivedKind {
   readonly causes: readonly string[];
 }
 
-const TIMEOUT_MS = 3_000;
-
 const { values } = parseArgs({
-  options: { count: { type: 'string', default: '34' }, 'every-ms': { type: 'string', default: '20' } },
+  options: {
+    count: { type: 'string', default: '34' },
+    'every-ms': { type: 'string', default: '20' },
+    'timeout-ms': { type: 'string', default: '3000' },
+  },
 });
 const count = Number(values.count);
 const everyMs = Number(values['every-ms']);
-let running = true;
+/** An answer that has not come by then will not come. */
+const timeoutMs = Number(values['timeout-ms']);
+/** Nobody asks for more any longer. */
+let enough = false;
 
 /** Sends numbered lines and wants each back before the next one. */
 class Talker {
@@ -63,10 +68,10 @@ class Talker {
   }
 
   async talk(): Promise<void> {
-    for (let i = 0; running && this.broken === undefined; i++) {
+    for (let i = 0; !enough && this.broken === undefined; i++) {
       const line = await this.#next('\n', `${i}\n`);
       if (line === `${i}\n`) this.answers++;
-      else if (running) this.#break(`expected ${i}, got ${JSON.stringify(line)}`);
+      else this.#break(`expected ${i}, got ${JSON.stringify(line)}`);
       await sleep(everyMs);
     }
   }
@@ -78,7 +83,7 @@ class Talker {
   /** @returns what came up to `end`; empty when the connection broke */
   #next(end: string, text: string): Promise<string> {
     return new Promise((resolve) => {
-      const timer = setTimeout(() => this.#break('timeout'), TIMEOUT_MS);
+      const timer = setTimeout(() => this.#break('timeout'), timeoutMs);
       this.#heard = (line) => {
         if (line !== '' && !line.endsWith(end)) return;
         clearTimeout(timer);
@@ -97,7 +102,6 @@ class Talker {
   }
 
   #break(why: string): void {
-    if (!running) return;
     this.broken ??= why;
     this.#socket.destroy();
     this.#heard?.('');
@@ -119,12 +123,12 @@ const sockets = Array.from(
 );
 const https = Array.from(
   { length: count },
-  () => new KeptConnection({ host: VIP, port: 80, path: '/', timeoutMs: TIMEOUT_MS }),
+  () => new KeptConnection({ host: VIP, port: 80, path: '/', timeoutMs }),
 );
 let requests = 0;
 
 async function ask(connection: KeptConnection): Promise<void> {
-  while (running && connection.broken === undefined) {
+  while (!enough && connection.broken === undefined) {
     const answer = await connection.ask().catch(() => undefined);
     if (answer?.status === 200) requests++;
     else if (answer !== undefined) connection.close(`status ${answer.status}`);
@@ -144,11 +148,12 @@ function kind(talkers: readonly Talker[]): LongLivedKind {
 
 await Promise.all([...echoes, ...sockets].map((talker) => talker.greeted()));
 await Promise.all(https.map((connection) => connection.ask()));
-for (const talker of [...echoes, ...sockets]) void talker.talk();
-for (const connection of https) void ask(connection);
+const talks = [...[...echoes, ...sockets].map((talker) => talker.talk()), ...https.map(ask)];
 console.log(JSON.stringify({ type: 'ready' }));
 
 for await (const _ of createInterface({ input: process.stdin })) break;
+enough = true;
+await Promise.all(talks);
 const report: LongLivedReport = {
   type: 'report',
   echo: kind(echoes),
@@ -160,7 +165,6 @@ const report: LongLivedReport = {
     renewed: https.reduce((sum, { renewed }) => sum + renewed, 0),
   },
 };
-running = false;
 console.log(JSON.stringify(report));
 for (const talker of [...echoes, ...sockets]) talker.close();
 for (const connection of https) connection.close('stopped');

@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline';
 import { monotonicMs } from '../../common/events.ts';
 import { NODES, type NodeName, VIP } from './hosts.ts';
 import type { Lab } from './lab.ts';
+import { PATIENCE_MS } from './wait.ts';
 
 /** A node got or lost the VIP, at a monotonic time in milliseconds. */
 export interface OwnerChange {
@@ -26,7 +27,7 @@ export class OwnershipWatch {
     this.#reader = reader;
   }
 
-  /** Starts the reader and waits until it has shown that it listens. */
+  /** Starts the reader and waits until it has shown that it listens. @throws Error when it does not run */
   static async start(lab: Lab): Promise<OwnershipWatch> {
     const ids = await namespaceIds(lab);
     const argv = ['ip', '-o', 'monitor', 'address', 'all-nsid'];
@@ -40,9 +41,11 @@ export class OwnershipWatch {
       if (node !== undefined && text !== undefined) watch.#read(node, text);
     });
     // A change that harms nobody, again and again until the reader reports one.
-    while (!listens && reader.exitCode === null)
+    while (!listens) {
+      if (reader.exitCode !== null || reader.signalCode !== null) throw new Error('ip monitor has ended');
       for (const verb of ['add', 'del'])
         await lab.exec('lb1', ['ip', 'addr', verb, '127.84.0.1/32', 'dev', 'lo']);
+    }
     return watch;
   }
 
@@ -61,7 +64,7 @@ export class OwnershipWatch {
    *
    * @throws Error when it does not hold within `timeoutMs`
    */
-  until(what: string, condition: () => boolean, timeoutMs = 15_000): Promise<void> {
+  until(what: string, condition: () => boolean, timeoutMs = PATIENCE_MS): Promise<void> {
     if (condition()) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const check = () => {

@@ -10,8 +10,6 @@ export const MULTICAST_PORT = 7470;
 export interface PairConfigOptions {
   /** Milliseconds between two heartbeats; default 100. */
   readonly heartbeatMs?: number;
-  /** Time between two health checks of a backend; default `1s`. */
-  readonly checkInterval?: string;
   /** Lines of `ha` that say what moves and who has it; default: one VIP, lb1 before lb2. */
   readonly moves?: string;
   /** Frontends and pools instead of the lab's own. */
@@ -37,15 +35,16 @@ ha:
   preempt: false
 sessions: { capacity: 65536 }
 workers: 1
-${options.services ?? labServices(options)}`;
+${options.services ?? LAB_SERVICES}`;
 }
 
-function labServices(options: PairConfigOptions): string {
-  const interval = options.checkInterval ?? '1s';
-  const health = `{ type: deep, path: /health, interval: ${interval}, timeout: ${interval}, fall: 3, rise: 2 }`;
-  const backends = (port: number) =>
-    `{ ${BACKENDS.map((name) => `${name}: { address: "${ADDRESS[name]}:${port}" }`).join(', ')} }`;
-  return `frontends:
+const HEALTH = '{ type: deep, path: /health, interval: 1s, timeout: 1s, fall: 3, rise: 2 }';
+
+function backends(port: number): string {
+  return `{ ${BACKENDS.map((name) => `${name}: { address: "${ADDRESS[name]}:${port}" }`).join(', ')} }`;
+}
+
+const LAB_SERVICES = `frontends:
   web:
     bind: ["*:80"]
     mode: http
@@ -58,21 +57,20 @@ pools:
   web:
     algorithm: round-robin
     stick: { cookie: SERVERID }
-    health: ${health}
+    health: ${HEALTH}
     backends: ${backends(ORIGIN_PORT)}
   app:
     algorithm: round-robin
     stick: { cookie: JSESSIONID, learn: true }
-    health: ${health}
+    health: ${HEALTH}
     backends: ${backends(ORIGIN_PORT)}
   src:
     algorithm: round-robin
     stick: { source: ip, expire: 30m }
-    health: ${health}
+    health: ${HEALTH}
     backends: ${backends(ORIGIN_PORT)}
   echo:
     algorithm: least-connections
-    health: { type: tcp, interval: ${interval}, timeout: ${interval} }
+    health: { type: tcp, interval: 1s, timeout: 1s }
     backends: ${backends(ECHO_PORT)}
 `;
-}

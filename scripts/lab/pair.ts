@@ -5,13 +5,13 @@ import { type AgentStatus, type ControlEvent, type LbdStatus, SOCKETS } from '..
 import { control } from '../../common/control-client.ts';
 import { DAEMONS, Daemon, type DaemonName } from './daemon.ts';
 import { SHARED } from './holder.ts';
-import { NODES, type NodeName } from './hosts.ts';
+import { NODES, type NodeName, VIP } from './hosts.ts';
 import { type Lab, NODE, type Output, ROOT } from './lab.ts';
 import { Neighbour } from './neighbour.ts';
 import { OwnershipWatch } from './ownership.ts';
 import { MULTICAST_PORT, type PairConfigOptions, pairConfig } from './pair-config.ts';
 import type { Part, TestedPair, TimelineEvent } from './tested-pair.ts';
-import { until } from './wait.ts';
+import { PATIENCE_MS, until } from './wait.ts';
 
 /** Tandem itself in the lab: two nodes, each with its two daemons. */
 export class Pair implements TestedPair {
@@ -90,7 +90,7 @@ export class Pair implements TestedPair {
   }
 
   /** Waits for: one active node that alone holds the VIP, one standby, sessions in step, all backends ready. */
-  async whole(timeoutMs = 20_000): Promise<void> {
+  async whole(timeoutMs = PATIENCE_MS): Promise<void> {
     await until(
       'the pair is whole',
       async () => {
@@ -99,7 +99,7 @@ export class Pair implements TestedPair {
         const lbds = await Promise.all(NODES.map((node) => this.lbdStatus(node)));
         const missing = [
           ...badRoles(agents),
-          ...(this.ownership.holders().length === 1 ? [] : [this.ownership.describe()]),
+          ...this.#badOwner(agents),
           ...agents.flatMap((agent) =>
             agent.peer.alive ? [] : [`${agent.node} does not hear ${agent.peer.node}`],
           ),
@@ -115,6 +115,16 @@ export class Pair implements TestedPair {
       },
       timeoutMs,
     );
+  }
+
+  /** What the agents say and what the kernel tells of the VIP may come one after the other: both must be the same. */
+  #badOwner(agents: readonly AgentStatus[]): string[] {
+    const holders = this.ownership.holders();
+    const holds = ({ vips }: AgentStatus) =>
+      vips.some(({ address, held }) => held && address.startsWith(`${VIP}/`));
+    const saying = NODES.filter((_node, i) => holds(agents[i]!));
+    if (holders.length === 1 && holders.join() === saying.join()) return [];
+    return [`${this.ownership.describe()}, and by ${saying.join(' and ') || 'no node'} as the agents say`];
   }
 
   /** The node that holds the VIP. @throws Error when not exactly one does */

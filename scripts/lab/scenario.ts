@@ -6,7 +6,7 @@ import { NODES, type NodeName } from './hosts.ts';
 import { type OwnerChange, twoOwnersMs } from './ownership.ts';
 import type { TestedPair, TimelineEvent } from './tested-pair.ts';
 import type { TrafficReport } from './traffic.ts';
-import { until } from './wait.ts';
+import { PATIENCE_MS, until } from './wait.ts';
 
 export interface FaultResult extends TrafficReport {
   readonly fault: FaultName;
@@ -40,16 +40,18 @@ export interface FailOptions {
   readonly lingerMs?: number;
   /** In place of the fault's own, where the fault ends while it is watched. */
   readonly lastsMs?: number;
-  /** The right node must be the only holder within this time, or it is left at that; default 15 s. */
+  /** The right node must be the only holder within this time, or it is left at that; default PATIENCE_MS. */
   readonly watchMs?: number;
 }
 
-/** The last announcement of a burst, and the client's own doubts, are over by then. */
-const NEIGHBOUR_MS = 3000;
+/** The last announcement of a burst, and the client's own doubts, are over by then, on a slow machine too. */
+const NEIGHBOUR_MS = 15_000;
 
 /**
  * Lets the active node fail under traffic and waits until the right node alone holds the VIP. Judges nothing, and
  * mends only what ends by itself.
+ *
+ * @throws Error where the pair, the clients or the lab cannot be asked; the fault is mended then
  */
 export async function fail(
   pair: TestedPair,
@@ -57,31 +59,59 @@ export async function fail(
   name: FaultName,
   options: FailOptions = {},
 ): Promise<FaultResult> {
-  const { lingerMs = 0, watchMs = 15_000 } = options;
-  const fault = FAULTS[name];
-  const lastsMs = fault.lastsMs === undefined ? undefined : (options.lastsMs ?? fault.lastsMs);
-  const from = pair.active();
-  const to = fault.vip === 'stays' ? from : NODES.find((node) => node !== from)!;
-  const { ownership } = pair;
   await pair.events();
   await clients.report();
   // Sync is asynchronous: what a client got in the last millisecond may die with the node.
   await pair.whole();
-  const first = ownership.changes.length;
+  const from = pair.active();
+  const first = pair.ownership.changes.length;
   const faultAtMs = monotonicMs();
-  let mend: Mend | undefined = await fault.inflict(pair, from);
+  const inflicted = await FAULTS[name].inflict(pair, from);
+  let isMended = false;
+  const mend = () => {
+    isMended = true;
+    return inflicted();
+  };
+  try {
+    return await watch(pair, clients, name, { from, first, faultAtMs, mend }, options);
+  } catch (error) {
+    if (!isMended) await mend().catch(() => {});
+    throw error;
+  }
+}
+
+/** A fault that has begun. */
+interface Begun {
+  readonly from: NodeName;
+  /** Place of the first change of owner that comes after it. */
+  readonly first: number;
+  readonly faultAtMs: number;
+  readonly mend: Mend;
+}
+
+async function watch(
+  pair: TestedPair,
+  clients: Clients,
+  name: FaultName,
+  { from, first, faultAtMs, mend }: Begun,
+  options: FailOptions,
+): Promise<FaultResult> {
+  const { lingerMs = 0, watchMs = PATIENCE_MS } = options;
+  const fault = FAULTS[name];
+  const lastsMs = fault.lastsMs === undefined ? undefined : (options.lastsMs ?? fault.lastsMs);
+  const to = fault.vip === 'stays' ? from : NODES.find((node) => node !== from)!;
+  const { ownership } = pair;
   let endedAtMs: number | undefined;
   if (lastsMs !== undefined) {
     await ownership.within(watchMs, () => ownership.holders().includes(to));
     await sleep(Math.max(faultAtMs + lastsMs - monotonicMs(), 0));
     endedAtMs = await mend();
-    mend = undefined;
   }
   await ownership.within(watchMs, () => ownership.holders().join() === to);
   const neighbour = await until(
     `the client sends to ${to}`,
     async () => ((await pair.neighbour()) === to ? to : undefined),
-    NEIGHBOUR_MS,
+    Math.min(NEIGHBOUR_MS, watchMs),
   ).catch(() => pair.neighbour());
   await sleep(lingerMs);
   const report = await clients.report();
@@ -102,7 +132,7 @@ export async function fail(
     events: (await pair.events()).filter((event) => event.mono_ms >= faultAtMs),
     changes,
     endedAtMs,
-    mend,
+    mend: endedAtMs === undefined ? mend : undefined,
   };
 }
 

@@ -1,5 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CLIENT_ADDRESSES, VIP } from './hosts.ts';
 import { type Answer, requestOnce } from './request.ts';
+
+/** Of a client that must be answered, and the pause after each. */
+const TRIES = 10;
+const PAUSE_MS = 200;
 
 /** How a client is tied to its backend. */
 export const STICKY_KINDS = ['cookie', 'learnt', 'source'] as const;
@@ -46,9 +51,13 @@ export class StickyClient {
     return this.#strayed;
   }
 
-  /** Gets a backend and its cookie. @throws Error when the answer is not a 200 of a backend */
+  /**
+   * Gets a backend and its cookie.
+   *
+   * @throws Error when the answer is not a 200 of a backend, or is late again and again
+   */
   async bind(): Promise<void> {
-    const answer = await this.#ask(PATHS[this.kind].first);
+    const answer = await this.#askAtFirst();
     if (answer.status !== 200 || answer.backend === '')
       throw new Error(`${this.kind}: status ${answer.status} at its first request`);
     this.#backend = answer.backend;
@@ -70,10 +79,21 @@ export class StickyClient {
     }
   }
 
-  /** Visits until it is answered, at most `tries` times; after that it counts as lost. */
-  async visitForSure(tries = 5): Promise<void> {
+  /** Visits until it is answered; after some seconds it counts as lost. */
+  async visitForSure(): Promise<void> {
     this.#latest = '';
-    for (let i = 0; i < tries; i++) if (await this.visit()) return;
+    for (let i = 0; i < TRIES && !(await this.visit()); i++) await sleep(PAUSE_MS);
+  }
+
+  /** What is late at the start is no finding: the machine may be busy with starting all the others. */
+  async #askAtFirst(): Promise<Answer> {
+    for (let i = 1; i < TRIES; i++)
+      try {
+        return await this.#ask(PATHS[this.kind].first);
+      } catch {
+        await sleep(PAUSE_MS);
+      }
+    return await this.#ask(PATHS[this.kind].first);
   }
 
   #ask(path: string): Promise<Answer> {

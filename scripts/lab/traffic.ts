@@ -42,6 +42,7 @@ const { values } = parseArgs({
     // Between two visits of sticky clients, and between two requests on each connection that is kept alive.
     'visit-ms': { type: 'string', default: '10' },
     'ask-ms': { type: 'string', default: '100' },
+    // Of the probe; connections that are kept alive have 3 s at least.
     // Below the kernel's first SYN retransmission (1 s), so that a start in the dark is never rescued by it.
     'timeout-ms': { type: 'string', default: '800' },
   },
@@ -55,7 +56,7 @@ const clients = STICKY_KINDS.flatMap((kind) =>
 );
 const kept = Array.from(
   { length: Number(values['kept-alive']) },
-  () => new KeptConnection({ host: VIP, port: 80, path: '/', timeoutMs: 3000 }),
+  () => new KeptConnection({ host: VIP, port: 80, path: '/', timeoutMs: Math.max(timeoutMs, 3000) }),
 );
 let attempts: Attempt[] = [];
 let pending = new Set<Promise<void>>();

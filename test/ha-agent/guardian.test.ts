@@ -1,11 +1,11 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createSocket, type Socket } from 'node:dgram';
 import { EventEmitter, once } from 'node:events';
-import { chmodSync, existsSync, readFileSync, watch, writeFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
+import { existsSync, readFileSync, watch, writeFileSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Guardian, type GuardianPlan } from '../../ha-agent/guardian.ts';
+import { firstInPath, program } from '../common/programs.ts';
 import { tempDir } from '../common/temp-dir.ts';
 import { vip } from './vips.ts';
 
@@ -27,27 +27,26 @@ const NEVER_MS = 60_000;
 
 /** An `ip` that writes down what it was told. */
 function fakeIp(t: Test): { directory: string; done: () => Promise<string> } {
-  const directory = tempDir(t);
+  const directory = firstInPath(t);
   const out = join(directory, 'done');
-  writeFileSync(
-    join(directory, 'ip'),
+  program(
+    directory,
+    'ip',
     `#!/bin/sh\n[ "$2" = addr ] && exec echo "1: lo    inet 127.0.0.1/8 scope host lo"\ncat > ${out}.part\nmv ${out}.part ${out}\n`,
   );
-  chmodSync(join(directory, 'ip'), 0o755);
-  const before = process.env.PATH;
-  process.env.PATH = `${directory}${delimiter}${before}`;
-  t.teardown(() => {
-    process.env.PATH = before;
-  });
   const done = async () => {
-    if (!existsSync(out)) {
-      const watcher = watch(directory);
-      while (!existsSync(out)) await once(watcher, 'change');
-      watcher.close();
-    }
+    await there(out);
     return readFileSync(out, 'utf8').replace(/\n+$/, '\n');
   };
   return { directory, done };
+}
+
+/** Waits until a file is there. */
+async function there(file: string): Promise<void> {
+  if (existsSync(file)) return;
+  const watcher = watch(dirname(file));
+  while (!existsSync(file)) await once(watcher, 'change');
+  watcher.close();
 }
 
 t.test('missed beats: removes the VIPs, says so, and goes on with the next beat', async (t) => {
@@ -118,14 +117,7 @@ t.test('a guardian that is replaced leaves the VIPs alone', async (t) => {
 });
 
 t.test('a guardian that dies is replaced', async (t) => {
-  const directory = tempDir(t);
-  const before = process.env.PATH;
-  writeFileSync(join(directory, 'bash'), '#!/bin/sh\nexit 3\n');
-  chmodSync(join(directory, 'bash'), 0o755);
-  process.env.PATH = `${directory}${delimiter}${before}`;
-  t.teardown(() => {
-    process.env.PATH = before;
-  });
+  program(firstInPath(t), 'bash', '#!/bin/sh\nexit 3\n');
   const bus = new EventEmitter();
   const guardian = new Guardian(plan(NEVER_MS), {
     onFired() {},
@@ -142,15 +134,8 @@ t.test('a guardian that dies is replaced', async (t) => {
 
 /** An `ip` that shows these addresses, whatever it is told to remove. */
 function showingIp(t: Test, addresses: string): void {
-  const directory = tempDir(t);
   const script = `#!/bin/sh\ncase $* in *show*) echo '${addresses}' ;; *) cat >/dev/null ;; esac\n`;
-  writeFileSync(join(directory, 'ip'), script);
-  chmodSync(join(directory, 'ip'), 0o755);
-  const before = process.env.PATH;
-  process.env.PATH = `${directory}${delimiter}${before}`;
-  t.teardown(() => {
-    process.env.PATH = before;
-  });
+  program(firstInPath(t), 'ip', script);
 }
 
 async function listener(t: Test): Promise<{ socket: Socket; port: number }> {
@@ -208,7 +193,8 @@ t.test('a farewell that was taken back is not said', async (t) => {
   const { socket, port } = await listener(t);
   const bus = new EventEmitter();
   const guardian = new Guardian(
-    { ...plan(50), target: { address: '127.0.0.1', port } },
+    // Longer than this process may be held up between two of the lines below.
+    { ...plan(500), target: { address: '127.0.0.1', port } },
     { onFired: () => bus.emit('fired'), onTrouble: (text) => t.fail(text) },
   );
   t.teardown(() => guardian.close());
@@ -241,19 +227,14 @@ t.test('while a VIP is still there, the peer hears nothing', async (t) => {
 });
 
 t.test('what cannot be removed at once is tried again; then the peer is told', async (t) => {
-  const directory = tempDir(t);
+  const directory = firstInPath(t);
   const tries = join(directory, 'tries');
   const shown = `${LO} 2: eth1 inet 192.0.2.100/24 scope global eth1`;
-  writeFileSync(
-    join(directory, 'ip'),
+  program(
+    directory,
+    'ip',
     `#!/bin/bash\ncase $* in *show*) [ "$(wc -l <${tries})" -ge 3 ] && echo '${LO}' || echo '${shown}' ;; *) echo >>${tries} ;; esac\n`,
   );
-  chmodSync(join(directory, 'ip'), 0o755);
-  const before = process.env.PATH;
-  process.env.PATH = `${directory}${delimiter}${before}`;
-  t.teardown(() => {
-    process.env.PATH = before;
-  });
   const { socket, port } = await listener(t);
   const guardian = new Guardian(
     { ...plan(NEVER_MS), target: { address: '127.0.0.1', port } },
@@ -269,11 +250,7 @@ t.test('what cannot be removed at once is tried again; then the peer is told', a
 t.test('one that replaces a dead guardian guards at once, not only from the next beat on', async (t) => {
   const { directory, done } = fakeIp(t);
   const died = join(directory, 'died');
-  writeFileSync(
-    join(directory, 'bash'),
-    `#!/bin/sh\n[ -e ${died} ] && exec /bin/bash "$@"\ntouch ${died}\nexit 3\n`,
-  );
-  chmodSync(join(directory, 'bash'), 0o755);
+  program(directory, 'bash', `#!/bin/sh\n[ -e ${died} ] && exec /bin/bash "$@"\ntouch ${died}\nexit 3\n`);
   const bus = new EventEmitter();
   const guardian = new Guardian(plan(50), {
     onFired: () => bus.emit('fired'),
@@ -287,11 +264,23 @@ t.test('one that replaces a dead guardian guards at once, not only from the next
   t.equal(await done(), REMOVED);
 });
 
-/** What bash asks for the time, an hour ahead as soon as a file is there. */
+/**
+ * What bash asks for the time, an hour ahead as soon as a file is there; and what it reads with, which makes a file when
+ * it has got a \`b\` that no newline follows: the middle of a line.
+ */
 const SHIFTED = `#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
+ssize_t read(int file, void *buffer, size_t size) {
+  static ssize_t (*original)(int, void *, size_t);
+  if (!original) *(void **)&original = dlsym(RTLD_NEXT, "read");
+  ssize_t got = original(file, buffer, size);
+  if (file == 0 && got > 0 && ((char *)buffer)[got - 1] == 'b') close(open(HALFWAY, O_CREAT | O_WRONLY, 0600));
+  return got;
+}
 int gettimeofday(struct timeval *restrict tv, void *restrict zone) {
   struct timespec now;
   (void)zone;
@@ -309,7 +298,9 @@ t.test('a step of the wall clock is no silence', { skip: noCompiler }, async (t)
   const directory = tempDir(t);
   const library = join(directory, 'shifted.so');
   const stepped = join(directory, 'stepped');
-  const args = ['-shared', '-fPIC', `-DSTEPPED="${stepped}"`, '-o', library, '-x', 'c', '-'];
+  const halfway = join(directory, 'halfway');
+  const files = [`-DSTEPPED="${stepped}"`, `-DHALFWAY="${halfway}"`];
+  const args = ['-shared', '-fPIC', ...files, '-o', library, '-x', 'c', '-', '-ldl'];
   const compiled = spawnSync('cc', args, { input: SHIFTED });
   t.equal(compiled.status, 0, compiled.stderr.toString());
   showingIp(t, LO);
@@ -324,9 +315,8 @@ t.test('a step of the wall clock is no silence', { skip: noCompiler }, async (t)
   });
   const ended = once(guardian, 'exit');
   guardian.stdin.write('aa\n');
-  // In the middle of a line; where it has not come that far within this time, there is nothing to see.
   guardian.stdin.write('bb');
-  await delay(100);
+  await there(halfway);
   writeFileSync(stepped, '');
   guardian.stdin.write('cc\nbye\n');
   t.same((await ended)[0], 0);

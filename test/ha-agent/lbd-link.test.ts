@@ -7,71 +7,91 @@ import { tempDir } from '../common/temp-dir.ts';
 import { LbdProcess, writeConfig } from '../lbd/lbd-process.ts';
 import { FakeLbd } from './fake-lbd.ts';
 
-interface Setup {
-  readonly syncEnd: () => Promise<string>;
-  readonly lbd: FakeLbd;
+/** A link, and what it said. */
+class Heard {
   readonly link: LbdLink;
-  report(): Promise<LinkReport>;
-  promoted(): Promise<string>;
-  retired(): Promise<string>;
+  readonly reports: LinkReport[] = [];
+  readonly #bus = new EventEmitter();
+
+  constructor(t: Test, path: string) {
+    this.link = new LbdLink(path, {
+      onReport: (report) => {
+        this.reports.push(report);
+        this.#bus.emit('report', report);
+      },
+      onSyncEnd: (why) => this.#bus.emit('sync end', why),
+      onPromoted: (group, epoch) => this.#bus.emit('promoted', `${group} ${epoch}`),
+      onRetired: (group, epoch) => this.#bus.emit('retired', `${group} ${epoch}`),
+    });
+    t.teardown(() => this.link.close());
+  }
+
+  /** The next report, told before what brings it is done. */
+  async report(): Promise<LinkReport> {
+    return (await once(this.#bus, 'report'))[0] as LinkReport;
+  }
+
+  /** The next text of another kind. */
+  async next(kind: 'sync end' | 'promoted' | 'retired'): Promise<string> {
+    return (await once(this.#bus, kind))[0] as string;
+  }
+
+  /** Waits until the latest report says so, whatever others said before. */
+  async until(alive: boolean, why: RegExp): Promise<LinkReport> {
+    for (;;) {
+      const latest = this.reports.at(-1);
+      if (latest?.alive === alive && why.test(latest.why)) return latest;
+      await this.report();
+    }
+  }
 }
 
-function setup(t: Test): Setup {
+function setup(t: Test): { heard: Heard; lbd: FakeLbd; link: LbdLink } {
   const path = join(tempDir(t), 'lbd-live.sock');
-  const bus = new EventEmitter();
-  const link = new LbdLink(path, {
-    onReport: (report) => bus.emit('report', report),
-    onSyncEnd: (why) => bus.emit('sync end', why),
-    onPromoted: (group, epoch) => bus.emit('promoted', `${group} ${epoch}`),
-    onRetired: (group, epoch) => bus.emit('retired', `${group} ${epoch}`),
-  });
+  const heard = new Heard(t, path);
   const lbd = new FakeLbd(path);
-  t.teardown(async () => {
-    link.close();
-    await lbd.kill().catch(() => {});
-  });
-  return {
-    lbd,
-    link,
-    report: async () => (await once(bus, 'report'))[0] as LinkReport,
-    promoted: async () => (await once(bus, 'promoted'))[0] as string,
-    syncEnd: async () => (await once(bus, 'sync end'))[0] as string,
-    retired: async () => (await once(bus, 'retired'))[0] as string,
-  };
+  t.teardown(() => lbd.kill().catch(() => {}));
+  return { lbd, heard, link: heard.link };
+}
+
+/** The same with an lbd that runs, which the link has found. */
+async function connected(t: Test): Promise<ReturnType<typeof setup>> {
+  const both = setup(t);
+  await both.lbd.start();
+  const first = both.heard.report();
+  both.link.connect();
+  await first;
+  return both;
 }
 
 t.test('an lbd that does not run, starts, gets a role and is killed', async (t) => {
-  const { lbd, link, report, promoted } = setup(t);
-  let next = report();
+  const { lbd, link, heard } = setup(t);
+  let next = heard.report();
   link.connect();
   t.match(await next, { alive: false, why: 'it does not run' });
-  next = report();
+  next = heard.report();
   await lbd.start();
   t.match(await next, { alive: true, ready: true, healthy: true, synced: true });
-  const ready = promoted();
+  const ready = heard.next('promoted');
   link.tell('blue', 'active', 7);
   t.equal(await ready, 'blue 7');
-  next = report();
+  next = heard.report();
   lbd.say({ type: 'state', ready: true, healthy: false, sync: 'connecting', why: 'no backend' });
   t.match(await next, { alive: true, healthy: false, synced: false, why: 'no backend' });
-  next = report();
+  next = heard.report();
   await lbd.kill();
   t.match(await next, { alive: false, why: 'its liveness socket was closed' });
 });
 
 t.test('an lbd that retires says so, and how many connections are left', async (t) => {
-  const { lbd, link, report, retired } = setup(t);
-  await lbd.start();
-  let next = report();
-  link.connect();
-  await next;
-  const answer = retired();
+  const { lbd, heard, link } = await connected(t);
+  const answer = heard.next('retired');
   link.tell('blue', 'standby', 7, 'retiring');
   t.equal(await answer, 'blue 7');
-  next = report();
+  let next = heard.report();
   lbd.say({ type: 'state', ready: true, healthy: true, sync: 'synced', why: '', connections: { blue: 3 } });
   t.match(await next, { connections: { blue: 3 } });
-  next = report();
+  next = heard.report();
   lbd.say({ type: 'state', ready: false, healthy: true, sync: 'synced', why: 'stopping', stopping: true });
   t.match(await next, { ready: false, healthy: true, stopping: true, connections: undefined });
 });
@@ -79,19 +99,15 @@ t.test('an lbd that retires says so, and how many connections are left', async (
 t.test(
   'the end of the session sync is a sign of trouble with the peer; a sync that never was is none',
   async (t) => {
-    const { lbd, link, report, syncEnd } = setup(t);
-    await lbd.start();
-    let next = report();
-    link.connect();
-    await next;
-    const end = syncEnd();
-    next = report();
+    const { lbd, heard } = await connected(t);
+    const end = heard.next('sync end');
+    let next = heard.report();
     lbd.say({ type: 'state', ready: true, healthy: true, sync: 'connecting', why: 'lb2 closed the link' });
     t.match(await end, /session sync with it ended/);
     t.match(await next, { synced: false });
     let ends = 0;
-    void syncEnd().then(() => ends++);
-    next = report();
+    void heard.next('sync end').then(() => ends++);
+    next = heard.report();
     lbd.say({ type: 'state', ready: true, healthy: true, sync: 'connecting', why: 'refused' });
     t.match(await next, { why: 'refused' });
     t.equal(ends, 0);
@@ -99,44 +115,32 @@ t.test(
 );
 
 t.test('an lbd that hangs is dead', async (t) => {
-  const { lbd, link, report } = setup(t);
-  await lbd.start();
-  let next = report();
-  link.connect();
-  await next;
-  next = report();
+  const { lbd, heard } = await connected(t);
+  const next = heard.report();
   lbd.answers = false;
   t.match(await next, { alive: false, why: /did not answer within \d+ ms/ });
   t.equal(lbd.heard.at(-1)?.type, 'ping');
 });
 
 t.test('an lbd that hangs, says one word and hangs again is dead again', async (t) => {
-  const { lbd, link, report } = setup(t);
-  await lbd.start();
-  let next = report();
-  link.connect();
-  await next;
+  const { lbd, heard } = await connected(t);
   lbd.answers = false;
   for (const _ of [1, 2]) {
-    next = report();
+    let next = heard.report();
     t.match(await next, { alive: false, why: /did not answer within \d+ ms/ });
-    next = report();
+    next = heard.report();
     lbd.say({ type: 'state', ready: true, healthy: true, sync: 'synced', why: '' });
     t.match(await next, { alive: true });
   }
 });
 
 t.test('no worker that answers is as good as dead', async (t) => {
-  const { lbd, link, report } = setup(t);
-  await lbd.start();
-  let next = report();
-  link.connect();
-  await next;
-  next = report();
+  const { lbd, heard } = await connected(t);
+  let next = heard.report();
   const state = { type: 'state', ready: true, healthy: true, sync: 'synced' } as const;
   lbd.say({ ...state, why: 'no worker answers', serving: false });
   t.match(await next, { alive: false, why: 'no worker answers' });
-  next = report();
+  next = heard.report();
   lbd.say({ ...state, why: '' });
   t.match(await next, { alive: true });
 });
@@ -152,35 +156,17 @@ t.test('a real lbd that is stopped is dead, and alive when it goes on', async (t
   ]);
   const lbd = new LbdProcess(t, dir, ['--config', file]);
   await lbd.logged(/^ready/);
-  const reports: LinkReport[] = [];
-  const bus = new EventEmitter();
-  const link = new LbdLink(join(lbd.runDir, 'lbd-live.sock'), {
-    onReport: (report) => {
-      reports.push(report);
-      bus.emit('report');
-    },
-    onSyncEnd: () => {},
-    onPromoted: () => {},
-    onRetired: () => {},
-  });
-  t.teardown(() => link.close());
-  let next = once(bus, 'report');
-  link.connect();
-  await next;
+  const heard = new Heard(t, join(lbd.runDir, 'lbd-live.sock'));
+  heard.link.connect();
+  t.match(await heard.until(true, /^$/), { ready: true });
   for (const _ of [1, 2]) {
-    next = once(bus, 'report');
     lbd.child.kill('SIGSTOP');
-    await next;
-    t.match(reports.at(-1), { alive: false, why: /did not answer within 350 ms/ });
-    next = once(bus, 'report');
+    await heard.until(false, /did not answer within 350 ms/);
     lbd.child.kill('SIGCONT');
-    await next;
-    t.match(reports.at(-1), { alive: true, ready: true });
+    t.match(await heard.until(true, /^$/), { ready: true });
   }
-  next = once(bus, 'report');
   lbd.child.kill('SIGKILL');
-  await next;
-  t.match(reports.at(-1), { alive: false, why: 'its liveness socket was closed' });
+  await heard.until(false, /^its liveness socket was closed$/);
 });
 
 const NONSENSE: readonly (readonly [name: string, text: string])[] = [
@@ -193,12 +179,8 @@ const NONSENSE: readonly (readonly [name: string, text: string])[] = [
 
 for (const [name, text] of NONSENSE)
   t.test(`nonsense counts as dead: ${name}`, async (t) => {
-    const { lbd, link, report } = setup(t);
-    await lbd.start();
-    let next = report();
-    link.connect();
-    await next;
-    next = report();
+    const { lbd, heard } = await connected(t);
+    const next = heard.report();
     lbd.sayRaw(text);
     t.match(await next, { alive: false, why: /does not speak the liveness protocol/ });
   });

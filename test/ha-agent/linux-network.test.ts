@@ -1,44 +1,15 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { lackingForScene, runScene } from './scene.ts';
 
 const SCENE = fileURLToPath(new URL('linux-network.scene.ts', import.meta.url));
-const own = process.getuid?.() === 0 ? ['-n'] : ['-U', '-r', '-n'];
-
-/** What this machine lacks for the test; undefined when it has all. */
-function lacking(): string | undefined {
-  if (spawnSync('ip', ['-V']).status !== 0) return 'no program "ip"';
-  const result = spawnSync('unshare', [
-    ...own,
-    'ip',
-    'link',
-    'add',
-    'va',
-    'type',
-    'veth',
-    'peer',
-    'name',
-    'vb',
-  ]);
-  return result.status === 0 ? undefined : 'no network namespaces with veth (unshare -n, or -Urn as a user)';
-}
-
-const skip = lacking() ?? false;
+const skip = lackingForScene(['nft', 'arping', 'ndptool']) ?? false;
 const noRoot = process.getuid?.() === 0 ? false : 'only root can give up its permissions';
 
 t.test('a real kernel: add, renew, watch, remove', { skip }, (t) => {
-  const run = spawnSync('unshare', [...own, process.execPath, SCENE], {
-    encoding: 'utf8',
-    timeout: 20_000,
-    env: { ...process.env, TANDEM_SCENE: 'own namespace' },
-  });
-  t.equal(run.status, 0, run.stderr);
-  const found = new Map(
-    run.stdout
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line) as [string, unknown]),
-  );
+  const { status, stderr, found } = runScene(SCENE);
+  t.equal(status, 0, stderr);
   const expected: Record<string, unknown> = {
     'missing interface': 'interface nope0 does not exist',
     'stale VIP after open': false,
@@ -97,7 +68,7 @@ t.test('no permission: one clear line', { skip: skip || noRoot }, (t) => {
     '-e',
     source,
   ];
-  const run = spawnSync('unshare', args, { encoding: 'utf8', timeout: 20_000 });
+  const run = spawnSync('unshare', args, { encoding: 'utf8', timeout: 120_000 });
   t.match(run.stdout, 'no permission to change addresses; run as root or with CAP_NET_ADMIN', run.stderr);
   t.end();
 });

@@ -3,6 +3,7 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { nodeCommand } from '../common/node.ts';
 import { tempDir } from '../common/temp-dir.ts';
 
 // Most of the time goes to the start of Node.
@@ -64,11 +65,8 @@ const REFUSALS: readonly Refusal[] = [
 
 function run(args: readonly string[]): Promise<{ code: number; stderr: string }> {
   return new Promise((resolve) => {
-    const child = execFile(
-      process.execPath,
-      [MAIN, ...args],
-      { timeout: 20_000 },
-      (_error, _stdout, stderr) => resolve({ code: child.exitCode ?? -1, stderr }),
+    const child = execFile(...nodeCommand(MAIN, ...args), { timeout: 120_000 }, (_error, _stdout, stderr) =>
+      resolve({ code: child.exitCode ?? -1, stderr }),
     );
   });
 }

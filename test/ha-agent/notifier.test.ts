@@ -2,6 +2,7 @@ import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import t from 'tap';
 import { Notifier } from '../../ha-agent/notifier.ts';
+import { until } from '../../scripts/lab/wait.ts';
 import { tempDir } from '../common/temp-dir.ts';
 
 t.test('one at a time, the latest role last, outdated ones never', async (t) => {
@@ -19,14 +20,7 @@ t.test('one at a time, the latest role last, outdated ones never', async (t) => 
   notifier.notify(commands, 'fault');
   notifier.notify(commands, 'standby');
   rmSync(gate, { recursive: true });
-  const lines = () => {
-    try {
-      return readFileSync(out, 'utf8').split('\n').length - 1;
-    } catch {
-      return 0;
-    }
-  };
-  while (lines() < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until('two calls', () => readFileSync(out, 'utf8').split('\n').length > 2);
   t.equal(readFileSync(out, 'utf8'), 'standby\nstandby\n');
 });
 

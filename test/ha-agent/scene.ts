@@ -19,7 +19,7 @@ export function runScene(script: string): {
 } {
   const { status, stdout, stderr } = spawnSync('unshare', [...own, process.execPath, script], {
     encoding: 'utf8',
-    timeout: 30_000,
+    timeout: 120_000,
     env: { ...process.env, TANDEM_SCENE: 'own namespace' },
   });
   const lines = stdout

@@ -7,7 +7,7 @@ import { eachFault, startPair } from './fault-run.ts';
 const HANGS: readonly FaultName[] = ['agent-stop', 'lb-stop', 'node-stop', 'starve'];
 /** The kill of the agent after that of the guardian: the new one guards. */
 const FENCING: readonly FaultName[] = ['guardian-kill', 'agent-kill', 'both-kill', 'ip-fails'];
-/** Shorter than in life: long enough that the other node has taken over before. */
+/** Shorter than in life; the other node has taken over before, however long that takes. */
 const LASTS_MS = 800;
 
 t.test('processes hang, starve and wake up', { skip: skipLab() }, async (t) => {

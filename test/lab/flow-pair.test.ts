@@ -4,10 +4,8 @@ import { Lab } from '../../scripts/lab/lab.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
 import { Pair } from '../../scripts/lab/pair.ts';
 import { until } from '../../scripts/lab/wait.ts';
+import { HEARTBEAT_MS } from './calm.ts';
 import { type FlowAnswer, Helper } from './flow-helper.ts';
-
-/** For a machine that is busy with other things. */
-const PATIENCE_MS = 60_000;
 
 const SERVICES = [
   { name: 'echo', mode: 'tcp', port: 5000, health: '{ type: tcp, interval: 1s, timeout: 1s, fall: 3 }' },
@@ -28,77 +26,69 @@ function services(): string {
   return ['frontends:', ...frontends, 'pools:', ...pools, ''].join('\n');
 }
 
-t.test(
-  'connections through the kernel outlive their node',
-  { skip: skipLab(), timeout: 120_000 },
-  async (t) => {
-    const lab = await Lab.up();
-    t.teardown(() => lab.down());
-    const origins = BACKENDS.map((host) => new Helper(lab, host, ['test/lab/flow-origin.ts', host]));
-    await Promise.all(origins.map((origin) => origin.line()));
-    for (const node of NODES) await lab.exec(node, ['tee', '/proc/sys/net/ipv4/ip_forward'], '1');
-    const pair = await Pair.start(lab, { services: services() });
-    t.teardown(() => pair.close());
-    const clients = new Helper(lab, 'client', ['test/lab/flow-clients.ts']);
-    const more = () => clients.ask<FlowAnswer>('more');
-    const first = await more();
-    t.ok(first.backends.length > 1, 'different backends serve');
-    t.strictSame(first.troubles, []);
+t.test('connections through the kernel outlive their node', { skip: skipLab() }, async (t) => {
+  const lab = await Lab.up();
+  t.teardown(() => lab.down());
+  const origins = BACKENDS.map((host) => new Helper(lab, host, ['test/lab/flow-origin.ts', host]));
+  await Promise.all(origins.map((origin) => origin.line()));
+  for (const node of NODES) await lab.exec(node, ['tee', '/proc/sys/net/ipv4/ip_forward'], '1');
+  const pair = await Pair.start(lab, { heartbeatMs: HEARTBEAT_MS, services: services() });
+  t.teardown(() => pair.close());
+  const clients = new Helper(lab, 'client', ['test/lab/flow-clients.ts']);
+  const more = () => clients.ask<FlowAnswer>('more');
+  const first = await more();
+  t.ok(first.backends.length > 1, 'different backends serve');
+  t.strictSame(first.troubles, []);
 
-    /** Waits until the standby has all flows in its kernel. */
-    const warm = async () => {
-      await pair.whole(PATIENCE_MS);
-      const standby = NODES.find((node) => node !== pair.active())!;
-      await until(
-        'the standby is warm',
-        async () => {
-          const { flows } = await pair.lbdStatus(standby);
-          if (flows?.replica === first.clients && flows.flows >= first.clients) return true;
-          throw new Error(JSON.stringify(flows));
-        },
-        PATIENCE_MS,
-      );
-    };
-    const moved = (from: string) =>
-      until('the VIP has moved', () => {
-        const [holder, ...others] = pair.ownership.holders();
-        return holder !== undefined && holder !== from && others.length === 0 ? holder : undefined;
-      });
+  /** Waits until the standby has all flows in its kernel. */
+  const warm = async () => {
+    await pair.whole();
+    const standby = NODES.find((node) => node !== pair.active())!;
+    await until('the standby is warm', async () => {
+      const { flows } = await pair.lbdStatus(standby);
+      if (flows?.replica === first.clients && flows.flows >= first.clients) return true;
+      throw new Error(JSON.stringify(flows));
+    });
+  };
+  const moved = (from: string) =>
+    until('the VIP has moved', () => {
+      const [holder, ...others] = pair.ownership.holders();
+      return holder !== undefined && holder !== from && others.length === 0 ? holder : undefined;
+    });
 
-    for (const [name, fail, mend] of [
-      ['cable cut', (node) => lab.cut(node), (node) => lab.heal(node)],
-      ['planned switchover', (node) => pair.switchover(node), async () => {}],
-      ['lbd killed', (node) => pair.daemons[node].lbd.signal('SIGKILL'), (node) => pair.startNode(node)],
-      [
-        'agent killed',
-        (node) => pair.daemons[node]['ha-agent'].signal('SIGKILL'),
-        (node) => pair.startNode(node),
-      ],
-      [
-        'node stopped',
-        async (node) => {
-          lab.killAll(node);
-          await lab.cut(node);
-        },
-        async (node) => {
-          await lab.run(node, ['ip', 'addr', 'del', `${VIP}/24`, 'dev', 'eth0']);
-          await lab.heal(node);
-          await pair.startNode(node);
-        },
-      ],
-    ] as [
-      string,
-      (node: (typeof NODES)[number]) => Promise<void>,
-      (node: (typeof NODES)[number]) => Promise<void>,
-    ][]) {
-      await warm();
-      const from = pair.active();
-      await fail(from);
-      await moved(from);
-      t.strictSame((await more()).troubles, [], name);
-      await mend(from);
-    }
-    await pair.whole(PATIENCE_MS);
-    t.match(await pair.lbctl(pair.active(), 'status'), { code: 0, stdout: /flows +synced/ });
-  },
-);
+  for (const [name, fail, mend] of [
+    ['cable cut', (node) => lab.cut(node), (node) => lab.heal(node)],
+    ['planned switchover', (node) => pair.switchover(node), async () => {}],
+    ['lbd killed', (node) => pair.daemons[node].lbd.signal('SIGKILL'), (node) => pair.startNode(node)],
+    [
+      'agent killed',
+      (node) => pair.daemons[node]['ha-agent'].signal('SIGKILL'),
+      (node) => pair.startNode(node),
+    ],
+    [
+      'node stopped',
+      async (node) => {
+        lab.killAll(node);
+        await lab.cut(node);
+      },
+      async (node) => {
+        await lab.run(node, ['ip', 'addr', 'del', `${VIP}/24`, 'dev', 'eth0']);
+        await lab.heal(node);
+        await pair.startNode(node);
+      },
+    ],
+  ] as [
+    string,
+    (node: (typeof NODES)[number]) => Promise<void>,
+    (node: (typeof NODES)[number]) => Promise<void>,
+  ][]) {
+    await warm();
+    const from = pair.active();
+    await fail(from);
+    await moved(from);
+    t.strictSame((await more()).troubles, [], name);
+    await mend(from);
+  }
+  await pair.whole();
+  t.match(await pair.lbctl(pair.active(), 'status'), { code: 0, stdout: /flows +synced/ });
+});

@@ -5,6 +5,8 @@ import { ADDRESS, type Host } from '../../scripts/lab/hosts.ts';
 import { breakIp, delay, duplicate, split, starve } from '../../scripts/lab/impair.ts';
 import { Lab, NODE } from '../../scripts/lab/lab.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
+import { until } from '../../scripts/lab/wait.ts';
+import { answers, reaches } from './reach.ts';
 
 const RECEIVER = `
 const socket = require('dgram').createSocket('udp4');
@@ -35,20 +37,17 @@ async function heard(lab: Lab, texts: readonly string[], count: number): Promise
   return found;
 }
 
-const reaches = async (lab: Lab, from: Host, to: Host) =>
-  (await lab.run(from, ['ping', '-c1', '-W1', ADDRESS[to]])).code === 0;
-
 t.test('the lab can do harm, and end it', { skip: skipLab() }, async (t) => {
   const lab = await Lab.up();
   t.teardown(() => lab.down());
 
   await t.test('a split', async (t) => {
     const end = await split(lab, 'lb1', 'lb2');
-    t.notOk(await reaches(lab, 'lb1', 'lb2'));
-    t.ok(await reaches(lab, 'client', 'lb1'));
-    t.ok(await reaches(lab, 'client', 'lb2'));
+    t.notOk(await answers(lab, 'lb1', ADDRESS.lb2));
+    t.ok(await reaches(lab, 'client', ADDRESS.lb1));
+    t.ok(await reaches(lab, 'client', ADDRESS.lb2));
     await end();
-    t.ok(await reaches(lab, 'lb1', 'lb2'));
+    t.ok(await reaches(lab, 'lb1', ADDRESS.lb2));
   });
 
   await t.test('datagrams twice', async (t) => {
@@ -59,7 +58,7 @@ t.test('the lab can do harm, and end it', { skip: skipLab() }, async (t) => {
   });
 
   await t.test('datagrams late and out of order', async (t) => {
-    const end = await delay(lab, 'lb2', 'udp length > 200', 8000);
+    const end = await delay(lab, 'lb2', 'udp length > 200', 2000);
     const long = 'x'.repeat(400);
     t.strictSame(await heard(lab, [long, long, 'short'], 3), [long, 'short', long]);
     await end();
@@ -77,11 +76,12 @@ t.test('the lab can do harm, and end it', { skip: skipLab() }, async (t) => {
 
   await t.test('a starved host', async (t) => {
     const victim = lab.spawn('lb1', ['sleep', '60']);
+    await until('it is there', () => lab.processes('lb1').includes(victim.pid!));
     const mask = async () => (await lab.exec('switch', ['taskset', '-p', String(victim.pid)])).trim();
     const before = await mask();
     const end = await starve(lab, 'lb1');
     t.not(await mask(), before, 'it has one processor only');
-    t.match(lab.commands('switch').join('\n'), /SECONDS/, 'which a busy loop has, too');
+    await until('a busy loop has it, too', () => /SECONDS/.test(lab.commands('switch').join()));
     await end();
     t.equal(await mask(), before);
     victim.kill('SIGKILL');

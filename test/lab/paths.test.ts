@@ -7,7 +7,7 @@ const PATHS: readonly FaultName[] = ['mute', 'deaf', 'loss', 'double', 'late'];
 
 t.test('the heartbeats have trouble on their way', { skip: skipLab() }, async (t) => {
   const pair = await startPair(t);
-  await eachFault(t, pair, PATHS, { lastsMs: 1500 });
+  await eachFault(t, pair, PATHS, { lastsMs: 4000 });
 
   await eachFault(t, pair, ['split'], { lastsMs: 1000 }, async (t, { from, changes = [], endedAtMs = 0 }) => {
     const after = changes.filter(({ atMs }) => atMs >= endedAtMs);

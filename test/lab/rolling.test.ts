@@ -7,6 +7,7 @@ import { skipLab } from '../../scripts/lab/missing.ts';
 import { startOrigin } from '../../scripts/lab/origins.ts';
 import { Pair } from '../../scripts/lab/pair.ts';
 import { until } from '../../scripts/lab/wait.ts';
+import { HEARTBEAT_MS, PATIENT } from './calm.ts';
 
 t.test('maintenance under load', { skip: skipLab() }, async (t) => {
   const lab = await Lab.up();
@@ -14,7 +15,7 @@ t.test('maintenance under load', { skip: skipLab() }, async (t) => {
   const origins = new Map(
     await Promise.all(BACKENDS.map(async (name) => [name, await startOrigin(lab, name)] as const)),
   );
-  const pair = await Pair.start(lab, { checkInterval: '200ms' });
+  const pair = await Pair.start(lab, { heartbeatMs: HEARTBEAT_MS });
   t.teardown(() => pair.close());
   const backend = async (name: string) => (await pair.lbdStatus(pair.active())).pools.web!.backends[name]!;
 
@@ -24,7 +25,7 @@ t.test('maintenance under load', { skip: skipLab() }, async (t) => {
     t.equal(drained.code, 0, `drain ${name}: ${drained.stderr}`);
     await until(`${name} is idle`, async () => {
       const { active, state } = await backend(name);
-      return (active === 0 && state !== 'ready') || undefined;
+      return active === 0 && state !== 'ready';
     });
     const origin = origins.get(name)!;
     const gone = once(origin, 'exit');
@@ -33,11 +34,10 @@ t.test('maintenance under load', { skip: skipLab() }, async (t) => {
     origins.set(name, await startOrigin(lab, name));
     const readied = await pair.lbctl(pair.active(), 'ready', `web/${name}`);
     t.equal(readied.code, 0, `ready ${name}: ${readied.stderr}`);
-    await until(`${name} is ready`, async () => (await backend(name)).state === 'ready' || undefined);
+    await until(`${name} is ready`, async () => (await backend(name)).state === 'ready');
   }
 
-  /** Patient, so that what fails was lost and not late. */
-  const load = () => Clients.start(lab, { sticky: 0, keptAlive: 40, timeoutMs: 5000 });
+  const load = () => Clients.start(lab, { ...PATIENT, sticky: 0, keptAlive: 40 });
 
   await t.test('a rolling restart of all backends loses no request', async (t) => {
     const clients = await load();

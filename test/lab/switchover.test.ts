@@ -4,13 +4,14 @@ import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
 import { Clients } from '../../scripts/lab/clients.ts';
 import { INTERFACE, NODES, type NodeName, VIP } from '../../scripts/lab/hosts.ts';
-import { Lab, NODE, ROOT } from '../../scripts/lab/lab.ts';
+import { type Lab, NODE, ROOT } from '../../scripts/lab/lab.ts';
 import type { LongLivedReport } from '../../scripts/lab/long-lived.ts';
 import { LongLivedClients } from '../../scripts/lab/long-lived-clients.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
-import { startOrigins } from '../../scripts/lab/origins.ts';
-import { Pair } from '../../scripts/lab/pair.ts';
+import type { Pair } from '../../scripts/lab/pair.ts';
 import { until } from '../../scripts/lab/wait.ts';
+import { PATIENT } from './calm.ts';
+import { startPair } from './fault-run.ts';
 
 const other = (node: NodeName) => NODES.find((name) => name !== node)!;
 
@@ -36,6 +37,11 @@ async function clean(pair: Pair, before: ReadonlyMap<NodeName, string>): Promise
     });
 }
 
+/** Waits until clients find a node at the VIP. */
+async function comesTo(pair: Pair, node: NodeName): Promise<void> {
+  await until(`clients come to ${node}`, async () => (await pair.neighbour()) === node);
+}
+
 function unbroken(t: Test, report: LongLivedReport): void {
   for (const kind of ['echo', 'websocket', 'http'] as const) {
     const { total, answers, causes } = report[kind];
@@ -53,20 +59,17 @@ async function switchOver(t: Test, pair: Pair): Promise<void> {
 }
 
 t.test('a planned change of the active node breaks nothing', { skip: skipLab() }, async (t) => {
-  const lab = await Lab.up();
-  t.teardown(() => lab.down());
-  await startOrigins(lab);
-  const pair = await Pair.start(lab);
-  t.teardown(() => pair.close());
+  const pair = await startPair(t);
+  const { lab } = pair;
   const before = new Map<NodeName, string>();
   for (const node of NODES) before.set(node, await traces(lab, node));
 
-  /** Patient, so that what fails was lost and not late. */
-  const load = () => Clients.start(lab, { sticky: 0, keptAlive: 20, timeoutMs: 5000 });
+  const load = () => Clients.start(lab, { ...PATIENT, sticky: 0 });
+  const stay = () => LongLivedClients.start(lab, 12, 50, PATIENT.timeoutMs);
 
   await t.test('switchover there and back', async (t) => {
     const clients = await load();
-    const staying = await LongLivedClients.start(lab);
+    const staying = await stay();
     const first = pair.active();
     await switchOver(t, pair);
     const status = await until('the former active finishes', async () => {
@@ -75,9 +78,12 @@ t.test('a planned change of the active node breaks nothing', { skip: skipLab() }
     });
     t.ok(status.available);
     t.match((await pair.lbctl(first, 'status')).stdout, /finishing +\d+ connections of the former active/);
-    t.match((await pair.status(other(first))).second_chance, { forwarding: true });
+    await until(
+      'the new active node forwards',
+      async () => (await pair.status(other(first))).second_chance.forwarding,
+    );
     t.match(await lab.exec(first, ['ip', 'addr', 'show', 'dev', 'lo']), `inet ${VIP}/32`);
-    t.equal(await pair.neighbour(), other(first), 'clients find the new active node');
+    await comesTo(pair, other(first));
 
     await switchOver(t, pair);
     const { probe, keptAlive } = await clients.report();
@@ -94,7 +100,7 @@ t.test('a planned change of the active node breaks nothing', { skip: skipLab() }
   await t.test(
     'there, back, there and back at once: a client that uses its port again keeps its connection',
     async (t) => {
-      const staying = await LongLivedClients.start(lab);
+      const staying = await stay();
       const child = lab.spawn('client', [NODE, join(ROOT, 'test/lab/same-port.ts')]);
       const lines = createInterface({ input: child.stdout! });
       const does = async (command: string) => {
@@ -108,9 +114,7 @@ t.test('a planned change of the active node breaks nothing', { skip: skipLab() }
       await does('once');
       await pair.switchover(first);
       // A client that still comes to the first node is asked to close.
-      await until('the client comes to the other node', async () =>
-        (await pair.neighbour()) === other(first) ? true : undefined,
-      );
+      await comesTo(pair, other(first));
       await does('open');
       await pair.switchover(other(first));
       await does('ask');
@@ -142,7 +146,7 @@ t.test('a planned change of the active node breaks nothing', { skip: skipLab() }
     });
 
   await t.test('the former active node dies while it finishes: nothing of it stays', async (t) => {
-    const staying = await LongLivedClients.start(lab);
+    const staying = await stay();
     const from = pair.active();
     await switchOver(t, pair);
     await pair.daemons[from]['ha-agent'].signal('SIGKILL');

@@ -72,7 +72,7 @@ t.test('all processes of a host are stopped: one has just ended, another has jus
     [first, late],
   ].map((list) => list.map((child) => child!.pid!));
   t.strictSame([...signalAll(() => lists.shift()!, 'SIGSTOP')], [first!.pid, late!.pid]);
-  for (const { pid } of [first!, late!]) await until('it stops', () => stateOf(pid!) === 'T' || undefined);
+  for (const { pid } of [first!, late!]) await until('it stops', () => stateOf(pid!) === 'T');
   t.notOk(signalPid(gone!.pid!, 'SIGCONT'));
   t.ok(signalPid(late!.pid!, 'SIGCONT'));
   t.throws(() => signalPid(1, 'SIGNONSENSE' as 'SIGCONT'), { code: 'ERR_UNKNOWN_SIGNAL' });

@@ -105,7 +105,7 @@ t.test('a planned change of the active node breaks nothing', { skip: skipLab() }
       const lines = createInterface({ input: child.stdout! });
       // As soon as the other node says that it can take over, which comes with its next heartbeat.
       const giveUp = (node: NodeName) =>
-        until(`${node} gives up the role`, async () => (await pair.switchover(node), true));
+        until(`${node} gives up the role`, () => pair.switchover(node).then(() => true));
       const does = async (command: string) => {
         child.stdin!.write(`${command}\n`);
         t.strictSame(await once(lines, 'line'), ['200'], command);

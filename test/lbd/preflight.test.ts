@@ -4,11 +4,12 @@ import { readFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import t from 'tap';
 import { preflight } from '../../lbd/preflight.ts';
+import { freePort } from '../common/free-port.ts';
 
 t.test('a free port is given back', async (t) => {
-  const server = createServer().listen(0, '127.0.0.1');
+  const port = await freePort();
+  const server = createServer().listen(port, '127.0.0.1');
   await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
   const bind = { what: 'frontend web', protocol: 'tcp' as const, host: '127.0.0.1', port };
   t.match(await preflight([bind]), [
     `frontend web: cannot listen on 127.0.0.1:${port}: another process listens there (ss -ltnp 'sport = :${port}' shows it)`,
@@ -22,9 +23,10 @@ t.test('a free port is given back', async (t) => {
 });
 
 t.test('a UDP port has nothing to do with the TCP port of the same number', async (t) => {
-  const socket = createSocket('udp4').bind(0, '127.0.0.1');
+  // One that the kernel gives to no client, of TCP either.
+  const port = await freePort();
+  const socket = createSocket('udp4').bind(port, '127.0.0.1');
   await once(socket, 'listening');
-  const { port } = socket.address();
   const bind = { what: 'frontend dns', protocol: 'udp' as const, host: '127.0.0.1', port };
   t.match(await preflight([bind]), [
     `frontend dns: cannot listen on 127.0.0.1:${port}: another process listens there (ss -lunp 'sport = :${port}' shows it)`,

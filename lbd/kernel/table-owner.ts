@@ -7,7 +7,7 @@ const ANSWER_MS = 1_000;
 
 /**
  * Tells lbds on one host whose table it is. Who has frontends in the kernel listens at a name that all of them know: so
- * one without such frontends does not take an other one's table for a leftover. Best effort: any program may take the name,
+ * one without such frontends does not take another one's table for a leftover. Best effort: any program may take the name,
  * and then a leftover stays.
  */
 export class TableOwner {

@@ -1,5 +1,4 @@
 import { writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { messageOf, OperatorError } from '../../common/errors.ts';
 import { interruptible } from '../lab/interrupt.ts';
 import { hasTool } from '../lab/missing.ts';
@@ -13,6 +12,7 @@ import { soak } from './data/soak.ts';
 import { LOAD_CORE, PROXY_CORE, Stage } from './data/stage.ts';
 import { failuresOf, type Results, verdicts } from './data/targets.ts';
 import { workers } from './data/workers.ts';
+import { number, parsed, whole } from './options.ts';
 
 const OPTIONS = '[--runs 3] [--seconds S] [--minutes M] [--json] [--output FILE]';
 const ABOUT = `Costs are CPU microseconds of the proxy's processes, from /proc; proxy on core ${PROXY_CORE}, load and origin on core ${LOAD_CORE}.
@@ -119,31 +119,16 @@ async function one(
 }
 
 function parse(args: string[]) {
-  try {
-    return parseArgs({
-      args,
-      allowPositionals: true,
-      options: {
-        runs: { type: 'string', default: '3' },
-        seconds: { type: 'string' },
-        minutes: { type: 'string' },
-        json: { type: 'boolean', default: false },
-        output: { type: 'string' },
-        help: { type: 'boolean', default: false },
-      },
-    });
-  } catch (error) {
-    throw new OperatorError('USAGE', messageOf(error), { cause: error });
-  }
-}
-
-function whole(name: string, text: string, least: number, most: number): number {
-  if (/^\d+$/.test(text)) return number(name, text, least, most);
-  throw new OperatorError('USAGE', `--${name} must be a whole number: it is ${text}`);
-}
-
-function number(name: string, text: string, least: number, most: number): number {
-  const value = Number(text);
-  if (value >= least && value <= most) return value;
-  throw new OperatorError('USAGE', `--${name} must be a number from ${least} to ${most}: it is ${text}`);
+  return parsed({
+    args,
+    allowPositionals: true,
+    options: {
+      runs: { type: 'string', default: '3' },
+      seconds: { type: 'string' },
+      minutes: { type: 'string' },
+      json: { type: 'boolean', default: false },
+      output: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  });
 }

@@ -1,7 +1,6 @@
 import { join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
-import { messageOf, OperatorError } from '../../common/errors.ts';
+import { OperatorError } from '../../common/errors.ts';
 import { FAULTS } from '../lab/faults.ts';
 import { Helper } from '../lab/helper.ts';
 import { BACKENDS, NODES } from '../lab/hosts.ts';
@@ -13,6 +12,7 @@ import { drawn } from './data/report.ts';
 import { Postgres, type Program, Redis } from './flows/programs.ts';
 import { type ClientsReport, type FaultReport, flowFailures, flowTable } from './flows/report.ts';
 import { flowServices, type ServiceName } from './flows/services.ts';
+import { parsed, whole } from './options.ts';
 
 /** In this order; a second switchover is the way back. */
 const STEPS = {
@@ -57,17 +57,17 @@ export async function run(args: string[]): Promise<void> {
   const unknown = names.find((name) => !(STEP_NAMES as string[]).includes(name));
   if (unknown !== undefined)
     throw new OperatorError('USAGE', `--fault ${unknown}: expected ${STEP_NAMES.join(', ')}`);
-  const rounds = number('rounds', values.rounds, 1, 1000);
+  const rounds = whole('rounds', values.rounds, 1, 1000);
   const steps = Array.from({ length: rounds }, () => names as Step[]).flat();
   const counts = (['echoes', 'downloads', 'datagrams'] as const).map((name) =>
-    number(name, values[name], 1, 10_000),
+    whole(name, values[name], 1, 10_000),
   );
   const lab = await Lab.up();
   try {
     const options = {
       steps,
-      counts: [...counts, number('period', values.period, 10, 10_000)],
-      fill: number('fill', values.fill, 0, 1_000_000),
+      counts: [...counts, whole('period', values.period, 10, 10_000)],
+      fill: whole('fill', values.fill, 0, 1_000_000),
     };
     const reports = await interruptible(measure(lab, options));
     const failures = flowFailures(reports);
@@ -187,28 +187,18 @@ async function warm(pair: Pair): Promise<void> {
 }
 
 function parse(args: string[]) {
-  try {
-    return parseArgs({
-      args,
-      options: {
-        fault: { type: 'string', multiple: true },
-        rounds: { type: 'string', default: '1' },
-        echoes: { type: 'string', default: '1000' },
-        downloads: { type: 'string', default: '100' },
-        datagrams: { type: 'string', default: '100' },
-        period: { type: 'string', default: '50' },
-        fill: { type: 'string', default: '0' },
-        json: { type: 'boolean', default: false },
-        help: { type: 'boolean', default: false },
-      },
-    });
-  } catch (error) {
-    throw new OperatorError('USAGE', messageOf(error), { cause: error });
-  }
-}
-
-function number(name: string, text: string, least: number, most: number): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= least && value <= most) return value;
-  throw new OperatorError('USAGE', `--${name} ${text}: expected a whole number from ${least} to ${most}`);
+  return parsed({
+    args,
+    options: {
+      fault: { type: 'string', multiple: true },
+      rounds: { type: 'string', default: '1' },
+      echoes: { type: 'string', default: '1000' },
+      downloads: { type: 'string', default: '100' },
+      datagrams: { type: 'string', default: '100' },
+      period: { type: 'string', default: '50' },
+      fill: { type: 'string', default: '0' },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
 }

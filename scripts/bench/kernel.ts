@@ -1,5 +1,4 @@
-import { parseArgs } from 'node:util';
-import { messageOf, OperatorError } from '../../common/errors.ts';
+import { OperatorError } from '../../common/errors.ts';
 import { interruptible } from '../lab/interrupt.ts';
 import { Lab } from '../lab/lab.ts';
 import { hasTool } from '../lab/missing.ts';
@@ -14,6 +13,7 @@ import {
   kernelSummary,
   kernelVerdicts,
 } from './kernel/targets.ts';
+import { parsed, whole } from './options.ts';
 
 const PARTS = [...KERNEL_LOADS, 'moves', 'sync'] as const;
 const HELP = `usage: npm run bench -- kernel [PART…] [--runs 3] [--seconds 3] [--rate 5000] [--json]
@@ -36,8 +36,8 @@ export async function run(args: string[]): Promise<void> {
   if (unknown !== undefined)
     throw new OperatorError('USAGE', `${unknown} is no part: expected ${PARTS.join(', ')}`);
   const wanted = (part: string) => positionals.length === 0 || positionals.includes(part);
-  const [runs, seconds] = [number('runs', values.runs, 99), number('seconds', values.seconds, 20)];
-  const rate = number('rate', values.rate, 100_000);
+  const [runs, seconds] = [whole('runs', values.runs, 1, 99), whole('seconds', values.seconds, 1, 20)];
+  const rate = whole('rate', values.rate, 1, 100_000);
   for (const tool of ['wrk', 'nginx'])
     if (!hasTool(tool)) throw new OperatorError('MISSING', `${tool} is missing: install the package ${tool}`);
   const results: KernelResults = { cost: {} };
@@ -83,25 +83,15 @@ async function oneLab(
 }
 
 function parse(args: string[]) {
-  try {
-    return parseArgs({
-      args,
-      allowPositionals: true,
-      options: {
-        runs: { type: 'string', default: '3' },
-        seconds: { type: 'string', default: '3' },
-        rate: { type: 'string', default: '5000' },
-        json: { type: 'boolean', default: false },
-        help: { type: 'boolean', default: false },
-      },
-    });
-  } catch (error) {
-    throw new OperatorError('USAGE', messageOf(error), { cause: error });
-  }
-}
-
-function number(name: string, text: string, most: number): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 1 && value <= most) return value;
-  throw new OperatorError('USAGE', `--${name} ${text}: expected a whole number from 1 to ${most}`);
+  return parsed({
+    args,
+    allowPositionals: true,
+    options: {
+      runs: { type: 'string', default: '3' },
+      seconds: { type: 'string', default: '3' },
+      rate: { type: 'string', default: '5000' },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
 }

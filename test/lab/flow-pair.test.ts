@@ -1,11 +1,12 @@
 import t from 'tap';
+import { Helper } from '../../scripts/lab/helper.ts';
 import { ADDRESS, BACKENDS, NODES, VIP } from '../../scripts/lab/hosts.ts';
 import { Lab } from '../../scripts/lab/lab.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
 import { Pair } from '../../scripts/lab/pair.ts';
 import { until } from '../../scripts/lab/wait.ts';
 import { HEARTBEAT_MS } from './calm.ts';
-import { type FlowAnswer, Helper } from './flow-helper.ts';
+import type { FlowAnswer } from './flow-answer.ts';
 
 const SERVICES = [
   { name: 'echo', mode: 'tcp', port: 5000, health: '{ type: tcp, interval: 1s, timeout: 1s, fall: 3 }' },

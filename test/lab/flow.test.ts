@@ -1,10 +1,11 @@
 import t from 'tap';
 import type { FlowSyncStatus, SyncStatus } from '../../common/control.ts';
+import { Helper } from '../../scripts/lab/helper.ts';
 import { ADDRESS, BACKENDS, INTERFACE, NODES, PREFIX, VIP } from '../../scripts/lab/hosts.ts';
 import { Lab } from '../../scripts/lab/lab.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
 import { until } from '../../scripts/lab/wait.ts';
-import { type FlowAnswer, Helper } from './flow-helper.ts';
+import type { FlowAnswer } from './flow-answer.ts';
 
 type NodeName = (typeof NODES)[number];
 

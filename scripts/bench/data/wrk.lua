@@ -1,8 +1,15 @@
--- What wrk counted, as one line of JSON; and a body to send where an argument gives its length.
+-- What wrk counted, as one line of JSON. Arguments: the length of a body to send (0: none), and the milliseconds for which
+-- a connection stays open before it asks. wrk calls delay() for each request where there is one, so there is none else.
 function init(args)
-  if args[1] then
+  local length, hold = tonumber(args[1] or 0), tonumber(args[2] or 0)
+  if length > 0 then
     wrk.method = "POST"
-    wrk.body = string.rep("x", tonumber(args[1]))
+    wrk.body = string.rep("x", length)
+  end
+  if hold > 0 then
+    function delay()
+      return hold
+    end
   end
 end
 

@@ -48,7 +48,7 @@ export class Redis implements Program {
         '/run',
       ];
       lab.spawn(host, ['redis-server', ...options], { stdio: 'ignore' });
-      await until(`redis on ${host}`, async () => (await this.#commands(lab, host)) >= 0 || undefined);
+      await until(`redis on ${host}`, async () => (await this.#commands(lab, host)) >= 0);
     }
   }
 
@@ -73,7 +73,7 @@ export class Redis implements Program {
     const goesOn = async () => {
       if (this.#ended) return true;
       // What asks for this counts as well.
-      return sum(await answered()) > before + 1000 || undefined;
+      return sum(await answered()) > before + 1000;
     };
     const trouble = await until('redis answers', goesOn).then(
       () => (this.#ended ? this.#said || 'redis-benchmark ended' : ''),
@@ -134,7 +134,7 @@ export class Postgres implements Program {
     ];
     lab.spawn('s1', [...own, programOf('postgres')!, '-D', directory, ...settings], { stdio: 'ignore' });
     const ask = ['psql', '-h', ADDRESS.s1, '-U', 'postgres', '-Xqc', 'select 1'];
-    await until('postgres', async () => (await lab.run('s1', ask)).code === 0 || undefined, 60_000);
+    await until('postgres', async () => (await lab.run('s1', ask)).code === 0, 60_000);
   }
 
   async begin(lab: Lab): Promise<void> {
@@ -166,7 +166,7 @@ export class Postgres implements Program {
 
   async report(lab: Lab): Promise<{ trouble: string; pauseMs: number }> {
     const before = this.#rows;
-    const goesOn = () => this.#said !== '' || this.#rows > before + 2 || undefined;
+    const goesOn = () => this.#said !== '' || this.#rows > before + 2;
     const trouble = await until('a statement is answered', goesOn, STATEMENT_WITHIN_MS).then(
       () => this.#said,
       (error: Error) => error.message,

@@ -1,12 +1,14 @@
 import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type LbdStatus, SOCKETS } from '../../../common/control.ts';
+import { control } from '../../../common/control-client.ts';
 import type { Lab } from '../../lab/lab.ts';
 import { until } from '../../lab/wait.ts';
 import { complaints, outcomeOf } from '../data/outcome.ts';
 import type { Report } from '../data/report.ts';
 import { SMALL_BYTES } from '../data/setup.ts';
-import { startVipNode, VIP_NODE, VIP_URL, vipConfig } from './contenders.ts';
+import { type Running, startVipNode, VIP_NODE, VIP_URL, vipConfig } from './contenders.ts';
 
 const CLIENTS = 10;
 const MOVE_EVERY_MS = 500;
@@ -25,7 +27,7 @@ export async function moves(lab: Lab, seconds: number): Promise<MovesFigures> {
   const balancer = await startVipNode(lab);
   await until('its kernel balances', async () => {
     await lab.exec('client', ['wrk', '-t', '1', '-c', '1', '-d', '1s', VIP_URL]);
-    return (await lab.exec(VIP_NODE, ['conntrack', '-L', '--dst-nat'])) !== '' || undefined;
+    return (await lab.exec(VIP_NODE, ['conntrack', '-L', '--dst-nat'])) !== '';
   });
   const before = await stalls(lab);
   const argv = ['wrk', '-t', '1', '-c', String(CLIENTS), '-d', `${seconds}s`, '--timeout', '10s'];
@@ -37,14 +39,21 @@ export async function moves(lab: Lab, seconds: number): Promise<MovesFigures> {
   let count = 0;
   for (; !over; count++) {
     await Promise.race([sleep(MOVE_EVERY_MS), load]);
-    writeFileSync(balancer.configFile, vipConfig(count % 2 === 0 ? 'user' : 'kernel'));
+    const wanted = count % 2 === 0 ? 'user' : 'kernel';
+    writeFileSync(balancer.configFile, vipConfig(wanted));
     process.kill(balancer.pid, 'SIGHUP');
+    await until(`the engine is ${wanted}`, async () => (await engineOf(balancer)) === wanted);
   }
   const outcome = outcomeOf(await load);
   const stalled = (await stalls(lab)) - before;
   const failures = complaints(outcome, SMALL_BYTES);
   if (stalled > 0) failures.push(`${stalled} new connections stalled`);
   return { moves: count, answers: outcome.units, stalled, failures };
+}
+
+async function engineOf({ configFile }: Running): Promise<string | undefined> {
+  const status = await control<LbdStatus>(join(dirname(configFile), SOCKETS.lbd), 'GET', '/v1/status');
+  return status.frontends.tcp?.engine?.engine;
 }
 
 /** Segments that open a connection which the client sent again, since its start. */

@@ -141,8 +141,8 @@ async function load(lab: Lab, rate: number, seconds: number): Promise<Outcome> {
   return outcomeOf(
     await lab.exec('client', [
       ...['wrk', '-t', '2', '-c', String(clients), '-d', `${seconds}s`, '--timeout', '10s'],
-      ...['-H', 'Connection: close', '-s', join(import.meta.dirname, 'hold.lua')],
-      ...[`http://${VIP}:${PORT}${SMALL_PATH}`, '--', String(HOLD_MS)],
+      ...['-H', 'Connection: close', '-s', join(import.meta.dirname, '../data/wrk.lua')],
+      ...[`http://${VIP}:${PORT}${SMALL_PATH}`, '--', '0', String(HOLD_MS)],
     ]),
   );
 }

@@ -1,5 +1,3 @@
-export { Helper } from '../../scripts/lab/helper.ts';
-
 /** What `flow-clients.ts` says. */
 export interface FlowAnswer {
   readonly clients: number;

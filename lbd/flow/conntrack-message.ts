@@ -1,6 +1,6 @@
 import type { Flow } from './flow.ts';
 import { TCP, UDP } from './flow.ts';
-import { NETLINK_HEAD } from './netlink-stream.ts';
+import { NETLINK_HEAD } from './netlink-socket.ts';
 
 /** Types of netlink messages (include/uapi/linux/netlink.h) and of conntrack (nfnetlink_conntrack.h). */
 export const MESSAGE = { error: 2, done: 3, new: 0x100, get: 0x101, delete: 0x102 } as const;

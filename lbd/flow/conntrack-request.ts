@@ -1,12 +1,9 @@
 import { ATTRIBUTE, CONNTRACK_HEAD, FLAG, MESSAGE } from './conntrack-message.ts';
 import { isIpv6, protocolOf, STATUS, TCP, TCP_STATE, toldStatus } from './flow.ts';
-import { NETLINK_HEAD } from './netlink-stream.ts';
+import { NETLINK_HEAD } from './netlink-socket.ts';
 
-/**
- * Every request takes so many bytes: what is left is a message that the kernel skips. So whoever carries the bytes may
- * cut them at any multiple of this, and no message is torn.
- */
-export const REQUEST_BYTES = 512;
+/** No request has more. */
+const MAX_REQUEST_BYTES = 512;
 
 const [AF_INET, AF_INET6] = [2, 10];
 const NESTED = 0x8000;
@@ -28,15 +25,19 @@ export interface FlowWrite {
   readonly timeoutS: number;
 }
 
-/** Writes requests of REQUEST_BYTES each one after the other into one buffer. */
+/** Writes requests one after the other into one buffer. */
 export class RequestBatch {
   readonly #buffer: Buffer;
+  readonly #capacity: number;
   #count = 0;
+  /** Where the request begins that is written now, or was last. */
+  #start = 0;
   #at = 0;
 
   /** @param capacity most requests in a batch */
   constructor(capacity: number) {
-    this.#buffer = Buffer.alloc(capacity * REQUEST_BYTES);
+    this.#capacity = capacity;
+    this.#buffer = Buffer.alloc(capacity * MAX_REQUEST_BYTES);
   }
 
   get count(): number {
@@ -44,7 +45,7 @@ export class RequestBatch {
   }
 
   get room(): number {
-    return this.#buffer.length / REQUEST_BYTES - this.#count;
+    return this.#capacity - this.#count;
   }
 
   /** Makes a flow that the kernel does not have; EOPNOTSUPP where it has it. */
@@ -104,16 +105,17 @@ export class RequestBatch {
    * shows that all have been read. The buffer is used again by the next batch.
    */
   take(): Buffer {
-    const last = (this.#count - 1) * REQUEST_BYTES + 6;
+    const last = this.#start + 6;
     this.#buffer.writeUInt16LE(this.#buffer.readUInt16LE(last) | FLAG.ack, last);
-    const bytes = this.#buffer.subarray(0, this.#count * REQUEST_BYTES);
-    this.#count = 0;
+    const bytes = this.#buffer.subarray(0, this.#at);
+    this.#count = this.#start = this.#at = 0;
     return bytes;
   }
 
   #begin(type: number, flags: number, sequence: number, ipv6: boolean): void {
-    const start = this.#count * REQUEST_BYTES;
-    this.#buffer.fill(0, start, start + REQUEST_BYTES);
+    const start = this.#at;
+    this.#start = start;
+    this.#buffer.fill(0, start, start + MAX_REQUEST_BYTES);
     this.#buffer.writeUInt16LE(type, start + 4);
     this.#buffer.writeUInt16LE(flags, start + 6);
     this.#buffer.writeUInt32LE(sequence, start + 8);
@@ -122,10 +124,7 @@ export class RequestBatch {
   }
 
   #finish(): void {
-    const start = this.#count * REQUEST_BYTES;
-    this.#buffer.writeUInt32LE(this.#at - start, start);
-    this.#buffer.writeUInt32LE(start + REQUEST_BYTES - this.#at, this.#at);
-    this.#buffer.writeUInt16LE(NOOP, this.#at + 4);
+    this.#buffer.writeUInt32LE(this.#at - this.#start, this.#start);
     this.#count++;
   }
 

@@ -11,9 +11,10 @@ import { type FlowRole, FlowRoles } from './flow-roles.ts';
 import { addressBytes, FlowScope } from './flow-scope.ts';
 import { FlowTable } from './flow-table.ts';
 import { FlowWriter } from './flow-writer.ts';
+import type { NetlinkSocket } from './netlink-socket.ts';
 
 const TICK_MS = 100;
-/** An answer of the kernel takes a millisecond; a helper that owes it for so long is stuck. */
+/** The kernel answers at once; an answer that is due for so long was lost. */
 const ANSWER_MS = 5_000;
 /** Ends of flows that are older than this process show in a dump only. */
 const DUMP_EVERY_MS = 60_000;
@@ -28,8 +29,8 @@ export interface FlowSyncOptions {
   /** Name of the other node; undefined: there is none, and flows are counted only. */
   readonly peer: string | undefined;
   tell(level: 'info' | 'warn', text: string): void;
-  /** The helper; another one only in tests. */
-  readonly program?: string;
+  /** Another one only in tests. */
+  readonly open?: () => NetlinkSocket;
 }
 
 /**
@@ -108,7 +109,7 @@ export class FlowSync {
         onDumpEnd: () => this.#dumped(),
         onDown: (why, lost) => this.#down(why, lost),
       },
-      options.program,
+      options.open,
     );
   }
 

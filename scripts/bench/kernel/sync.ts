@@ -22,7 +22,9 @@ const PROBE_EVERY_MS = 10;
 const IDLE_SECONDS = 5;
 /** The first connections, and the start of the load, are no measure. */
 const WARM_UP_SECONDS = 2;
-/** A rate that is this share below the wanted one was not reached. */
+/** Tries to find how many clients make the wanted rate, and the most of them for each that an idle machine would need. */
+const [WARM_UPS, MOST_CLIENTS] = [4, 4];
+/** A rate that is this share off the wanted one was not reached. */
 const RATE_SLACK = 0.05;
 /** For a probe's flow to come late. */
 const LATE_MS = 5000;
@@ -103,9 +105,9 @@ async function underLoad(lab: Lab, pair: Pair, rate: number, seconds: number): P
     };
   };
   const rest = await during(sleep(IDLE_SECONDS * 1000));
-  await load(lab, rate, WARM_UP_SECONDS);
+  const clients = await clientsFor(lab, rate);
   const probes = await Probes.start(lab, standby);
-  const busy = await during(load(lab, rate, seconds));
+  const busy = await during(load(lab, clients, seconds));
   const { lags, lost } = await probes.finish();
   const { flows } = await pair.lbdStatus(active);
   const outcome = busy.result;
@@ -135,9 +137,21 @@ async function underLoad(lab: Lab, pair: Pair, rate: number, seconds: number): P
   };
 }
 
+/** How many clients make so many new connections a second: each waits for its answer, too, and not only as it should. */
+async function clientsFor(lab: Lab, rate: number): Promise<number> {
+  const least = Math.max(2, Math.round((rate * HOLD_MS) / 1000));
+  let clients = least;
+  for (let i = 0; i < WARM_UPS; i++) {
+    const { units, seconds } = await load(lab, clients, WARM_UP_SECONDS);
+    const share = units / seconds / rate;
+    if (Math.abs(1 - share) < RATE_SLACK / 2) break;
+    clients = Math.min(Math.round(clients / share), MOST_CLIENTS * least);
+  }
+  return clients;
+}
+
 /** New connections that stay open for a moment, at a steady rate. */
-async function load(lab: Lab, rate: number, seconds: number): Promise<Outcome> {
-  const clients = Math.max(2, Math.round((rate * HOLD_MS) / 1000));
+async function load(lab: Lab, clients: number, seconds: number): Promise<Outcome> {
   return outcomeOf(
     await lab.exec('client', [
       ...['wrk', '-t', '2', '-c', String(clients), '-d', `${seconds}s`, '--timeout', '10s'],

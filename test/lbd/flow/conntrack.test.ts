@@ -1,30 +1,60 @@
-import { chmodSync, writeFileSync } from 'node:fs';
-import { delimiter, dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
+import { OperatorError } from '../../../common/errors.ts';
 import { Conntrack } from '../../../lbd/flow/conntrack.ts';
 import { RequestBatch } from '../../../lbd/flow/conntrack-request.ts';
+import {
+  NetlinkError,
+  NetlinkOverrun,
+  type NetlinkSocket,
+  type OnNetlinkMessage,
+} from '../../../lbd/flow/netlink-socket.ts';
 import { monotonicMs } from '../../../lbd/session/memory.ts';
 
-/** A helper that does as the script says; `answer(type, sequence, error)` sends a message of the kernel. */
-function program(t: Test, script: string): string {
-  const file = join(t.testdir(), 'helper.mjs');
-  writeFileSync(
-    file,
-    `#!/usr/bin/env node
-import { stdin, stdout, stderr, exit } from 'node:process';
-const answer = (type, sequence, error = 0) => {
+/** What a read finds: a message of the kernel, or what is thrown. */
+type Found = Buffer | Error;
+
+/** A message of this type; `error` is that of an answer. */
+function message(type: number, sequence: number, error = 0): Buffer {
   const bytes = Buffer.alloc(36);
-  bytes.writeUInt32LE(36); bytes.writeUInt16LE(type, 4); bytes.writeUInt32LE(sequence, 8); bytes.writeInt32LE(-error, 16);
-  stdout.write(bytes);
-};
-${script}`,
-  );
-  chmodSync(file, 0o755);
-  return file;
+  bytes.writeUInt32LE(36);
+  bytes.writeUInt16LE(type, 4);
+  bytes.writeUInt32LE(sequence, 8);
+  bytes.writeInt32LE(-error, 16);
+  return bytes;
+}
+
+/** A kernel that does as it is told: `onRequest` says what can be read after the request with this number. */
+class FakeSocket implements NetlinkSocket {
+  readonly #onRequest: (sequence: number) => readonly Found[];
+  readonly #found: Found[] = [];
+  closed = false;
+
+  constructor(onRequest: (sequence: number) => readonly Found[]) {
+    this.#onRequest = onRequest;
+  }
+
+  read(onMessage: OnNetlinkMessage): boolean {
+    const next = this.#found.shift();
+    if (next instanceof Error) throw next;
+    if (next !== undefined) onMessage(next, 0, next.length);
+    return this.#found.length > 0;
+  }
+
+  write(requests: Buffer): void {
+    this.tell(...this.#onRequest(requests.readUInt32LE(8)));
+  }
+
+  tell(...found: readonly Found[]): void {
+    this.#found.push(...found);
+  }
+
+  close(): void {
+    this.closed = true;
+  }
 }
 
 /** Starts it and keeps the story, until `last` was told. */
-function story(t: Test, helper: string, last: RegExp): Promise<string[]> {
+function story(t: Test, open: () => NetlinkSocket, last: RegExp): Promise<string[]> {
   return new Promise((resolve) => {
     const told: string[] = [];
     const tell = (line: string) => {
@@ -40,74 +70,90 @@ function story(t: Test, helper: string, last: RegExp): Promise<string[]> {
         onDumpEnd: () => tell('whole'),
         onDown: (why, lost) => tell(`${lost ? 'lost' : 'down'}: ${why}`),
       },
-      helper,
+      open,
     );
     t.teardown(() => conntrack.close());
     conntrack.open();
   });
 }
 
-// The helper is the tree's own Node.
-process.env.PATH = `${dirname(process.execPath)}${delimiter}${process.env.PATH}`;
-
-const DUMP = "stdin.once('data', (request) => { const sequence = request.readUInt32LE(8);";
+const [EVENT, GONE, DONE, ANSWER] = [0x100, 0x102, 3, 2];
 
 t.test('a dump, events and answers', async (t) => {
-  const helper = program(
-    t,
-    `${DUMP} answer(0x100, 0); answer(3, sequence); answer(0x102, 0); answer(2, 77, 28); });`,
-  );
-  t.strictSame(await story(t, helper, /answer/), ['dump', 'flow', 'whole', 'gone', 'answer to 77: 28']);
+  const socket = new FakeSocket((sequence) => [
+    message(EVENT, 0),
+    message(DONE, sequence),
+    message(GONE, 0),
+    message(ANSWER, 77, 28),
+  ]);
+  t.strictSame(await story(t, () => socket, /answer/), ['dump', 'flow', 'whole', 'gone', 'answer to 77: 28']);
 });
 
-t.test('without the program', async (t) => {
-  const [, down] = await story(t, join(t.testdir(), 'socat'), /down/);
-  t.match(down, /no program ".*socat"; install socat/);
+t.test('events are read although nobody asks', async (t) => {
+  const socket = new FakeSocket((sequence) => [message(DONE, sequence)]);
+  const told = story(t, () => socket, /gone/);
+  await new Promise((resolve) => setImmediate(resolve));
+  socket.tell(message(GONE, 0));
+  t.strictSame(await told, ['dump', 'whole', 'gone']);
 });
 
-for (const [name, script, end] of [
-  [
-    'without the right',
-    "stderr.write('E bind: Operation not permitted'); exit(1);",
-    /^down: .*CAP_NET_ADMIN/,
-  ],
-  [
-    'events that came too fast',
-    "stderr.write('E recvfrom: No buffer space available'); exit(1);",
-    /^lost: events of the kernel came faster/,
-  ],
-  [
-    'another end',
-    "stderr.write('2026/01/01 socat[7] E out of luck\\n'); exit(1);",
-    /^down: .*: E out of luck$/,
-  ],
-  ['nonsense', 'stdout.write(Buffer.alloc(16));', /^lost: a netlink message of 0 bytes/],
-  [
-    'a dump that is refused',
-    `${DUMP} answer(2, sequence, 1); });`,
-    /^down: the kernel does not list its flows: error 1$/,
-  ],
+for (const [name, found, end] of [
+  ['events that came too fast', new NetlinkOverrun('too fast'), 'lost: too fast'],
+  ['nonsense', new NetlinkError('0 bytes'), 'lost: 0 bytes'],
+  ['another end', new OperatorError('NETLINK', 'out of luck'), 'down: out of luck'],
 ] as const)
   t.test(`${name}: it begins again`, async (t) => {
-    const told = await story(t, program(t, script), /^(down|lost)/);
-    t.match(told.at(-1), end);
+    const sockets: FakeSocket[] = [];
+    const open = () => {
+      const isFirst = sockets.length === 0;
+      const socket = new FakeSocket((sequence) => (isFirst ? [found] : [message(DONE, sequence)]));
+      sockets.push(socket);
+      return socket;
+    };
+    t.strictSame(await story(t, open, /whole/), ['dump', end, 'dump', 'whole']);
+    t.strictSame(
+      sockets.map(({ closed }) => closed),
+      [true, false],
+    );
   });
 
+t.test('a dump that is refused: it begins again', async (t) => {
+  let refusals = 0;
+  const open = () =>
+    new FakeSocket((sequence) =>
+      refusals++ === 0 ? [message(ANSWER, sequence, 1)] : [message(DONE, sequence)],
+    );
+  t.strictSame(await story(t, open, /whole/), [
+    'dump',
+    'down: the kernel does not list its flows: operation not permitted (EPERM)',
+    'dump',
+    'whole',
+  ]);
+});
+
+t.test('a socket that cannot be opened is tried again', async (t) => {
+  let tries = 0;
+  const open = () => {
+    if (tries++ === 0) throw new OperatorError('PERMISSION', 'not for you');
+    return new FakeSocket((sequence) => [message(DONE, sequence)]);
+  };
+  t.strictSame(await story(t, open, /whole/), ['down: not for you', 'dump', 'whole']);
+});
+
 t.test('how late events are read shows by a question that queues behind them', async (t) => {
-  // The dump is answered at once, the question when something else asks for it.
-  const helper = program(
-    t,
-    `stdin.once('data', (dump) => {
-       answer(3, dump.readUInt32LE(8));
-       stdin.once('data', (question) => {
-         answer(0x102, 0);
-         stdin.once('data', () => { answer(2, question.readUInt32LE(8)); answer(0x102, 0); });
-       });
-     });`,
-  );
   const { promise: whole, resolve: onWhole } = Promise.withResolvers<void>();
   const gone = [Promise.withResolvers<void>(), Promise.withResolvers<void>()] as const;
   let count = 0;
+  // The dump is answered at once, the question when something else asks for it.
+  let question = 0;
+  const socket = new FakeSocket((sequence) => {
+    if (question === 0 && sequence < 2 ** 32 - 1) return [message(DONE, sequence)];
+    if (question === 0) {
+      question = sequence;
+      return [message(GONE, 0)];
+    }
+    return [message(ANSWER, question), message(GONE, 0)];
+  });
   const conntrack = new Conntrack(
     {
       onFlow: () => {},
@@ -117,7 +163,7 @@ t.test('how late events are read shows by a question that queues behind them', a
       onDumpEnd: onWhole,
       onDown: (why) => t.fail(why),
     },
-    helper,
+    () => socket,
   );
   t.teardown(() => conntrack.close());
   conntrack.open();
@@ -133,11 +179,4 @@ t.test('how late events are read shows by a question that queues behind them', a
   const delayMs = conntrack.delayMs(monotonicMs());
   t.ok(delayMs >= 1000);
   t.equal(conntrack.delayMs(askedMs + 1e9), delayMs, 'it does not grow any more');
-});
-
-t.test('a small buffer is better than none', async (t) => {
-  const refuse =
-    "if (process.argv.at(-1).includes('=1:33:')) { stderr.write('E setsockopt: Operation not permitted'); exit(1); }";
-  const told = await story(t, program(t, `${refuse} ${DUMP} answer(3, sequence); });`), /whole/);
-  t.strictSame(told, ['dump', 'dump', 'whole'], 'nobody hears of it');
 });

@@ -45,7 +45,7 @@ t.test('the largest frame fits', async (t) => {
 
 const FRAMES: Exclude<FlowFrame, { kind: typeof KIND.records }>[] = [
   { kind: KIND.state, usable: true, why: '' },
-  { kind: KIND.state, usable: false, why: 'there is no program "socat"' },
+  { kind: KIND.state, usable: false, why: 'there is no program "nft"' },
   { kind: KIND.begin, addresses: [] },
   { kind: KIND.begin, addresses: ['\n\0\0d', `\xfd${'\0'.repeat(15)}`] },
   { kind: KIND.end, digest: { count: 3, sum: 0xffffffff } },

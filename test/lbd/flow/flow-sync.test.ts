@@ -1,5 +1,5 @@
-import { join } from 'node:path';
 import t from 'tap';
+import { OperatorError } from '../../../common/errors.ts';
 import { FlowSync } from '../../../lbd/flow/flow-sync.ts';
 import { FRAME_HEAD } from '../../../lbd/session/sync-frame.ts';
 import { FRONTENDS } from './flows.ts';
@@ -32,24 +32,28 @@ t.test('without frontends of the kernel engine nobody waits for flows', async (t
   for (const node of nodes) node.close();
 });
 
-t.test('without the helper it says so, here and at the peer, and nobody waits for flows', async (t) => {
-  const program = join(t.testdir(), 'socat');
-  const { promise: told, resolve } = Promise.withResolvers<string>();
-  const node = new FlowSync({ peer: 'b', program, tell: (_level, text) => resolve(text) });
-  const peer = new FlowSync({ peer: 'a', program, tell: () => {} });
-  t.teardown(() => {
-    for (const it of [node, peer]) it.close();
-  });
-  node.apply(FRONTENDS);
-  for (const it of [node, peer]) it.companion!.connect(0);
-  t.equal(node.companion!.complete, false, 'it is not known yet');
-  t.match(await told, /^flow sync: there is no program .*install socat/);
-  t.match(node.status(), { state: 'failed', why: /install socat/ });
-  t.strictSame(node.warnings(), [await told]);
-  t.equal(node.companion!.complete, true);
-  talk(node, peer);
-  t.equal(node.companion!.reached(node.companion!.mark()), true);
-});
+t.test(
+  'without connection tracking it says so, here and at the peer, and nobody waits for flows',
+  async (t) => {
+    const open = () => {
+      throw new OperatorError('PERMISSION', 'it needs CAP_NET_ADMIN');
+    };
+    const { promise: told, resolve } = Promise.withResolvers<string>();
+    const node = new FlowSync({ peer: 'b', open, tell: (_level, text) => resolve(text) });
+    const peer = new FlowSync({ peer: 'a', open, tell: () => {} });
+    t.teardown(() => {
+      for (const it of [node, peer]) it.close();
+    });
+    node.apply(FRONTENDS);
+    for (const it of [node, peer]) it.companion!.connect(0);
+    t.match(await told, /^flow sync: it needs CAP_NET_ADMIN/);
+    t.match(node.status(), { state: 'failed', why: /CAP_NET_ADMIN/ });
+    t.strictSame(node.warnings(), [await told]);
+    t.equal(node.companion!.complete, true);
+    talk(node, peer);
+    t.equal(node.companion!.reached(node.companion!.mark()), true);
+  },
+);
 
 t.test('alone there is nothing to carry', async (t) => {
   const node = new FlowSync({ peer: undefined, tell: () => {} });

@@ -1,5 +1,4 @@
 import { FLAG, MESSAGE } from '../../../lbd/flow/conntrack-message.ts';
-import { REQUEST_BYTES } from '../../../lbd/flow/conntrack-request.ts';
 import type { Flow } from '../../../lbd/flow/flow.ts';
 import { addressBytes } from '../../../lbd/flow/flow-scope.ts';
 import type { KernelFrontend } from '../../../lbd/kernel/kernel-frontend.ts';
@@ -68,12 +67,9 @@ export function readRequests(bytes: Buffer): ReadRequest[] {
   const requests: ReadRequest[] = [];
   for (let at = 0; at < bytes.length; ) {
     const length = bytes.readUInt32LE(at);
-    const type = bytes.readUInt16LE(at + 4);
-    // NLMSG_NOOP.
-    if (type !== 1) requests.push(readRequest(bytes.subarray(at, at + length)));
+    requests.push(readRequest(bytes.subarray(at, at + length)));
     at += (length + 3) & ~3;
   }
-  if (bytes.length !== requests.length * REQUEST_BYTES) throw new Error('requests are not of one size');
   return requests;
 }
 

@@ -284,6 +284,7 @@ export class FlowSync {
       this.#conntrack.dump();
     }
     this.#lookAtDelay(nowMs);
+    this.#table.sweep(nowMs);
     this.#writer.patrol(this.#protocol.receiver.received, nowMs);
     this.#pump();
     this.#report();

@@ -1,8 +1,10 @@
-import { type Flow, keyOf, lives } from './flow.ts';
+import { type Flow, hasEnded, keyOf, lives, TCP_STATE } from './flow.ts';
 import type { FlowPlace, FlowScope } from './flow-scope.ts';
 
 /** As many flows as are followed; the kernel's own limit (`nf_conntrack_max`) is lower as a rule. */
 export const MAX_FLOWS = 1_048_576;
+/** No flow is in LAST_ACK for longer, by the kernel's own limit of 30 s: what happened to it then is told to nobody. */
+const LAST_ACK_MS = 45_000;
 
 /** A flow of the kernel's table. */
 export interface KernelFlow extends Flow {
@@ -21,7 +23,7 @@ export interface FlowCount extends FlowPlace {
   active: number;
   /** That became active since the start. */
   opened: number;
-  /** Of ended flows, both directions; 0 where the kernel does not count. */
+  /** Of flows that left the kernel's table, both directions; 0 where the kernel does not count. */
   bytes: number;
 }
 
@@ -32,13 +34,17 @@ export interface FlowTableEvents {
 }
 
 /**
- * What of our frontends the kernel of this node has, as its events tell, on whichever side of the sync. A dump puts
- * right what events missed: flows that it does not show are gone.
+ * What of our frontends the kernel of this node has, as its events tell, on whichever side of the sync; without what has
+ * ended, though the kernel keeps that for a while. A dump puts right what events missed: flows that it does not show are
+ * gone.
  */
 export class FlowTable {
   readonly #events: FlowTableEvents;
   readonly #flows = new Map<string, KernelFlow>();
   readonly #counts = new Map<string, FlowCount>();
+  /** Key of a flow in LAST_ACK → since when. Ascending. */
+  readonly #closing = new Map<string, number>();
+  #nowMs = 0;
   #scope: FlowScope;
   #dump = 0;
   /**
@@ -84,6 +90,7 @@ export class FlowTable {
     this.#scope = scope;
     const flows = [...this.#flows.values()];
     this.#flows.clear();
+    this.#closing.clear();
     for (const count of this.#counts.values()) count.active = 0;
     for (const flow of flows) {
       const count = this.#countOf(flow.tuples);
@@ -98,14 +105,20 @@ export class FlowTable {
     const { tuples } = message;
     const key = keyOf(tuples);
     const known = this.#flows.get(key);
+    if (hasEnded(message)) {
+      if (known?.tuples === tuples) this.#forget(key, known);
+      return;
+    }
     if (known !== undefined && known.tuples === tuples) {
       const lived = lives(known);
+      if (known.tcpState === TCP_STATE.lastAck) this.#closing.delete(key);
       known.seen = this.#dump;
       known.status = message.status;
       known.mark = message.mark;
       known.tcpState = message.tcpState;
       known.timeoutS = message.timeoutS;
       if (lives(known) !== lived) this.#countLife(known, !lived);
+      if (message.tcpState === TCP_STATE.lastAck) this.#closing.set(key, this.#nowMs);
       this.#events.onFlow(key, known);
       return;
     }
@@ -129,9 +142,18 @@ export class FlowTable {
     const key = keyOf(tuples);
     const known = this.#flows.get(key);
     // The event of an older flow between the same ends may come after the younger one began.
-    if (known === undefined || known.tuples !== tuples) return;
-    known.count.bytes += bytes;
-    this.#forget(key, known);
+    const count = known?.tuples === tuples ? known.count : bytes > 0 ? this.#countOf(tuples) : undefined;
+    if (count !== undefined) count.bytes += bytes;
+    if (known?.tuples === tuples) this.#forget(key, known);
+  }
+
+  /** Call now and then: of a flow that is closing the kernel tells no more than its next state, which may not come. */
+  sweep(nowMs: number): void {
+    this.#nowMs = nowMs;
+    for (const [key, sinceMs] of this.#closing) {
+      if (nowMs - sinceMs < LAST_ACK_MS) return;
+      this.#forget(key, this.#flows.get(key)!);
+    }
   }
 
   beginDump(): void {
@@ -146,6 +168,7 @@ export class FlowTable {
 
   #forget(key: string, flow: KernelFlow): void {
     this.#flows.delete(key);
+    if (flow.tcpState === TCP_STATE.lastAck) this.#closing.delete(key);
     if (lives(flow)) this.#countLife(flow, false);
     this.#events.onGone(key, flow);
   }

@@ -47,7 +47,7 @@ export class FlowWriter {
   #base = 1;
   #sentMs = 0;
   /** What the kernel said contrary to the table: what to do instead, once. */
-  readonly #corrected = new Map<string, Operation>();
+  readonly #corrected = new Map<string, 'insert' | 'replace'>();
   #patrol: MapIterator<[string, ReplicaFlow]> | undefined;
   /** The kernel's table was, since the latest patrol. */
   #full = false;
@@ -179,11 +179,10 @@ export class FlowWriter {
       return;
     }
     if (scope().place(want.tuples) === undefined) return;
-    // A connection that has closed here cannot be opened again: what the peer has is a younger one.
     const other = have !== undefined && (have.tuples !== want.tuples || !lives(have));
-    if (other) this.#push(key, 'delete');
+    if (other || corrected === 'replace') this.#push(key, 'delete');
     else if (have !== undefined && !isDue(want, nowMs) && corrected === undefined) return;
-    const there = corrected === undefined ? have !== undefined && !other : corrected === 'update';
+    const there = have !== undefined && !other && corrected === undefined;
     this.#push(key, there ? 'update' : 'insert', want);
     want.writtenMs = nowMs;
   }
@@ -202,9 +201,10 @@ export class FlowWriter {
     if (operation === 'delete' && error === ENOENT) return;
     const flow = this.#parts.replica.get(key);
     if (flow !== undefined) flow.writtenMs = Number.NEGATIVE_INFINITY;
+    // What the table does not have but the kernel does is a connection that has closed here, and cannot be opened again.
     const other =
       operation === 'insert' && (error === EOPNOTSUPP || error === EEXIST)
-        ? 'update'
+        ? 'replace'
         : operation === 'update' && error === ENOENT
           ? 'insert'
           : undefined;

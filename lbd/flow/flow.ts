@@ -61,6 +61,11 @@ export function lives({ tuples, tcpState }: Flow): boolean {
   return protocolOf(tuples) !== TCP || (tcpState >= TCP_STATE.established && tcpState <= TCP_STATE.lastAck);
 }
 
+/** Whether both sides have closed, or one has reset: the kernel forgets it in a while, and takes no segment of it. */
+export function hasEnded({ tuples, tcpState }: Flow): boolean {
+  return protocolOf(tuples) === TCP && tcpState > TCP_STATE.lastAck;
+}
+
 /**
  * What the other node must know of a flow, in 32 bits: it is told when this changes, and tables are compared by the
  * sums. The state of TCP is left out, because the other node takes every living flow for established and the kernel

@@ -5,6 +5,7 @@ import { canonicalIp } from '../../common/address.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { HostFacts } from './choice.ts';
 import type { Nft } from './nft.ts';
+import { DEFAULT_TRACKING, type Tracking } from './rules.ts';
 
 const FORWARD = {
   4: { path: '/proc/sys/net/ipv4/ip_forward', sysctl: 'net.ipv4.ip_forward' },
@@ -33,6 +34,17 @@ export async function readHostFacts(nft: Pick<Nft, 'run' | 'forwardDrops'>): Pro
   } catch (error) {
     return { ...facts, trouble: messageOf(error), forwardDrops: [] };
   }
+}
+
+/** How the kernel follows flows; where a setting cannot be read, as it does by default. */
+export function readTracking(read = number): Tracking {
+  const seconds = (state: string, byDefault: number) => read(`${CONNTRACK}tcp_timeout_${state}`) ?? byDefault;
+  return {
+    lastAckS: seconds('last_ack', DEFAULT_TRACKING.lastAckS),
+    finWaitS: seconds('fin_wait', DEFAULT_TRACKING.finWaitS),
+    closeWaitS: seconds('close_wait', DEFAULT_TRACKING.closeWaitS),
+    countsBytes: read(`${CONNTRACK}acct`) === 1,
+  };
 }
 
 /** What came in the way of flows in the kernel after they were taken on, one line each. */

@@ -11,7 +11,7 @@ import {
   stickMsOf,
 } from './choice.ts';
 import { cutBackend } from './flow-cut.ts';
-import { hostTroubles, readHostFacts } from './host-facts.ts';
+import { hostTroubles, readHostFacts, readTracking } from './host-facts.ts';
 import type { KernelFrontend } from './kernel-frontend.ts';
 import type { KernelPool, KernelService } from './kernel-service.ts';
 import { KernelTable } from './kernel-table.ts';
@@ -220,6 +220,7 @@ export class KernelEngine {
           }),
         };
       }),
+      readTracking(),
     );
   }
 

@@ -19,10 +19,17 @@ const IP = { 4: 'ip', 6: 'ip6' } as const;
  *   flow that is not known are dropped while the address has just moved here (`young`): a reset would end the connection,
  *   the client's next try may find the flow.
  * - `forward`: of what passes through, only the segments that end a connection match; so the kernel tells of it.
+ *
+ * @param tracking how the kernel of this host follows flows
  */
-export function rulesOf(services: readonly KernelService[], pools: readonly KernelPool[]): Ruleset {
+export function rulesOf(
+  services: readonly KernelService[],
+  pools: readonly KernelPool[],
+  tracking = DEFAULT_TRACKING,
+): Ruleset {
   const sets = new Map<string, NftSet>();
   const chains = new Map<string, NftChain>(Object.entries(BASE_CHAINS));
+  chains.set('forward', { hook: FORWARD_HOOK, rules: closingRules(tracking) });
   const empty = new Set(pools.filter(({ backends }) => !hasTurns(backends)).map(({ name }) => name));
   for (const family of [4, 6] as const) {
     const own = services.filter((service) => service.family === family);
@@ -75,14 +82,47 @@ export function rulesOf(services: readonly KernelService[], pools: readonly Kern
 
 /** Without `fin` and `rst`, and with `syn` alone: the segment that opens a connection. */
 const OPENS = 'tcp flags & (fin | syn | rst | ack) == syn';
+/** Bits of `enum ip_conntrack_events` of the kernel: changes of a connection that it tells to who listens. */
+const EVENT = { destroy: 0x4, assured: 0x10, state: 0x20, mark: 0x80 } as const;
 /**
- * Which changes of a connection the kernel tells to who listens (`enum ip_conntrack_events` of the kernel): that it is
- * assured, so after the handshake; another mark; its end. The steps of the handshake would be as many again, and
- * nobody needs them.
+ * That it is assured, so after the handshake; another mark; its end. Each message costs as much as two packets; the steps
+ * of the handshake would be as many again, and nobody needs them.
  */
-const QUIET_EVENTS = '0x94';
-/** From the first FIN or RST on all are told: that both sides have closed is one of them. */
-const ALL_EVENTS = '0xffffffff';
+const QUIET_EVENTS = EVENT.destroy | EVENT.assured | EVENT.mark;
+
+/** How the kernel follows flows, by settings of the host (`net.netfilter.nf_conntrack_…`). */
+export interface Tracking {
+  /** `tcp_timeout_last_ack`, `tcp_timeout_fin_wait` and `tcp_timeout_close_wait`, in seconds. */
+  readonly lastAckS: number;
+  readonly finWaitS: number;
+  readonly closeWaitS: number;
+  /** `acct`: it counts bytes, and tells them when a flow leaves its table. */
+  readonly countsBytes: boolean;
+}
+
+export const DEFAULT_TRACKING: Tracking = {
+  lastAckS: 30,
+  finWaitS: 120,
+  closeWaitS: 60,
+  countsBytes: false,
+};
+
+/**
+ * From the second FIN or the first RST on the kernel tells the state, and with it that both sides have closed. It does not
+ * match on a state, but each one has a life of its own: that of LAST_ACK, which the second FIN leads to, is shorter than
+ * those after the first. That the flow leaves the table, a minute or two later, need not be told then, unless bytes count
+ * or where it is not sure that this FIN was the second one.
+ */
+function closingRules({ lastAckS, finWaitS, closeWaitS, countsBytes }: Tracking): string[] {
+  const isSure = lastAckS < Math.min(finWaitS, closeWaitS);
+  const events = EVENT.state | (countsBytes || !isSure ? EVENT.destroy : 0);
+  return [
+    `tcp flags & rst != 0 ct status dnat ct event set ${events}`,
+    `tcp flags & fin != 0 ct status dnat ct expiration <= ${lastAckS}s ct event set ${events}`,
+  ];
+}
+
+const FORWARD_HOOK = 'type filter hook forward priority filter - 10; policy accept;';
 /** Before the rules of others, such as a container engine's: the first translation counts. */
 const BEFORE = 5;
 /** NF_IP_PRI_NAT_DST: the name is not known at the output hook. */
@@ -108,10 +148,6 @@ const BASE_CHAINS: Readonly<Record<string, NftChain>> = {
   postrouting: {
     hook: `type nat hook postrouting priority srcnat - ${BEFORE}; policy accept;`,
     rules: ['ct status dnat jump sources'],
-  },
-  forward: {
-    hook: 'type filter hook forward priority filter - 10; policy accept;',
-    rules: [`tcp flags & (fin | rst) != 0 ct status dnat ct event set ${ALL_EVENTS}`],
   },
   input: {
     hook: 'type filter hook input priority filter - 10; policy accept;',

@@ -33,10 +33,38 @@ t.test('a connection counts from its handshake until both sides have closed', as
     table.note({ ...flow, tcpState });
     t.strictSame(counts(table)[0]?.slice(0, 2), ['s1', active], `state ${tcpState}`);
   }
+  t.strictSame(story().at(-1), 'gone 1 in 6');
+  t.equal(table.size, 0, 'what has ended is forgotten, however long the kernel keeps it');
   table.gone(flow.tuples, 100);
-  t.strictSame(counts(table), [['s1', 0, 1, 100]]);
-  t.strictSame(story().at(-1), 'gone 1 in 7');
-  t.equal(table.size, 0);
+  t.strictSame(counts(table), [['s1', 0, 1, 100]], 'the bytes come later');
+  table.note({ ...flow, tcpState: 7 }, true);
+  t.equal(table.size, 0, 'nor does a dump bring it back');
+  t.equal(table.silent, false);
+});
+
+t.test('a reset ends it; one of an older flow does not', async (t) => {
+  const { table, story } = newTable();
+  table.note(webFlow(1, '10.0.0.22:80'));
+  table.note({ ...webFlow(1), tcpState: 8 });
+  t.equal(table.size, 1);
+  table.note({ ...webFlow(1, '10.0.0.22:80'), tcpState: 8 });
+  t.strictSame(story(), ['flow 1', 'gone 1']);
+});
+
+t.test('a flow that is closing is forgotten when the kernel tells no more of it', async (t) => {
+  const { table, story } = newTable();
+  table.sweep(1000);
+  for (const i of [1, 2, 3]) table.note(webFlow(i));
+  for (const i of [1, 2, 3]) table.note({ ...webFlow(i), tcpState: 6 });
+  // The last acknowledgement of one comes, and another one goes on after all: a new connection with the same ends.
+  table.note({ ...webFlow(2), tcpState: 7 });
+  table.note(webFlow(3));
+  story();
+  table.sweep(30_000);
+  t.strictSame(story(), []);
+  table.sweep(100_000);
+  t.strictSame(story(), ['gone 1 in 6']);
+  t.equal(table.size, 1);
 });
 
 t.test('a port that is used again is another flow', async (t) => {

@@ -107,15 +107,17 @@ t.test('one that this node had when it was active is made to take any window', a
   t.strictSame(node.write(), [], 'once');
 });
 
-t.test('where table and kernel differ, the other request follows', async (t) => {
+t.test('what the kernel has without the table is replaced: it has ended here', async (t) => {
   const node = newStandby();
-  node.kernel.set(webFlow(1));
-  node.kernel.events.length = 0;
+  node.kernel.set({ ...webFlow(1, '10.0.0.22:80'), tcpState: 7 });
+  node.listen();
+  t.equal(node.table.size, 0);
   node.tell(1);
-  t.strictSame(node.write(), [MESSAGE.new]);
+  t.strictSame(node.write(), [MESSAGE.new], 'refused');
   t.equal(node.writer.idle, false);
-  node.write();
+  t.strictSame(node.write(), [MESSAGE.delete, MESSAGE.new]);
   t.equal(node.writer.idle, true);
+  t.match([...node.kernel.flows.values()], [{ tuples: webFlow(1).tuples, tcpState: 3 }]);
   t.strictSame(node.writer.failed, { count: 0, cause: '' });
 });
 

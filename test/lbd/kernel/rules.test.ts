@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { KernelPool, KernelService } from '../../../lbd/kernel/kernel-service.ts';
-import { rulesOf } from '../../../lbd/kernel/rules.ts';
+import { DEFAULT_TRACKING, rulesOf, type Tracking } from '../../../lbd/kernel/rules.ts';
 
 const BACKENDS = [1, 2].map((i) => ({
   name: `s${i}`,
@@ -78,7 +78,20 @@ t.test(
 t.test(
   'the kernel tells of the end of a handshake and of what ends a connection, not of each step',
   async (t) => {
-    t.match(rules('to/p/s1', SERVICE), /^meta l4proto tcp fib saddr type != local ct event set 0x94\n/);
-    t.equal(rules('forward', SERVICE), 'tcp flags & (fin | rst) != 0 ct status dnat ct event set 0xffffffff');
+    t.match(rules('to/p/s1', SERVICE), /^meta l4proto tcp fib saddr type != local ct event set 148\n/);
+    const forward = (tracking: Partial<Tracking>) =>
+      rulesOf([SERVICE], [], { ...DEFAULT_TRACKING, ...tracking }).chains.get('forward')?.rules;
+    const [state, stateAndEnd] = [32, 36];
+    for (const [tracking, events] of [
+      [{}, state],
+      [{ countsBytes: true }, stateAndEnd],
+      // Then this FIN may be the first one.
+      [{ closeWaitS: 30 }, stateAndEnd],
+      [{ finWaitS: 20 }, stateAndEnd],
+    ] as const)
+      t.strictSame(forward(tracking), [
+        `tcp flags & rst != 0 ct status dnat ct event set ${events}`,
+        `tcp flags & fin != 0 ct status dnat ct expiration <= 30s ct event set ${events}`,
+      ]);
   },
 );

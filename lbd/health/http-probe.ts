@@ -26,7 +26,7 @@ const MAX_BODY_BYTES = 64 * 1024;
 export const probeHttp: Probe = (target, signal) =>
   runBounded(target.config.timeoutMs, signal, (settle) => {
     const { host, config } = target;
-    let stage = 'while connecting';
+    let [stage, connected] = ['while connecting', false];
     let answered = false;
     let outgoing: ClientRequest | undefined;
     try {
@@ -43,11 +43,11 @@ export const probeHttp: Probe = (target, signal) =>
           target.tls === undefined ? request(optionsOf(target)) : requestTls(secureOptionsOf(target));
     } catch (error) {
       settle(failed(`cannot be asked: ${messageOf(error)}`));
-      return { stop: () => {}, stage: () => stage };
+      return { stop: () => {}, stage: () => stage, heard: () => false };
     }
     outgoing.on('socket', (socket) =>
       socket.on('connect', () => {
-        stage = 'while waiting for the answer';
+        [stage, connected] = ['while waiting for the answer', true];
       }),
     );
     outgoing.on('response', (response) => {
@@ -61,7 +61,7 @@ export const probeHttp: Probe = (target, signal) =>
       if (!answered) settle(failed('the connection ended without an answer'));
     });
     outgoing.end();
-    return { stop: () => outgoing.destroy(), stage: () => stage };
+    return { stop: () => outgoing.destroy(), stage: () => stage, heard: () => connected };
   });
 
 function secureOptionsOf(target: HealthTarget): RequestOptions {

@@ -2,6 +2,7 @@ import { formatDuration } from '../../common/duration.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { HealthConfig } from '../../common/model.ts';
 import type { PoolTls } from '../tls/backend-tls.ts';
+import { trackingFill } from '../tracking-fill.ts';
 
 /** One backend to check. */
 export interface HealthTarget {
@@ -40,19 +41,39 @@ export function failed(detail: string, failingChecks: readonly string[] = []): P
   return { outcome: 'fail', detail, failingChecks };
 }
 
+/** @param why this node could not check */
+function inconclusive(why: string): ProbeResult {
+  return { outcome: 'inconclusive', detail: `not checked: ${why}`, failingChecks: [] };
+}
+
 /** An attempt under way. */
 export interface Attempt {
   /** Frees whatever the attempt holds. */
   stop(): void;
   /** What it is busy with, for a time-out: `while connecting`. */
   stage(): string;
+  /** Whether anything came back from the backend. */
+  heard(): boolean;
 }
 
-/** Runs an attempt until it settles, its time is up or the signal aborts it; then stops it. */
+/** From here on the kernel may have dropped what the check sent: it was full a moment ago. */
+const FULL_SHARE = 0.98;
+/** Errors that a dropped packet shows as. */
+const DROPPED: ReadonlySet<string> = new Set(['EPERM', 'ETIMEDOUT']);
+const FULL: ProbeResult = inconclusive(
+  "the connection tracking of this node's kernel is full (nf_conntrack_max)",
+);
+
+/**
+ * Runs an attempt until it settles, its time is up or the signal aborts it; then stops it.
+ *
+ * @param fill of the kernel's connection tracking, 0 to 1; another one only in tests
+ */
 export function runBounded(
   timeoutMs: number,
   signal: AbortSignal,
   begin: (settle: (result: ProbeResult) => void) => Attempt,
+  fill: () => number = trackingFill,
 ): Promise<ProbeResult> {
   return new Promise((resolve) => {
     let attempt: Attempt | undefined;
@@ -67,6 +88,7 @@ export function runBounded(
     };
     const abort = () => settle({ outcome: 'inconclusive', detail: 'cancelled', failingChecks: [] });
     const expire = () => {
+      if (attempt?.heard() === false && fill() >= FULL_SHARE) return settle(FULL);
       const limit = formatDuration(timeoutMs).replace(/(?<=\d)(?=[a-z])/, ' ');
       settle(failed(`timed out after ${limit} ${attempt?.stage() ?? ''}`.trimEnd()));
     };
@@ -101,12 +123,16 @@ const WORDS: Readonly<Record<string, string>> = {
   EPERM: 'connecting is forbidden',
 };
 
-/** What a failed connection means. */
-export function resultOfError(error: NodeJS.ErrnoException, host: string): ProbeResult {
+/** What a failed connection means. @param fill as in `runBounded` */
+export function resultOfError(
+  error: NodeJS.ErrnoException,
+  host: string,
+  fill: () => number = trackingFill,
+): ProbeResult {
   const code = error.code ?? '';
   const local = LOCAL[code];
-  if (local !== undefined)
-    return { outcome: 'inconclusive', detail: `not checked: ${local}`, failingChecks: [] };
+  if (local !== undefined) return inconclusive(local);
+  if (DROPPED.has(code) && fill() >= FULL_SHARE) return FULL;
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
     return failed(
       `host name ${host} ${code === 'ENOTFOUND' ? 'is not known' : 'cannot be resolved: no name server answers'}`,

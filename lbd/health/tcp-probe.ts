@@ -8,7 +8,7 @@ export const probeTcp: Probe = (target, signal) =>
   runBounded(target.config.timeoutMs, signal, (settle) => {
     const { host, port, config, tls, sendProxy } = target;
     const to = { host, port: config.port ?? port };
-    let stage = 'while connecting';
+    let connected = false;
     const socket =
       sendProxy !== undefined
         ? connectProxied(target, sendProxy)
@@ -16,10 +16,14 @@ export const probeTcp: Probe = (target, signal) =>
           ? connect(to)
           : connectTls({ ...to, ...tls.optionsFor(host) });
     socket.on('connect', () => {
+      connected = true;
       if (tls === undefined) settle(passed('connected'));
-      else stage = 'in the TLS handshake';
     });
     socket.on('secureConnect', () => settle(passed('connected, TLS handshake done')));
     socket.on('error', (error) => settle(resultOfError(error, host)));
-    return { stop: () => socket.destroy(), stage: () => stage };
+    return {
+      stop: () => socket.destroy(),
+      stage: () => (connected ? 'in the TLS handshake' : 'while connecting'),
+      heard: () => connected,
+    };
   });

@@ -39,5 +39,6 @@ export const probeUdp: Probe = ({ host, port, config }, signal) =>
         open = false;
       },
       stage: () => stage,
+      heard: () => false,
     };
   });

@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { canonicalIp } from '../../common/address.ts';
 import { messageOf } from '../../common/errors.ts';
+import { trackingFill } from '../tracking-fill.ts';
 import type { HostFacts } from './choice.ts';
 import type { Nft } from './nft.ts';
 import { DEFAULT_TRACKING, type Tracking } from './rules.ts';
@@ -55,8 +56,8 @@ export function hostTroubles(families: ReadonlySet<4 | 6>, read = number): strin
       (family) =>
         `the kernel engine stands still: this host does not forward IPv${family} any more (sysctl ${FORWARD[family].sysctl}=0)`,
     );
-  const [count, max] = [read(`${CONNTRACK}count`), read(`${CONNTRACK}max`)];
-  if (count !== undefined && max !== undefined && max > 0 && count >= max * FULL_SHARE)
+  const max = read(`${CONNTRACK}max`);
+  if (trackingFill((path) => read(path) ?? 0) >= FULL_SHARE)
     lines.push(
       `the kernel's connection tracking is nearly full or full, new connections are dropped then; sysctl net.netfilter.nf_conntrack_max is ${max}`,
     );

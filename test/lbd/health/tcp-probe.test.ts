@@ -1,5 +1,5 @@
 import t from 'tap';
-import { resultOfError } from '../../../lbd/health/probe.ts';
+import { resultOfError, runBounded } from '../../../lbd/health/probe.ts';
 import { probeTcp } from '../../../lbd/health/tcp-probe.ts';
 import { freePort } from '../../common/free-port.ts';
 import { serve, target } from './servers.ts';
@@ -43,3 +43,35 @@ for (const [code, outcome, detail] of [
     t.match(resultOfError(error, 's1.test'), { outcome, detail });
     t.end();
   });
+
+t.test('silence says nothing of the backend while the kernel drops new connections', async (t) => {
+  const after = (heard: boolean, fill: number) =>
+    runBounded(
+      1,
+      signal,
+      () => ({ stop: () => {}, stage: () => 'while connecting', heard: () => heard }),
+      () => fill,
+    );
+  t.match(await after(false, 0.97), { outcome: 'fail', detail: 'timed out after 1 ms while connecting' });
+  t.match(await after(false, 1), {
+    outcome: 'inconclusive',
+    detail: "not checked: the connection tracking of this node's kernel is full (nf_conntrack_max)",
+  });
+  t.match(await after(true, 1), { outcome: 'fail' }, 'the connection was there');
+  for (const [code, outcome] of [
+    ['ETIMEDOUT', 'inconclusive'],
+    ['EPERM', 'inconclusive'],
+    ['ECONNREFUSED', 'fail'],
+  ] as const) {
+    const error = Object.assign(new Error('it broke'), { code });
+    t.match(
+      resultOfError(error, 's1.test', () => 1),
+      { outcome },
+      code,
+    );
+    t.match(
+      resultOfError(error, 's1.test', () => 0.5),
+      { outcome: 'fail' },
+    );
+  }
+});

@@ -17,8 +17,8 @@ const ASK_SEQUENCE = 2 ** 32 - 1;
  * cost several times what the event itself does, on both sides. Under load the shorter interval counts.
  */
 const [BUSY_MS, CALM_MS] = [5, 20];
-/** Reads before others have their turn: some milliseconds. */
-const MAX_READS = 32;
+/** Messages before others have their turn: some milliseconds, and a read more. A dump brings some forty with a datagram. */
+const MESSAGES_PER_TURN = 2000;
 
 export interface ConntrackEvents {
   /** A flow in an event or, with `fromDump`, in a dump; valid during the call only. */
@@ -46,7 +46,8 @@ export class Conntrack {
   #openedMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #soon: NodeJS.Immediate | undefined;
-  #heard = false;
+  /** Messages of this turn. */
+  #heard = 0;
   #retry: NodeJS.Timeout | undefined;
   #retryMs = MIN_RETRY_MS;
   #dumpTimer: NodeJS.Timeout | undefined;
@@ -145,10 +146,10 @@ export class Conntrack {
     this.#soon = undefined;
     const socket = this.#socket;
     if (socket === undefined) return;
-    this.#heard = false;
+    this.#heard = 0;
     let more = true;
     try {
-      for (let i = 0; more && i < MAX_READS; i++) more = socket.read(this.#onMessage);
+      while (more && this.#heard < MESSAGES_PER_TURN) more = socket.read(this.#onMessage);
     } catch (error) {
       // Whatever else is thrown is a mistake of this program.
       const isLoss = error instanceof NetlinkOverrun || error instanceof NetlinkError;
@@ -158,11 +159,11 @@ export class Conntrack {
     }
     if (this.#socket !== socket) return;
     if (more) this.#soon ??= setImmediate(() => this.#read());
-    else this.#timer = setTimeout(() => this.#read(), this.#heard ? BUSY_MS : CALM_MS);
+    else this.#timer = setTimeout(() => this.#read(), this.#heard > 0 ? BUSY_MS : CALM_MS);
   }
 
   #receive(bytes: Buffer, at: number, end: number): void {
-    this.#heard = true;
+    this.#heard++;
     const type = bytes.readUInt16LE(at + 4);
     const flags = bytes.readUInt16LE(at + 6);
     if (type === MESSAGE.new) {

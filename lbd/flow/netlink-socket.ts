@@ -20,7 +20,7 @@ export type OnNetlinkMessage = (bytes: Buffer, at: number, end: number) => void;
 /** A socket to a part of the kernel; never blocks. */
 export interface NetlinkSocket {
   /**
-   * Reads at most some hundred messages, in the order in which the kernel sent them. `onMessage` may close the socket.
+   * Reads what one call brings, at most some hundred messages, in the order in which the kernel sent them. `onMessage` may close the socket.
    *
    * @returns whether there may be more
    * @throws NetlinkOverrun, NetlinkError, OperatorError

@@ -35,6 +35,7 @@ export class FlowProtocol implements SyncCompanion {
   #abilityDue = false;
   #peer: FlowAbility | undefined;
   #sending = false;
+  onNews: (() => void) | undefined;
 
   readonly #onReceived: () => void;
 
@@ -63,9 +64,15 @@ export class FlowProtocol implements SyncCompanion {
     return this.#ability?.usable === false || this.#peer?.usable === false;
   }
 
-  /** Nothing is told before one of both finds that it can do its part. */
-  get resting(): boolean {
-    return this.#hopeless && !this.#abilityDue;
+  idleMs(nowMs: number): number {
+    if (!this.#linked) return Number.POSITIVE_INFINITY;
+    if ((this.#abilityDue && this.#ability !== undefined) || this.receiver.due) return 0;
+    return this.#sending ? this.sender.idleMs(nowMs) : Number.POSITIVE_INFINITY;
+  }
+
+  /** There may be something to tell that came up by itself, not by a frame of the peer. */
+  notify(): void {
+    this.onNews?.();
   }
 
   connect(nowMs: number): void {
@@ -89,14 +96,19 @@ export class FlowProtocol implements SyncCompanion {
     this.#ability = ability;
     this.#abilityDue = true;
     this.#match(nowMs);
+    this.notify();
   }
 
   onFlow(key: string, flow: KernelFlow, nowMs: number): void {
-    if (this.#sending) this.sender.onFlow(key, flow, nowMs);
+    if (!this.#sending) return;
+    this.sender.onFlow(key, flow, nowMs);
+    this.notify();
   }
 
   onGone(key: string, nowMs: number): void {
-    if (this.#sending) this.sender.onGone(key, nowMs);
+    if (!this.#sending) return;
+    this.sender.onGone(key, nowMs);
+    this.notify();
   }
 
   receive(payload: Buffer, nowMs: number): void {

@@ -102,17 +102,25 @@ export class FlowReceiver {
     if (this.#endedAt !== undefined) this.deleteUnknown();
   }
 
+  /** Whether `next` has a frame. */
+  get due(): boolean {
+    // A correction is queued at the place of its batch, which may have been acknowledged: the peer's view never goes back.
+    return (
+      this.#againDue ||
+      this.#writer.appliedUpTo(this.#received) > this.#acked ||
+      this.filled !== this.#filledTold
+    );
+  }
+
   next(): Buffer | undefined {
+    if (!this.due) return undefined;
     if (this.#againDue) {
       this.#againDue = false;
       return flowFrame({ kind: KIND.again });
     }
-    const [applied, filled] = [this.#writer.appliedUpTo(this.#received), this.filled];
-    // A correction is queued at the place of its batch, which may have been acknowledged: the peer's view never goes back.
-    if (applied <= this.#acked && filled === this.#filledTold) return undefined;
-    this.#acked = Math.max(applied, this.#acked);
-    this.#filledTold = filled;
-    return flowFrame({ kind: KIND.ack, applied: this.#acked, filled });
+    this.#acked = Math.max(this.#writer.appliedUpTo(this.#received), this.#acked);
+    this.#filledTold = this.filled;
+    return flowFrame({ kind: KIND.ack, applied: this.#acked, filled: this.#filledTold });
   }
 
   #compare(digest: FlowDigest, nowMs: number): void {

@@ -137,6 +137,18 @@ export class FlowSender {
     return 0;
   }
 
+  /** Milliseconds until `next` has a frame, if nothing changes; `Infinity`: never. */
+  idleMs(nowMs: number): number {
+    if (!this.#running) return Number.POSITIVE_INFINITY;
+    if (this.#snapshot === 'due' || (this.#snapshot === 'sending' && this.#taken >= this.#snapshotEnd))
+      return 0;
+    if (this.#changed.size > 0) {
+      if (this.#room <= 0) return Number.POSITIVE_INFINITY;
+      return this.#paced(nowMs) ? 0 : this.#recordsMs + PACE_MS - nowMs;
+    }
+    return Math.max(0, this.#digestMs + DIGEST_MS - nowMs);
+  }
+
   /** The next frame, if there is one. */
   next(nowMs: number): Buffer | undefined {
     if (!this.#running) return undefined;
@@ -157,6 +169,11 @@ export class FlowSender {
     return undefined;
   }
 
+  /** Records that may be sent before the peer acknowledges some. */
+  get #room(): number {
+    return WINDOW - (this.#sequence - this.#acked);
+  }
+
   #paced(nowMs: number): boolean {
     const isFull = this.#changed.size >= RECORDS_PER_FRAME;
     return isFull || this.#snapshot === 'sending' || nowMs - this.#recordsMs >= PACE_MS;
@@ -172,7 +189,7 @@ export class FlowSender {
   }
 
   #records(): Buffer | undefined {
-    const room = Math.min(RECORDS_PER_FRAME, WINDOW - (this.#sequence - this.#acked));
+    const room = Math.min(RECORDS_PER_FRAME, this.#room);
     if (room <= 0 || this.#changed.size === 0) return undefined;
     this.#builder.begin(this.#sequence);
     for (const [key, sinceMs] of this.#changed) {

@@ -303,6 +303,7 @@ export class FlowSync {
     const batch = this.#conntrack.running ? this.#writer.next(monotonicMs()) : undefined;
     if (batch !== undefined) this.#conntrack.write(batch);
     if (this.#writer.idle) this.#wake();
+    this.#protocol.notify();
   }
 
   #lookAtAddresses(nowMs: number): void {

@@ -70,6 +70,7 @@ export class SessionSync {
   #ticker: NodeJS.Timeout | undefined;
   /** The next tick is more than `TICK_MS` away. */
   #resting = false;
+  #tickDueMs = 0;
   /** The workers wake this thread when they change something. */
   #asleep = false;
   #pumpDue = false;
@@ -107,6 +108,7 @@ export class SessionSync {
       boot: randomBytes(8).toString('hex'),
       companion: options.companion,
     });
+    if (options.companion !== undefined) options.companion.onNews = () => this.#bringForward();
   }
 
   /** The port that it listens on; undefined on the dialling node and before `start`. */
@@ -202,7 +204,17 @@ export class SessionSync {
     if (this.#closed) return;
     clearTimeout(this.#ticker);
     this.#resting = idleMs > TICK_MS && this.#sleep();
-    this.#ticker = setTimeout(() => this.#tick(), this.#resting ? Math.min(idleMs, REST_MS) : TICK_MS);
+    const waitMs = this.#resting ? Math.min(idleMs, REST_MS) : TICK_MS;
+    this.#tickDueMs = monotonicMs() + waitMs;
+    this.#ticker = setTimeout(() => this.#tick(), waitMs);
+  }
+
+  /** Something may be due before the next tick. Called for each flow that changes. */
+  #bringForward(): void {
+    if (!this.#resting) return;
+    const nowMs = monotonicMs();
+    const idleMs = this.#protocol.idleMs(nowMs);
+    if (nowMs + idleMs < this.#tickDueMs - TICK_MS) this.#schedule(idleMs);
   }
 
   /** @returns false: there are changes */

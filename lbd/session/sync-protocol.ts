@@ -51,8 +51,10 @@ export interface SyncCompanion {
   pull(nowMs: number): Buffer | undefined;
   /** Whether this node has what the peer holds for it, or cannot have it. */
   readonly complete: boolean;
-  /** It has nothing to send, and what comes up meanwhile is in no hurry: it may wait for a quarter of a second. */
-  readonly resting: boolean;
+  /** Milliseconds until there is something to pull, if nothing happens; `Infinity`: never. */
+  idleMs(nowMs: number): number;
+  /** To be called when that changes by itself; set by whoever pulls. */
+  onNews: (() => void) | undefined;
   /** The place after every change up to now, and whether the peer has everything before it. */
   mark(): number;
   reached(mark: number): boolean;
@@ -229,8 +231,12 @@ export class SyncProtocol {
     const { sent, end } = this.#log;
     const answers = this.#start !== undefined || this.#ackDue;
     const news = this.#registerKeys.size > 0 || sent < end || this.#roundDue;
-    if (answers || news || this.#companion?.resting === false) return 0;
-    return Math.max(0, Math.min(this.#repair.dueMs(nowMs), this.#sentMs + PING_MS) - nowMs);
+    if (answers || news) return 0;
+    const companionMs = this.#companion?.idleMs(nowMs) ?? Number.POSITIVE_INFINITY;
+    return Math.max(
+      0,
+      Math.min(companionMs, this.#repair.dueMs(nowMs) - nowMs, this.#sentMs + PING_MS - nowMs),
+    );
   }
 
   /** Somebody who only keeps the link alive must not pass for a peer in step. */

@@ -111,7 +111,11 @@ class World {
 
   /** @returns whether a frame was put on the wire */
   pull(from: 0 | 1): boolean {
-    const frame = this.#up ? this.nodes[from].protocol.pull(this.nodes[from].nowMs) : undefined;
+    const { protocol, nowMs } = this.nodes[from];
+    const isDue = protocol.idleMs(nowMs) === 0;
+    const frame = this.#up ? protocol.pull(nowMs) : undefined;
+    // Nobody would have pulled it.
+    if (frame !== undefined && !isDue) throw new Error('a frame that was not due');
     if (frame !== undefined) this.#wires[from === 0 ? 1 : 0].push(Buffer.from(frame.subarray(FRAME_HEAD)));
     return frame !== undefined;
   }

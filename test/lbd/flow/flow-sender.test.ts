@@ -29,7 +29,14 @@ function newActive() {
     },
     told(): string {
       const story: string[] = [];
-      for (let frame = sender.next(nowMs); frame !== undefined; frame = sender.next(nowMs)) {
+      const next = () => {
+        const isDue = sender.idleMs(nowMs) === 0;
+        const frame = sender.next(nowMs);
+        // What has nothing to tell after all is due, too; what is not due must have nothing.
+        if (frame !== undefined && !isDue) throw new Error('a frame that was not due');
+        return frame;
+      };
+      for (let frame = next(); frame !== undefined; frame = next()) {
         const read = parseFlowFrame(frame.subarray(FRAME_HEAD));
         if (read.kind === KIND.records)
           for (const { tuples, ended } of read.records)
@@ -138,4 +145,22 @@ t.test('changes gather for a moment, but a full frame does not wait', async (t) 
   t.equal(told(), '2');
   for (let i = 0; i < RECORDS_PER_FRAME + 1; i++) table.note(webFlow(3 + i));
   t.equal(told().split(' ').length, RECORDS_PER_FRAME);
+});
+
+t.test('when the next frame is due', async (t) => {
+  const { table, sender, told, wait } = newActive();
+  t.equal(sender.idleMs(0), Number.POSITIVE_INFINITY, 'nothing before both nodes can');
+  sender.start(0);
+  told();
+  t.equal(sender.idleMs(0), 5000, 'a digest');
+  wait(1000);
+  table.note(webFlow(1));
+  t.equal(sender.idleMs(1000), 0);
+  told();
+  wait(1);
+  table.note(webFlow(2));
+  t.equal(sender.idleMs(1001), 7, 'two frames have a distance');
+  t.equal(told(), '');
+  wait(7);
+  t.equal(told(), '2');
 });

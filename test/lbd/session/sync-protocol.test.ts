@@ -139,8 +139,9 @@ t.test('says how long it has nothing to do', async (t) => {
 });
 
 t.test('what else travels on the link keeps it awake', async (t) => {
+  let dueMs = 0;
   const companion = {
-    ...{ resting: false, complete: true, mark: () => 0, reached: () => true },
+    ...{ idleMs: () => dueMs, onNews: undefined, complete: true, mark: () => 0, reached: () => true },
     ...{ connect() {}, disconnect() {}, receive() {}, pull: () => undefined },
   };
   const { protocol, hello } = node(0, companion);
@@ -148,7 +149,9 @@ t.test('what else travels on the link keeps it awake', async (t) => {
   protocol.receive(start, 0);
   while (protocol.pull(0));
   t.equal(protocol.idleMs(0), 0);
-  companion.resting = true;
+  dueMs = 300;
+  t.equal(protocol.idleMs(0), 300);
+  dueMs = Number.POSITIVE_INFINITY;
   t.equal(protocol.idleMs(0), 1000);
 });
 

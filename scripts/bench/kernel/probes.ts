@@ -14,7 +14,7 @@ const timer = setInterval(() => {
 
 process.stdin.on('end', () => {
   clearInterval(timer);
-  // What is on its way to the reader of this pipe gets there first, and the last flow to the standby before it ends.
-  setTimeout(() => process.exit(), 1000);
+  // What is on its way to the reader of this pipe gets there first.
+  setTimeout(() => process.exit(), 100);
 });
 process.stdin.resume();

@@ -164,12 +164,14 @@ async function load(lab: Lab, clients: number, seconds: number): Promise<Outcome
 /** Connections whose way into the standby's kernel is watched from outside. */
 class Probes {
   readonly #lab: Lab;
+  readonly #standby: NodeName;
   readonly #opened = new Map<string, number>();
   readonly #arrived = new Map<string, number>();
   readonly #children;
 
   private constructor(lab: Lab, standby: NodeName) {
     this.#lab = lab;
+    this.#standby = standby;
     const client = this.#lines('client', [NODE, join(import.meta.dirname, 'probes.ts')], (line) => {
       const [port, ms] = line.split(' ');
       this.#opened.set(port!, Number(ms));
@@ -192,24 +194,25 @@ class Probes {
     return probes;
   }
 
-  /** @returns lags in milliseconds, and how many flows did not come */
+  /** @returns lags in milliseconds, and how many flows are not there */
   async finish(): Promise<{ lags: number[]; lost: number }> {
     const { client, watch } = this.#children;
-    // A probe that opens is told of before this one ends.
+    const endMs = monotonicMs() + LATE_MS;
+    const ports = [...this.#opened.keys()];
+    const missing = () => ports.filter((port) => !this.#arrived.has(port));
+    while (missing().length > 0 && monotonicMs() < endMs) await sleep(PROBE_EVERY_MS);
+    // The connections are still open. What came before or besides the watch, which may lose events, is in the kernel.
+    const listed = await this.#lab.exec(this.#standby, ['conntrack', '-L', '-p', 'tcp', '-s', PROBE_ADDRESS]);
+    const there = new Set([...listed.matchAll(new RegExp(`sport=(\\d+) dport=${PORT} `, 'g'))].map(([, port]) => port!));
+    const lost = missing().filter((port) => !there.has(port)).length;
     client.stdin!.end();
     await once(client, 'exit');
-    const endMs = monotonicMs() + LATE_MS;
-    // What was open before the standby was watched could not be seen.
-    const ports = [...this.#opened.keys()];
-    const first = ports.findIndex((port) => this.#arrived.has(port));
-    const missing = () => ports.slice(first).filter((port) => !this.#arrived.has(port)).length;
-    while (missing() > 0 && monotonicMs() < endMs) await sleep(PROBE_EVERY_MS);
     watch.kill('SIGKILL');
     const lags = [...this.#opened].flatMap(([port, ms]) => {
       const arrivedMs = this.#arrived.get(port);
       return arrivedMs === undefined ? [] : [Math.max(0, arrivedMs - ms)];
     });
-    return { lags, lost: missing() };
+    return { lags, lost };
   }
 
   #lines(host: 'client' | NodeName, argv: string[], take: (line: string) => void) {

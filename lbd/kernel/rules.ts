@@ -29,7 +29,7 @@ export function rulesOf(
 ): Ruleset {
   const sets = new Map<string, NftSet>();
   const chains = new Map<string, NftChain>(Object.entries(BASE_CHAINS));
-  chains.set('forward', { hook: FORWARD_HOOK, rules: closingRules(tracking) });
+  chains.set('closing', { hook: '', rules: closingRules(tracking) });
   const empty = new Set(pools.filter(({ backends }) => !hasTurns(backends)).map(({ name }) => name));
   for (const family of [4, 6] as const) {
     const own = services.filter((service) => service.family === family);
@@ -117,12 +117,11 @@ function closingRules({ lastAckS, finWaitS, closeWaitS, countsBytes }: Tracking)
   const isSure = lastAckS < Math.min(finWaitS, closeWaitS);
   const events = EVENT.state | (countsBytes || !isSure ? EVENT.destroy : 0);
   return [
-    `tcp flags & rst != 0 ct status dnat ct event set ${events}`,
-    `tcp flags & fin != 0 ct status dnat ct expiration <= ${lastAckS}s ct event set ${events}`,
+    `tcp flags & rst != 0 ct event set ${events}`,
+    `ct expiration <= ${lastAckS}s ct event set ${events}`,
   ];
 }
 
-const FORWARD_HOOK = 'type filter hook forward priority filter - 10; policy accept;';
 /** Before the rules of others, such as a container engine's: the first translation counts. */
 const BEFORE = 5;
 /** NF_IP_PRI_NAT_DST: the name is not known at the output hook. */
@@ -148,6 +147,11 @@ const BASE_CHAINS: Readonly<Record<string, NftChain>> = {
   postrouting: {
     hook: `type nat hook postrouting priority srcnat - ${BEFORE}; policy accept;`,
     rules: ['ct status dnat jump sources'],
+  },
+  forward: {
+    hook: 'type filter hook forward priority filter - 10; policy accept;',
+    // The one rule that every segment meets.
+    rules: ['tcp flags & (fin | rst) != 0 ct status dnat jump closing'],
   },
   input: {
     hook: 'type filter hook input priority filter - 10; policy accept;',

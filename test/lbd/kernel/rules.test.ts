@@ -79,8 +79,8 @@ t.test(
   'the kernel tells of the end of a handshake and of what ends a connection, not of each step',
   async (t) => {
     t.match(rules('to/p/s1', SERVICE), /^meta l4proto tcp fib saddr type != local ct event set 148\n/);
-    const forward = (tracking: Partial<Tracking>) =>
-      rulesOf([SERVICE], [], { ...DEFAULT_TRACKING, ...tracking }).chains.get('forward')?.rules;
+    const closing = (tracking: Partial<Tracking>) =>
+      rulesOf([SERVICE], [], { ...DEFAULT_TRACKING, ...tracking }).chains.get('closing')?.rules;
     const [state, stateAndEnd] = [32, 36];
     for (const [tracking, events] of [
       [{}, state],
@@ -89,9 +89,9 @@ t.test(
       [{ closeWaitS: 30 }, stateAndEnd],
       [{ finWaitS: 20 }, stateAndEnd],
     ] as const)
-      t.strictSame(forward(tracking), [
-        `tcp flags & rst != 0 ct status dnat ct event set ${events}`,
-        `tcp flags & fin != 0 ct status dnat ct expiration <= 30s ct event set ${events}`,
+      t.strictSame(closing(tracking), [
+        `tcp flags & rst != 0 ct event set ${events}`,
+        `ct expiration <= 30s ct event set ${events}`,
       ]);
   },
 );

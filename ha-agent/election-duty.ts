@@ -25,9 +25,11 @@ export function recover(turn: Turn): void {
   if (turn.peerAlive) turn.listen();
   // What the peer does about the fault of a moment ago is heard by then.
   turn.s.settleUntilMs = turn.now + turn.config.intervalMs;
+  // A probe would take the role from a peer whose answer is late by a few milliseconds, though it was heard just now.
+  turn.s.asking = turn.peerAlive;
   turn.become('init', 'the fault is gone');
-  // A peer that could not be heard until now gets its time: a probe would make it step down before its answer is here.
-  if (turn.peerAlive || turn.now >= turn.s.listenUntilMs) probe(turn);
+  // A peer that could not be heard until now gets its time, too.
+  if (!turn.peerAlive && turn.now >= turn.s.listenUntilMs) probe(turn);
 }
 
 /** A standby: whether it is its turn. */

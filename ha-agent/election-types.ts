@@ -233,6 +233,8 @@ export interface ElectionState {
   readonly preemptAtMs: number | undefined;
   /** The peer is probing; without a sign that it hears this node again, step down then. */
   readonly probedUntilMs: number | undefined;
+  /** This node wants to hear the peer anew, without a threat to the peer's role; until it does. */
+  readonly asking: boolean;
   /** Since when this node probes the silent peer; undefined while it hears it. */
   readonly probingSinceMs: number | undefined;
   /** When the current step of the VIPs is overdue (`promoting`, `removing`). */

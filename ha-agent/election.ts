@@ -57,6 +57,7 @@ export function initialState(config: ElectionConfig, now: number): ElectionState
     requestUntilMs: undefined,
     preemptAtMs: undefined,
     probedUntilMs: undefined,
+    asking: false,
     probingSinceMs: undefined,
     vipDeadlineMs: now,
     renewAtMs: now,
@@ -90,7 +91,7 @@ export function reportOf(config: ElectionConfig, state: ElectionState, now: numb
     probe: state.probingSinceMs !== undefined && !state.stopping,
     finishing: state.finishing !== undefined,
     forwards: config.secondChance,
-    ask: state.suspicion !== undefined,
+    ask: state.suspicion !== undefined || state.asking,
   };
 }
 

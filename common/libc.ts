@@ -9,7 +9,7 @@ export const SOL_SOCKET = 1;
 /** Options of SOL_SOCKET. */
 export const SO = { rcvbuf: 8, rcvbufForce: 33 } as const;
 /** Flags of a message. */
-export const MSG = { truncated: 0x20, dontWait: 0x40 } as const;
+export const MSG = { truncated: 0x20, dontWait: 0x40, noSignal: 0x4000 } as const;
 
 const FUNCTIONS = {
   socket: { return: 'i32', arguments: ['i32', 'i32', 'i32'] },
@@ -19,6 +19,13 @@ const FUNCTIONS = {
   /** The last one is a time-out, which is of no use here: 0n. */
   recvmmsg: { return: 'i32', arguments: ['i32', 'buffer', 'u32', 'i32', 'pointer'] },
   send: { return: 'i64', arguments: ['i32', 'buffer', 'u64', 'i32'] },
+  /** Of fewer than 2^31 bytes. */
+  sendmsg: { return: 'i32', arguments: ['i32', 'pointer', 'i32'] },
+  /** Of fewer than 2^31 bytes. */
+  readv: { return: 'i32', arguments: ['i32', 'pointer', 'i32'] },
+  epoll_create1: { return: 'i32', arguments: ['i32'] },
+  epoll_ctl: { return: 'i32', arguments: ['i32', 'i32', 'i32', 'pointer'] },
+  epoll_wait: { return: 'i32', arguments: ['i32', 'pointer', 'i32', 'i32'] },
   close: { return: 'i32', arguments: ['i32'] },
 } as const;
 

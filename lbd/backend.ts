@@ -13,6 +13,8 @@ export class Backend {
   readonly name: string;
   readonly host: string;
   readonly port: number;
+  /** Host and port, as in a Host field. */
+  readonly authority: string;
   readonly slot: number;
   /** Identity in the session table. */
   readonly id: number;
@@ -28,6 +30,7 @@ export class Backend {
     this.name = config.name;
     this.host = config.address.host;
     this.port = config.address.port;
+    this.authority = `${this.host}:${this.port}`;
     this.slot = slot;
     this.id = backendId(pool, config.name);
     this.#shared = shared;

@@ -11,6 +11,7 @@ import { explain, type WorkerExplanation } from './explain.ts';
 import { Frontend, type WorkerContext } from './frontend.ts';
 import { HttpConnection } from './http/connection.ts';
 import { RequestHead } from './http/request-head.ts';
+import { RequestIds } from './http/request-ids.ts';
 import { ResponseHead } from './http/response-head.ts';
 import { Listener } from './listener.ts';
 import { BEAT_MS, type OpenByGroup, type Plan, type Retirement } from './plan.ts';
@@ -66,7 +67,7 @@ export class DataPlane {
     log: WorkerLog = () => {},
     sendLines: SendLines = () => {},
   ) {
-    let requests = 0;
+    const requestIds = new RequestIds(requestIdPrefix);
     this.#index = index;
     this.#sessions = sessions;
     this.#context = {
@@ -74,7 +75,7 @@ export class DataPlane {
       deadlines: new Deadlines(2 * BEAT_MS),
       requestHead: new RequestHead(MAX_FIELDS),
       responseHead: new ResponseHead(MAX_FIELDS),
-      nextRequestId: () => `${requestIdPrefix}${(requests++).toString(36)}`,
+      nextRequestId: () => requestIds.next(),
       accessLogs: new AccessLogs(sendLines),
       stopping: false,
       retiring: false,

@@ -1,35 +1,110 @@
 import type net from 'node:net';
+import type { DirectWriter } from './direct-write.ts';
+import { RelaySocket } from './relay-socket.ts';
+import { endsConnection, socketError } from './socket-error.ts';
 
 /** With so many behind it, the first one has waited long enough. */
 const MOST = 64;
-
-/** Of this thread. */
-const held: net.Socket[] = [];
-let due = false;
+const BUFFER_BYTES = 64 * 1024;
+/** What is longer does not wait: its copy would cost more than waking the other side. */
+const MOST_BYTES = 16 * 1024;
+/** With so many in one turn, the next ones have mostly come by its end. */
+const BUSY = 4;
+/** After so many pieces of work without Node, its timers and new connections have their turn: a few milliseconds. */
+const ROUNDS = 8;
 
 /**
- * Holds back what is written to a socket until the event loop has read what there was to read. A write wakes whoever
+ * Holds back what is written to sockets until the event loop has read what there was to read. A write wakes whoever
  * waits for it, and writes one behind the other mostly find it awake, where each among reads wakes it again. With 50
  * busy clients this is a tenth of what a request costs. What is written keeps its order, whatever else is done to the
  * socket; only `destroy` loses it.
  */
-export function holdBack(socket: net.Socket): void {
-  if (socket.writableCorked > 0) return;
-  socket.cork();
-  held.push(socket);
-  if (held.length > MOST) letGo();
-  else if (!due) {
-    due = true;
-    setImmediate(onTurn);
+export class HoldBack {
+  readonly #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
+  readonly #writer: DirectWriter | undefined;
+  #filled = 0;
+  readonly #held: net.Socket[] = [];
+  #due = false;
+  readonly #readMore: () => number;
+  readonly #onTurn = () => this.#endTurn();
+
+  /**
+   * @param writer of this buffer; without it, Node writes
+   * @param readMore reads what has come meanwhile; returns from how many sockets
+   */
+  constructor(writer?: (buffer: Buffer) => DirectWriter, readMore = () => 0) {
+    this.#writer = writer?.(this.#buffer);
+    this.#readMore = readMore;
+  }
+
+  /** @returns as `write` of a socket: false where it has to wait for `drain` */
+  add(socket: net.Socket, from: Buffer, start: number, length: number): boolean {
+    if (socket instanceof RelaySocket && length <= MOST_BYTES && this.#writer !== undefined) {
+      if (socket.heldBytes > 0) socket.letGo();
+      if (socket.isClear) {
+        if (this.#filled + length > BUFFER_BYTES) this.#letGo();
+        from.copy(this.#buffer, this.#filled, start, start + length);
+        socket.heldAt = this.#filled;
+        socket.heldBytes = length;
+        socket.holder = this;
+        this.#filled += length;
+        this.#await(socket);
+        return true;
+      }
+    }
+    if (socket.writableCorked === 0) {
+      socket.cork();
+      this.#await(socket);
+    }
+    return socket.write(from.latin1Slice(start, start + length), 'latin1');
+  }
+
+  #await(socket: net.Socket): void {
+    this.#held.push(socket);
+    if (this.#held.length > MOST) this.#letGo();
+    else if (!this.#due) {
+      this.#due = true;
+      setImmediate(this.#onTurn);
+    }
+  }
+
+  #endTurn(): void {
+    try {
+      let busy = this.#held.length >= BUSY;
+      this.#letGo();
+      for (let round = 0; busy && round < ROUNDS; round++) {
+        busy = this.#readMore() > 0;
+        this.#letGo();
+      }
+    } finally {
+      this.#due = false;
+    }
+  }
+
+  #letGo(): void {
+    const held = this.#held;
+    for (let i = 0; i < held.length; i++) release(held[i]!);
+    held.length = 0;
+    this.#filled = 0;
+  }
+
+  /** What is held back of a socket goes to the kernel. */
+  write(socket: RelaySocket): void {
+    const { heldAt, heldBytes, fd } = socket;
+    socket.heldBytes = 0;
+    const result = fd < 0 ? 0 : this.#writer!.write(fd, heldAt, heldBytes);
+    if (result === heldBytes) return;
+    if (result < 0 && endsConnection(-result)) {
+      socket.fail(socketError('write', -result));
+      return;
+    }
+    const sent = Math.max(0, result);
+    socket.write(Buffer.copyBytesFrom(this.#buffer, heldAt + sent, heldBytes - sent));
   }
 }
 
-function onTurn(): void {
-  due = false;
-  letGo();
-}
-
-function letGo(): void {
-  for (let i = 0; i < held.length; i++) held[i]!.uncork();
-  held.length = 0;
+/** What is held back of a socket goes now. */
+export function release(socket: net.Socket): void {
+  if (socket instanceof RelaySocket) socket.letGo();
+  if (socket.writableCorked > 0) socket.uncork();
 }

@@ -70,6 +70,8 @@ export type FromWorker =
       readonly explanation: WorkerExplanation | undefined;
     }
   | { readonly type: 'open'; readonly connections: OpenByGroup }
+  /** It serves, but leaves reading and writing to Node, which costs more CPU; see `beginDirectIo`. */
+  | { readonly type: 'indirect'; readonly cause: string }
   | {
       readonly type: 'log';
       readonly level: 'info' | 'warn' | 'error';

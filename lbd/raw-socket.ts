@@ -1,14 +1,19 @@
 import { readSync, writeSync } from 'node:fs';
-import net from 'node:net';
-import { holdBack } from './hold-back.ts';
+import type net from 'node:net';
+import { writeSoon } from './direct-io.ts';
+import { release } from './hold-back.ts';
 import type { Endpoints } from './proxy-protocol.ts';
+import { readBuffer } from './read-buffer.ts';
+import { descriptorOf, RelaySocket } from './relay-socket.ts';
+import { endsConnection } from './socket-error.ts';
+
+export { descriptorOf, readBuffer };
 
 /**
  * The only file that knows how a socket reads into the worker's one static buffer (`onread`, and the accepted
  * handle that Node does not offer it for). All sockets of a thread share the buffer: its bytes are valid only
  * during the callback; whoever needs them longer copies them.
  */
-const READ_BYTES = 64 * 1024;
 /** Up to here a copy costs less than waking the other side for each write. */
 const SMALL_BYTES = 2048;
 /** Of an answer that waits in the kernel while its connection breaks, at most so much is saved. */
@@ -27,18 +32,7 @@ type SocketInternals = Omit<net.SocketConstructorOpts, 'handle'> & {
   pauseOnCreate: boolean;
   onread: { buffer: Uint8Array; callback: (bytes: number, buffer: Uint8Array) => boolean };
 };
-/** A connection whose bytes go to its descriptor as they are: no TLS on it, as in every socket of this class. */
-class RelaySocket extends net.Socket {}
-
-type WithHandle = { _handle: { readonly fd?: number } | null | undefined };
-
-let shared: Buffer | undefined;
-
-/** Made at the first use, so that the main thread, which relays nothing, does not hold one. */
-export function readBuffer(): Buffer {
-  shared ??= Buffer.allocUnsafeSlow(READ_BYTES);
-  return shared;
-}
+type WithHandle = { _handle: unknown };
 
 /**
  * Rebuilds an accepted socket so that it reads into the shared buffer. The server must have been made with
@@ -72,6 +66,7 @@ export function adopt(accepted: net.Socket, makeSink: (socket: net.Socket) => By
   };
   const socket = new RelaySocket(options as net.SocketConstructorOpts);
   sink = makeSink(socket);
+  socket.sink = sink;
 }
 
 /**
@@ -82,33 +77,26 @@ export function adopt(accepted: net.Socket, makeSink: (socket: net.Socket) => By
  * @returns as `write` of a socket: false where it has to wait for `drain`
  */
 export function send(to: net.Socket, buffer: Buffer, start: number, length: number): boolean {
-  if (length <= SMALL_BYTES) {
-    holdBack(to);
-    return to.write(buffer.latin1Slice(start, start + length), 'latin1');
-  }
+  if (length <= SMALL_BYTES) return writeSoon(to, buffer, start, length);
   let sent = 0;
-  if (to.writableCorked > 0) to.uncork();
+  release(to);
   // Behind bytes that wait, a direct write would overtake them.
   if (to instanceof RelaySocket && to.writableLength === 0 && !to.writableEnded) {
-    const fd = descriptorOf(to);
-    if (fd >= 0) sent = sendNow(fd, buffer, start, length);
+    if (to.fd >= 0) sent = sendNow(to, buffer, start, length);
     if (sent === length) return true;
   }
   return to.write(Buffer.copyBytesFrom(buffer, start + sent, length - sent));
 }
 
-/** @returns how much the kernel took; why it took nothing is told by the write that follows, if it is an error */
-function sendNow(fd: number, buffer: Buffer, start: number, length: number): number {
+/** @returns how much the kernel took; all of it where the connection is over, which is told later */
+function sendNow(to: RelaySocket, buffer: Buffer, start: number, length: number): number {
   try {
-    return writeSync(fd, buffer, start, length);
-  } catch {
-    return 0;
+    return writeSync(to.fd, buffer, start, length);
+  } catch (error) {
+    if (!endsConnection(-(error as { errno: number }).errno)) return 0;
+    to.fail(error as Error);
+    return length;
   }
-}
-
-/** File descriptor of an open socket; -1 where it is not to be had. */
-export function descriptorOf(socket: net.Socket): number {
-  return (socket as unknown as WithHandle)._handle?.fd ?? -1;
 }
 
 /**
@@ -121,7 +109,7 @@ class DialSocket extends RelaySocket {
 
   constructor(options: net.SocketConstructorOpts, sink: ByteSink) {
     super(options);
-    this.#sink = sink;
+    this.#sink = this.sink = sink;
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
@@ -150,7 +138,7 @@ class DialSocket extends RelaySocket {
  * @returns whether it came to the end; any other end of the connection is the error that is told already
  */
 export function readRest(fd: number, take: (buffer: Buffer, length: number) => boolean): boolean {
-  const buffer = Buffer.allocUnsafe(READ_BYTES);
+  const buffer = Buffer.allocUnsafe(readBuffer().length);
   for (let left = MAX_RESCUED_BYTES; left > 0; ) {
     let length: number;
     try {
@@ -189,7 +177,7 @@ export function dial(host: string, port: number, sink: ByteSink): net.Socket {
  */
 export function resetNow(socket: net.Socket): void {
   // What was written before still reaches the other side, if it is quick.
-  socket.uncork();
+  release(socket);
   if (socket.writableEnded && !socket.writableFinished && socket.writableLength === 0) socket.destroy();
   else socket.resetAndDestroy();
 }

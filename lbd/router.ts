@@ -9,6 +9,8 @@ export interface RequestFacts {
   readonly host: string;
   /** As received, without query. */
   readonly path: string;
+  /** `matchedPath` would leave the path as it is; undefined: not known. */
+  readonly plainPath?: boolean;
   /** Without the `?`; may be empty. */
   readonly query: string;
   /** @param name lower case. Repeated fields joined by `, `, those of `cookie` by `; ` (RFC 9113 §8.2.3). */
@@ -32,6 +34,8 @@ interface Condition {
 
 interface Route {
   readonly index: number;
+  /** Code of the character behind the first slash of all paths that match; -1: not one alone. */
+  readonly second: number;
   readonly conditions: readonly Condition[];
 }
 
@@ -51,7 +55,11 @@ export class Router {
   readonly #others: readonly Route[];
 
   constructor(configs: readonly RouteConfig[], fallback: string | undefined) {
-    this.#routes = configs.map(({ match }, index) => ({ index, conditions: conditionsOf(match) }));
+    this.#routes = configs.map(({ match }, index) => ({
+      index,
+      second: secondOf(match),
+      conditions: conditionsOf(match),
+    }));
     this.#pools = configs.map(({ pool }) => pool);
     this.#fallback = fallback;
     this.#asksHost = configs.some(({ match }) => match.hosts.length > 0);
@@ -69,9 +77,10 @@ export class Router {
   route(facts: RequestFacts): number {
     if (this.#routes.length === 0) return -1;
     const host = this.#asksHost ? withoutRootDot(facts.host) : '';
-    const path = matchedPath(facts.path);
-    for (const { index, conditions } of this.#byHost.get(host) ?? this.#others)
-      if (allHold(conditions, facts, host, path)) return index;
+    const path = facts.plainPath === true ? facts.path : matchedPath(facts.path);
+    const found = path.length > 1 ? path.charCodeAt(1) : -1;
+    for (const { index, second, conditions } of this.#byHost.get(host) ?? this.#others)
+      if ((second < 0 || second === found) && allHold(conditions, facts, host, path)) return index;
     return -1;
   }
 
@@ -152,6 +161,14 @@ function formDecoded(text: string): string {
   } catch {
     return spaced;
   }
+}
+
+/** So that most of many routes are told apart without a look at their conditions. */
+function secondOf({ path }: MatchConfig): number {
+  const match = path && normalised(path);
+  const text =
+    match === undefined ? '' : 'exact' in match ? match.exact : 'prefix' in match ? match.prefix : '';
+  return text.length > 1 && text[0] === '/' ? text.charCodeAt(1) : -1;
 }
 
 /** Cheap conditions first. */

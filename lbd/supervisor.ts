@@ -81,6 +81,8 @@ interface Seat {
   ended: string | undefined;
   /** When it last counted. */
   open: OpenByGroup;
+  /** Why it does not read and write beside Node; empty: it does. */
+  indirect: string;
 }
 
 /**
@@ -115,6 +117,7 @@ export class Supervisor {
       silentTurns: 0,
       ended: undefined,
       open: {},
+      indirect: '',
     }));
   }
 
@@ -128,11 +131,12 @@ export class Supervisor {
     return this.#serving;
   }
 
-  /** Workers that do not run or do not answer, one line each. */
+  /** Workers that do not run, do not answer, or need more CPU than they should, one line each. */
   warnings(): string[] {
-    return this.#seats.flatMap(({ index, trouble, silentTurns }) => {
+    return this.#seats.flatMap(({ index, trouble, silentTurns, indirect }) => {
       if (trouble !== '') return [`worker ${index} does not run: ${trouble}`];
-      return silentTurns < SILENT_TURNS ? [] : [`worker ${index} does not answer`];
+      if (silentTurns >= SILENT_TURNS) return [`worker ${index} does not answer`];
+      return indirect === '' ? [] : [`worker ${index} leaves all reading and writing to Node: ${indirect}`];
     });
   }
 
@@ -261,6 +265,7 @@ export class Supervisor {
     seat.startedMs = performance.now();
     seat.trouble = STARTING;
     seat.ended = undefined;
+    seat.indirect = '';
     const data: WorkerData = { ...workerData, index: seat.index, plan };
     const worker = new Worker(entry, { workerData: data, name: `worker ${seat.index}` });
     seat.worker = worker;
@@ -270,6 +275,7 @@ export class Supervisor {
       else if (message.type === 'access') this.#options.onAccess?.(message.path, message.lines);
       else if (message.type === 'explained') seat.questions.get(message.serial)?.(message.explanation);
       else if (message.type === 'open') this.#counted(seat, message.connections);
+      else if (message.type === 'indirect') this.#indirect(seat, message.cause);
       else log[message.level]({ worker: seat.index, ...message.data }, message.text);
     });
     worker.on('error', (error) => {
@@ -301,6 +307,11 @@ export class Supervisor {
     if (wasUp) this.#options.tell(`worker ${seat.index} died after ${Math.round(ranMs)} ms: ${cause}`);
     seat.restart = setTimeout(() => void this.#replace(seat), seat.backoffMs);
     seat.backoffMs = Math.min(seat.backoffMs * 2, MAX_BACKOFF_MS);
+  }
+
+  #indirect(seat: Seat, cause: string): void {
+    seat.indirect = cause;
+    this.#options.log.warn({ worker: seat.index }, `all reading and writing is left to Node: ${cause}`);
   }
 
   get #retiring(): boolean {

@@ -3,6 +3,7 @@ import { hashText } from '../common/hash.ts';
 import type { AccessRecord } from './access-record.ts';
 import type { Backend } from './backend.ts';
 import type { Timed } from './deadlines.ts';
+import { readSoon } from './direct-io.ts';
 import type { Frontend } from './frontend.ts';
 import type { Pool } from './pool.ts';
 import { type Endpoints, proxyHeader } from './proxy-protocol.ts';
@@ -245,6 +246,8 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
   onUpstreamBytes(buffer: Buffer, length: number): void {
     if (this.#clientClosed) return;
     this.#touch();
+    readSoon(this.#socket);
+    readSoon(this.#upstream!.socket);
     this.#log?.sentOn(length);
     this.#frontend.count('bytes_sent', length);
     this.#frontend.context.shared.countBackend(this.#upstream!.backend.slot, COUNTER.bytes_received, length);

@@ -1,6 +1,7 @@
 import type net from 'node:net';
 import type { Backend } from './backend.ts';
 import type { Deadlines, Timed } from './deadlines.ts';
+import { readSoon } from './direct-io.ts';
 import { type ByteSink, dial, resetNow } from './raw-socket.ts';
 import { dialSecure } from './tls/secure-socket.ts';
 
@@ -138,6 +139,7 @@ export class Upstream implements ByteSink, Timed {
   claim(user: UpstreamUser): void {
     this.user = user;
     this.deadline = 0;
+    readSoon(this.socket);
   }
 
   /** Ends the use and the connection; the user is not called any more. */

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { DataPlane } from './data-plane.ts';
+import { beginDirectIo } from './direct-io.ts';
 import type { FromWorker, Plan, ToWorker, WorkerData } from './plan.ts';
 import { SessionTable } from './session/table.ts';
 import { SharedState } from './shared.ts';
@@ -21,6 +22,9 @@ const plane = new DataPlane(
 function send(message: FromWorker): void {
   port.postMessage(message);
 }
+
+const indirect = beginDirectIo();
+if (indirect !== '') send({ type: 'indirect', cause: indirect });
 
 // Plans are applied one after the other, in the order in which they came.
 let applied = apply(data.plan, 0);

@@ -2,6 +2,7 @@ import type { Backend } from '../backend.ts';
 import type { Pool } from '../pool.ts';
 import { type Failure, noRetry } from '../retry.ts';
 import { COUNTER, GATE_CLOSED, type SharedState } from '../shared.ts';
+import { turnNow } from '../turn-clock.ts';
 import { RETRYING } from '../vitals.ts';
 import type { RequestHead } from './request-head.ts';
 
@@ -122,7 +123,7 @@ export class Attempts {
    */
   restart(): boolean {
     if (this.#shared.gate(this.backend.slot) !== GATE_CLOSED) {
-      this.startedMs = performance.now();
+      this.startedMs = turnNow();
       return true;
     }
     this.leave();
@@ -147,7 +148,7 @@ export class Attempts {
     const { slot } = this.backend;
     this.#entered = slot;
     this.tries++;
-    this.startedMs = performance.now();
+    this.startedMs = turnNow();
     this.#shared.countBackend(slot, COUNTER.requests, 1);
   }
 
@@ -163,7 +164,7 @@ export class Attempts {
   /** The backend answered. */
   answered(status: number): void {
     const { slot } = this.backend;
-    const tookMs = performance.now() - this.startedMs;
+    const tookMs = turnNow() - this.startedMs;
     this.#shared.observeLatency(slot, tookMs);
     this.#shared.countBackend(slot, COUNTER.response_ms, tookMs);
     this.#shared.countBackend(slot, STATUS_COUNTER[(status / 100) | 0]!, 1);

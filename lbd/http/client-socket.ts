@@ -1,15 +1,17 @@
 import type net from 'node:net';
 import { hashText } from '../../common/hash.ts';
 import type { AccessRecord } from '../access-record.ts';
+import { writeSoon } from '../direct-io.ts';
 import type { Frontend } from '../frontend.ts';
-import { holdBack } from '../hold-back.ts';
 import type { Endpoints } from '../proxy-protocol.ts';
 import { clientAddress, endpointsOf, resetNow, send } from '../raw-socket.ts';
 import { identityLine, isSecure } from '../tls/client-identity.ts';
+import { type Message, scratch } from './message.ts';
+import { forwardedLines, type Sender } from './request-head.ts';
 import type { Outlet } from './response-body.ts';
 
 /** A client of an HTTP frontend and its socket: who it is, what is read from it, and what is written and counted. */
-export abstract class ClientSocket implements Outlet {
+export abstract class ClientSocket implements Outlet, Sender {
   readonly frontend: Frontend;
   readonly address: string;
   readonly addressHash: number;
@@ -17,6 +19,7 @@ export abstract class ClientSocket implements Outlet {
   readonly scheme: 'http' | 'https';
   /** Line that tells backends whose certificate the client has shown; empty: none. */
   readonly identity: string;
+  readonly forwarded: Buffer;
   /** The client ended its side; it may still read. */
   ended = false;
   /** The client is not read from. */
@@ -34,6 +37,7 @@ export abstract class ClientSocket implements Outlet {
     this.address = endpoints?.address ?? clientAddress(socket);
     this.addressHash = hashText(this.address);
     this.scheme = isSecure(socket) ? 'https' : 'http';
+    this.forwarded = forwardedLines(this.address, this.scheme);
     this.identity = isSecure(socket) ? identityLine(socket, frontend.config.tls) : '';
   }
 
@@ -74,11 +78,15 @@ export abstract class ClientSocket implements Outlet {
     if (!send(this.socket, buffer, start, length)) this.awaitDrain();
   }
 
+  sendMessage({ bytes, length }: Message): void {
+    if (this.log !== undefined) this.log.bytesOut += length;
+    this.frontend.count('bytes_sent', length);
+    if (!writeSoon(this.socket, bytes, 0, length)) this.awaitDrain();
+  }
+
   writeText(latin1: string): void {
-    if (this.log !== undefined) this.log.bytesOut += latin1.length;
-    this.frontend.count('bytes_sent', latin1.length);
-    holdBack(this.socket);
-    if (!this.socket.write(latin1, 'latin1')) this.awaitDrain();
+    scratch.clear().text(latin1);
+    this.sendMessage(scratch);
   }
 
   /** Ends our side, behind all that was written. */

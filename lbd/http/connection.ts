@@ -1,5 +1,6 @@
 import type net from 'node:net';
 import type { Timed } from '../deadlines.ts';
+import { readSoon } from '../direct-io.ts';
 import type { Frontend } from '../frontend.ts';
 import type { Endpoints } from '../proxy-protocol.ts';
 import type { ByteSink } from '../raw-socket.ts';
@@ -153,7 +154,8 @@ export class HttpConnection extends ClientSocket implements ByteSink, Timed {
       this.toHead = head.method === 'HEAD';
       this.requestId = head.requestId ?? context.nextRequestId();
       this.log?.head(head, this.requestId, after - at);
-      this.#exchange ??= new Exchange(this);
+      if (this.#exchange === undefined) this.#exchange = new Exchange(this);
+      else readSoon(this.socket);
       at = this.#exchange.begin(head, buffer, after, end);
     }
     if (at < end) this.afterBody(buffer, at, end);
@@ -190,6 +192,7 @@ export class HttpConnection extends ClientSocket implements ByteSink, Timed {
   upgraded(tunnel: Tunnel, head: string): void {
     this.#tunnel = tunnel;
     this.phase = TUNNEL;
+    readSoon(this.socket);
     this.touch();
     this.writeText(head);
     this.resume();

@@ -17,10 +17,12 @@ import {
 } from '../refusal.ts';
 import type { Failure } from '../retry.ts';
 import { COUNTER } from '../shared.ts';
+import { turnNow } from '../turn-clock.ts';
 import type { Upstream, UpstreamUser } from '../upstream.ts';
 import { Attempts } from './attempts.ts';
 import { Checkout } from './checkout.ts';
 import type { HttpConnection } from './connection.ts';
+import type { Message } from './message.ts';
 import { CONNECTING, EXCHANGE } from './phase.ts';
 import type { RequestHead } from './request-head.ts';
 import { RequestRelay } from './request-relay.ts';
@@ -82,13 +84,7 @@ export class Exchange implements UpstreamUser, QueueUser {
     if (!chosen && !pool.saturated) return this.#refuse(NO_BACKEND, bodyStart, end);
     const { backend } = attempts;
     if (reserved !== undefined) head.reserve(reserved);
-    request.head = head.render(
-      client.address,
-      client.scheme,
-      client.requestId,
-      `${backend.host}:${backend.port}`,
-      client.identity,
-    );
+    head.render(request.head, client, client.requestId, backend.authority);
     const { totalMs } = pool.config.timeouts;
     this.#endMs = totalMs === 0 ? 0 : context.deadlines.in(totalMs);
     if (!chosen || !attempts.enter()) {
@@ -181,7 +177,7 @@ export class Exchange implements UpstreamUser, QueueUser {
     }
     if (request.done) {
       // How fast a client sends is nothing that its backend could be measured by.
-      this.#attempts.startedMs = performance.now();
+      this.#attempts.startedMs = turnNow();
       this.arm();
     } else if (!request.flowing) {
       this.#client.pause();
@@ -243,7 +239,7 @@ export class Exchange implements UpstreamUser, QueueUser {
   onUpstreamBytes(buffer: Buffer, length: number): void {
     const { answer } = this;
     if (answer.started) {
-      this.#relayAnswer(buffer, 0, length, '');
+      this.#relayAnswer(buffer, 0, length, undefined);
       return;
     }
     switch (answer.read(buffer, length)) {
@@ -269,8 +265,8 @@ export class Exchange implements UpstreamUser, QueueUser {
     this.#relayAnswer(answer.buffer, answer.at, answer.end, head);
   }
 
-  /** @param head of the answer as text, where it has not left yet */
-  #relayAnswer(buffer: Buffer, start: number, end: number, head: string): void {
+  /** @param head of the answer, where it has not left yet */
+  #relayAnswer(buffer: Buffer, start: number, end: number, head: Message | undefined): void {
     const { answer } = this;
     this.arm();
     const at = answer.relay(buffer, start, end, head);

@@ -123,6 +123,9 @@ export class FieldLines {
   /** Remembers `WORDS` numbers a line: id, line start, name end, value start, value end, line end. */
   readonly #at: Int32Array;
   readonly #max: number;
+  #view: DataView = new DataView(new ArrayBuffer(0));
+  /** What `#view` is on. */
+  #viewed: Uint8Array | undefined;
 
   /** @param max lines that fit; one more is the fault `too many fields` */
   constructor(max: number) {
@@ -167,6 +170,11 @@ export class FieldLines {
    */
   parse(buffer: Uint8Array, start: number, end: number, limit: number, lenientColon: boolean): number {
     const at = this.#at;
+    if (this.#viewed !== buffer) {
+      this.#viewed = buffer;
+      this.#view = new DataView(buffer.buffer, buffer.byteOffset, buffer.length);
+    }
+    const view = this.#view;
     const max = Math.min(limit, this.#max);
     let p = start;
     let count = 0;
@@ -198,6 +206,7 @@ export class FieldLines {
       p++;
       while (p < end && (buffer[p] === SP || buffer[p] === HTAB)) p++;
       const valueStart = p;
+      while (p + 4 <= end && areVisible(view.getInt32(p, true))) p += 4;
       while (p < end && FIELD_VALUE[buffer[p]!] === 1) p++;
       if (p >= end) return 0;
       if (buffer[p] !== CR)
@@ -224,6 +233,11 @@ export class FieldLines {
     this.fault = fault;
     return -1;
   }
+}
+
+/** Whether four bytes are all from 0x20 to 0x7e. The lowest one that is not lends to and borrows from none before it. */
+function areVisible(four: number): boolean {
+  return ((four | (four - 0x20202020) | (four + 0x01010101)) & 0x80808080) === 0;
 }
 
 function nameFault(byte: number, atLineStart: boolean, count: number): HeadFault {

@@ -20,8 +20,12 @@ export const TOKEN = table((byte) => TOKEN_CHARS.has(String.fromCharCode(byte)))
 /** RFC 9110 §5.5: VCHAR, SP, HTAB and obs-text; CR, LF, NUL and the other controls are not. */
 export const FIELD_VALUE = table((byte) => byte === 9 || (byte >= 0x20 && byte !== 0x7f));
 
-/** Request target: visible ASCII only, stricter than RFC 9112 §3.2 needs. `#` is never sent by a client. */
+/**
+ * Request target: visible ASCII only, stricter than RFC 9112 §3.2 needs. `#` is never sent by a client. 2: it may mean
+ * something to whoever reads the path.
+ */
 export const TARGET = table((byte) => byte > 0x20 && byte < 0x7f && byte !== 0x23);
+for (const char of '?%\\/.') TARGET[char.charCodeAt(0)] = 2;
 
 /**
  * Host field: RFC 3986 `host [":" port]`. No userinfo (`@`), no path, no list; percent-encoded registered names
@@ -41,6 +45,9 @@ export const COLON = 58;
 export const SEMICOLON = 59;
 export const COMMA = 44;
 export const HYPHEN = 45;
+export const DOT = 46;
+export const SLASH = 47;
+export const QUESTION = 63;
 export const OPEN_BRACKET = 91;
 export const CLOSE_BRACKET = 93;
 export const UNDERSCORE = 95;

@@ -7,14 +7,18 @@ import {
   COLON,
   CR,
   DIGIT,
+  DOT,
   HOST,
   LF,
   NAME,
   OPEN_BRACKET,
+  QUESTION,
+  SLASH,
   SP,
   TARGET,
   TOKEN,
 } from './grammar.ts';
+import type { Message } from './message.ts';
 
 /** How the body of a message is delimited (RFC 9112 §6). */
 export const BODY = { none: 0, length: 1, chunked: 2, untilClose: 3 } as const;
@@ -27,6 +31,23 @@ const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 
 const NO_LINE = -1;
 const SEVERAL_LINES = -2;
+
+/** Who sent a request, as its backend is told. */
+export interface Sender {
+  /** Address of the client. */
+  readonly address: string;
+  /** What the client spoke. */
+  readonly scheme: 'http' | 'https';
+  /** Line about the certificate that the client has shown, with its CRLF; or empty. */
+  readonly identity: string;
+  /** `X-Forwarded-For` and `X-Forwarded-Proto` where the client sent none, each with its CRLF. */
+  readonly forwarded: Buffer;
+}
+
+/** The lines of `Sender.forwarded`. */
+export function forwardedLines(address: string, scheme: string): Buffer {
+  return Buffer.from(`X-Forwarded-For: ${address}\r\nX-Forwarded-Proto: ${scheme}\r\n`, 'latin1');
+}
 
 /**
  * One request head, parsed in place (RFC 9112). A worker has one instance and uses it within one read callback:
@@ -45,6 +66,8 @@ export class RequestHead implements RequestFacts {
   body: 0 | 1 | 2 = BODY.none;
   contentLength = 0;
   method = '';
+  /** Its path is what `matchedPath` makes of it. */
+  plainPath = true;
 
   readonly #fields: FieldLines;
   readonly #connection = new ConnectionOptions();
@@ -100,10 +123,16 @@ export class RequestHead implements RequestFacts {
     this.method = methodOf(buffer, start, p);
     const targetStart = ++p;
     let query = -1;
+    this.plainPath = true;
     for (; p < end; p++) {
       const byte = buffer[p]!;
-      if (TARGET[byte] !== 1) break;
-      if (byte === 63 && query < 0) query = p;
+      const kind = TARGET[byte];
+      if (kind === 1) continue;
+      if (kind === 0) break;
+      if (query >= 0) continue;
+      if (byte === QUESTION) query = p;
+      // One behind a slash: `//` and `/.` are not plain.
+      else if (byte === SLASH || byte === DOT ? buffer[p - 1] === SLASH : true) this.plainPath = false;
     }
     if (p >= end) return 0;
     if (buffer[p] !== SP || p === targetStart)
@@ -265,11 +294,15 @@ export class RequestHead implements RequestFacts {
   header(name: string): string | undefined {
     const fields = this.#fields;
     const buffer = this.#buffer;
+    const isCookie = name === 'cookie';
     let value: string | undefined;
     for (let line = 0; line < fields.count; line++) {
-      if (!equalsIgnoreCase(buffer, fields.lineStart(line), fields.nameEnd(line), name)) continue;
+      const named = isCookie
+        ? fields.id(line) === FIELD.cookie
+        : equalsIgnoreCase(buffer, fields.lineStart(line), fields.nameEnd(line), name);
+      if (!named) continue;
       const text = buffer.latin1Slice(fields.valueStart(line), fields.valueEnd(line));
-      value = value === undefined ? text : `${value}${name === 'cookie' ? '; ' : ', '}${text}`;
+      value = value === undefined ? text : `${value}${isCookie ? '; ' : ', '}${text}`;
     }
     return value;
   }
@@ -297,25 +330,25 @@ export class RequestHead implements RequestFacts {
    * The head as the backend gets it: fields of this hop taken out (RFC 9110 §7.6.1), framing said anew, who
    * asked added.
    *
-   * @param client address of the client
-   * @param proto `http` or `https`, what the client spoke
+   * @param out takes it, and nothing else
    * @param requestId ours, or the client's own
    * @param fallbackHost Host where an HTTP/1.0 client sent none
-   * @param extra further lines, each with its CRLF
    */
-  render(client: string, proto: string, requestId: string, fallbackHost: string, extra = ''): string {
+  render(out: Message, sender: Sender, requestId: string, fallbackHost: string): void {
+    out.clear();
     const fields = this.#fields;
     const buffer = this.#buffer;
     const names = this.#connection.namesFields;
-    let out = '';
     let run = this.#lineStart;
     if (this.#restarts) {
       const target = buffer.latin1Slice(this.#targetStart, this.#targetEnd);
       // RFC 9112 §3.2.4: an absolute target without path means the server as a whole to OPTIONS, else its root.
       const root = this.method === 'OPTIONS' && target === '' ? '*' : '/';
-      out = `${this.method} ${target.startsWith('/') || target === '*' ? target : `${root}${target}`} HTTP/1.1\r\n`;
+      out.text(
+        `${this.method} ${target.startsWith('/') || target === '*' ? target : `${root}${target}`} HTTP/1.1\r\n`,
+      );
       const host = this.#hostStart < 0 ? '' : buffer.latin1Slice(this.#hostStart, this.#hostEnd);
-      out += `Host: ${host || fallbackHost}\r\n`;
+      out.text(`Host: ${host || fallbackHost}\r\n`);
       run = fields.count > 0 ? fields.lineStart(0) : -1;
     }
     let forwardedFor = '';
@@ -328,20 +361,31 @@ export class RequestHead implements RequestFacts {
       if (id === FIELD.forwardedFor)
         forwardedFor += `${buffer.latin1Slice(fields.valueStart(line), fields.valueEnd(line))}, `;
       const lineStart = fields.lineStart(line);
-      if (lineStart > run) out += buffer.latin1Slice(run, lineStart);
+      if (lineStart > run) out.copy(buffer, run, lineStart);
       run = last;
     }
-    if (fields.count === 0 && run >= 0) out += `${buffer.latin1Slice(run, this.#startLineEnd())}`;
-    else if (last > run) out += buffer.latin1Slice(run, last);
-    if (this.body === BODY.chunked) out += 'Transfer-Encoding: chunked\r\n';
-    if (this.upgrade)
-      out += `Connection: upgrade\r\nUpgrade: ${buffer.latin1Slice(fields.valueStart(this.#upgradeLine), fields.valueEnd(this.#upgradeLine))}\r\n`;
-    out += this.#forwarded
-      ? `X-Forwarded-For: ${forwardedFor}${client}\r\nX-Forwarded-Proto: ${proto}\r\n`
-      : `X-Forwarded-For: ${client}\r\nX-Forwarded-Proto: ${proto}\r\n`;
-    if (this.#hostEnd > this.#hostStart)
-      out += `X-Forwarded-Host: ${buffer.latin1Slice(this.#hostStart, this.#hostEnd)}\r\n`;
-    return `${out}X-Request-Id: ${requestId}\r\n${extra}\r\n`;
+    if (fields.count === 0 && run >= 0) out.copy(buffer, run, this.#startLineEnd());
+    else if (last > run) out.copy(buffer, run, last);
+    if (this.body === BODY.chunked) out.text('Transfer-Encoding: chunked\r\n');
+    if (this.upgrade) {
+      out.text('Connection: upgrade\r\nUpgrade: ');
+      out.copy(buffer, fields.valueStart(this.#upgradeLine), fields.valueEnd(this.#upgradeLine));
+      out.line();
+    }
+    if (this.#forwarded)
+      out.text(
+        `X-Forwarded-For: ${forwardedFor}${sender.address}\r\nX-Forwarded-Proto: ${sender.scheme}\r\n`,
+      );
+    else out.copy(sender.forwarded, 0, sender.forwarded.length);
+    if (this.#hostEnd > this.#hostStart) {
+      out.text('X-Forwarded-Host: ');
+      out.copy(buffer, this.#hostStart, this.#hostEnd);
+      out.text('\r\nX-Request-Id: ');
+    } else out.text('X-Request-Id: ');
+    out.text(requestId);
+    out.line();
+    if (sender.identity !== '') out.text(sender.identity);
+    out.line();
   }
 
   #startLineEnd(): number {

@@ -1,19 +1,23 @@
 import type net from 'node:net';
-import { holdBack } from '../hold-back.ts';
+import { writeSoon } from '../direct-io.ts';
 import { COUNTER } from '../shared.ts';
 import type { Attempts } from './attempts.ts';
 import { JOIN_BYTES } from './chunk.ts';
 import type { HttpConnection } from './connection.ts';
+import { Message } from './message.ts';
 import { RequestBody } from './request-body.ts';
+
+/** Nearly all heads are shorter. */
+const HEAD_BYTES = 512;
 
 /** The request's way from its client to a backend, head and body. */
 export class RequestRelay {
+  /** What begins the request on a backend connection, now or again: its head, with a small body behind it. */
+  readonly head = new Message(HEAD_BYTES);
   readonly #client: HttpConnection;
   readonly #attempts: Attempts;
   readonly #body = new RequestBody();
-  /** What begins the request on a backend connection: its head, with a small body behind it. */
-  #head = '';
-  /** The whole body is in `#head`. */
+  /** The whole body is in `head`. */
   #whole = false;
   /** Body bytes that came before the backend connection was there. */
   #held: Buffer | undefined;
@@ -27,11 +31,6 @@ export class RequestRelay {
   begin(framing: 0 | 1 | 2, length: number): void {
     this.#body.begin(framing, length);
     this.#whole = false;
-  }
-
-  /** Sets the text of the head. */
-  set head(text: string) {
-    this.#head = text;
   }
 
   /** All of it has come. */
@@ -68,26 +67,24 @@ export class RequestRelay {
 
   /** Sends the head, of a request whose body has ended already or not begun to come. */
   sendHead(to: net.Socket): void {
-    holdBack(to);
-    to.write(this.#head, 'latin1');
+    writeSoon(to, this.head.bytes, 0, this.head.length);
   }
 
   /** Sends the head and what has come of the body. @returns as `relay` */
   send(to: net.Socket, buffer: Buffer, start: number, end: number): number {
     const body = this.#body;
     if (!body.counted || end - start > JOIN_BYTES) {
-      to.write(this.#head, 'latin1');
+      this.sendHead(to);
       return this.relay(to, buffer, start, end);
     }
     const take = body.take(end - start);
-    const text = this.#head + buffer.latin1Slice(start, start + take);
-    holdBack(to);
-    body.flowing = to.write(text, 'latin1');
+    const { head } = this;
+    const headBytes = head.length;
+    head.copy(buffer, start, start + take);
+    body.flowing = writeSoon(to, head.bytes, 0, head.length);
     this.#count();
-    if (body.done) {
-      this.#head = text;
-      this.#whole = true;
-    }
+    if (body.done) this.#whole = true;
+    else head.length = headBytes;
     return start + take;
   }
 

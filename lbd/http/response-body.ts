@@ -1,5 +1,6 @@
 import { asChunk, JOIN_BYTES, LAST_CHUNK } from './chunk.ts';
 import { ChunkDecoder } from './chunked.ts';
+import { type Message, scratch } from './message.ts';
 import { BODY } from './request-head.ts';
 
 /** Takes what a client is to get. */
@@ -7,6 +8,7 @@ export interface Outlet {
   write(bytes: Buffer): void;
   /** For bytes that are valid only now. */
   send(buffer: Buffer, start: number, length: number): void;
+  sendMessage(message: Message): void;
   writeText(latin1: string): void;
 }
 
@@ -48,19 +50,19 @@ export class ResponseBody {
   }
 
   /**
-   * @param head text of the response's head, where it has not left yet
+   * @param head of the response, where it has not left yet
    * @returns offset of the first byte after the body, or `MORE` or `BROKEN`
    */
-  relay(out: Outlet, buffer: Buffer, start: number, end: number, head: string): number {
+  relay(out: Outlet, buffer: Buffer, start: number, end: number, head: Message | undefined): number {
     this.moved = 0;
     switch (this.#framing) {
       case BODY.none:
-        out.writeText(head);
+        if (head !== undefined) out.sendMessage(head);
         return start;
       case BODY.length: {
         const take = Math.min(this.#left, end - start);
         this.#left -= take;
-        if (take > 0 || head !== '') this.#send(out, head, buffer, start, take, '');
+        if (take > 0 || head !== undefined) this.#send(out, head, buffer, start, take, '');
         return this.#left === 0 ? start + take : MORE;
       }
       case BODY.chunked: {
@@ -71,7 +73,7 @@ export class ResponseBody {
           return BROKEN;
         }
         const tail = chunks.done && this.#chunkOut ? LAST_CHUNK : '';
-        if (chunks.dataLength > 0 || head !== '' || tail !== '')
+        if (chunks.dataLength > 0 || head !== undefined || tail !== '')
           this.#send(out, head, buffer, chunks.dataStart, chunks.dataLength, tail);
         if (!chunks.done) return MORE;
         this.#chunks = undefined;
@@ -94,19 +96,28 @@ export class ResponseBody {
   }
 
   /** Body bytes, in a chunk where the client gets chunks, together with what is due before and behind them. */
-  #send(out: Outlet, head: string, buffer: Buffer, start: number, length: number, tail: string): void {
+  #send(
+    out: Outlet,
+    head: Message | undefined,
+    buffer: Buffer,
+    start: number,
+    length: number,
+    tail: string,
+  ): void {
     this.moved = length;
     if (length <= JOIN_BYTES) {
-      let text = head;
-      if (length > 0) {
-        const body = buffer.latin1Slice(start, start + length);
-        text += this.#chunkOut ? `${length.toString(16)}\r\n${body}\r\n` : body;
-      }
-      text += tail;
-      if (text !== '') out.writeText(text);
+      const message = head ?? scratch.clear();
+      if (length > 0 && this.#chunkOut) {
+        message.text(length.toString(16));
+        message.line();
+        message.copy(buffer, start, start + length);
+        message.line();
+      } else if (length > 0) message.copy(buffer, start, start + length);
+      if (tail !== '') message.text(tail);
+      if (message.length > 0) out.sendMessage(message);
       return;
     }
-    if (head !== '') out.writeText(head);
+    if (head !== undefined) out.sendMessage(head);
     if (this.#chunkOut) out.write(asChunk(buffer, start, length));
     else out.send(buffer, start, length);
     if (tail !== '') out.writeText(tail);

@@ -1,6 +1,7 @@
 import { ConnectionOptions } from './connection-options.ts';
 import { equalsIgnoreCase, FIELD, FieldLines, type HeadFault, parseLength } from './fields.ts';
 import { COLON, CR, FIELD_VALUE, LF, SP } from './grammar.ts';
+import type { Message } from './message.ts';
 import { BODY } from './request-head.ts';
 
 /**
@@ -145,18 +146,19 @@ export class ResponseHead {
   /**
    * The head as the client gets it: fields of this hop taken out, framing said anew.
    *
+   * @param out takes it, and nothing else
    * @param extra further lines, each with its CRLF: a cookie, `Connection`, `Transfer-Encoding`
    * @param upgraded keep Upgrade: this is the 101 that the client asked for
    */
-  render(extra: string, upgraded: boolean): string {
+  render(out: Message, extra: string, upgraded: boolean): void {
+    out.clear();
     const fields = this.#fields;
     const buffer = this.#buffer;
     const names = this.#connection.namesFields;
-    let out = '';
     let run = this.#statusStart - 9;
     // RFC 9112 §2.3: the version is that of the sender of this hop.
     if (this.#minor !== 1) {
-      out = 'HTTP/1.1 ';
+      out.text('HTTP/1.1 ');
       run = this.#statusStart;
     }
     for (let line = 0; line < fields.count; line++) {
@@ -165,15 +167,20 @@ export class ResponseHead {
       const strips = this.#strips(line, id, upgraded);
       if (!strips && buffer[fields.nameEnd(line)] === COLON) continue;
       const lineStart = fields.lineStart(line);
-      if (lineStart > run) out += buffer.latin1Slice(run, lineStart);
+      if (lineStart > run) out.copy(buffer, run, lineStart);
       // RFC 9112 §5.1: white space before the colon does not leave the proxy.
-      if (!strips)
-        out += `${buffer.latin1Slice(lineStart, fields.nameEnd(line))}: ${buffer.latin1Slice(fields.valueStart(line), fields.valueEnd(line))}\r\n`;
+      if (!strips) {
+        out.copy(buffer, lineStart, fields.nameEnd(line));
+        out.text(': ');
+        out.copy(buffer, fields.valueStart(line), fields.valueEnd(line));
+        out.line();
+      }
       run = fields.lineEnd(line);
     }
     const end = fields.count > 0 ? fields.lineEnd(fields.count - 1) : this.#fieldsStart;
-    if (end > run) out += buffer.latin1Slice(run, end);
-    return `${out}${extra}\r\n`;
+    if (end > run) out.copy(buffer, run, end);
+    if (extra !== '') out.text(extra);
+    out.line();
   }
 
   #strips(line: number, id: number, upgraded: boolean): boolean {

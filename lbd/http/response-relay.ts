@@ -3,6 +3,7 @@ import type { Attempts } from './attempts.ts';
 import { Backlog } from './backlog.ts';
 import type { HttpConnection } from './connection.ts';
 import { LF } from './grammar.ts';
+import { type Message, scratch } from './message.ts';
 import { BODY } from './request-head.ts';
 import { BROKEN, MORE, ResponseBody } from './response-body.ts';
 
@@ -89,7 +90,9 @@ export class ResponseRelay {
       if (head.status >= 200) return ANSWERED;
       if (head.status === 101) return SWITCHED;
       // RFC 9110 §15.2: a proxy forwards 1xx, but HTTP/1.0 does not know them.
-      if (!client.http10) client.writeText(head.render('', false));
+      if (client.http10) continue;
+      head.render(scratch, '', false);
+      client.sendMessage(scratch);
     }
     return MORE;
   }
@@ -103,9 +106,9 @@ export class ResponseRelay {
    * Begins to send the response whose head was just read.
    *
    * @param requestDone all of the client's body is here
-   * @returns text of its head
+   * @returns its head
    */
-  start(requestDone: boolean): string {
+  start(requestDone: boolean): Message {
     const client = this.#client;
     const attempts = this.#attempts;
     const { responseHead: head, stopping, retiring } = client.frontend.context;
@@ -123,7 +126,8 @@ export class ResponseRelay {
     if (!requestDone || unframed || stopping || retiring) client.keepAlive = false;
     if (!client.keepAlive) extra += 'Connection: close\r\n';
     else if (client.http10) extra += 'Connection: keep-alive\r\n';
-    return head.render(extra, false);
+    head.render(scratch, extra, false);
+    return scratch;
   }
 
   /** The backend agrees to the upgrade that the client asked for. @returns text of the head that says so */
@@ -135,18 +139,19 @@ export class ResponseRelay {
     client.log?.answered(head.status);
     attempts.pool!.learn(attempts.index, head);
     const cookie = attempts.needsCookie ? attempts.pool!.cookieLine(attempts.index) : '';
-    return head.render(`${cookie}Connection: upgrade\r\n`, true);
+    head.render(scratch, `${cookie}Connection: upgrade\r\n`, true);
+    return scratch.toString();
   }
 
   /**
-   * @param head text of the head, where it has not left yet
+   * @param head where it has not left yet
    * @returns offset of the first byte behind the response, or `MORE` or `BROKEN`
    */
-  relay(buffer: Buffer, start: number, end: number, head: string): number {
+  relay(buffer: Buffer, start: number, end: number, head: Message | undefined): number {
     const at = this.#body.relay(this.#client, buffer, start, end, head);
     this.#attempts.count(COUNTER.bytes_received, this.#body.moved);
     if (at !== BROKEN) return at;
-    this.started = head === '';
+    this.started = head === undefined;
     return this.#fail(`invalid response: ${this.#body.fault}`);
   }
 

@@ -7,12 +7,13 @@ import { idle } from './data/idle.ts';
 import { latency } from './data/latency.ts';
 import { LOADS } from './data/loads.ts';
 import { LOAD_HELP, LOAD_NAMES, type LoadName } from './data/names.ts';
-import { drawn, markdown, reportOf, summary } from './data/report.ts';
+import { drawn, markdown, reportOf } from './data/report.ts';
 import { soak } from './data/soak.ts';
 import { LOAD_CORE, PROXY_CORE, Stage } from './data/stage.ts';
 import { failuresOf, type Results, verdicts } from './data/targets.ts';
 import { workers } from './data/workers.ts';
 import { number, parsed, whole } from './options.ts';
+import { summary } from './targets.ts';
 
 const OPTIONS = '[--runs 3] [--seconds S] [--minutes M] [--json] [--output FILE]';
 const ABOUT = `Costs are CPU microseconds of the proxy's processes, from /proc; proxy on core ${PROXY_CORE}, load and origin on core ${LOAD_CORE}.

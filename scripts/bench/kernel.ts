@@ -6,14 +6,9 @@ import { drawn } from './data/report.ts';
 import { KERNEL_LOADS, type KernelLoad, measure, start } from './kernel/cost.ts';
 import { moves, movesTable } from './kernel/moves.ts';
 import { sync, syncTable } from './kernel/sync.ts';
-import {
-  costTable,
-  type KernelResults,
-  kernelFailures,
-  kernelSummary,
-  kernelVerdicts,
-} from './kernel/targets.ts';
+import { costTable, type KernelResults, kernelFailures, kernelVerdicts } from './kernel/targets.ts';
 import { parsed, whole } from './options.ts';
+import { summary } from './targets.ts';
 
 const PARTS = [...KERNEL_LOADS, 'moves', 'sync'] as const;
 const HELP = `usage: npm run bench -- kernel [PART…] [--runs 3] [--seconds 3] [--rate 5000] [--json]
@@ -51,7 +46,7 @@ export async function run(args: string[]): Promise<void> {
   const found = kernelVerdicts(results).filter(({ says }) => says !== 'not measured');
   const failures = kernelFailures(results);
   if (values.json) console.log(JSON.stringify({ ...results, targets: found, failures }));
-  say(drawn(kernelSummary(found)));
+  say(drawn(summary(found)));
   for (const failure of failures) console.error(failure);
   const missed = found.filter(({ says }) => says === 'missed').length;
   if (failures.length > 0 || missed > 0)

@@ -1,15 +1,35 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import t, { type Test } from 'tap';
-import { holdBack } from '../../lbd/hold-back.ts';
-import { resetNow, send } from '../../lbd/raw-socket.ts';
+import { DirectWriter } from '../../lbd/direct-write.ts';
+import { HoldBack, release } from '../../lbd/hold-back.ts';
+import { dial, resetNow, send } from '../../lbd/raw-socket.ts';
+import { RelaySocket } from '../../lbd/relay-socket.ts';
 
-/** A connection: the end that is written to, and all that its other end has read once that is over. */
-async function connected(t: Test): Promise<{ socket: net.Socket; read: Promise<string> }> {
+interface Connection {
+  readonly socket: net.Socket;
+  readonly peer: net.Socket;
+  /** All that the other end has read, once that is over. */
+  readonly read: Promise<string>;
+}
+
+type Connect = (t: Test) => Promise<Connection>;
+
+/** A connection that may be written to directly, and one that may not, as with TLS. */
+const KINDS: Readonly<Record<'relay' | 'other', Connect>> = {
+  relay: (t) => connected(t, (port) => dial('127.0.0.1', port, { onBytes: () => {} })),
+  other: (t) => connected(t, (port) => net.connect({ port, host: '127.0.0.1', allowHalfOpen: true })),
+};
+
+async function connected(t: Test, connect: (port: number) => net.Socket): Promise<Connection> {
   const server = net.createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const peer = net.connect((server.address() as net.AddressInfo).port, '127.0.0.1').on('error', () => {});
-  const [socket] = (await once(server, 'connection')) as [net.Socket];
+  const socket = connect((server.address() as net.AddressInfo).port);
+  const [[peer]] = (await Promise.all([once(server, 'connection'), once(socket, 'connect')])) as [
+    [net.Socket],
+    unknown,
+  ];
+  peer.on('error', () => {});
   t.teardown(() => {
     socket.destroy();
     peer.destroy();
@@ -19,55 +39,31 @@ async function connected(t: Test): Promise<{ socket: net.Socket; read: Promise<s
   peer.on('data', (bytes: Buffer) => {
     text += bytes.toString('latin1');
   });
-  return { socket, read: new Promise((resolve) => peer.once('close', () => resolve(text))) };
+  return { socket, peer, read: new Promise((resolve) => peer.once('close', () => resolve(text))) };
 }
 
-/** Text that has not left for the kernel. */
-const waiting = (socket: net.Socket) => socket.writableLength;
+/** Bytes that have not left for the kernel. */
+function waiting(socket: net.Socket): number {
+  return socket.writableLength + (socket instanceof RelaySocket ? socket.heldBytes : 0);
+}
 
-t.test('text waits for the end of the turn, and keeps its order', async (t) => {
-  const { socket, read } = await connected(t);
-  for (const text of ['one ', 'two ']) {
-    holdBack(socket);
-    t.ok(socket.write(text, 'latin1'));
-  }
-  t.equal(waiting(socket), 8);
-  await new Promise((resolve) => setImmediate(resolve));
-  t.equal(waiting(socket), 0);
-  socket.write('three ');
-  holdBack(socket);
-  socket.write('four');
-  socket.end();
-  t.equal(await read, 'one two three four');
-});
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+const text = (latin1: string) => Buffer.from(latin1, 'latin1');
 
-t.test('small pieces wait, a large one goes at once, behind what waits', async (t) => {
-  const { socket, read } = await connected(t);
-  const bytes = Buffer.alloc(5000, '.');
-  bytes.write('small', 'latin1');
-  t.ok(send(socket, bytes, 0, 5));
-  t.equal(waiting(socket), 5);
-  t.ok(send(socket, bytes, 5, bytes.length - 5));
-  t.equal(waiting(socket), 0);
-  socket.end();
-  t.equal(await read, bytes.toString('latin1'));
-});
+function add(held: HoldBack, socket: net.Socket, latin1: string): boolean {
+  const bytes = text(`-${latin1}-`);
+  const goesOn = held.add(socket, bytes, 1, latin1.length);
+  // They were valid only within the call.
+  bytes.fill('!');
+  return goesOn;
+}
 
-t.test('with many held back, the first ones go before the end of the turn', async (t) => {
-  const all = await Promise.all(Array.from({ length: 100 }, () => connected(t)));
-  for (const { socket } of all) {
-    holdBack(socket);
-    socket.write('x');
-  }
-  const held = all.filter(({ socket }) => waiting(socket) > 0).length;
-  t.ok(held > 0 && held < all.length, `${held} of ${all.length}`);
-  await new Promise((resolve) => setImmediate(resolve));
-  t.equal(all.filter(({ socket }) => waiting(socket) > 0).length, 0);
-});
-
-const ends: [what: string, end: (socket: net.Socket) => void, wanted: string | RegExp][] = [
+const ENDS: [what: string, end: (socket: net.Socket) => void, wanted: string | RegExp][] = [
   ['an end', (socket) => socket.end(), 'held'],
+  ['an end with a word', (socket) => socket.end(' end'), 'held end'],
   ['an end that waits for the last byte', (socket) => socket.destroySoon(), 'held'],
+  ['a write', (socket) => void socket.write(' written'), 'held written'],
+  ['a release', (socket) => release(socket), 'held'],
   // The peer may hear of the reset before it has read.
   ['a reset', (socket) => resetNow(socket), /^(held)?$/],
   ['a destroy', (socket) => socket.destroy(), ''],
@@ -77,28 +73,95 @@ const ends: [what: string, end: (socket: net.Socket) => void, wanted: string | R
     /^held\.{5000}$/,
   ],
 ];
-for (const [what, end, wanted] of ends)
-  t.test(`what becomes of text that is held back at ${what}`, async (t) => {
-    const { socket, read } = await connected(t);
-    socket.on('error', (error) => t.fail(error.message));
-    holdBack(socket);
-    socket.write('held');
-    end(socket);
-    if (!socket.destroyed) socket.end();
-    t.match(await read, wanted);
-    // The end of the turn finds a socket that is ended or gone, and leaves it.
-    await new Promise((resolve) => setImmediate(resolve));
-  });
 
-t.test('a socket that is gone takes nothing, and does no harm to the others', async (t) => {
-  const gone = await connected(t);
-  const { socket, read } = await connected(t);
-  gone.socket.destroy();
-  for (const it of [gone.socket, socket]) {
-    holdBack(it);
-    it.write('text');
-  }
-  await new Promise((resolve) => setImmediate(resolve));
-  socket.end();
-  t.equal(await read, 'text');
-});
+for (const writer of [(buffer: Buffer) => new DirectWriter(buffer), undefined])
+  for (const [kind, connect] of Object.entries(KINDS))
+    t.test(`${kind} connection, ${writer ? 'direct' : 'by Node'}`, async (t) => {
+      t.test('bytes wait for the end of the turn, and keep their order', async (t) => {
+        const held = new HoldBack(writer);
+        const { socket, read } = await connect(t);
+        for (const word of ['one ', 'two ']) t.ok(add(held, socket, word));
+        t.ok(waiting(socket) >= 4);
+        await turn();
+        t.equal(waiting(socket), 0);
+        socket.write('three ');
+        add(held, socket, 'four ');
+        socket.write('five ');
+        add(held, socket, 'six');
+        socket.end();
+        t.equal(await read, 'one two three four five six');
+      });
+
+      t.test('with many held back, the first ones go before the end of the turn', async (t) => {
+        const held = new HoldBack(writer);
+        const all = await Promise.all(Array.from({ length: 100 }, () => connect(t)));
+        for (const { socket } of all) add(held, socket, 'x');
+        const left = all.filter(({ socket }) => waiting(socket) > 0).length;
+        t.ok(left > 0 && left < all.length, `${left} of ${all.length}`);
+        await turn();
+        t.equal(all.filter(({ socket }) => waiting(socket) > 0).length, 0);
+      });
+
+      t.test('more than there is room for', async (t) => {
+        const held = new HoldBack(writer);
+        const all = await Promise.all(Array.from({ length: 20 }, () => connect(t)));
+        const words = [10_000, 20_000, 1].map((length, i) => 'abc'[i]!.repeat(length));
+        for (const word of words) for (const { socket } of all) add(held, socket, word);
+        for (const { socket } of all) socket.end();
+        for (const { read } of all) t.ok((await read) === words.join(''));
+      });
+
+      for (const [what, end, wanted] of ENDS)
+        t.test(`what becomes of what is held back at ${what}`, async (t) => {
+          const held = new HoldBack(writer);
+          const { socket, read } = await connect(t);
+          socket.on('error', (error) => t.fail(error.message));
+          add(held, socket, 'held');
+          end(socket);
+          if (!socket.destroyed && !socket.writableEnded) socket.end();
+          t.match(await read, wanted);
+          // The end of the turn finds a socket that is ended or gone, and leaves it.
+          await turn();
+        });
+
+      t.test('a peer that reads nothing: what the kernel does not take waits, and arrives', async (t) => {
+        const held = new HoldBack(writer);
+        const { socket, peer, read } = await connect(t);
+        peer.pause();
+        const word = '0123456789abcdef'.repeat(500);
+        let total = 0;
+        while (add(held, socket, word)) {
+          total++;
+          await turn();
+        }
+        t.ok(socket.writableNeedDrain);
+        peer.resume();
+        await once(socket, 'drain');
+        socket.end();
+        t.ok((await read) === word.repeat(total + 1));
+      });
+
+      t.test('a socket that is gone takes nothing, and does no harm to the others', async (t) => {
+        const held = new HoldBack(writer);
+        const gone = await connect(t);
+        const { socket, read } = await connect(t);
+        gone.socket.destroy();
+        gone.socket.on('error', () => {});
+        for (const it of [gone.socket, socket]) add(held, it, 'text');
+        await turn();
+        socket.end();
+        t.equal(await read, 'text');
+      });
+
+      t.test('a peer that has reset the connection: the error is told, as by any write', async (t) => {
+        const held = new HoldBack(writer);
+        const { socket, peer } = await connect(t);
+        const failed = new Promise<NodeJS.ErrnoException>((resolve) => socket.once('error', resolve));
+        const closed = new Promise((resolve) => socket.once('close', resolve));
+        peer.resetAndDestroy();
+        const talk = setInterval(() => socket.destroyed || add(held, socket, 'text'), 1);
+        t.match((await failed).code, /^(ECONNRESET|EPIPE)$/);
+        await closed;
+        clearInterval(talk);
+      });
+    });

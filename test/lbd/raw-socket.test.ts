@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readSync } from 'node:fs';
 import net from 'node:net';
 import t from 'tap';
+import { release } from '../../lbd/hold-back.ts';
 import { type ByteSink, descriptorOf, dial, resetNow, send } from '../../lbd/raw-socket.ts';
 
 const MOMENTS: Record<string, (then: () => void) => void> = {
@@ -68,21 +69,35 @@ async function dialled(): Promise<{ socket: net.Socket; peer: net.Socket; told: 
   };
 }
 
-t.test('what a backend said before a write to it failed is read, in order, once', async (t) => {
-  for (const size of [0, 5, 40_000]) {
-    const it = await dialled();
-    t.teardown(() => it.close());
-    const words = 'x'.repeat(size);
-    it.peer.write(words);
-    it.peer.resetAndDestroy();
-    // The reset is in the kernel already, the event loop has not seen it: this write fails first.
-    it.socket.write('more');
-    await closed(it.socket);
-    const text = it.told.join('');
-    t.equal(text.replaceAll('x', ''), '<write failed><close>');
-    t.equal(text.split('x').length - 1, size);
-  }
-});
+const WAYS: Record<string, (socket: net.Socket) => void> = {
+  'a write': (socket) => socket.write('more'),
+  'a small piece': (socket) => {
+    send(socket, Buffer.from('more'), 0, 4);
+    release(socket);
+  },
+  'a large piece': (socket) => send(socket, Buffer.alloc(5000), 0, 5000),
+};
+
+for (const [way, write] of Object.entries(WAYS))
+  t.test(`what a backend said before ${way} to it failed is read, in order, once`, async (t) => {
+    for (const ended of [false, true])
+      for (const size of [0, 5, 40_000]) {
+        const it = await dialled();
+        t.teardown(() => it.close());
+        it.peer.write('x'.repeat(size));
+        // An end before the reset makes what was said complete; a reset alone must not look like one.
+        if (ended) await new Promise<void>((resolve) => it.peer.end(resolve));
+        it.peer.resetAndDestroy();
+        // The reset is in the kernel already, the event loop has not seen it: this write fails first.
+        write(it.socket);
+        await closed(it.socket);
+        const text = it.told.join('');
+        const said = text.replaceAll('x', '');
+        if (ended) t.match(said, /^(<end>)?(<(read|write) failed>)?<close>$/);
+        else t.equal(said, '<write failed><close>');
+        t.equal(text.split('x').length - 1, size);
+      }
+  });
 
 t.test('bytes that are valid only now arrive complete and in order, whoever has to wait', async (t) => {
   const { socket, peer, close } = await dialled();

@@ -5,7 +5,7 @@ import type { LatencyResult } from './latency.ts';
 import { LOADS } from './loads.ts';
 import { LOAD_HELP, type LoadName } from './names.ts';
 import { growthOf, type SoakResult } from './soak.ts';
-import type { Results, Verdict } from './targets.ts';
+import type { Results } from './targets.ts';
 
 /** A table as text cells, to be drawn in one of two ways. */
 export interface Report {
@@ -45,21 +45,6 @@ export function reportOf(name: LoadName, results: Results): Report | undefined {
       return rows && costReport(title, LOADS[name].unit, rows, () => 'haproxy');
     }
   }
-}
-
-/** Targets with what was measured. */
-export function summary(found: readonly Verdict[]): Report {
-  const cells = ({ what, most, ratio, says }: Verdict) => [
-    what,
-    `≤ ${most}`,
-    ratio?.toFixed(2) ?? UNKNOWN,
-    says,
-  ];
-  return {
-    title: 'Targets',
-    head: ['target', 'bound', 'measured', ''],
-    rows: found.map(cells),
-  };
 }
 
 /** For a terminal. */

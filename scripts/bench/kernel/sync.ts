@@ -203,7 +203,9 @@ class Probes {
     while (missing().length > 0 && monotonicMs() < endMs) await sleep(PROBE_EVERY_MS);
     // The connections are still open. What came before or besides the watch, which may lose events, is in the kernel.
     const listed = await this.#lab.exec(this.#standby, ['conntrack', '-L', '-p', 'tcp', '-s', PROBE_ADDRESS]);
-    const there = new Set([...listed.matchAll(new RegExp(`sport=(\\d+) dport=${PORT} `, 'g'))].map(([, port]) => port!));
+    const there = new Set(
+      [...listed.matchAll(new RegExp(`sport=(\\d+) dport=${PORT} `, 'g'))].map(([, port]) => port!),
+    );
     const lost = missing().filter((port) => !there.has(port)).length;
     client.stdin!.end();
     await once(client, 'exit');

@@ -1,4 +1,5 @@
 import type { Report } from '../data/report.ts';
+import { judge, quotient, type Target, type Verdict } from '../targets.ts';
 import type { Contender } from './contenders.ts';
 import { KERNEL_LOADS, type KernelLoad, type KernelRow, LOADS } from './cost.ts';
 import type { MovesFigures } from './moves.ts';
@@ -11,23 +12,9 @@ export interface KernelResults {
   sync?: SyncFigures;
 }
 
-export interface KernelTarget {
-  readonly what: string;
-  readonly bound: { readonly least: number } | { readonly most: number };
-  /** @returns undefined where it was not measured */
-  value(results: KernelResults): number | undefined;
-}
-
-export interface KernelVerdict {
-  readonly what: string;
-  readonly bound: string;
-  readonly measured: number | undefined;
-  readonly says: 'met' | 'missed' | 'not measured';
-}
-
 export const SYNC_LAG_MS = 100;
 
-export const KERNEL_TARGETS: readonly KernelTarget[] = [
+const TARGETS: readonly Target<KernelResults>[] = [
   rateTarget('requests/s kept alive', 'requests', 'haproxy', 1.4),
   rateTarget('new connections/s', 'connections', 'haproxy', 1.4),
   rateTarget('throughput', 'throughput', 'haproxy', 1.7),
@@ -39,14 +26,8 @@ export const KERNEL_TARGETS: readonly KernelTarget[] = [
   },
 ];
 
-export function kernelVerdicts(results: KernelResults): KernelVerdict[] {
-  return KERNEL_TARGETS.map(({ what, bound, value }) => {
-    const text = 'least' in bound ? `≥ ${bound.least}` : `≤ ${bound.most}`;
-    const measured = value(results);
-    if (measured === undefined) return { what, bound: text, measured, says: 'not measured' };
-    const isMet = 'least' in bound ? measured >= bound.least : measured <= bound.most;
-    return { what, bound: text, measured, says: isMet ? 'met' : 'missed' };
-  });
+export function kernelVerdicts(results: KernelResults): Verdict[] {
+  return judge(TARGETS, results);
 }
 
 /** What went wrong while measuring, one line each. */
@@ -77,22 +58,13 @@ export function costTable(load: KernelLoad, rows: readonly KernelRow[]): Report 
   };
 }
 
-export function kernelSummary(found: readonly KernelVerdict[]): Report {
-  return {
-    title: 'Targets',
-    head: ['target', 'bound', 'measured', ''],
-    rows: found.map(({ what, bound, measured, says }) => [what, bound, measured?.toFixed(2) ?? '–', says]),
-  };
-}
-
-function rateTarget(what: string, load: KernelLoad, peer: Contender, least: number): KernelTarget {
+function rateTarget(what: string, load: KernelLoad, peer: Contender, least: number): Target<KernelResults> {
   return {
     what: `${what}, kernel engine ÷ ${peer}`,
     bound: { least },
     value: ({ cost }) => {
       const rate = (name: Contender) => cost[load]?.find(({ contender }) => contender === name)?.perSecond;
-      const [one, other] = [rate('kernel'), rate(peer)];
-      return one === undefined || other === undefined ? undefined : one / other;
+      return quotient(rate('kernel'), rate(peer));
     },
   };
 }

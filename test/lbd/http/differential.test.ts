@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap';
 import { ChunkDecoder } from '../../../lbd/http/chunked.ts';
-import { BODY, RequestHead } from '../../../lbd/http/request-head.ts';
+import { Message } from '../../../lbd/http/message.ts';
+import { BODY, forwardedLines, RequestHead } from '../../../lbd/http/request-head.ts';
 import { ResponseHead } from '../../../lbd/http/response-head.ts';
 import { random } from './exchange.ts';
 import { mutate, REQUESTS, RESPONSES } from './mutations.ts';
@@ -51,6 +52,13 @@ function asChunks(body: string): string {
   return body === '' ? '0\r\n\r\n' : `${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`;
 }
 
+const message = new Message(512);
+const SENDER = {
+  address: '192.0.2.1',
+  scheme: 'http',
+  identity: '',
+  forwarded: forwardedLines('192.0.2.1', 'http'),
+} as const;
 const requestHead = new RequestHead(MAX_FIELDS);
 
 function ourRequests(bytes: Buffer, next: () => number): OurReading {
@@ -65,7 +73,8 @@ function ourRequests(bytes: Buffer, next: () => number): OurReading {
     if (after === 0) break;
     const { body: framing, contentLength, method, keepAlive, upgrade } = requestHead;
     const name = `${method} ${bytes.latin1Slice(at, after).trimStart().split(' ')[1]}`;
-    const rendered = requestHead.render('192.0.2.1', 'http', 'id', 'backend:80');
+    requestHead.render(message, SENDER, 'id', 'backend:80');
+    const rendered = message.toString();
     let body = '';
     at = after;
     if (framing === BODY.length) {
@@ -99,7 +108,8 @@ function ourResponses(bytes: Buffer, toHead: boolean, next: () => number): OurRe
     if (after === 0) break;
     const { body: framing, contentLength, status } = responseHead;
     const unframed = framing === BODY.chunked || framing === BODY.untilClose;
-    const rendered = responseHead.render(unframed ? 'Transfer-Encoding: chunked\r\n' : '', false);
+    responseHead.render(message, unframed ? 'Transfer-Encoding: chunked\r\n' : '', false);
+    const rendered = message.toString();
     let body = '';
     at = after;
     if (framing === BODY.length) {

@@ -1,8 +1,16 @@
 import t from 'tap';
-import { BODY, RequestHead } from '../../../lbd/http/request-head.ts';
+import { Message } from '../../../lbd/http/message.ts';
+import { BODY, forwardedLines, RequestHead } from '../../../lbd/http/request-head.ts';
+import { matchedPath } from '../../../lbd/route-path.ts';
 import { GET, REFUSED } from './refused-heads.ts';
 
 const head = new RequestHead(100);
+const SENDER = {
+  address: '192.0.2.1',
+  scheme: 'http',
+  identity: '',
+  forwarded: forwardedLines('192.0.2.1', 'http'),
+} as const;
 
 function parse(text: string): number {
   const bytes = Buffer.from(text, 'latin1');
@@ -58,9 +66,30 @@ t.test('facts for the router', (t) => {
   t.end();
 });
 
+t.test('a path that is called plain is its own normal form', (t) => {
+  const pieces = ['/', '//', '/.', '/..', '.', 'a', '%41', '%', '\\', '~', '*', ';x', '-'];
+  const wrong: string[] = [];
+  let plain = 0;
+  for (const one of pieces)
+    for (const two of pieces)
+      for (const three of pieces)
+        for (const before of ['/', 'http://h/', 'http://h'])
+          for (const query of ['', '?/../%41//']) {
+            const target = `${before}${one}${two}${three}${query}`;
+            if (parse(`GET ${target} HTTP/1.1\r\nHost: h\r\n\r\n`) <= 0 || !head.plainPath) continue;
+            plain++;
+            if (matchedPath(head.path) !== head.path) wrong.push(target);
+          }
+  t.same(wrong, []);
+  t.ok(plain > 100, `${plain} are plain`);
+  t.end();
+});
+
 function rendered(text: string): string {
   t.ok(parse(text) > 0, JSON.stringify(text));
-  return head.render('192.0.2.1', 'http', head.requestId ?? 'id-1', '10.0.0.1:80');
+  const out = new Message(512);
+  head.render(out, SENDER, head.requestId ?? 'id-1', '10.0.0.1:80');
+  return out.toString();
 }
 
 const TAIL =

@@ -1,0 +1,73 @@
+import net from 'node:net';
+import type { DirectReader } from './direct-read.ts';
+import type { HoldBack } from './hold-back.ts';
+import type { ByteSink } from './raw-socket.ts';
+
+type WithHandle = { _handle: { readonly fd?: number } | null | undefined };
+
+/** File descriptor of an open socket; -1 where it is not to be had. */
+export function descriptorOf(socket: net.Socket): number {
+  return (socket as unknown as WithHandle)._handle?.fd ?? -1;
+}
+
+/**
+ * A connection whose bytes go to its descriptor as they are: no TLS on it. What is held back for it lies with `HoldBack`;
+ * all that is written goes behind it.
+ */
+export class RelaySocket extends net.Socket {
+  /** Where its text lies in the buffer of `holder`. */
+  heldAt = 0;
+  /** 0: nothing is held back. */
+  heldBytes = 0;
+  holder: HoldBack | undefined;
+  /** Receives what is read. */
+  sink: ByteSink | undefined;
+  reader: DirectReader | undefined;
+  #fd = -1;
+
+  /** Descriptor; -1 before the connection is there, and from its end on, when it may be somebody else's. */
+  get fd(): number {
+    if (this.#fd < 0 && !this.connecting && !this.destroyed) this.#fd = descriptorOf(this);
+    return this.#fd;
+  }
+
+  /** What is written now goes straight to the kernel, or is refused by it: nothing waits, and nothing is over. */
+  get isClear(): boolean {
+    return this.writable && this.writableLength === 0 && this.fd >= 0;
+  }
+
+  /** Writes what is held back. */
+  letGo(): void {
+    if (this.heldBytes > 0) this.holder!.write(this);
+  }
+
+  /** A write of ours has failed. As with Node's own, whoever wrote is told when it is done. */
+  fail(error: Error): void {
+    process.nextTick(() => this.destroy(error));
+  }
+
+  override write(...args: unknown[]): boolean {
+    this.letGo();
+    return super.write(...(args as [Uint8Array]));
+  }
+
+  override connect(...args: unknown[]): this {
+    super.connect(...(args as [net.SocketConnectOpts]));
+    // Node has put its own in this place.
+    this.write = RelaySocket.prototype.write;
+    return this;
+  }
+
+  override end(...args: unknown[]): this {
+    this.letGo();
+    return super.end(...(args as [Uint8Array]));
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.reader?.forget(this.#fd);
+    this.reader = undefined;
+    this.#fd = -1;
+    this.heldBytes = 0;
+    super._destroy(error, callback);
+  }
+}

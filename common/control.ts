@@ -320,6 +320,8 @@ export type LbdLiveMessage =
       readonly connections?: Readonly<Record<string, number>> | undefined;
       /** false: it was ready, but no worker answers any more; `why` says since when. */
       readonly serving?: boolean | undefined;
+      /** Number of its process; left out by an `lbd` of former times. */
+      readonly pid?: number | undefined;
     }
   /** Answer to the phase `retiring`: the peer has all sessions, or could not get them in time. */
   | { readonly type: 'retired'; readonly group: string; readonly epoch: number }

@@ -77,6 +77,7 @@ export class Agent {
       onSyncEnd: (why) => this.#groups.dispatch({ type: 'suspect', sign: 'channel', why }),
       onPromoted: (group, epoch) => this.#groups.find(group)?.dispatch({ type: 'promoted', epoch }),
       onRetired: (group, epoch) => this.#groups.find(group)?.dispatch({ type: 'retired', epoch }),
+      onLate: (text) => this.#log('warn', 'lbd', `lbd: ${text}`),
     });
     this.#exchange = new Exchange({
       identity: options.identity,

@@ -2,14 +2,21 @@ import { createConnection, type Socket } from 'node:net';
 import type { AgentLiveMessage, FinishPhase, LbdLiveMessage, Role, SyncStatus } from '../common/control.ts';
 import { messageOf } from '../common/errors.ts';
 import type { LbdReport } from './election-types.ts';
+import { canGoOn } from './process-state.ts';
 
 /** `lbd` is asked so often whether it is there; it costs both daemons some 0.1 % of a core. */
 const PING_MS = 50;
 /**
- * A ping that is not answered in so many turns of the timer: `lbd` hangs or is stopped. Turns are counted, not time:
- * when this process itself was late, `lbd` may have been so too. Seen from the last answer it takes 350 to 400 ms.
+ * A ping that is not answered in so many turns of the timer: `lbd` is late, or it is stopped and with it all that it serves.
+ * Turns are counted, not time: when this process itself was late, `lbd` may have been so too. Seen from the last answer it
+ * takes 350 to 400 ms.
  */
 const MISSES = 7;
+/**
+ * One that is late may be busy, or wait for a processor, while its workers serve: a takeover would cost more than it mends.
+ * After so many turns it hangs.
+ */
+const HUNG_MISSES = 40;
 const RECONNECT_MS = 100;
 const MAX_LINE_CHARS = 4096;
 const SYNC_STATES: readonly SyncStatus['state'][] = ['off', 'connecting', 'snapshot', 'synced'];
@@ -26,11 +33,14 @@ export interface LbdLinkEvents {
   onSyncEnd(why: string): void;
   onPromoted(group: string, epoch: number): void;
   onRetired(group: string, epoch: number): void;
+  /** It does not answer, but is not taken for dead yet, or it answers again. */
+  onLate(text: string): void;
 }
 
 /**
  * The agent's end of `lbd-live.sock`. The end of the connection proves that `lbd` is dead, at once; a ping that is not
- * answered, that it hangs. Then the connection stays: `lbd` answers that ping when it goes on. Reconnects for ever.
+ * answered, that it is stopped or hangs. Then the connection stays: `lbd` answers that ping when it goes on. Reconnects for
+ * ever.
  */
 export class LbdLink {
   readonly #path: string;
@@ -44,6 +54,9 @@ export class LbdLink {
   #timer: NodeJS.Timeout | undefined;
   /** Turns of the timer since the ping that is not answered yet; undefined: none is on its way. */
   #misses: number | undefined;
+  /** The latest report, where it is late since then. */
+  #onTime: LinkReport | undefined;
+  #pid: number | undefined;
   #closed = false;
 
   constructor(path: string, events: LbdLinkEvents) {
@@ -112,7 +125,9 @@ export class LbdLink {
 
   #handle(message: LbdLiveMessage): void {
     // Whatever it says, it is there; with the misses of before it could not be missed a second time.
+    const misses = this.#misses ?? 0;
     this.#misses = undefined;
+    if (this.#onTime !== undefined) this.#answersAgain(this.#onTime, misses);
     if (message.type === 'promoted') this.#events.onPromoted(message.group, message.epoch);
     else if (message.type === 'retired') this.#events.onRetired(message.group, message.epoch);
     else if (message.type === 'state') {
@@ -121,6 +136,7 @@ export class LbdLink {
       this.#sync = message.sync;
       const synced = message.sync === 'synced' || message.sync === 'off';
       const { ready, healthy, why, stopping, connections, serving } = message;
+      this.#pid = message.pid;
       // One that is stopping still serves: whether it has backends is another question than how long it will last.
       const serves = healthy && (ready || stopping === true);
       // With no worker that answers it is as good as dead, however well its main thread is.
@@ -142,7 +158,28 @@ export class LbdLink {
     if (this.#misses === undefined) {
       this.#misses = 0;
       this.#send({ type: 'ping', id: ++this.#pings });
-    } else if (++this.#misses === MISSES) this.#dead(`it did not answer within ${MISSES * PING_MS} ms`);
+    } else if (++this.#misses >= MISSES) this.#missed(this.#misses);
+  }
+
+  #missed(misses: number): void {
+    if (this.#report?.alive === false) return;
+    const goesOn = this.#pid !== undefined && canGoOn(this.#pid) === true;
+    if (!goesOn) this.#dead(`it did not answer within ${MISSES * PING_MS} ms`);
+    else if (misses >= HUNG_MISSES)
+      this.#dead(`it runs, but did not answer within ${HUNG_MISSES * PING_MS} ms`);
+    else if (this.#onTime === undefined && this.#report !== undefined) {
+      const why = `it runs, but has not answered for ${MISSES * PING_MS} ms`;
+      this.#onTime = this.#report;
+      this.#set({ ...this.#report, why });
+      this.#events.onLate(why);
+    }
+  }
+
+  #answersAgain(before: LinkReport, misses: number): void {
+    this.#onTime = undefined;
+    if (this.#report?.alive !== true) return;
+    this.#set(before);
+    this.#events.onLate(`it answers again, after ${misses * PING_MS} ms`);
   }
 
   #lost(why: string): void {
@@ -150,12 +187,14 @@ export class LbdLink {
     const socket = this.#socket;
     this.#socket = undefined;
     socket?.destroy();
+    this.#pid = undefined;
     if (this.#closed) return;
     this.#dead(why);
     this.#timer = setTimeout(() => this.connect(), RECONNECT_MS);
   }
 
   #dead(why: string): void {
+    this.#onTime = undefined;
     this.#set({ alive: false, ready: false, healthy: false, synced: false, why });
   }
 
@@ -181,7 +220,7 @@ function causeOf(error: NodeJS.ErrnoException): string {
 function parseLine(line: string): LbdLiveMessage {
   const value: unknown = JSON.parse(line);
   const fields = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
-  const { type, id, group, epoch, ready, healthy, sync, why, stopping, connections, serving } = fields;
+  const { type, id, group, epoch, ready, healthy, sync, why, stopping, connections, serving, pid } = fields;
   if (type === 'pong' && typeof id === 'number') return { type, id };
   if ((type === 'promoted' || type === 'retired') && typeof group === 'string' && typeof epoch === 'number')
     return { type, group, epoch };
@@ -197,6 +236,7 @@ function parseLine(line: string): LbdLiveMessage {
     stopping: stopping === true,
     connections: countsOf(connections),
     serving: serving !== false,
+    pid: Number.isSafeInteger(pid) && (pid as number) > 0 ? (pid as number) : undefined,
   };
 }
 

@@ -17,7 +17,7 @@ const MAX_GROUP_CHARS = 64;
 const ROLES: ReadonlySet<unknown> = new Set<Role>(['init', 'standby', 'active', 'fault']);
 const PHASES: ReadonlySet<unknown> = new Set<FinishPhase>(['retiring', 'finishing', 'over']);
 
-export type LiveState = Omit<Extract<LbdLiveMessage, { type: 'state' }>, 'type'>;
+export type LiveState = Omit<Extract<LbdLiveMessage, { type: 'state' }>, 'type' | 'pid'>;
 
 /** What the agent said. */
 export type LiveRole = Omit<Extract<AgentLiveMessage, { type: 'role' }>, 'type'>;
@@ -165,7 +165,7 @@ export class LiveServer {
   }
 
   #sendState(socket: Socket): void {
-    this.#send(socket, { type: 'state', ...this.#state });
+    this.#send(socket, { type: 'state', ...this.#state, pid: process.pid });
   }
 
   #send(socket: Socket, message: LbdLiveMessage): void {

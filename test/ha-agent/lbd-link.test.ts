@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -22,6 +23,7 @@ class Heard {
       onSyncEnd: (why) => this.#bus.emit('sync end', why),
       onPromoted: (group, epoch) => this.#bus.emit('promoted', `${group} ${epoch}`),
       onRetired: (group, epoch) => this.#bus.emit('retired', `${group} ${epoch}`),
+      onLate: (text) => this.#bus.emit('late', text),
     });
     t.teardown(() => this.link.close());
   }
@@ -32,7 +34,7 @@ class Heard {
   }
 
   /** The next text of another kind. */
-  async next(kind: 'sync end' | 'promoted' | 'retired'): Promise<string> {
+  async next(kind: 'sync end' | 'promoted' | 'retired' | 'late'): Promise<string> {
     return (await once(this.#bus, kind))[0] as string;
   }
 
@@ -132,6 +134,45 @@ t.test('an lbd that hangs, says one word and hangs again is dead again', async (
     lbd.say({ type: 'state', ready: true, healthy: true, sync: 'synced', why: '' });
     t.match(await next, { alive: true });
   }
+});
+
+/** An lbd that does not answer any more, with a process that goes on. */
+async function late(t: Test): Promise<ReturnType<typeof setup> & { process: ReturnType<typeof spawn> }> {
+  const both = await connected(t);
+  const process = spawn('sleep', ['600'], { stdio: 'ignore' });
+  t.teardown(() => process.kill('SIGKILL'));
+  const next = both.heard.report();
+  both.lbd.say({ type: 'state', ready: true, healthy: true, sync: 'synced', why: 'said', pid: process.pid });
+  await next;
+  const said = both.heard.next('late');
+  both.lbd.answers = false;
+  t.equal(await said, 'it runs, but has not answered for 350 ms');
+  t.match(both.heard.reports.at(-1), {
+    alive: true,
+    ready: true,
+    why: 'it runs, but has not answered for 350 ms',
+  });
+  return { ...both, process };
+}
+
+t.test('an lbd that is late but runs is not dead, and in time again when it says a word', async (t) => {
+  const { lbd, heard } = await late(t);
+  const said = heard.next('late');
+  lbd.answers = true;
+  lbd.say({ type: 'pong', id: 0 });
+  t.match(await said, /^it answers again, after \d+ ms$/);
+  t.match(heard.reports.at(-1), { alive: true, why: 'said' });
+});
+
+t.test('an lbd that runs and never answers hangs', async (t) => {
+  const { heard } = await late(t);
+  await heard.until(false, /^it runs, but did not answer within 2000 ms$/);
+});
+
+t.test('an lbd that is stopped while it is late is dead', async (t) => {
+  const { heard, process } = await late(t);
+  process.kill('SIGSTOP');
+  await heard.until(false, /^it did not answer within 350 ms$/);
 });
 
 t.test('no worker that answers is as good as dead', async (t) => {

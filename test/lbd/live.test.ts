@@ -52,12 +52,12 @@ async function serve(t: Test) {
 t.test('tells its state at once and at every change, not at none', async (t) => {
   const { server, agent } = await serve(t);
   const a = agent();
-  t.same(await a.next(), { type: 'state', ...STARTING });
+  t.same(await a.next(), { type: 'state', ...STARTING, pid: process.pid });
   server.setState(READY);
   server.setState({ ...READY });
   server.setState({ ...READY, healthy: false, why: 'no pool' });
-  t.same(await a.next(), { type: 'state', ...READY });
-  t.same(await a.next(), { type: 'state', ...READY, healthy: false, why: 'no pool' });
+  t.same(await a.next(), { type: 'state', ...READY, pid: process.pid });
+  t.same(await a.next(), { type: 'state', ...READY, pid: process.pid, healthy: false, why: 'no pool' });
 });
 
 t.test('answers pings with its state and a pong', async (t) => {

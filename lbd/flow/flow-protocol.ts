@@ -20,6 +20,8 @@ export interface FlowProtocolParts {
   readonly writer: FlowWriter;
   /** The peer has told something: there may be something to write. */
   onReceived(): void;
+  /** See `FlowSender`. */
+  readonly looks?: number | undefined;
 }
 
 /**
@@ -39,10 +41,10 @@ export class FlowProtocol implements SyncCompanion {
 
   readonly #onReceived: () => void;
 
-  constructor({ table, replica, roles, writer, onReceived }: FlowProtocolParts) {
+  constructor({ table, replica, roles, writer, onReceived, looks }: FlowProtocolParts) {
     this.#onReceived = onReceived;
-    this.sender = new FlowSender(table, roles);
-    this.receiver = new FlowReceiver(table, replica, roles, writer);
+    this.sender = new FlowSender(table, roles, looks);
+    this.receiver = new FlowReceiver(replica, roles, writer);
   }
 
   /** What the peer says of itself; undefined: there is no link to a peer that takes part. */

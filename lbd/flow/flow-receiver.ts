@@ -2,7 +2,6 @@ import { ProtocolError } from '../session/sync-frame.ts';
 import { type FlowDigest, type FlowRecord, flowFrame, KIND } from './flow-frame.ts';
 import type { FlowReplica } from './flow-replica.ts';
 import type { FlowRoles } from './flow-roles.ts';
-import type { FlowTable } from './flow-table.ts';
 import type { FlowWriter } from './flow-writer.ts';
 
 /** Least time between two snapshots that are asked for: what makes tables differ may last. */
@@ -13,7 +12,6 @@ const AGAIN_MS = 5000;
  * and time in, frames out.
  */
 export class FlowReceiver {
-  readonly #table: FlowTable;
   readonly #replica: FlowReplica;
   readonly #roles: FlowRoles;
   readonly #writer: FlowWriter;
@@ -28,8 +26,7 @@ export class FlowReceiver {
   #digestEqual: boolean | undefined;
   #filledTold = false;
 
-  constructor(table: FlowTable, replica: FlowReplica, roles: FlowRoles, writer: FlowWriter) {
-    this.#table = table;
+  constructor(replica: FlowReplica, roles: FlowRoles, writer: FlowWriter) {
     this.#replica = replica;
     this.#roles = roles;
     this.#writer = writer;
@@ -56,6 +53,8 @@ export class FlowReceiver {
 
   connect(): void {
     this.#writer.rebase();
+    // What it told on another link counts until it has told all again.
+    this.#replica.beginSnapshot();
     this.#received = 0;
     this.#acked = -1;
     this.#endedAt = undefined;
@@ -80,8 +79,9 @@ export class FlowReceiver {
   onEnd(digest: FlowDigest, nowMs: number): void {
     if (!this.#inSnapshot) throw new ProtocolError('the end of a flow snapshot that has not begun');
     this.#inSnapshot = false;
-    for (const key of this.#replica.endSnapshot()) this.#writer.want(key, this.#received);
-    this.deleteUnknown();
+    this.#replica.endSnapshot();
+    // What this node has from former times, and the peer does not know, has ended meanwhile.
+    this.#writer.survey(this.#received);
     this.#endedAt = this.#received;
     this.#compare(digest, nowMs);
   }
@@ -90,16 +90,9 @@ export class FlowReceiver {
     if (!this.#inSnapshot) this.#compare(digest, nowMs);
   }
 
-  /** What this node has from former times, and the peer does not know, has ended meanwhile. */
-  deleteUnknown(): void {
-    for (const [key] of this.#table.entries())
-      if (this.#replica.get(key) === undefined) this.#writer.want(key, this.#received);
-  }
-
   /** This node follows the peer for other addresses than before: all is looked at again. */
   recheck(): void {
-    for (const key of this.#replica.keys()) this.#writer.want(key, this.#received);
-    if (this.#endedAt !== undefined) this.deleteUnknown();
+    this.#writer.survey(this.#received);
   }
 
   /** Whether `next` has a frame. */

@@ -11,35 +11,57 @@ export interface ReplicaFlow {
   readonly timeoutS: number;
   readonly hash: number;
   /** Of the snapshot that told it, or after which it was told. */
-  snapshot: number;
+  readonly snapshot: number;
   /** When it was written; -Infinity: never in this form. */
   writtenMs: number;
 }
 
-/** The flows that the peer has, as it told: what this node's kernel should hold for its addresses. Pure. */
+/**
+ * The flows that the peer has, as it told: what this node's kernel should hold for its addresses. What a snapshot does not
+ * tell again counts for nothing at its end, whatever its number; the place that it takes is freed bit by bit. Pure.
+ */
 export class FlowReplica {
   readonly #flows = new Map<string, ReplicaFlow>();
   #snapshot = 0;
+  /** What was told before is stale. */
+  #oldest = 0;
+  /** Of what was told since the latest snapshot began. */
+  #count = 0;
   #sum = 0;
 
+  /** Told since the latest snapshot began. */
   get size(): number {
-    return this.#flows.size;
+    return this.#count;
   }
 
   get(key: string): ReplicaFlow | undefined {
-    return this.#flows.get(key);
+    const flow = this.#flows.get(key);
+    return flow === undefined || this.isStale(flow) ? undefined : flow;
   }
 
-  keys(): MapIterator<string> {
-    return this.#flows.keys();
-  }
-
+  /** Among them are stale ones. */
   entries(): MapIterator<[string, ReplicaFlow]> {
     return this.#flows.entries();
   }
 
+  /** Whether no snapshot is under way: what is not here the peer does not have. */
+  get complete(): boolean {
+    return this.#oldest === this.#snapshot;
+  }
+
+  isStale({ snapshot }: ReplicaFlow): boolean {
+    return snapshot < this.#oldest;
+  }
+
+  /** Frees the place of a stale flow. */
+  drop(key: string): void {
+    this.#flows.delete(key);
+  }
+
   beginSnapshot(): void {
     this.#snapshot++;
+    this.#count = 0;
+    this.#sum = 0;
   }
 
   /**
@@ -53,32 +75,32 @@ export class FlowReplica {
     }
     const { tuples, mark, status, timeoutS } = record;
     const key = keyOf(tuples);
-    const known = this.#flows.get(key);
-    if (known === undefined && this.#flows.size >= MAX_FLOWS)
-      throw new ProtocolError(`more than ${MAX_FLOWS} flows`);
+    const known = this.get(key);
+    const isNew = known?.snapshot !== this.#snapshot;
+    if (isNew && this.#count >= MAX_FLOWS) throw new ProtocolError(`more than ${MAX_FLOWS} flows`);
     const hash = flowHash({ tuples, mark, status, timeoutS, tcpState: 0 });
     const writtenMs = known?.hash === hash ? known.writtenMs : Number.NEGATIVE_INFINITY;
     this.#flows.set(key, { tuples, mark, status, timeoutS, hash, snapshot: this.#snapshot, writtenMs });
-    this.#sum = (this.#sum + hash - (known?.hash ?? 0)) >>> 0;
+    if (isNew) this.#count++;
+    this.#sum = (this.#sum + hash - (isNew ? 0 : known.hash)) >>> 0;
     return key;
   }
 
-  /** Forgets what the snapshot did not tell. @returns the keys */
-  endSnapshot(): string[] {
-    const gone: string[] = [];
-    for (const [key, flow] of this.#flows) if (flow.snapshot !== this.#snapshot) gone.push(key);
-    for (const key of gone) this.#remove(key);
-    return gone;
+  /** What it did not tell is stale. */
+  endSnapshot(): void {
+    this.#oldest = this.#snapshot;
   }
 
   equals({ count, sum }: FlowDigest): boolean {
-    return this.#flows.size === count && this.#sum === sum;
+    return this.#count === count && this.#sum === sum;
   }
 
   #remove(key: string): void {
     const known = this.#flows.get(key);
     if (known === undefined) return;
     this.#flows.delete(key);
+    if (known.snapshot !== this.#snapshot) return;
+    this.#count--;
     this.#sum = (this.#sum - known.hash) >>> 0;
   }
 }

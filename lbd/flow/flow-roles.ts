@@ -1,8 +1,8 @@
 import { destinationOf, sourceOf } from './flow.ts';
 
 /**
- * What this node is for a VIP. `finishing`: it gave the VIP away and carries its open flows to their end; nobody else
- * knows them all, so none is deleted. `standby`: its table follows the peer's.
+ * What this node is for a VIP. `standby`: its table follows the peer's. `finishing`: so it does, but this node gave the VIP
+ * away and carries its open flows to their end; nobody else knows them all, so none is deleted.
  */
 export type FlowRole = 'active' | 'finishing' | 'standby';
 
@@ -40,11 +40,18 @@ export class FlowRoles {
 
   /** Whether the kernel's table of this node follows the peer's in this flow. Works for keys, too. */
   follows(tuples: string): boolean {
-    return this.#roles.get(destinationOf(tuples)) === 'standby' && !this.#local.has(sourceOf(tuples));
+    const role = this.#roles.get(destinationOf(tuples));
+    return (role === 'standby' || role === 'finishing') && !this.#local.has(sourceOf(tuples));
   }
 
-  /** Whether the peer would tell about a flow if it had it. */
-  peerTells(tuples: string): boolean {
-    return this.#peer.has(destinationOf(tuples));
+  /** Whether it follows the peer in any flow. */
+  get followsAny(): boolean {
+    return [...this.#roles.values()].some((role) => role !== 'active');
+  }
+
+  /** Whether a flow that the peer has not told of is to be deleted here. */
+  deletes(tuples: string): boolean {
+    const destination = destinationOf(tuples);
+    return this.#roles.get(destination) === 'standby' && this.#peer.has(destination);
   }
 }

@@ -12,6 +12,8 @@ const WINDOW = 8192;
  * flows.
  */
 const PACE_MS = 8;
+/** Flows that a frame of a snapshot looks at, however few the peer must know: a millisecond or two. */
+const LOOKS = 4096;
 /** How often a node at rest proves that its peer has the same. */
 const DIGEST_MS = 5000;
 
@@ -24,6 +26,7 @@ export class FlowSender {
   readonly lag = new Lag();
   readonly #table: FlowTable;
   readonly #roles: FlowRoles;
+  readonly #looks: number;
   readonly #builder = new RecordsBuilder();
   /** Key → since when the peer has not been told. */
   readonly #changed = new Map<string, number>();
@@ -35,7 +38,9 @@ export class FlowSender {
   /** Changes that were queued, and that were taken from the queue: FIFO, so a count is a place in it. */
   #queued = 0;
   #taken = 0;
-  /** The snapshot is whole when so many were taken. */
+  /** What the snapshot has not looked at; undefined: nothing. */
+  #rest: Iterator<[string, KernelFlow]> | undefined;
+  /** The records of the snapshot have lower numbers. */
   #snapshotEnd = 0;
   #sequence = 0;
   #acked = 0;
@@ -49,9 +54,11 @@ export class FlowSender {
   readonly #since = new Float64Array(WINDOW);
   readonly #takenAfter = new Float64Array(WINDOW);
 
-  constructor(table: FlowTable, roles: FlowRoles) {
+  /** @param looks flows that a frame of a snapshot looks at; another number only in tests */
+  constructor(table: FlowTable, roles: FlowRoles, looks = LOOKS) {
     this.#table = table;
     this.#roles = roles;
+    this.#looks = looks;
   }
 
   /** Whether the peer has said that its table is complete. */
@@ -88,6 +95,7 @@ export class FlowSender {
     this.#sum = 0;
     this.#taken = this.#queued;
     this.#snapshot = 'due';
+    this.#rest = undefined;
     this.#filled = false;
     this.#digestMs = nowMs;
   }
@@ -126,13 +134,14 @@ export class FlowSender {
   /** Whether the kernel of the peer has everything before the mark. */
   reached(mark: number): boolean {
     const acked = this.#acked === this.#sequence ? this.#taken : this.#ackedTaken;
-    // The snapshot may have been queued after the mark was taken.
-    return this.#snapshot === 'sent' && acked >= Math.max(mark, this.#snapshotEnd);
+    // A snapshot that began after the mark was taken tells what was queued before.
+    return this.#snapshot === 'sent' && this.#acked >= this.#snapshotEnd && acked >= mark;
   }
 
   /** Since when the peer lacks something, as an age; 0 at rest. */
   behindMs(nowMs: number): number {
     if (this.#acked < this.#sequence) return nowMs - this.#since[this.#acked & (WINDOW - 1)]!;
+    if (this.#rest !== undefined) return nowMs - this.#snapshotMs;
     for (const sinceMs of this.#changed.values()) return nowMs - sinceMs;
     return 0;
   }
@@ -140,9 +149,8 @@ export class FlowSender {
   /** Milliseconds until `next` has a frame, if nothing changes; `Infinity`: never. */
   idleMs(nowMs: number): number {
     if (!this.#running) return Number.POSITIVE_INFINITY;
-    if (this.#snapshot === 'due' || (this.#snapshot === 'sending' && this.#taken >= this.#snapshotEnd))
-      return 0;
-    if (this.#changed.size > 0) {
+    if (this.#snapshot === 'due' || (this.#snapshot === 'sending' && this.#rest === undefined)) return 0;
+    if (this.#changed.size > 0 || this.#rest !== undefined) {
       if (this.#room <= 0) return Number.POSITIVE_INFINITY;
       return this.#paced(nowMs) ? 0 : this.#recordsMs + PACE_MS - nowMs;
     }
@@ -158,7 +166,7 @@ export class FlowSender {
       this.#recordsMs = nowMs;
       return records;
     }
-    if (this.#snapshot === 'sending' && this.#taken >= this.#snapshotEnd) {
+    if (this.#snapshot === 'sending' && this.#rest === undefined) {
       this.#snapshot = 'sent';
       return flowFrame({ kind: KIND.end, digest: this.#digest() });
     }
@@ -182,46 +190,58 @@ export class FlowSender {
   #begin(nowMs: number): Buffer {
     this.#snapshot = 'sending';
     this.#snapshotMs = nowMs;
-    for (const [key, flow] of this.#table.entries())
-      if (lives(flow) && this.#roles.sends(flow.tuples)) this.#queue(key, nowMs);
-    this.#snapshotEnd = this.#queued;
-    return flowFrame({ kind: KIND.begin, addresses: this.#roles.owned });
+    const { owned } = this.#roles;
+    this.#rest = owned.length === 0 ? undefined : this.#table.entries();
+    this.#snapshotEnd = this.#sequence;
+    return flowFrame({ kind: KIND.begin, addresses: owned });
   }
 
   #records(): Buffer | undefined {
     const room = Math.min(RECORDS_PER_FRAME, this.#room);
-    if (room <= 0 || this.#changed.size === 0) return undefined;
+    if (room <= 0 || (this.#changed.size === 0 && this.#rest === undefined)) return undefined;
     this.#builder.begin(this.#sequence);
     for (const [key, sinceMs] of this.#changed) {
       if (this.#builder.count >= room) break;
       this.#changed.delete(key);
       this.#taken++;
-      if (!this.#tell(key)) continue;
-      this.#since[this.#sequence & (WINDOW - 1)] = sinceMs;
-      this.#takenAfter[this.#sequence & (WINDOW - 1)] = this.#taken;
-      this.#sequence++;
+      this.#tell(key, sinceMs);
     }
+    if (this.#rest !== undefined) this.#tellRest(this.#rest, room);
     return this.#builder.count > 0 ? this.#builder.finish() : undefined;
   }
 
-  /** @returns false where there is nothing to tell after all */
-  #tell(key: string): boolean {
+  #tellRest(rest: Iterator<[string, KernelFlow]>, room: number): void {
+    for (let looks = this.#looks; this.#builder.count < room && looks > 0; looks--) {
+      const { value, done } = rest.next();
+      if (done) {
+        this.#rest = undefined;
+        this.#snapshotEnd = this.#sequence;
+        return;
+      }
+      this.#tell(value[0], this.#snapshotMs);
+    }
+  }
+
+  /** Adds the record of a flow, where there is something to tell after all. @param sinceMs since when it was due */
+  #tell(key: string, sinceMs: number): void {
     const flow = this.#table.get(key);
     const known = this.#told.get(key);
     if (flow !== undefined && lives(flow) && this.#roles.sends(flow.tuples)) {
       const hash = flowHash(flow);
-      if (hash === known) return false;
+      if (hash === known) return;
       const { tuples, mark, timeoutS } = flow;
       this.#builder.add({ tuples, ended: false, mark, status: toldStatus(tuples, flow.status), timeoutS });
       this.#told.set(key, hash);
       this.#sum = (this.#sum + hash - (known ?? 0)) >>> 0;
-      return true;
+    } else {
+      if (known === undefined) return;
+      this.#builder.add({ tuples: key, ended: true, mark: 0, status: 0, timeoutS: 0 });
+      this.#told.delete(key);
+      this.#sum = (this.#sum - known) >>> 0;
     }
-    if (known === undefined) return false;
-    this.#builder.add({ tuples: key, ended: true, mark: 0, status: 0, timeoutS: 0 });
-    this.#told.delete(key);
-    this.#sum = (this.#sum - known) >>> 0;
-    return true;
+    this.#since[this.#sequence & (WINDOW - 1)] = sinceMs;
+    this.#takenAfter[this.#sequence & (WINDOW - 1)] = this.#taken;
+    this.#sequence++;
   }
 
   #queue(key: string, nowMs: number): void {

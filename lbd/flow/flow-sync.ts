@@ -63,6 +63,7 @@ export class FlowSync {
   #vips: ReadonlySet<string> = new Set();
   #due: ReadonlyMap<string, FlowRole> = new Map();
   #assuming: Promise<void> | undefined;
+  #pumpSoon: NodeJS.Immediate | undefined;
   /** Ends the wait of `#settled`. */
   #wake: () => void = () => {};
 
@@ -302,6 +303,11 @@ export class FlowSync {
   #pump(): void {
     const batch = this.#conntrack.running ? this.#writer.next(monotonicMs()) : undefined;
     if (batch !== undefined) this.#conntrack.write(batch);
+    else if (this.#conntrack.running && this.#writer.due)
+      this.#pumpSoon ??= setImmediate(() => {
+        this.#pumpSoon = undefined;
+        this.#pump();
+      });
     if (this.#writer.idle) this.#wake();
     this.#protocol.notify();
   }

@@ -19,6 +19,9 @@ const PATROL_FLOWS = 2000;
 /** Of those, so many are tried while the kernel's table is full: each refusal costs as much as a write. */
 const PATROL_WHILE_FULL = 16;
 
+/** Flows that a batch looks at, however few need a request: a millisecond or two. */
+const LOOKS = 2000;
+
 /** Error numbers of the kernel. */
 const [ENOENT, ENOMEM, EEXIST, ENOSPC, EOPNOTSUPP] = [2, 12, 17, 28, 95];
 
@@ -29,6 +32,8 @@ export interface FlowWriterParts {
   readonly replica: FlowReplica;
   readonly roles: FlowRoles;
   readonly scope: () => FlowScope;
+  /** Flows that a batch looks at; another number only in tests. */
+  readonly looks?: number;
 }
 
 /**
@@ -38,9 +43,14 @@ export interface FlowWriterParts {
  */
 export class FlowWriter {
   readonly #parts: FlowWriterParts;
+  readonly #looks: number;
   readonly #batch = new RequestBatch(BATCH_REQUESTS);
   /** Key → place in the peer's stream before which it is not written. Ascending. */
   readonly #pending = new Map<string, number>();
+  /** The rest of what is looked at again, and the place in the peer's stream that waits for it. */
+  #survey: { readonly keys: Iterator<string | undefined, void>; readonly place: number } | undefined;
+  /** The latest batch was of the survey: neither waits for the other. */
+  #surveyed = false;
   /** Of the batch on its way; the first request has the number `#base`. */
   #flying: { key: string; operation: Operation }[] = [];
   #flyingFrom = 0;
@@ -57,6 +67,7 @@ export class FlowWriter {
 
   constructor(parts: FlowWriterParts) {
     this.#parts = parts;
+    this.#looks = parts.looks ?? LOOKS;
   }
 
   /** Requests that the kernel carried out. */
@@ -70,7 +81,12 @@ export class FlowWriter {
   }
 
   get idle(): boolean {
-    return this.#pending.size === 0 && this.#flying.length === 0;
+    return this.#flying.length === 0 && !this.due;
+  }
+
+  /** Whether `next` has something to look at now. */
+  get due(): boolean {
+    return this.#flying.length === 0 && (this.#pending.size > 0 || this.#survey !== undefined);
   }
 
   /** A flow may differ between replica and kernel. @param place in the peer's stream after what made it differ */
@@ -78,11 +94,21 @@ export class FlowWriter {
     if (!this.#pending.has(key)) this.#pending.set(key, place);
   }
 
+  /** Any flow may differ, also one that the peer has never told of. @param place as of `want` */
+  survey(place: number): void {
+    if (!this.#parts.roles.followsAny) {
+      this.#survey = undefined;
+      return;
+    }
+    this.#survey = { keys: this.#all(), place: Math.min(place, this.#survey?.place ?? place) };
+  }
+
   /** @returns up to which place in the peer's stream all is in the kernel, given that the stream came up to `received` */
   appliedUpTo(received: number): number {
     if (this.#flying.length > 0) return this.#flyingFrom;
-    for (const place of this.#pending.values()) return place;
-    return received;
+    const upTo = this.#survey?.place ?? received;
+    for (const place of this.#pending.values()) return Math.min(place, upTo);
+    return upTo;
   }
 
   /** A flow has left the kernel's table. */
@@ -95,6 +121,7 @@ export class FlowWriter {
   /** Another stream of the peer begins, at place 0. */
   rebase(): void {
     for (const key of this.#pending.keys()) this.#pending.set(key, 0);
+    if (this.#survey !== undefined) this.#survey = { ...this.#survey, place: 0 };
     this.#flyingFrom = 0;
   }
 
@@ -111,26 +138,60 @@ export class FlowWriter {
         return;
       }
       const [key, flow] = value;
+      if (replica.isStale(flow)) {
+        replica.drop(key);
+        continue;
+      }
       if ((table.get(key) !== undefined && !isDue(flow, nowMs)) || !roles.follows(key)) continue;
       this.want(key, place);
       found++;
     }
   }
 
-  /** The next batch, if there is something to write and nothing on its way. Valid until the next call. */
+  /**
+   * The next batch, if there is something to write and nothing on its way; without one, `due` says whether more is to be
+   * looked at. Valid until the next call.
+   */
   next(nowMs: number): Buffer | undefined {
-    if (this.#flying.length > 0 || this.#pending.size === 0) return undefined;
+    if (!this.due) return undefined;
     this.#base = (this.#base + BATCH_REQUESTS) % 2 ** 31 || 1;
-    this.#flyingFrom = this.appliedUpTo(0);
-    for (const key of this.#pending.keys()) {
-      // A flow that is replaced takes two.
-      if (this.#batch.room < 2) break;
-      this.#pending.delete(key);
-      this.#plan(key, nowMs);
-    }
+    this.#flyingFrom = this.appliedUpTo(Number.POSITIVE_INFINITY);
+    this.#surveyed = this.#survey !== undefined && (this.#pending.size === 0 || !this.#surveyed);
+    if (this.#surveyed) this.#lookAround(nowMs);
+    else this.#lookAtPending(nowMs);
     if (this.#batch.count === 0) return undefined;
     this.#sentMs = nowMs;
     return this.#batch.take();
+  }
+
+  #lookAtPending(nowMs: number): void {
+    let looks = this.#looks;
+    for (const key of this.#pending.keys()) {
+      // A flow that is replaced takes two.
+      if (this.#batch.room < 2 || looks-- === 0) return;
+      this.#pending.delete(key);
+      this.#plan(key, nowMs);
+    }
+  }
+
+  #lookAround(nowMs: number): void {
+    const { keys } = this.#survey!;
+    for (let looks = this.#looks; this.#batch.room >= 2 && looks > 0; looks--) {
+      const { value, done } = keys.next();
+      if (done) {
+        this.#survey = undefined;
+        return;
+      }
+      if (value !== undefined) this.#plan(value, nowMs);
+    }
+  }
+
+  /** Each key once: what the peer told, then what only this kernel has. Tables may change meanwhile. */
+  *#all(): Generator<string | undefined, void> {
+    const { replica, table } = this.#parts;
+    for (const [key, flow] of replica.entries()) yield replica.isStale(flow) ? undefined : key;
+    for (const [key] of table.entries())
+      yield replica.complete && replica.get(key) === undefined ? key : undefined;
   }
 
   /** How long the answer to the batch on its way has been due, in milliseconds; 0 where none is. */
@@ -175,7 +236,7 @@ export class FlowWriter {
     if (!roles.follows(key)) return;
     const [want, have] = [replica.get(key), table.get(key)];
     if (want === undefined) {
-      if (have !== undefined && roles.peerTells(key)) this.#push(key, 'delete');
+      if (have !== undefined && roles.deletes(key)) this.#push(key, 'delete');
       return;
     }
     if (scope().place(want.tuples) === undefined) return;

@@ -14,6 +14,9 @@ const SERVICES = [
   { name: 'datagrams', mode: 'udp', port: 5002, health: '{ type: none }' },
 ] as const;
 
+/** Flows of clients that nobody has. */
+const MANY = 200_000;
+
 /** A random backend, so that only a flow that was synced leads to the same one on the other node. */
 function services(): string {
   const frontends = SERVICES.map(
@@ -42,12 +45,13 @@ t.test('connections through the kernel outlive their node', { skip: skipLab() },
   t.strictSame(first.troubles, []);
 
   /** Waits until the standby has all flows in its kernel. */
-  const warm = async () => {
+  const warm = async (others = 0) => {
+    const count = first.clients + others;
     await pair.whole();
     const standby = NODES.find((node) => node !== pair.active())!;
     await until('the standby is warm', async () => {
       const { flows } = await pair.lbdStatus(standby);
-      if (flows?.replica === first.clients && flows.flows >= first.clients) return true;
+      if (flows?.replica === count && flows.flows >= count) return true;
       throw new Error(JSON.stringify(flows));
     });
   };
@@ -90,6 +94,24 @@ t.test('connections through the kernel outlive their node', { skip: skipLab() },
     t.strictSame((await more()).troubles, [], name);
     await mend(from);
   }
+
+  // So many that to look at all of them takes a while: what asks lbd meanwhile whether it is there must not wait.
+  await warm();
+  const from = pair.active();
+  const fill = new Helper(lab, from, ['scripts/bench/flows/fill.ts', String(MANY)]);
+  t.match(JSON.parse(await fill.line()), { made: MANY, refused: 0 });
+  await warm(MANY);
+  const before = pair.ownership.changes.length;
+  await pair.switchover(from);
+  const to = await moved(from);
+  await warm(MANY);
+  t.strictSame((await more()).troubles, [], 'planned switchover with many other flows');
+  const changes = pair.ownership.changes.slice(before).map(({ node, held }) => ({ node, held }));
+  t.strictSame(changes, [
+    { node: from, held: false },
+    { node: to, held: true },
+  ]);
+
   await pair.whole();
   t.match(await pair.lbctl(pair.active(), 'status'), { code: 0, stdout: /flows +synced/ });
 });

@@ -13,6 +13,8 @@ import { FakeKernel, FRONTENDS, VIP, webFlow } from '../lbd/flow/flows.ts';
 const ADDRESS = addressBytes(VIP)!;
 /** Few, so that ports are used again. */
 const FLOWS = 6;
+/** Flows that are looked at together; few, so that other things happen in between. */
+const LOOKS = 2;
 /** TCP states that a connection may jump to. */
 const STATES = [1, 3, 3, 3, 4, 7];
 
@@ -36,8 +38,9 @@ class SimNode {
       },
     });
     const { table, replica, roles } = this;
-    this.writer = new FlowWriter({ table, replica, roles, scope: () => scope });
-    this.protocol = new FlowProtocol({ table, replica, roles, writer: this.writer, onReceived: () => {} });
+    this.writer = new FlowWriter({ table, replica, roles, scope: () => scope, looks: LOOKS });
+    const { writer } = this;
+    this.protocol = new FlowProtocol({ table, replica, roles, writer, onReceived: () => {}, looks: LOOKS });
     this.protocol.setAbility({ usable: true, why: '' }, 0);
     this.become('standby');
   }
@@ -56,10 +59,11 @@ class SimNode {
       else this.table.gone(flow.tuples, 0);
   }
 
-  /** One batch; its answers come after the events that it caused, as on the socket. */
+  /** One batch; its answers come after the events that it caused, as on the socket. @returns whether it did anything */
   write(): boolean {
+    const wasDue = this.writer.due;
     const batch = this.writer.next(this.nowMs);
-    if (batch === undefined) return false;
+    if (batch === undefined) return wasDue;
     const answers = this.kernel.run(batch);
     this.listen(Number.POSITIVE_INFINITY);
     for (const [sequence, error] of answers) this.writer.onAnswer(sequence, error);
@@ -109,7 +113,7 @@ class World {
     for (const wire of this.#wires) wire.length = 0;
   }
 
-  /** @returns whether a frame was put on the wire */
+  /** @returns whether a frame was put on the wire, or may be at the next try */
   pull(from: 0 | 1): boolean {
     const { protocol, nowMs } = this.nodes[from];
     const isDue = protocol.idleMs(nowMs) === 0;
@@ -117,7 +121,7 @@ class World {
     // Nobody would have pulled it.
     if (frame !== undefined && !isDue) throw new Error('a frame that was not due');
     if (frame !== undefined) this.#wires[from === 0 ? 1 : 0].push(Buffer.from(frame.subarray(FRAME_HEAD)));
-    return frame !== undefined;
+    return frame !== undefined || (this.#up && protocol.idleMs(nowMs) === 0);
   }
 
   /** @returns whether a frame arrived */
@@ -204,6 +208,15 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       next.become('active');
     }),
   },
+  {
+    weight: 1,
+    arbitrary: always('switchover that lasts', (world) => {
+      const [former, next] = [world.active, world.standby];
+      former.become('finishing');
+      next.become('active');
+    }),
+  },
+  { weight: 1, arbitrary: always('finished', (world) => world.standby.become('standby')) },
 );
 /** Another program at the standby's table. */
 const meddling: fc.Arbitrary<Step> = fc
@@ -221,6 +234,7 @@ t.test('whatever happens, both nodes hold the same flows in the end', async () =
         world.nodes[0].become('active');
         world.connect();
         for (const it of steps) it.run(world);
+        world.standby.become('standby');
         world.connect();
         world.settle();
         // The patrol finds what nobody told, such as a flow that somebody else removed.

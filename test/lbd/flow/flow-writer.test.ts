@@ -11,7 +11,7 @@ import { FakeKernel, FRONTENDS, readRequests, VIP, webFlow } from './flows.ts';
 const ADDRESS = addressBytes(VIP)!;
 
 /** A standby whose peer is active. */
-function newStandby() {
+function newStandby(looks?: number) {
   const kernel = new FakeKernel();
   const roles = new FlowRoles();
   roles.assign(new Map([[ADDRESS, 'standby']]));
@@ -23,7 +23,7 @@ function newStandby() {
     onFlow: () => {},
     onGone: (key) => writer.onGone(key, place, nowMs),
   });
-  const writer = new FlowWriter({ table, replica, roles, scope: () => scope });
+  const writer = new FlowWriter({ table, replica, roles, scope: () => scope, ...(looks && { looks }) });
   let place = 0;
   const listen = () => {
     for (const { kind, flow } of kernel.events.splice(0))
@@ -200,7 +200,6 @@ t.test('a batch whose answer never came is written again', async (t) => {
 
 for (const [why, change] of [
   ['it is active itself', (node) => node.roles.assign(new Map([[ADDRESS, 'active']]))],
-  ['its own clients finish', (node) => node.roles.assign(new Map([[ADDRESS, 'finishing']]))],
   ['the address is no VIP', (node) => node.roles.assign(new Map())],
   ['the client is this node', (node) => node.roles.setLocal(new Set([addressBytes('10.1.0.1')!]))],
 ] as [string, (node: ReturnType<typeof newStandby>) => void][])
@@ -212,6 +211,55 @@ for (const [why, change] of [
     t.strictSame(node.write(), []);
     t.equal(node.applied(), 1);
   });
+
+t.test('while its own clients finish it follows the peer, and deletes nothing', async (t) => {
+  const node = newStandby();
+  node.kernel.set(webFlow(1));
+  node.listen();
+  node.roles.assign(new Map([[ADDRESS, 'finishing']]));
+  node.tell(2);
+  node.tell(1, true);
+  node.writer.survey(2);
+  t.strictSame(node.write(), [MESSAGE.new]);
+  t.strictSame(node.has(), [1, 2]);
+  node.roles.assign(new Map([[ADDRESS, 'standby']]));
+  node.writer.survey(2);
+  while (node.writer.due) node.write();
+  t.strictSame(node.has(), [2]);
+});
+
+t.test('a look at all flows comes in slices, and what came later is acknowledged after it', async (t) => {
+  const node = newStandby(2);
+  for (let i = 1; i <= 7; i++) node.kernel.set(webFlow(i));
+  node.listen();
+  for (let i = 1; i <= 5; i++) node.tell(i);
+  while (node.writer.due) node.write();
+  t.equal(node.applied(), 5);
+  node.writer.survey(5);
+  node.tell(8);
+  const applied: number[] = [];
+  while (node.writer.due) {
+    node.write();
+    applied.push(node.applied());
+  }
+  t.ok(applied.length > 4, `${applied.length} slices`);
+  t.equal(applied.pop(), 6);
+  t.ok(applied.every((place) => place === 5));
+  t.strictSame(node.has(), [1, 2, 3, 4, 5, 8]);
+});
+
+t.test('nothing that it does not know is deleted while a snapshot is under way', async (t) => {
+  const node = newStandby();
+  node.kernel.set(webFlow(1));
+  node.listen();
+  node.replica.beginSnapshot();
+  node.writer.survey(0);
+  t.strictSame(node.write(), []);
+  t.equal(node.writer.idle, true);
+  node.replica.endSnapshot();
+  node.writer.survey(0);
+  t.strictSame(node.write(), [MESSAGE.delete]);
+});
 
 t.test(
   'nothing that it does not know is deleted while the peer has not said that it is active',

@@ -89,7 +89,10 @@ export class Pair implements TestedPair {
     return this.lab.run(node, argv);
   }
 
-  /** Waits for: one active node that alone holds the VIP, one standby, sessions in step, all backends ready. */
+  /**
+   * Waits for: one active node that alone holds the VIP, one standby, sessions in step, all backends ready. Also the latest
+   * check of each: one that began while the node was cut off may still make them go down.
+   */
   async whole(timeoutMs = PATIENCE_MS): Promise<void> {
     await until(
       'the pair is whole',
@@ -182,7 +185,10 @@ function badRoles(agents: readonly AgentStatus[]): string[] {
 function notReady(lbd: LbdStatus): string[] {
   return Object.entries(lbd.pools).flatMap(([pool, { backends }]) =>
     Object.entries(backends)
-      .filter(([, backend]) => backend.state !== 'ready')
-      .map(([name, backend]) => `${lbd.node}: ${pool}/${name} is ${backend.state}: ${backend.why}`),
+      .filter(([, { state, checks }]) => state !== 'ready' || checks[0]?.ok === false)
+      .map(([name, { state, why, checks }]) => {
+        const latest = checks[0]?.ok === false ? `, its latest check failed: ${checks[0].detail}` : '';
+        return `${lbd.node}: ${pool}/${name} is ${state}: ${why}${latest}`;
+      }),
   );
 }

@@ -1,34 +1,24 @@
 import { once } from 'node:events';
-import net from 'node:net';
+import type net from 'node:net';
 import t, { type Test } from 'tap';
 import { DirectReader } from '../../lbd/direct-read.ts';
 import { dial } from '../../lbd/raw-socket.ts';
 import { readBuffer } from '../../lbd/read-buffer.ts';
 import type { RelaySocket } from '../../lbd/relay-socket.ts';
+import { dialled } from './dialled.ts';
 
 /** A connection that is dialled, its other end, and what it has read and been told, in order. */
 async function connected(t: Test): Promise<{ socket: RelaySocket; peer: net.Socket; told: string[] }> {
-  const server = net.createServer({ allowHalfOpen: true }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
   const told: string[] = [];
-  const { port } = server.address() as net.AddressInfo;
-  const socket = dial('127.0.0.1', port, {
-    onBytes: (buffer, length) => told.push(buffer.latin1Slice(0, length)),
-  }) as RelaySocket;
+  const connect = (port: number) =>
+    dial('127.0.0.1', port, {
+      onBytes: (buffer, length) => told.push(buffer.latin1Slice(0, length)),
+    }) as RelaySocket;
+  const { socket, peer } = await dialled(t, connect, { allowHalfOpen: true });
   socket.on('end', () => told.push('<end>'));
   socket.on('error', ({ code, syscall, message }: NodeJS.ErrnoException) =>
     told.push(`<${code} ${syscall} ${message}>`),
   );
-  const [[peer]] = (await Promise.all([once(server, 'connection'), once(socket, 'connect')])) as [
-    [net.Socket],
-    unknown,
-  ];
-  peer.on('error', () => {});
-  t.teardown(() => {
-    socket.destroy();
-    peer.destroy();
-    server.close();
-  });
   return { socket, peer, told };
 }
 

@@ -5,6 +5,7 @@ import { DirectWriter } from '../../lbd/direct-write.ts';
 import { HoldBack, release } from '../../lbd/hold-back.ts';
 import { dial, resetNow, send } from '../../lbd/raw-socket.ts';
 import { RelaySocket } from '../../lbd/relay-socket.ts';
+import { dialled } from './dialled.ts';
 
 interface Connection {
   readonly socket: net.Socket;
@@ -22,19 +23,7 @@ const KINDS: Readonly<Record<'relay' | 'other', Connect>> = {
 };
 
 async function connected(t: Test, connect: (port: number) => net.Socket): Promise<Connection> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const socket = connect((server.address() as net.AddressInfo).port);
-  const [[peer]] = (await Promise.all([once(server, 'connection'), once(socket, 'connect')])) as [
-    [net.Socket],
-    unknown,
-  ];
-  peer.on('error', () => {});
-  t.teardown(() => {
-    socket.destroy();
-    peer.destroy();
-    server.close();
-  });
+  const { socket, peer } = await dialled(t, connect);
   let text = '';
   peer.on('data', (bytes: Buffer) => {
     text += bytes.toString('latin1');

@@ -107,6 +107,13 @@ admin: { metrics: false }
 `;
 }
 
+/** The settings that README asks for on hosts with the kernel engine. */
+export async function setForwarding(lab: Lab, host: Host): Promise<void> {
+  await lab.exec(host, ['tee', '/proc/sys/net/ipv4/ip_forward'], '1');
+  for (const where of ['all', INTERFACE])
+    await lab.exec(host, ['tee', `/proc/sys/net/ipv4/conf/${where}/send_redirects`], '0');
+}
+
 /** A node of a pair that has the VIP and serves it alone, and where its clients find it. */
 export const VIP_NODE = 'lb2';
 const VIP_PORT = 5010;
@@ -125,7 +132,7 @@ export async function startVipNode(lab: Lab): Promise<Running> {
   const directory = makeDirectory(lab, 'vip');
   writeFileSync(lab.outside(join(directory, 'secret')), randomBytes(48), { mode: 0o600 });
   await lab.exec(VIP_NODE, ['ip', 'addr', 'add', `${VIP}/${PREFIX}`, 'dev', INTERFACE]);
-  await lab.exec(VIP_NODE, ['tee', '/proc/sys/net/ipv4/ip_forward'], '1');
+  await setForwarding(lab, VIP_NODE);
   return run(lab, VIP_NODE, directory, vipConfig('kernel'), (file) => [
     ...[NODE, join(ROOT, 'lbd/main.ts'), '--config', file, '--node', VIP_NODE, '--run-dir', directory],
   ]);

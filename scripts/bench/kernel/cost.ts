@@ -13,6 +13,7 @@ import {
   lacks,
   type Running,
   SMALL_PATH,
+  setForwarding,
   startContender,
   startNginxOrigins,
   urlOf,
@@ -81,7 +82,7 @@ export type Field = ReadonlyMap<Contender, Running | undefined>;
 /** Starts origins and balancers. @param skipped is told of each that cannot take part, and why */
 export async function start(lab: Lab, skipped: (contender: Contender, why: string) => void): Promise<Field> {
   startNginxOrigins(lab);
-  await lab.exec('lb1', ['tee', '/proc/sys/net/ipv4/ip_forward'], '1');
+  await setForwarding(lab, 'lb1');
   // A switch does its work outside of the hosts; this one must not filter IP besides.
   await lab.run('switch', ['tee', '/proc/sys/net/bridge/bridge-nf-call-iptables'], '0');
   const running = new Map<Contender, Running | undefined>();

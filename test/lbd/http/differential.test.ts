@@ -1,11 +1,12 @@
 import t, { type Test } from 'tap';
 import { ChunkDecoder } from '../../../lbd/http/chunked.ts';
 import { Message } from '../../../lbd/http/message.ts';
-import { BODY, forwardedLines, RequestHead } from '../../../lbd/http/request-head.ts';
+import { BODY, RequestHead } from '../../../lbd/http/request-head.ts';
 import { ResponseHead } from '../../../lbd/http/response-head.ts';
 import { random } from './exchange.ts';
 import { mutate, REQUESTS, RESPONSES } from './mutations.ts';
 import { METHODS, type Reading, readRequests, readResponses } from './node-parser.ts';
+import { SENDER } from './sender.ts';
 
 /**
  * The same bytes to our parser and to Node's own. What we let through and Node refuses, or reads otherwise, is
@@ -53,12 +54,6 @@ function asChunks(body: string): string {
 }
 
 const message = new Message(512);
-const SENDER = {
-  address: '192.0.2.1',
-  scheme: 'http',
-  identity: '',
-  forwarded: forwardedLines('192.0.2.1', 'http'),
-} as const;
 const requestHead = new RequestHead(MAX_FIELDS);
 
 function ourRequests(bytes: Buffer, next: () => number): OurReading {

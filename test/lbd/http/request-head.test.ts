@@ -1,16 +1,11 @@
 import t from 'tap';
 import { Message } from '../../../lbd/http/message.ts';
-import { BODY, forwardedLines, RequestHead } from '../../../lbd/http/request-head.ts';
+import { BODY, RequestHead } from '../../../lbd/http/request-head.ts';
 import { matchedPath } from '../../../lbd/route-path.ts';
 import { GET, REFUSED } from './refused-heads.ts';
+import { SENDER } from './sender.ts';
 
 const head = new RequestHead(100);
-const SENDER = {
-  address: '192.0.2.1',
-  scheme: 'http',
-  identity: '',
-  forwarded: forwardedLines('192.0.2.1', 'http'),
-} as const;
 
 function parse(text: string): number {
   const bytes = Buffer.from(text, 'latin1');

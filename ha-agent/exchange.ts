@@ -294,7 +294,8 @@ const EXPLANATIONS: Readonly<Record<DropCause, string>> = {
   auth: 'wrong signature; the peer has another secret, or somebody forges heartbeats',
   malformed: 'signed, but with values that do not exist; the peer runs another version of Tandem',
   group: 'about a VIP group that this config does not have; the peer has another config',
-  replay: 'old ones; a few are usual after a pause of a node, more mean that the network or somebody repeats them',
+  replay:
+    'old ones; a few are usual after a pause of a node, more mean that the network or somebody repeats them',
 };
 
 function newNonce(): string {

@@ -13,8 +13,9 @@ import { summary } from './targets.ts';
 const PARTS = [...KERNEL_LOADS, 'moves', 'sync'] as const;
 const HELP = `usage: npm run bench -- kernel [PART…] [--runs 3] [--seconds 3] [--rate 5000] [--json]
 
-The kernel engine beside the user engine, HAProxy (mode tcp), nginx (stream) and no balancer at all, each on a host of
-the lab with a client and three backends (nginx). All of them share all cores of the machine, so what the balancer does
+The kernel engine beside the user engine, HAProxy (mode tcp; also with a stateful firewall on its host, which follows
+connections as the kernel engine does), nginx (stream) and no balancer at all, each on a host of the lab with a client and
+three backends (nginx). All of them share all cores of the machine, so what the balancer does
 not need clients and backends have: "machine" is the CPU of all together for each answer. Runs take turns (A B A B).
 The exit code is 1 when a target is missed or anything failed. Parts, all of them by default:
   requests      kept-alive connections

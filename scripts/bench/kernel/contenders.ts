@@ -13,20 +13,21 @@ export const LARGE_PATH = '/large';
 /** Debian has it in a package of its own, libnginx-mod-stream. */
 const STREAM_MODULE = '/usr/lib/nginx/modules/ngx_stream_module.so';
 
-export const CONTENDERS = ['kernel', 'user', 'haproxy', 'nginx', 'direct'] as const;
+export const CONTENDERS = ['kernel', 'user', 'haproxy', 'haproxy-firewall', 'nginx', 'direct'] as const;
 export type Contender = (typeof CONTENDERS)[number];
 
 /** Balancers have a core each, as they do by default where a machine has two. */
 const THREADS = 2;
 
 /**
- * Where each one runs. Only the kernel engine needs connection tracking, which would cost the others where it is on;
- * so it has a host of its own.
+ * Where each one runs. Only the kernel engine needs connection tracking, which would cost the others where it is on; so it
+ * has a host of its own. `haproxy-firewall` is the same HAProxy while its host has a stateful firewall, and so has tracking.
  */
 const PLACES: Readonly<Record<Contender, { readonly host: Host; readonly port: number }>> = {
   kernel: { host: 'lb1', port: 5000 },
   user: { host: 'lb2', port: 5001 },
   haproxy: { host: 'lb2', port: 5002 },
+  'haproxy-firewall': { host: 'lb2', port: 5002 },
   nginx: { host: 'lb2', port: 5003 },
   direct: { host: 's1', port: ORIGIN_PORT },
 };
@@ -39,7 +40,7 @@ export function urlOf(contender: Contender, path: string): string {
 
 /** @returns what this machine lacks to run it, or undefined */
 export function lacks(contender: Contender): string | undefined {
-  if (contender === 'haproxy' && !hasTool('haproxy')) return 'haproxy is not installed';
+  if (contender.startsWith('haproxy') && !hasTool('haproxy')) return 'haproxy is not installed';
   if (contender === 'nginx' && !existsSync(STREAM_MODULE)) return 'libnginx-mod-stream is not installed';
   return undefined;
 }
@@ -82,10 +83,10 @@ export interface Running {
   readonly configFile: string;
 }
 
-/** @returns undefined for `direct`, where there is nothing to start */
+/** @returns undefined where there is nothing to start: for `direct`, and for `haproxy-firewall` */
 export function startContender(lab: Lab, contender: Contender): Running | undefined {
   const { host, port } = PLACES[contender];
-  if (contender === 'direct') return undefined;
+  if (contender === 'direct' || contender === 'haproxy-firewall') return undefined;
   const directory = makeDirectory(lab, contender);
   const config = { kernel: lbd, user: lbd, haproxy, nginx }[contender](contender, port, directory);
   return run(lab, host, directory, config, (file) => {
@@ -112,6 +113,28 @@ export async function setForwarding(lab: Lab, host: Host): Promise<void> {
   await lab.exec(host, ['tee', '/proc/sys/net/ipv4/ip_forward'], '1');
   for (const where of ['all', INTERFACE])
     await lab.exec(host, ['tee', `/proc/sys/net/ipv4/conf/${where}/send_redirects`], '0');
+}
+
+/** What any firewall begins with. */
+const FIREWALL = `table inet firewall {
+  chain input {
+    type filter hook input priority filter; policy accept;
+    ct state established,related accept
+    ct state invalid drop
+  }
+}
+`;
+
+/** Does something with a load while the contender's host is as it has to be. */
+export async function onItsHost<T>(lab: Lab, contender: Contender, work: () => Promise<T>): Promise<T> {
+  if (contender !== 'haproxy-firewall') return await work();
+  const { host } = PLACES[contender];
+  await lab.exec(host, ['nft', '-f', '-'], FIREWALL);
+  try {
+    return await work();
+  } finally {
+    await lab.exec(host, ['nft', 'delete', 'table', 'inet', 'firewall']);
+  }
 }
 
 /** A node of a pair that has the VIP and serves it alone, and where its clients find it. */

@@ -11,6 +11,7 @@ import {
   type Contender,
   LARGE_PATH,
   lacks,
+  onItsHost,
   type Running,
   SMALL_PATH,
   setForwarding,
@@ -114,7 +115,10 @@ export async function measure(
   // The first round warms up what is compiled while it runs.
   for (let i = 0; i <= runs; i++)
     for (const [contender, balancer] of running) {
-      const run = await once(lab, contender, LOADS[name], i === 0 ? 1 : seconds, balancer?.pid);
+      const pid = (balancer ?? (contender === 'direct' ? undefined : running.get('haproxy')))?.pid;
+      const run = await onItsHost(lab, contender, () =>
+        once(lab, contender, LOADS[name], i === 0 ? 1 : seconds, pid),
+      );
       if (i > 0) found.get(contender)!.push(run);
     }
   return [...found].map(([contender, all]) => rowOf(contender, all, LOADS[name].bytesOfUnit));

@@ -83,10 +83,13 @@ export interface Running {
   readonly configFile: string;
 }
 
-/** @returns undefined where there is nothing to start: for `direct`, and for `haproxy-firewall` */
-export function startContender(lab: Lab, contender: Contender): Running | undefined {
+/** @returns undefined for `direct`, where there is nothing to start */
+export function startContender(
+  lab: Lab,
+  contender: Exclude<Contender, 'haproxy-firewall'>,
+): Running | undefined {
   const { host, port } = PLACES[contender];
-  if (contender === 'direct' || contender === 'haproxy-firewall') return undefined;
+  if (contender === 'direct') return undefined;
   const directory = makeDirectory(lab, contender);
   const config = { kernel: lbd, user: lbd, haproxy, nginx }[contender](contender, port, directory);
   return run(lab, host, directory, config, (file) => {

@@ -89,8 +89,9 @@ export async function start(lab: Lab, skipped: (contender: Contender, why: strin
   const running = new Map<Contender, Running | undefined>();
   for (const contender of CONTENDERS) {
     const why = lacks(contender);
-    if (why === undefined) running.set(contender, startContender(lab, contender));
-    else skipped(contender, why);
+    if (why !== undefined) skipped(contender, why);
+    else if (contender === 'haproxy-firewall') running.set(contender, running.get('haproxy'));
+    else running.set(contender, startContender(lab, contender));
   }
   for (const contender of running.keys())
     await until(`${contender} answers`, () => load(lab, contender, LOADS.requests, 1, 1), 60_000);
@@ -115,9 +116,8 @@ export async function measure(
   // The first round warms up what is compiled while it runs.
   for (let i = 0; i <= runs; i++)
     for (const [contender, balancer] of running) {
-      const pid = (balancer ?? (contender === 'direct' ? undefined : running.get('haproxy')))?.pid;
       const run = await onItsHost(lab, contender, () =>
-        once(lab, contender, LOADS[name], i === 0 ? 1 : seconds, pid),
+        once(lab, contender, LOADS[name], i === 0 ? 1 : seconds, balancer?.pid),
       );
       if (i > 0) found.get(contender)!.push(run);
     }

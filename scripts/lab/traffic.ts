@@ -31,6 +31,8 @@ export interface TrafficReport {
 
 /** Starts that were missed while the process did not run are made up for, up to so many at once. */
 const MAX_CATCH_UP = 10;
+/** Of a connection that is kept alive, until it has its first answer, and the pause between two. */
+const [FIRST_TRIES, FIRST_PAUSE_MS] = [10, 200];
 /** Attempts that are kept; at one every 2 ms more than 13 minutes. */
 const MAX_ATTEMPTS = 400_000;
 
@@ -54,10 +56,7 @@ const askMs = Number(values['ask-ms']);
 const clients = STICKY_KINDS.flatMap((kind) =>
   Array.from({ length: Number(values.sticky) }, (_, index) => new StickyClient(kind, index)),
 );
-const kept = Array.from(
-  { length: Number(values['kept-alive']) },
-  () => new KeptConnection({ host: VIP, port: 80, path: '/', timeoutMs: Math.max(timeoutMs, 3000) }),
-);
+const ROOT = { host: VIP, port: 80, path: '/' };
 let attempts: Attempt[] = [];
 let pending = new Set<Promise<void>>();
 let running = true;
@@ -70,7 +69,7 @@ async function attempt(): Promise<void> {
   const startMs = monotonicMs();
   let failure = '';
   try {
-    const answer = await requestOnce({ host: VIP, port: 80, path: '/', timeoutMs });
+    const answer = await requestOnce({ ...ROOT, timeoutMs });
     if (answer.status !== 200) failure = `status ${answer.status}`;
   } catch (error) {
     failure = (error as Error).message;
@@ -103,6 +102,20 @@ async function visits(): Promise<void> {
   }
 }
 
+/** What breaks before anything is measured is no finding: a machine that is emulated may stand still and lose its role. */
+async function connectToKeep(): Promise<KeptConnection> {
+  for (let left = FIRST_TRIES; ; left--) {
+    const connection = new KeptConnection({ ...ROOT, timeoutMs: Math.max(timeoutMs, 3000) });
+    try {
+      await connection.ask();
+      return connection;
+    } catch (error) {
+      if (left === 1) throw error;
+      await sleep(FIRST_PAUSE_MS);
+    }
+  }
+}
+
 async function keepAlive(connection: KeptConnection): Promise<void> {
   while (running && connection.broken === undefined) {
     const answer = await connection.ask().catch(() => undefined);
@@ -129,7 +142,7 @@ async function report(): Promise<void> {
 }
 
 for (const client of clients) await client.bind();
-await Promise.all(kept.map((connection) => connection.ask()));
+const kept = await Promise.all(Array.from({ length: Number(values['kept-alive']) }, connectToKeep));
 const count = Number(values.sticky);
 say({ type: 'bound', sticky: { cookie: count, learnt: count, source: count }, kept: kept.length });
 void probe();

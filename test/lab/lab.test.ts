@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t from 'tap';
+import { Clients } from '../../scripts/lab/clients.ts';
 import { netnsOf } from '../../scripts/lab/holder.ts';
 import { ADDRESS, BACKENDS, VIP } from '../../scripts/lab/hosts.ts';
 import { Lab, NODE, ROOT } from '../../scripts/lab/lab.ts';
@@ -14,6 +15,16 @@ import { OwnershipWatch } from '../../scripts/lab/ownership.ts';
 import { until } from '../../scripts/lab/wait.ts';
 import { answers, reaches } from './reach.ts';
 
+/** Argument: its address. The first three connections are reset at their first request, the others answered. */
+const RESETS_THE_FIRST = `
+let left = 3;
+require('net').createServer((socket) => {
+  socket.on('error', () => {}).on('data', () => {
+    if (left-- > 0) socket.resetAndDestroy();
+    else socket.write('HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n');
+  });
+}).listen(80, process.argv[1], () => console.log('ready'));`;
+
 t.test('the lab', { skip: skipLab() }, async (t) => {
   const lab = await Lab.up();
   t.teardown(() => lab.down());
@@ -22,6 +33,19 @@ t.test('the lab', { skip: skipLab() }, async (t) => {
     t.ok(await reaches(lab, 'client', ADDRESS.lb1));
     t.ok(await reaches(lab, 'client', 'fd84::12'));
     t.equal((await lab.exec('lb1', ['ip', 'route', 'show', 'default'])).trim(), '');
+  });
+
+  await t.test('clients: what breaks a kept connection before its first answer is no finding', async (t) => {
+    await lab.exec('lb1', ['ip', 'address', 'add', `${VIP}/24`, 'dev', 'eth0']);
+    const server = lab.spawn('lb1', [NODE, '-e', RESETS_THE_FIRST, '--', VIP]);
+    await once(createInterface({ input: server.stdout! }), 'line');
+    const clients = await Clients.start(lab, { sticky: 0, keptAlive: 3 });
+    t.match((await clients.report()).keptAlive, { total: 3, broken: 0 });
+    await clients.stop();
+    const gone = once(server, 'exit');
+    server.kill('SIGKILL');
+    await gone;
+    await lab.exec('lb1', ['ip', 'address', 'delete', `${VIP}/24`, 'dev', 'eth0']);
   });
 
   await t.test('a cable can be cut and mended', async (t) => {

@@ -51,6 +51,7 @@ async function main(): Promise<void> {
     await upgrade(pair);
   } catch (error) {
     problems.push(`the scenario ended early: ${messageOf(error)}`);
+    for (const name of NODES) say(`what ${name} logged last:\n${await lastLines(pair, name)}`);
   } finally {
     finished = true;
     report();
@@ -104,6 +105,12 @@ async function upgrade(pair: VmPair): Promise<void> {
   const after = await digests(pair);
   if (after.some((digest, i) => digest === before[i])) problems.push('a node was not upgraded');
   facts = [...facts, 'upgrade of both nodes in place, by `scripts/upgrade-pair`: done'];
+}
+
+function lastLines(pair: VmPair, name: NodeName): Promise<string> {
+  return pair.nodes[name]
+    .run('sudo journalctl --no-pager --output short-precise --lines 60 --unit ha-agent --unit lbd')
+    .catch(messageOf);
 }
 
 function digests(pair: VmPair): Promise<string[]> {

@@ -26,6 +26,9 @@ const FUNCTIONS = {
   epoll_create1: { return: 'i32', arguments: ['i32'] },
   epoll_ctl: { return: 'i32', arguments: ['i32', 'i32', 'i32', 'pointer'] },
   epoll_wait: { return: 'i32', arguments: ['i32', 'pointer', 'i32', 'i32'] },
+  mmap: { return: 'pointer', arguments: ['pointer', 'u64', 'i32', 'i32', 'i32', 'i64'] },
+  /** For calls that have no function of their own; with the types of io_uring_setup(2) and io_uring_enter(2). */
+  syscall: { return: 'i32', arguments: ['i64', 'u32', 'u64', 'u32', 'u32', 'pointer', 'u64'] },
   close: { return: 'i32', arguments: ['i32'] },
 } as const;
 
@@ -35,6 +38,8 @@ export type Libc = Ffi.WrappedFunctionsFromDefinitions<typeof FUNCTIONS> & {
   errno(): number;
   /** Address of the first byte; the buffer must live as long as somebody uses it. */
   addressOf(buffer: Buffer): bigint;
+  /** Memory that is not the runtime's, such as the kernel's; it must stay mapped as long as somebody uses it. */
+  memoryAt(address: bigint, bytes: number): ArrayBuffer;
 };
 
 let loaded: Libc | undefined;
@@ -71,6 +76,7 @@ function load(): Libc {
     ...functions,
     errno: () => ffi.getInt32(location()),
     addressOf: (buffer) => ffi.getRawPointer(buffer),
+    memoryAt: (address, bytes) => ffi.toArrayBuffer(address, bytes, false),
   };
 }
 

@@ -5,6 +5,7 @@ import { DirectWriter } from './direct-write.ts';
 import { HoldBack } from './hold-back.ts';
 import { readBuffer } from './read-buffer.ts';
 import { RelaySocket } from './relay-socket.ts';
+import { Ring } from './ring.ts';
 import { newTurn } from './turn-clock.ts';
 
 /** Of this thread. */
@@ -14,17 +15,30 @@ let reader: DirectReader | undefined;
 /**
  * Prepares this thread to read and write beside Node, where its sockets allow it.
  *
- * @returns why that is not possible, and Node does all of it, which costs more; empty: it is
+ * @param newRing for tests
+ * @returns what is not possible, and why, as what the thread does instead, which costs more; empty: all of it is
  */
-export function beginDirectIo(): string {
+export function beginDirectIo(newRing = () => new Ring()): string {
   try {
-    reader = new DirectReader(readBuffer());
-    held = new HoldBack((buffer) => new DirectWriter(buffer), readMore);
-    return '';
+    const [reads, writes, trouble] = makeRings(newRing);
+    reader = new DirectReader(readBuffer(), reads);
+    held = new HoldBack((buffer) => new DirectWriter(buffer, writes), readMore);
+    return trouble;
   } catch (error) {
     reader = undefined;
     held = new HoldBack();
-    return messageOf(error);
+    return `leaves all reading and writing to Node: ${messageOf(error)}`;
+  }
+}
+
+/** @returns one to read and one to write, as one may be used while the other's results are looked at; or why there are none */
+function makeRings(
+  newRing: () => Ring,
+): [reads: Ring | undefined, writes: Ring | undefined, trouble: string] {
+  try {
+    return [newRing(), newRing(), ''];
+  } catch (error) {
+    return [undefined, undefined, `makes a system call for each message: ${messageOf(error)}`];
   }
 }
 

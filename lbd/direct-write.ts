@@ -1,4 +1,5 @@
 import { type Libc, libc, MSG } from '../common/libc.ts';
+import type { Ring } from './ring.ts';
 
 /** Of `struct msghdr` on 64-bit Linux, with one `struct iovec` behind it. */
 const MESSAGE_BYTES = 72;
@@ -21,12 +22,15 @@ export class DirectWriter {
   readonly #messageAddress: bigint;
   /** Base and length of the iovec, in halves. */
   readonly #iovec: Uint32Array;
+  /** Writes several at once; undefined where that is not to be had. */
+  readonly ring: Ring | undefined;
 
   /**
    * @param buffer what is written lies in it
    * @throws OperatorError where the runtime cannot call the C library
    */
-  constructor(buffer: Buffer) {
+  constructor(buffer: Buffer, ring?: Ring) {
+    this.ring = ring;
     this.#libc = libc();
     const { addressOf } = this.#libc;
     this.#buffer = buffer;
@@ -44,14 +48,26 @@ export class DirectWriter {
    * @returns how many bytes the kernel took; below 0: none, and the number of the error, such as -EAGAIN where it is full
    */
   write(fd: number, start: number, length: number): number {
-    if (start < 0 || length < 0 || start + length > this.#buffer.length)
-      throw new RangeError(`${length} bytes at ${start} are not within ${this.#buffer.length}`);
-    const from = this.#address + start;
+    const from = this.#addressOf(start, length);
     const iovec = this.#iovec;
     iovec[0] = from % HALF;
     iovec[1] = from / HALF;
     iovec[2] = length;
     const sent = this.#libc.sendmsg(fd, this.#messageAddress, MSG.dontWait | MSG.noSignal);
     return sent < 0 ? -this.#libc.errno() : sent;
+  }
+  /**
+   * Adds a write to those that `ring` carries out at its next `submit`.
+   *
+   * @param fd of a stream socket that is open
+   */
+  add(fd: number, start: number, length: number): void {
+    this.ring!.addSend(fd, this.#addressOf(start, length), length);
+  }
+
+  #addressOf(start: number, length: number): number {
+    if (start < 0 || length < 0 || start + length > this.#buffer.length)
+      throw new RangeError(`${length} bytes at ${start} are not within ${this.#buffer.length}`);
+    return this.#address + start;
   }
 }

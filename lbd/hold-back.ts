@@ -1,6 +1,7 @@
 import type net from 'node:net';
 import type { DirectWriter } from './direct-write.ts';
 import { RelaySocket } from './relay-socket.ts';
+import { FEW, RING_ENTRIES } from './ring.ts';
 import { endsConnection, socketError } from './socket-error.ts';
 
 /** With so many behind it, the first one has waited long enough. */
@@ -24,6 +25,9 @@ export class HoldBack {
   readonly #writer: DirectWriter | undefined;
   #filled = 0;
   readonly #held: net.Socket[] = [];
+  /** Those that are written together, and how much of each. */
+  readonly #together: (RelaySocket | undefined)[] = [];
+  readonly #lengths = new Int32Array(RING_ENTRIES);
   #due = false;
   readonly #readMore: () => number;
   readonly #onTurn = () => this.#endTurn();
@@ -83,23 +87,51 @@ export class HoldBack {
 
   #letGo(): void {
     const held = this.#held;
+    if (held.length >= FEW && this.#writer?.ring !== undefined) this.#writeTogether(this.#writer);
     for (let i = 0; i < held.length; i++) release(held[i]!);
     held.length = 0;
     this.#filled = 0;
+  }
+
+  #writeTogether(writer: DirectWriter): void {
+    const held = this.#held;
+    const together = this.#together;
+    const lengths = this.#lengths;
+    let count = 0;
+    for (let i = 0; i < held.length && count < RING_ENTRIES; i++) {
+      const socket = held[i]!;
+      if (!(socket instanceof RelaySocket) || socket.heldBytes === 0 || socket.fd < 0) continue;
+      writer.add(socket.fd, socket.heldAt, socket.heldBytes);
+      lengths[count] = socket.heldBytes;
+      together[count++] = socket;
+      socket.heldBytes = 0;
+    }
+    if (count === 0) return;
+    const { ring } = writer;
+    ring!.submit();
+    for (let i = 0; i < count; i++) {
+      const socket = together[i]!;
+      together[i] = undefined;
+      this.#settle(socket, lengths[i]!, ring!.results[i]!);
+    }
   }
 
   /** What is held back of a socket goes to the kernel. */
   write(socket: RelaySocket): void {
     const { heldAt, heldBytes, fd } = socket;
     socket.heldBytes = 0;
-    const result = fd < 0 ? 0 : this.#writer!.write(fd, heldAt, heldBytes);
+    this.#settle(socket, heldBytes, fd < 0 ? 0 : this.#writer!.write(fd, heldAt, heldBytes));
+  }
+
+  /** @param result of the write of what lay at `heldAt` */
+  #settle(socket: RelaySocket, heldBytes: number, result: number): void {
     if (result === heldBytes) return;
     if (result < 0 && endsConnection(-result)) {
       socket.fail(socketError('write', -result));
       return;
     }
     const sent = Math.max(0, result);
-    socket.write(Buffer.copyBytesFrom(this.#buffer, heldAt + sent, heldBytes - sent));
+    socket.write(Buffer.copyBytesFrom(this.#buffer, socket.heldAt + sent, heldBytes - sent));
   }
 }
 

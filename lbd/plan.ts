@@ -70,7 +70,7 @@ export type FromWorker =
       readonly explanation: WorkerExplanation | undefined;
     }
   | { readonly type: 'open'; readonly connections: OpenByGroup }
-  /** It serves, but leaves reading and writing to Node, which costs more CPU; see `beginDirectIo`. */
+  /** It serves, but reads and writes in a way that costs more CPU; the cause is as `beginDirectIo` tells it. */
   | { readonly type: 'indirect'; readonly cause: string }
   | {
       readonly type: 'log';

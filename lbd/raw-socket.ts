@@ -122,6 +122,7 @@ class DialSocket extends RelaySocket {
   #rescue(ended: boolean): void {
     const fd = descriptorOf(this);
     if (fd < 0 || this.readableEnded) return;
+    this.handOnEarly();
     const all = readRest(fd, (buffer, length) => {
       this.#sink.onBytes(buffer, length);
       return true;

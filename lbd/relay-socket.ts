@@ -23,6 +23,10 @@ export class RelaySocket extends net.Socket {
   /** Receives what is read. */
   sink: ByteSink | undefined;
   reader: DirectReader | undefined;
+  /** The latest read of `reader` brought more than a message. */
+  readsMuch = false;
+  /** Read when it was paused already. */
+  #early: Buffer | undefined;
   #fd = -1;
 
   /** Descriptor; -1 before the connection is there, and from its end on, when it may be somebody else's. */
@@ -39,6 +43,33 @@ export class RelaySocket extends net.Socket {
   /** Writes what is held back. */
   letGo(): void {
     if (this.heldBytes > 0) this.holder!.write(this);
+  }
+
+  /** What was read of it goes to `sink`, or waits while it is paused. @param buffer its bytes are valid only now */
+  handOn(buffer: Buffer, length: number): void {
+    if (this.destroyed) return;
+    if (this.isPaused()) this.#early = Buffer.copyBytesFrom(buffer, 0, length);
+    else this.sink!.onBytes(buffer, length);
+  }
+
+  /** Something waits since it was paused; nothing may be read before `handOnEarly`. */
+  get hasEarly(): boolean {
+    return this.#early !== undefined;
+  }
+
+  handOnEarly(): void {
+    const early = this.#early;
+    this.#early = undefined;
+    if (early !== undefined) this.sink!.onBytes(early, early.length);
+  }
+
+  /** Node reads on only after the tick, and so behind what waits. */
+  override resume(): this {
+    if (this.#early !== undefined)
+      process.nextTick(() => {
+        if (!this.isPaused()) this.handOnEarly();
+      });
+    return super.resume();
   }
 
   /** A write of ours has failed. As with Node's own, whoever wrote is told when it is done. */
@@ -68,6 +99,7 @@ export class RelaySocket extends net.Socket {
     this.reader = undefined;
     this.#fd = -1;
     this.heldBytes = 0;
+    this.#early = undefined;
     super._destroy(error, callback);
   }
 }

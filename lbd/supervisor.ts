@@ -81,7 +81,7 @@ interface Seat {
   ended: string | undefined;
   /** When it last counted. */
   open: OpenByGroup;
-  /** Why it does not read and write beside Node; empty: it does. */
+  /** What it does instead of reading and writing as is best, and why; empty: it does not. */
   indirect: string;
 }
 
@@ -136,7 +136,7 @@ export class Supervisor {
     return this.#seats.flatMap(({ index, trouble, silentTurns, indirect }) => {
       if (trouble !== '') return [`worker ${index} does not run: ${trouble}`];
       if (silentTurns >= SILENT_TURNS) return [`worker ${index} does not answer`];
-      return indirect === '' ? [] : [`worker ${index} leaves all reading and writing to Node: ${indirect}`];
+      return indirect === '' ? [] : [`worker ${index} ${indirect}`];
     });
   }
 
@@ -311,7 +311,7 @@ export class Supervisor {
 
   #indirect(seat: Seat, cause: string): void {
     seat.indirect = cause;
-    this.#options.log.warn({ worker: seat.index }, `all reading and writing is left to Node: ${cause}`);
+    this.#options.log.warn({ worker: seat.index }, `worker ${seat.index} ${cause}`);
   }
 
   get #retiring(): boolean {

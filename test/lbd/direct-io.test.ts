@@ -1,18 +1,21 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import net from 'node:net';
+import { constants } from 'node:os';
 import { promisify } from 'node:util';
 import t from 'tap';
+import { type Libc, libc } from '../../common/libc.ts';
 import { beginDirectIo, readSoon, writeSoon } from '../../lbd/direct-io.ts';
 import { dial } from '../../lbd/raw-socket.ts';
 import { RelaySocket } from '../../lbd/relay-socket.ts';
+import { Ring } from '../../lbd/ring.ts';
 
 const PAIRS = 50;
 const MESSAGES = 200;
 
 /** Echoes each message, among many others; run in this process, and in one without `node:ffi`. */
-async function echo(): Promise<{ trouble: string; direct: number; wrong: string[] }> {
-  const trouble = beginDirectIo();
+async function echo(newRing?: () => Ring): Promise<{ trouble: string; direct: number; wrong: string[] }> {
+  const trouble = beginDirectIo(newRing);
   const server = net.createServer((socket) => socket.on('error', () => {}).pipe(socket));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -56,12 +59,28 @@ else {
     t.same(await echo(), { trouble: '', direct: PAIRS, wrong: [] });
   });
 
+  t.test('without io_uring the same, by a system call for each message, and it says so', async (t) => {
+    const { pointer } = libc().syscall;
+    const syscall: Libc['syscall'] = Object.assign(() => -1, { pointer });
+    const forbidden = { ...libc(), syscall, errno: () => constants.errno.EPERM };
+    const { trouble, ...told } = await echo(() => new Ring(forbidden));
+    t.equal(
+      trouble,
+      'makes a system call for each message: io_uring cannot be used: io_uring_setup: operation not permitted (EPERM)',
+    );
+    t.same(told, { direct: PAIRS, wrong: [] });
+  });
+
   t.test('without node:ffi the same, by Node alone, and it says so', async (t) => {
     const { stdout, stderr } = await promisify(execFile)(process.execPath, [
       ...['--no-experimental-ffi', import.meta.filename, 'echo'],
     ]);
     const told = JSON.parse(stdout);
-    t.match(told, { trouble: /node:ffi is missing/, direct: 0, wrong: [] });
+    t.match(told, {
+      trouble: /^leaves all reading and writing to Node: .*node:ffi is missing/,
+      direct: 0,
+      wrong: [],
+    });
     t.equal(stderr, '');
   });
 }

@@ -5,6 +5,7 @@ import { DirectWriter } from '../../lbd/direct-write.ts';
 import { HoldBack, release } from '../../lbd/hold-back.ts';
 import { dial, resetNow, send } from '../../lbd/raw-socket.ts';
 import { RelaySocket } from '../../lbd/relay-socket.ts';
+import { Ring } from '../../lbd/ring.ts';
 import { dialled } from './dialled.ts';
 
 interface Connection {
@@ -63,9 +64,27 @@ const ENDS: [what: string, end: (socket: net.Socket) => void, wanted: string | R
   ],
 ];
 
-for (const writer of [(buffer: Buffer) => new DirectWriter(buffer), undefined])
+const WRITERS: Readonly<Record<string, ((buffer: Buffer) => DirectWriter) | undefined>> = {
+  direct: (buffer) => new DirectWriter(buffer),
+  'direct, several at once': (buffer) => new DirectWriter(buffer, new Ring()),
+  'by Node': undefined,
+};
+
+for (const [how, writer] of Object.entries(WRITERS))
   for (const [kind, connect] of Object.entries(KINDS))
-    t.test(`${kind} connection, ${writer ? 'direct' : 'by Node'}`, async (t) => {
+    t.test(`${kind} connection, ${how}`, async (t) => {
+      t.test('some are written to twice in one turn, and one is gone by its end', async (t) => {
+        const held = new HoldBack(writer);
+        const all = await Promise.all(Array.from({ length: 10 }, () => connect(t)));
+        for (const { socket } of all) add(held, socket, 'one ');
+        for (const { socket } of all.slice(5)) add(held, socket, 'two');
+        all[0]!.socket.destroy();
+        await turn();
+        for (const { socket } of all.slice(1)) socket.end();
+        const texts = await Promise.all(all.map(({ read }) => read));
+        t.same(texts, ['', ...Array(4).fill('one '), ...Array(5).fill('one two')]);
+      });
+
       t.test('bytes wait for the end of the turn, and keep their order', async (t) => {
         const held = new HoldBack(writer);
         const { socket, read } = await connect(t);

@@ -63,6 +63,7 @@ export class Agent {
     this.#network = options.createNetwork(config, {
       onInterface: (name, up, why) => this.#onInterface(name, up, why),
       onSettings: (former) => this.#guardian.setSettings(former),
+      onAdder: (pid) => this.#guardian.setAdder(pid),
       onTold: (addresses) => this.#guardian.setTold(addresses),
       onTrouble: (text) => this.#log('warn', 'host', text),
     });

@@ -11,7 +11,7 @@
 # died, missed beats that it hangs or is stopped; both remove the addresses. After missed beats it says "fired"
 # on standard output and waits for the next beat; after end of file it ends. The line "bye" relieves it:
 # another guardian has taken over. The line "settings INTERFACE/NAME=VALUE..." says what to restore below
-# /proc/sys/net/ipv4/conf, the line "told ADDRESS..." for which addresses the command after "exec" is to be called. An
+# /proc/sys/net/ipv4/conf, the line "ip PID" which process adds addresses for the agent, the line "told ADDRESS..." for which addresses the command after "exec" is to be called. An
 # address that is parked on lo goes as well, and so do routes (lines for ip) and the rules that forward to the peer.
 #
 # It runs in a session of its own and outlives signals meant for the agent. The loop uses builtins only: a
@@ -63,6 +63,7 @@ while [ $# -ge 2 ]; do
 done
 told=
 settings=
+adder=
 farewell=
 fired=
 
@@ -100,9 +101,19 @@ call_commands() {
   told=
 }
 
+# What the agent has asked for and what has not happened yet must not happen after the removal: on a machine where all is
+# late, a renewal would bring the addresses back.
+stop_adder() {
+  local name=
+  if [ -n "$adder" ]; then read -r name 2>/dev/null <"/proc/$adder/comm"; fi
+  if [ "$name" = ip ]; then kill -KILL "$adder" 2>/dev/null; fi
+  adder=
+}
+
 # Fails as long as an address is there: `ip` may not have started on a machine that is out of memory or processes.
 remove() {
   local gone=1
+  stop_adder
   ip -force -batch - <<<"$lines$parked" >/dev/null 2>&1
   if are_gone; then
     gone=0
@@ -133,6 +144,7 @@ while :; do
       none) farewell= ;;
       settings*) settings=${beat#settings} ;;
       told*) told=${beat#told} ;;
+      'ip '*) adder=${beat#ip } ;;
       *[!0-9a-f]*) ;;
       *) farewell=$beat ;;
     esac

@@ -61,6 +61,7 @@ export class Guardian {
   #given: Buffer | undefined;
   #settings: readonly string[] = [];
   #told: readonly string[] = [];
+  #adder = '';
 
   constructor(plan: GuardianPlan, events: GuardianEvents) {
     this.#plan = plan;
@@ -87,6 +88,7 @@ export class Guardian {
     shell.stdin.on('error', () => {});
     if (this.#settings.length > 0) this.#writeSettings();
     if (this.#told.length > 0) this.#writeTold();
+    if (this.#adder !== '') this.#writeAdder();
     shell.stdout.on('data', () => {
       if (this.#shell !== shell) return;
       // It is said once.
@@ -122,6 +124,16 @@ export class Guardian {
   setTold(addresses: readonly string[]): void {
     this.#told = addresses;
     this.#writeTold();
+  }
+
+  /** @param pid of the process `ip` that adds addresses for the agent: it must not do so once they are removed */
+  setAdder(pid: number): void {
+    this.#adder = `${pid}`;
+    this.#writeAdder();
+  }
+
+  #writeAdder(): void {
+    this.#shell?.stdin.write(`ip ${this.#adder}\n`);
   }
 
   #writeTold(): void {

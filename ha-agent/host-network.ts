@@ -67,6 +67,8 @@ export interface HostNetworkEvents {
    * Empty: they are as before.
    */
   onSettings(former: readonly string[]): void;
+  /** The process that adds addresses from now on; once it is gone, no address comes any more. */
+  onAdder(pid: number): void;
   /** Addresses of provider `exec` that a command has brought to this host, or is about to. */
   onTold(addresses: readonly string[]): void;
   /** Something failed that the agent can live with. */

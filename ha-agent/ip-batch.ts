@@ -58,9 +58,12 @@ export class IpBatch {
 
   /** The name of the program; another one only in tests. */
   readonly #program: string;
+  readonly #onStart: (pid: number) => void;
 
-  constructor(program = 'ip') {
+  /** @param onStart told the pid of each process that carries out what follows */
+  constructor(program = 'ip', onStart: (pid: number) => void = () => {}) {
     this.#program = program;
+    this.#onStart = onStart;
   }
 
   /**
@@ -125,6 +128,7 @@ export class IpBatch {
     this.#line = 0;
     this.#out = '';
     this.#err = '';
+    if (child.pid !== undefined) this.#onStart(child.pid);
     const mine = (handle: (text: string) => void) => (text: string) => {
       if (this.#process === child) handle(text);
     };

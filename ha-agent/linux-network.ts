@@ -9,7 +9,7 @@ import { identity, isOn } from './vip-lines.ts';
 
 /** The network of a Linux host, by way of `ip`, `socat`, `arping`, `ndptool`, `nft` and two settings of the kernel. */
 export class LinuxNetwork implements HostNetwork {
-  readonly #ip = new IpBatch();
+  readonly #ip: IpBatch;
   readonly #announcer: Announcer;
   readonly #watch: InterfaceWatch;
   readonly #host: LinuxHost;
@@ -31,6 +31,7 @@ export class LinuxNetwork implements HostNetwork {
   ) {
     this.#leftSettings = leftSettings;
     this.#kernelFlows = kernelFlows;
+    this.#ip = new IpBatch('ip', events.onAdder);
     this.#announcer = new Announcer(events.onTrouble);
     this.#watch = new InterfaceWatch(watched, this.#ip, events);
     this.#host = {

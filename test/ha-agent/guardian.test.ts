@@ -1,7 +1,7 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { createSocket, type Socket } from 'node:dgram';
 import { EventEmitter, once } from 'node:events';
-import { existsSync, readFileSync, watch, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Guardian, type GuardianPlan } from '../../ha-agent/guardian.ts';
@@ -66,6 +66,40 @@ t.test('missed beats: removes the VIPs, says so, and goes on with the next beat'
   const again = once(bus, 'fired');
   guardian.beat();
   await again;
+});
+
+t.test('the agent’s ip, late like all else, adds nothing once the VIPs are removed', async (t) => {
+  const { done } = fakeIp(t);
+  const directory = tempDir(t);
+  copyFileSync('/bin/sleep', join(directory, 'ip'));
+  const started = (program: string) => {
+    const child = spawn(program, ['60']);
+    t.teardown(() => child.kill('SIGKILL'));
+    child.kill('SIGSTOP');
+    return child;
+  };
+  const [former, ip, other] = [...['ip', 'ip'].map((it) => started(join(directory, it))), started('sleep')];
+  const state = ({ pid }: ChildProcess) => {
+    const file = `/proc/${pid}/stat`;
+    return existsSync(file) ? readFileSync(file, 'latin1').split(') ')[1]![0] : 'gone';
+  };
+  const guardian = new Guardian(plan(NEVER_MS), { onFired: () => {}, onTrouble: (text) => t.fail(text) });
+  guardian.setAdder(former!.pid!);
+  guardian.start();
+  guardian.setAdder(ip!.pid!);
+  guardian.close();
+  t.equal(await done(), REMOVED);
+  t.not(state(ip!), 'T');
+  t.equal(state(former!), 'T', 'only the latest');
+
+  // Its number may be that of another program by now.
+  const careful = new Guardian(plan(NEVER_MS), { onFired: () => {}, onTrouble: (text) => t.fail(text) });
+  careful.setAdder(other!.pid!);
+  rmSync(join(process.env.PATH!.split(delimiter)[0]!, 'done'));
+  careful.start();
+  careful.close();
+  t.equal(await done(), REMOVED);
+  t.equal(state(other!), 'T');
 });
 
 t.test('without a beat there is nothing to guard yet; the end of the agent removes the VIPs', async (t) => {

@@ -79,6 +79,7 @@ const troubles: string[] = [];
 const events = {
   onInterface: () => {},
   onSettings: () => {},
+  onAdder: () => {},
   onTold: (addresses: readonly string[]) => void told.push(addresses),
   onTrouble: (text: string) => void troubles.push(text),
 };

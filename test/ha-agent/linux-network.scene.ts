@@ -29,6 +29,7 @@ const groups = [group('default', vips)];
 const guardianPlan = { vips, routes: [], groups: ['default'], timeoutMs: 60_000, target: undefined };
 const bus = new EventEmitter();
 const host = new LinuxNetwork({ groups, watched: ['eth1', 'nope0'] }, '192.0.2.2', {
+  onAdder: () => {},
   onTold: () => {},
   onSettings: (former) => tell('settings', former),
   onInterface: (name, up, why) => bus.emit(up ? `${name} up` : `${name} down`, why),
@@ -146,6 +147,7 @@ const guardian = new Guardian(guardianPlan, {
   onTrouble: (text) => tell('trouble', text),
 });
 const orphan = new LinuxNetwork({ groups, watched: [] }, '192.0.2.2', {
+  onAdder: () => {},
   onTold: () => {},
   onInterface: () => {},
   onSettings: (former) => guardian.setSettings(former),
@@ -168,6 +170,7 @@ await orphan.close();
 const scratch = mkdtempSync(join(tmpdir(), 'tandem-settings-'));
 const left = new SettingsFile(join(scratch, 'former'), (text) => tell('trouble', text));
 const handlers = {
+  onAdder: () => {},
   onTold: () => {},
   onInterface: () => {},
   onSettings: (former: readonly string[]) => left.write(former),
@@ -194,6 +197,7 @@ for (const name of ['ip', 'bash', 'socat', 'arping', 'ndptool']) {
 process.env.PATH = tools;
 const troubles: string[] = [];
 const plain = new LinuxNetwork({ groups, watched: [] }, '192.0.2.2', {
+  onAdder: () => {},
   onTold: () => {},
   onInterface: () => {},
   onSettings: () => {},

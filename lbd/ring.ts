@@ -4,8 +4,8 @@ import { errorText, type Libc, libc, MSG } from '../common/libc.ts';
 /** Operations of one `submit`. */
 export const RING_ENTRIES = 64;
 
-/** Below so many, a system call each costs less. */
-export const FEW = 4;
+/** Fewer are done by a system call of their own. */
+export const FEW = 2;
 
 /** Numbers of system calls and offsets for `mmap`, the same on all architectures. */
 const [IO_URING_SETUP, IO_URING_ENTER] = [425n, 426n];

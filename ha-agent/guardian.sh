@@ -11,8 +11,9 @@
 # died, missed beats that it hangs or is stopped; both remove the addresses. After missed beats it says "fired"
 # on standard output and waits for the next beat; after end of file it ends. The line "bye" relieves it:
 # another guardian has taken over. The line "settings INTERFACE/NAME=VALUE..." says what to restore below
-# /proc/sys/net/ipv4/conf, the line "ip PID" which process adds addresses for the agent, the line "told ADDRESS..." for which addresses the command after "exec" is to be called. An
-# address that is parked on lo goes as well, and so do routes (lines for ip) and the rules that forward to the peer.
+# /proc/sys/net/ipv4/conf, the line "ip PID" which process adds addresses for the agent, the line "told ADDRESS..." for
+# which addresses the command after "exec" is to be called. An address that is parked on lo goes as well, and so do routes
+# (lines for ip) and the rules that forward to the peer.
 #
 # It runs in a session of its own and outlives signals meant for the agent. The loop uses builtins only: a
 # guardian that must fork to notice something is late on the machine that is in trouble.

@@ -13,15 +13,14 @@ const [RINGS_OFFSET, ENTRIES_OFFSET] = [0n, 0x10000000n];
 const READ_WRITE = 3;
 const SHARED_POPULATE = 0x8001;
 const MAP_FAILED = 2n ** 64n - 1n;
-/** An operation that is refused does not stop those behind it; Linux 5.18. */
+/** An operation that is refused does not stop those behind it; Linux 5.18, which has both rings in one map. */
 const SUBMIT_ALL = 1 << 7;
-const SINGLE_MMAP = 1;
 const GET_EVENTS = 1;
 const OPERATION = { send: 26, receive: 27 } as const;
 const [EINTR, EAGAIN] = [4, 11];
 
 /** `struct io_uring_params`: its size, places in it, and where the offsets of the two rings begin. */
-const PARAMS = { bytes: 120, cqEntries: 4, flags: 8, features: 20, sqOffsets: 40, cqOffsets: 80 } as const;
+const PARAMS = { bytes: 120, cqEntries: 4, flags: 8, sqOffsets: 40, cqOffsets: 80 } as const;
 /** Places among these offsets, the same in both; behind them: array of the first, entries of the second. */
 const OFFSET = { head: 0, tail: 4, mask: 8, array: 24, cqes: 20 } as const;
 /** `struct io_uring_sqe` and `struct io_uring_cqe`. */
@@ -62,11 +61,6 @@ export class Ring {
     try {
       const word = (at: number) => params.readUInt32LE(at);
       const [sq, cq] = [PARAMS.sqOffsets, PARAMS.cqOffsets];
-      if ((word(PARAMS.features) & SINGLE_MMAP) === 0)
-        throw new OperatorError(
-          'RUNTIME',
-          'io_uring has two maps of memory, expected one: Linux is older than 5.4',
-        );
       const cqBytes = word(cq + OFFSET.cqes) + word(PARAMS.cqEntries) * CQE_BYTES;
       const sqBytes = word(sq + OFFSET.array) + RING_ENTRIES * 4;
       const rings = this.#map(Math.max(cqBytes, sqBytes), RINGS_OFFSET);

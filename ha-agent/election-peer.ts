@@ -25,6 +25,7 @@ export function heartbeat(turn: Turn, report: PeerReport, restarted: boolean): v
   answered(turn);
   s.peer = { report, heardMs: now };
   s.hello = undefined;
+  s.presence = undefined;
   s.asking = false;
   s.probingSinceMs = undefined;
   if (!report.probe) s.probedUntilMs = undefined;

@@ -42,6 +42,31 @@ export interface PeerReport {
   readonly forwards: boolean;
   /** It suspects that this agent is dead and wants an answer at once. Unlike `probe` it may well hear this node. */
   readonly ask?: boolean | undefined;
+  /** Silence after which this sender counts its peer as dead. A peer of an older release does not say. */
+  readonly deadTimeMs?: number | undefined;
+  /**
+   * How long this leadership has really held the VIPs and been reachable; 0: it has not, such as behind a cut cable.
+   */
+  readonly servedMs?: number | undefined;
+  /** 16 hexadecimal digits: of the machine and process. Two senders of one node name differ in it. */
+  readonly instance?: string | undefined;
+  /** What a witness has granted to this sender; undefined: there is no such witness, or it was not asked yet. */
+  readonly lease?: LeaseReport | undefined;
+}
+
+/** The lease of the active role, which a witness gives to one node at a time. */
+export interface LeaseReport {
+  readonly held: boolean;
+  /** Of the lease: grows whenever it goes to another holder. 0 to 2^32 - 1. */
+  readonly epoch: number;
+}
+
+/** Somebody answers for a VIP that is not on this node. */
+export interface VipAnswer {
+  /** The VIP, without its prefix. */
+  readonly address: string;
+  /** Link-layer address of who answers. */
+  readonly by: string;
 }
 
 export interface LbdReport {
@@ -70,6 +95,17 @@ export type ElectionEvent = { readonly now: number } & (
   | { readonly type: 'heartbeat'; readonly report: PeerReport; readonly restarted: boolean }
   /** Authentic, but the peer does not hear this process (yet). `firstOfProcess`: not heard before. */
   | { readonly type: 'hello'; readonly role: Role; readonly firstOfProcess: boolean }
+  /**
+   * Datagrams come that claim to be of the peer, and cannot be authenticated or read: it may be alive, with another
+   * secret or version. Anybody can send such datagrams.
+   */
+  | { readonly type: 'presence'; readonly why: string }
+  /** Result of `probe-vips`. `answers` is undefined where nobody could be asked; `error` says why. */
+  | {
+      readonly type: 'vips-probed';
+      readonly answers: readonly VipAnswer[] | undefined;
+      readonly error?: string | undefined;
+    }
   | { readonly type: 'lbd'; readonly report: LbdReport }
   | { readonly type: 'interface'; readonly name: string; readonly up: boolean; readonly why: string }
   /** Result of `addVips`: all are there, or why not. */
@@ -130,6 +166,8 @@ export type ElectionAction =
   | { readonly type: 'unforward' }
   /** One gratuitous ARP for every VIP. */
   | { readonly type: 'announce' }
+  /** Ask the neighbours, for some milliseconds, whether anybody answers for the VIPs; `vips-probed` has the result. */
+  | { readonly type: 'probe-vips' }
   /** Look now whether a witness answers, not only at the next turn. */
   | { readonly type: 'check-witness' }
   | { readonly type: 'notify'; readonly role: 'active' | 'standby' | 'fault' }
@@ -202,6 +240,8 @@ export interface ElectionState {
   readonly peer: PeerView | undefined;
   /** Latest hello, see `ElectionEvent`. */
   readonly hello: { readonly role: Role; readonly heardMs: number } | undefined;
+  /** The peer was last heard without being understood; undefined once it is understood. See `ElectionEvent`. */
+  readonly presence: { readonly why: string; readonly heardMs: number } | undefined;
   /** Whether the peer was alive at the last look, for the log. */
   readonly peerAlive: boolean;
   readonly lbd: LbdReport;

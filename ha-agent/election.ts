@@ -39,6 +39,7 @@ export function initialState(config: ElectionConfig, now: number): ElectionState
     vip: 'none',
     peer: undefined,
     hello: undefined,
+    presence: undefined,
     peerAlive: false,
     lbd: { alive: false, ready: false, healthy: false, synced: false, why: 'not connected yet' },
     unhealthySinceMs: undefined,
@@ -154,6 +155,11 @@ function apply(turn: Turn, event: ElectionEvent): void {
     case 'hello':
       s.hello = { role: event.role, heardMs: now };
       if (event.firstOfProcess) turn.send(1);
+      break;
+    case 'presence':
+      s.presence = { why: event.why, heardMs: now };
+      break;
+    case 'vips-probed':
       break;
     case 'suspect':
       suspect(turn, event);

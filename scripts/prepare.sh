@@ -49,7 +49,7 @@ install_debian() {
   fi
 }
 
-LAB_TOOLS='ip:iproute2 arping:iputils-arping ndptool:libndp-tools nft:nftables conntrack:conntrack socat:socat unshare:util-linux setpriv:util-linux'
+LAB_TOOLS='ip:iproute2 arping:iputils-arping ping:iputils-ping ndptool:libndp-tools nft:nftables conntrack:conntrack socat:socat unshare:util-linux setpriv:util-linux'
 TEST_TOOLS='curl:curl shellcheck:shellcheck systemd-analyze:systemd logrotate:logrotate'
 # Big, and what it tests changes seldom.
 [ "${CI-}" != true ] || TEST_TOOLS="$TEST_TOOLS vagrant:vagrant"

@@ -16,6 +16,7 @@ const TOOLS: readonly (readonly [tool: string, debianPackage: string])[] = [
   ['setpriv', 'util-linux'],
   ['ip', 'iproute2'],
   ['arping', 'iputils-arping'],
+  ['ping', 'iputils-ping'],
   ['ndptool', 'libndp-tools'],
   ['nft', 'nftables'],
   ['conntrack', 'conntrack'],

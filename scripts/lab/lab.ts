@@ -24,6 +24,9 @@ const BIN = join(ROOT, 'node_modules/.bin');
 /** Programs on the hosts run with the tree's own Node, whatever the machine has. */
 export const NODE = join(BIN, 'node');
 
+/** A process that has joined a control group goes on as what follows. */
+const JOIN = 'echo $$ >"$0" && exec "$@"';
+
 /** What a later process needs to find the lab again; plain JSON. */
 export interface LabState {
   readonly mode: LabMode;
@@ -45,6 +48,8 @@ export class Lab {
   /** Undefined where the lab outlives this process. */
   readonly #holder: ChildProcess | undefined;
   readonly #children = new Set<ChildProcess>();
+  /** Control groups that programs of a host join when they start, each by its list of members. */
+  readonly #groups = new Map<Place, string>();
 
   private constructor(state: LabState, holder: ChildProcess | undefined) {
     this.state = state;
@@ -89,7 +94,15 @@ export class Lab {
     // Entering a namespace clears the parent-death signal, so it is set after that; and a test runner loads modules of
     // its own into every Node that a test starts.
     const guard = ['setpriv', '--pdeathsig', 'KILL', '--', 'env', '-u', 'NODE_OPTIONS', '-C', cwd];
-    return ['nsenter', '-t', target, ...user, '-n', '-m', '--', ...guard, ...argv];
+    const group = this.#groups.get(place);
+    const join = group === undefined ? [] : ['sh', '-c', JOIN, group];
+    return [...join, 'nsenter', '-t', target, ...user, '-n', '-m', '--', ...guard, ...argv];
+  }
+
+  /** @param members what a control group keeps its processes in; undefined: programs of the host join none any more */
+  joinGroup(place: Place, members: string | undefined): void {
+    if (members === undefined) this.#groups.delete(place);
+    else this.#groups.set(place, members);
   }
 
   /** The path by which this process reaches a file of the hosts, such as one below SHARED. */

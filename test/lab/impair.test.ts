@@ -1,10 +1,12 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import t from 'tap';
 import { ADDRESS, type Host } from '../../scripts/lab/hosts.ts';
 import { breakIp, delay, duplicate, split, starve } from '../../scripts/lab/impair.ts';
 import { Lab, NODE } from '../../scripts/lab/lab.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
+import { quotaMissing, slow } from '../../scripts/lab/quota.ts';
 import { until } from '../../scripts/lab/wait.ts';
 import { answers, reaches } from './reach.ts';
 
@@ -85,5 +87,26 @@ t.test('the lab can do harm, and end it', { skip: skipLab() }, async (t) => {
     await end();
     t.equal(await mask(), before);
     victim.kill('SIGKILL');
+  });
+
+  await t.test('a slow host', { skip: quotaMissing() ?? false }, async (t) => {
+    const before = lab.spawn('lb1', ['sleep', '60']);
+    await until('it is there', () => lab.processes('lb1').includes(before.pid!));
+    const isSlow = (pid: number) => readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes('/tandem-lab-');
+    const end = slow(lab, 'lb1', 0.1);
+    const after = lab.spawn('lb1', ['sleep', '60']);
+    const other = lab.spawn('lb2', ['sleep', '60']);
+    await until('it is there', () => lab.processes('lb1').includes(after.pid!));
+    await until('it is there', () => lab.processes('lb2').includes(other.pid!));
+    t.strictSame(
+      [before, after, other].map(({ pid }) => isSlow(pid!)),
+      [true, true, false],
+    );
+    await end();
+    t.strictSame(
+      [before, after].map(({ pid }) => isSlow(pid!)),
+      [false, false],
+    );
+    for (const child of [before, after, other]) child.kill('SIGKILL');
   });
 });

@@ -322,7 +322,11 @@ export type LbdLiveMessage =
       readonly serving?: boolean | undefined;
       /** Number of its process; left out by an `lbd` of former times. */
       readonly pid?: number | undefined;
+      /** Whether heartbeats are carried to the peer; left out by an `lbd` of former times, which must not get any. */
+      readonly heartbeats?: HeartbeatCarriage | undefined;
     }
+  /** A heartbeat of the peer's agent; only to a client that has sent one. */
+  | CarriedHeartbeat
   /** Answer to the phase `retiring`: the peer has all sessions, or could not get them in time. */
   | { readonly type: 'retired'; readonly group: string; readonly epoch: number }
   | { readonly type: 'pong'; readonly id: number }
@@ -340,7 +344,27 @@ export type AgentLiveMessage =
       /** Without it, connections live as long as they like. */
       readonly finishing?: FinishPhase | undefined;
     }
-  | { readonly type: 'ping'; readonly id: number };
+  | { readonly type: 'ping'; readonly id: number }
+  /** To be carried to the peer's agent; only to an `lbd` that offers it. */
+  | CarriedHeartbeat;
+
+/** How heartbeats travel beside the session sync. `why`: what is in the way while it does not work. */
+export interface HeartbeatCarriage {
+  readonly up: boolean;
+  readonly why: string;
+}
+
+/** The largest datagram that travels between the agents, by whatever path. */
+export const MAX_HEARTBEAT_BYTES = 1200;
+
+/** A signed datagram of an agent. Who carries it does not look inside. */
+export interface CarriedHeartbeat {
+  readonly type: 'heartbeat';
+  /** 1 to `MAX_HEARTBEAT_BYTES` in base64. */
+  readonly data: string;
+  /** CLOCK_MONOTONIC in milliseconds when it was handed over, see `monotonicMs`: what is too old is of no use. */
+  readonly at: number;
+}
 
 /** `POST /v1/explain` on `lbd.sock`: a request that might come. */
 export interface ExplainQuery {

@@ -182,11 +182,18 @@ export class ControlPlane {
       port: config.sync.port,
       log,
       companion: this.#flows.companion,
+      heartbeats: config.ha && {
+        maxAgeMs: () => this.#heartbeatMs(),
+        onHeartbeat: (datagram) => this.#live.sendHeartbeat(datagram),
+        onState: () => this.#refreshLive(),
+      },
       onStatus: () => this.#syncChanged(),
     });
     this.#live = new LiveServer({
       onRole: (role, before) => this.#roleChanged(role, before),
       prepare: () => this.#flows.assuming,
+      onHeartbeat: (datagram) => this.#sync.carry(datagram),
+      maxAgeMs: () => this.#heartbeatMs(),
       onTrouble: (text) => this.#tell('warn', 'live', text),
     });
     this.#metrics = new MetricsServer(
@@ -496,7 +503,13 @@ export class ControlPlane {
       serving: serving ? undefined : false,
       stopping: this.#phase === 'stopping' || undefined,
       connections: this.#connections,
+      heartbeats: this.#sync.carriage,
     });
+  }
+
+  /** Between two heartbeats of an agent. */
+  #heartbeatMs(): number {
+    return this.#reloader.config.ha?.heartbeat.intervalMs ?? 0;
   }
 
   #warnings(): string[] {

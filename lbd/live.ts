@@ -1,12 +1,20 @@
 import { createServer, type Socket } from 'node:net';
-import type { AgentLiveMessage, FinishPhase, LbdLiveMessage, Role } from '../common/control.ts';
+import {
+  type AgentLiveMessage,
+  type CarriedHeartbeat,
+  type FinishPhase,
+  type LbdLiveMessage,
+  MAX_HEARTBEAT_BYTES,
+  type Role,
+} from '../common/control.ts';
 import { messageOf } from '../common/errors.ts';
+import { monotonicMs } from '../common/events.ts';
 import { listenUnix } from '../common/unix-socket.ts';
 
 /** One agent, and somebody who looks; more are a mistake. */
 const MAX_CLIENTS = 8;
-/** Messages have some 50 bytes. */
-const MAX_LINE_CHARS = 1024;
+/** Messages have some 50 bytes, and those with a heartbeat a few hundred. */
+const MAX_LINE_CHARS = 2048;
 /** A client that does not read is dropped when so much waits for it. */
 const MAX_UNSENT_BYTES = 64 * 1024;
 
@@ -30,6 +38,10 @@ export interface LiveServerOptions {
    * it, and never rejects; undefined: nothing
    */
   prepare?(): Promise<void> | undefined;
+  /** A heartbeat of this node's agent is to be carried to the peer's. Must not wait. */
+  onHeartbeat?(datagram: Buffer): void;
+  /** Age from which a heartbeat is of no use any more. Milliseconds. */
+  maxAgeMs?(): number;
   /** A client was refused or dropped, and why. */
   onTrouble(text: string): void;
 }
@@ -47,6 +59,8 @@ export class LiveServer {
   readonly #roles = new Map<string, LiveRole>();
   /** Who asked to become active while this node was not ready: for each group the epoch. */
   readonly #waiting = new Map<Socket, Map<string, number>>();
+  /** Who has sent a heartbeat: an agent of the last release would not understand one. */
+  readonly #carried = new Set<Socket>();
 
   constructor(options: LiveServerOptions) {
     this.#options = options;
@@ -72,6 +86,8 @@ export class LiveServer {
       before.stopping === state.stopping &&
       JSON.stringify(before.connections) === JSON.stringify(state.connections) &&
       before.serving === state.serving &&
+      before.heartbeats?.up === state.heartbeats?.up &&
+      before.heartbeats?.why === state.heartbeats?.why &&
       before.why === state.why
     )
       return;
@@ -81,6 +97,13 @@ export class LiveServer {
     for (const [client, groups] of this.#waiting)
       for (const [group, epoch] of groups) this.#send(client, { type: 'promoted', group, epoch });
     this.#waiting.clear();
+  }
+
+  /** Hands a heartbeat of the peer's agent to this node's, at once or not at all. */
+  sendHeartbeat(datagram: Buffer): void {
+    for (const client of this.#carried)
+      if (client.writableLength === 0)
+        this.#send(client, { type: 'heartbeat', data: datagram.toString('base64'), at: monotonicMs() });
   }
 
   /** Tells that the peer has what it needs to become active. */
@@ -108,6 +131,7 @@ export class LiveServer {
     socket.once('close', () => {
       this.#clients.delete(socket);
       this.#waiting.delete(socket);
+      this.#carried.delete(socket);
     });
     let rest = '';
     socket.setEncoding('utf8');
@@ -134,6 +158,10 @@ export class LiveServer {
       this.#send(socket, { type: 'pong', id: message.id });
       return;
     }
+    if (message.type === 'heartbeat') {
+      this.#carry(socket, message);
+      return;
+    }
     const { group, role, epoch, finishing } = message;
     const before = this.#roles.get(group);
     if (before === undefined && this.#roles.size >= MAX_GROUPS) {
@@ -149,6 +177,14 @@ export class LiveServer {
     const preparing = this.#options.prepare?.();
     if (preparing !== undefined) void preparing.then(() => this.#promote(socket, group, epoch));
     else this.#promote(socket, group, epoch);
+  }
+
+  /** What waited while this process or the agent stood still is not sent late. */
+  #carry(socket: Socket, { data, at }: CarriedHeartbeat): void {
+    const { onHeartbeat, maxAgeMs } = this.#options;
+    this.#carried.add(socket);
+    if (maxAgeMs !== undefined && monotonicMs() - at > maxAgeMs()) return;
+    onHeartbeat?.(Buffer.from(data, 'base64'));
   }
 
   #promote(socket: Socket, group: string, epoch: number): void {
@@ -178,18 +214,25 @@ export class LiveServer {
 function parse(line: string): AgentLiveMessage {
   if (line.length > MAX_LINE_CHARS) throw new Error(`a line has more than ${MAX_LINE_CHARS} characters`);
   const value: unknown = JSON.parse(line);
-  const { type, id, group, role, epoch, finishing } = (
+  const { type, id, group, role, epoch, finishing, data, at } = (
     typeof value === 'object' && value !== null ? value : {}
   ) as Record<string, unknown>;
   if (type === 'ping' && isCount(id)) return { type, id };
   const named = typeof group === 'string' && group.length <= MAX_GROUP_CHARS;
   if (type === 'role' && named && ROLES.has(role) && isCount(epoch) && isPhase(finishing))
     return { type, group, role: role as Role, epoch, finishing };
-  throw new Error(`expected a ping or a role, found ${JSON.stringify(value).slice(0, 80)}`);
+  if (type === 'heartbeat' && isDatagram(data) && typeof at === 'number') return { type, data, at };
+  throw new Error(`expected a ping, a role or a heartbeat, found ${JSON.stringify(value).slice(0, 80)}`);
 }
 
 function isPhase(value: unknown): value is FinishPhase | undefined {
   return value === undefined || PHASES.has(value);
+}
+
+function isDatagram(data: unknown): data is string {
+  if (typeof data !== 'string') return false;
+  const bytes = Buffer.byteLength(data, 'base64');
+  return bytes > 0 && bytes <= MAX_HEARTBEAT_BYTES;
 }
 
 function isCount(value: unknown): value is number {

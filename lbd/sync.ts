@@ -1,8 +1,8 @@
-import type { SyncStatus } from '../common/control.ts';
+import type { HeartbeatCarriage, SyncStatus } from '../common/control.ts';
 import type { Logger } from '../common/logger.ts';
 import type { ClusterConfig } from '../common/model.ts';
 import type { Registers } from './session/registers.ts';
-import { SessionSync } from './session/sync-link.ts';
+import { SessionSync, type SessionSyncOptions } from './session/sync-link.ts';
 import type { SyncCompanion } from './session/sync-protocol.ts';
 import type { SessionTable } from './session/table.ts';
 
@@ -11,6 +11,10 @@ export interface SyncEnd {
   status(): SyncStatus;
   /** What was refused or dropped lately, one line each. */
   warnings(): string[];
+  /** How the agents' heartbeats travel; undefined where they do not. */
+  readonly carriage: HeartbeatCarriage | undefined;
+  /** Carries a heartbeat to the peer, at once or not at all. @returns whether it is on its way */
+  carry(datagram: Uint8Array): boolean;
   /** Whether the peer has all of this node's changes. */
   flush(timeoutMs: number): Promise<boolean>;
   close(): Promise<void>;
@@ -27,6 +31,7 @@ export function createSync(options: {
   readonly log: Logger;
   /** What travels on the same link. */
   readonly companion?: SyncCompanion | undefined;
+  readonly heartbeats?: SessionSyncOptions['heartbeats'];
   onStatus(): void;
 }): SyncEnd {
   const { table, cluster, psk } = options;
@@ -41,6 +46,7 @@ export function createSync(options: {
     cluster: cluster.name,
     log: options.log,
     companion: options.companion,
+    heartbeats: options.heartbeats,
     onStatus: options.onStatus,
   });
 }
@@ -57,6 +63,8 @@ function alone(table: SessionTable): SyncEnd {
       digest_equal: undefined,
     }),
     warnings: () => [],
+    carriage: undefined,
+    carry: () => false,
     flush: async () => true,
     close: async () => {},
   };

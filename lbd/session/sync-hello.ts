@@ -18,6 +18,8 @@ const Hello = z.object({
   known: z.object({ boot: z.string().max(16), received: z.int().nonnegative() }).nullable(),
   /** Whether the sender takes part in flow sync; releases before it say nothing. */
   flows: z.boolean().optional(),
+  /** Whether the sender takes a second connection for the agents' heartbeats; releases before it say nothing. */
+  heartbeats: z.boolean().optional(),
 });
 export type Hello = z.infer<typeof Hello>;
 

@@ -1,11 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
-import type { SyncStatus } from '../../common/control.ts';
+import type { HeartbeatCarriage, SyncStatus } from '../../common/control.ts';
 import type { Logger } from '../../common/logger.ts';
+import { HeartbeatLink, type HeartbeatLinkOptions } from './heartbeat-link.ts';
 import { monotonicMs } from './memory.ts';
 import type { Registers } from './registers.ts';
 import { type SyncCompanion, SyncProtocol } from './sync-protocol.ts';
-import { dialTls, listenTls, type SyncListener, type TlsEnds, tlsCause } from './sync-tls.ts';
+import {
+  dialTls,
+  listenTls,
+  type SyncListener,
+  type SyncPurpose,
+  type TlsEnds,
+  tlsCause,
+} from './sync-tls.ts';
 import type { SessionTable } from './table.ts';
 
 /** How often changes are taken from the workers while there are any. The first one after a rest is taken at once. */
@@ -46,6 +54,8 @@ export interface SessionSyncOptions {
   readonly log: Logger;
   /** Flow sync of the kernel engine. */
   readonly companion?: SyncCompanion | undefined;
+  /** What the agents' heartbeats that travel beside it are for; undefined: they do not. */
+  readonly heartbeats?: Pick<HeartbeatLinkOptions, 'maxAgeMs' | 'onHeartbeat' | 'onState'> | undefined;
   /** Called when `state` or `why` of the status changed. */
   onStatus?(): void;
 }
@@ -60,6 +70,7 @@ export class SessionSync {
   readonly #ends: TlsEnds;
   readonly #dials: boolean;
   readonly #protocol: SyncProtocol;
+  readonly #heartbeats: HeartbeatLink | undefined;
   #listener: SyncListener | undefined;
   #socket: TLSSocket | undefined;
   #dialing: TLSSocket | undefined;
@@ -107,7 +118,16 @@ export class SessionSync {
       peer: peer.name,
       boot: randomBytes(8).toString('hex'),
       companion: options.companion,
+      heartbeats: options.heartbeats !== undefined,
+      onGreeted: (heartbeats) => this.#heartbeats?.begin(heartbeats),
     });
+    this.#heartbeats =
+      options.heartbeats &&
+      new HeartbeatLink({
+        ...options.heartbeats,
+        peer: peer.name,
+        dial: this.#dials ? () => this.#connect('heartbeats') : undefined,
+      });
     if (options.companion !== undefined) options.companion.onNews = () => this.#bringForward();
   }
 
@@ -126,7 +146,7 @@ export class SessionSync {
     this.#why = `waiting for ${peer.name}`;
     if (!this.#dials)
       this.#listener = await listenTls(this.#ends, self.address, port, peer.address, {
-        onSocket: (socket) => this.#adopt(socket),
+        onSocket: (socket, purpose) => this.#accept(socket, purpose),
         onRefused: (cause, stranger) =>
           stranger === undefined ? this.#refused(cause) : this.#noteStranger(stranger, cause),
       });
@@ -138,6 +158,17 @@ export class SessionSync {
   status(): SyncStatus {
     const status = this.#protocol.status(monotonicMs());
     return status.state === 'connecting' ? { ...status, why: this.#why } : status;
+  }
+
+  /** How the agents' heartbeats travel; undefined where they do not. */
+  get carriage(): HeartbeatCarriage | undefined {
+    const link = this.#heartbeats;
+    return link && { up: link.why === undefined, why: link.why ?? '' };
+  }
+
+  /** Carries a heartbeat to the peer, at once or not at all. @returns whether it is on its way */
+  carry(datagram: Uint8Array): boolean {
+    return this.#heartbeats?.send(datagram) ?? false;
   }
 
   /** What was refused or dropped lately, one line each. */
@@ -187,6 +218,7 @@ export class SessionSync {
     this.#dialing?.destroy();
     for (const socket of this.#lingering) socket.destroy();
     this.#drop('closed');
+    this.#heartbeats?.close();
     for (const check of [...this.#waiting]) check();
     await this.#listener?.close();
   }
@@ -242,8 +274,8 @@ export class SessionSync {
 
   #dial(): void {
     if (this.#closed) return;
-    const { self, peer, port, peerPort } = this.#options;
-    const socket = dialTls(this.#ends, peer.address, peerPort ?? port, self.address);
+    const { peer } = this.#options;
+    const socket = this.#connect('sessions');
     this.#dialing = socket;
     let cause = `no link to ${peer.name}: closed during the handshake`;
     socket.on('error', (error) => {
@@ -263,6 +295,17 @@ export class SessionSync {
       this.#redial = setTimeout(() => this.#dial(), this.#redialMs * (0.5 + Math.random() / 2));
       this.#redialMs = Math.min(this.#redialMs * 2, MAX_REDIAL_MS);
     });
+  }
+
+  #connect(purpose: SyncPurpose): TLSSocket {
+    const { self, peer, port, peerPort } = this.#options;
+    return dialTls(this.#ends, peer.address, peerPort ?? port, self.address, purpose);
+  }
+
+  #accept(socket: TLSSocket, purpose: SyncPurpose): void {
+    if (purpose === 'sessions') this.#adopt(socket);
+    else if (this.#heartbeats === undefined || this.#closed) socket.destroy();
+    else this.#heartbeats.adopt(socket);
   }
 
   /** An authenticated connection replaces the former one: the peer has started again or lost its end. */
@@ -299,6 +342,7 @@ export class SessionSync {
     if (failure !== undefined) note(this.#breaches, failure);
     if (monotonicMs() - this.#linkedMs >= WELL_AFTER_MS) this.#redialMs = MIN_REDIAL_MS;
     this.#protocol.disconnect();
+    this.#heartbeats?.pause(`the session sync ended: ${failure ?? cause}`);
     socket.end();
     if (failure === undefined || this.#closed) socket.destroy();
     else this.#linger(socket);

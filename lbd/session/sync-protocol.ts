@@ -70,6 +70,10 @@ export interface SyncProtocolOptions {
   /** 16 hex digits, random at each start of the process. */
   readonly boot: string;
   readonly companion?: SyncCompanion | undefined;
+  /** Whether this node takes a second connection for heartbeats. */
+  readonly heartbeats?: boolean;
+  /** The peer greeted: whether it takes such a connection, too. */
+  onGreeted?(heartbeats: boolean): void;
 }
 
 /** A place in the stream of changes, see `SyncProtocol.mark`. */
@@ -388,6 +392,7 @@ export class SyncProtocol {
       clock: this.#table.clock,
       known: this.#whole ? { boot: this.#peerBoot, received: this.#received } : null,
       flows: this.#options.companion !== undefined,
+      heartbeats: this.#options.heartbeats === true,
     };
   }
 
@@ -464,6 +469,7 @@ export class SyncProtocol {
       this.#companion = this.#options.companion;
       this.#companion.connect(nowMs);
     }
+    this.#options.onGreeted?.(hello.heartbeats === true);
   }
 
   #onStart(words: Int32Array, nowMs: number): void {

@@ -21,6 +21,12 @@ const SECURE = {
   ciphers: 'ECDHE-PSK-CHACHA20-POLY1305',
 } as const;
 const HANDSHAKE_MS = 3000;
+/** A new attempt comes through sooner than TCP's next one. */
+const SHORT_HANDSHAKE_MS = 1000;
+const PURPOSES: readonly SyncPurpose[] = ['sessions', 'heartbeats'];
+
+/** What a connection to the sync port is for. */
+export type SyncPurpose = 'sessions' | 'heartbeats';
 
 /** The two ends of a sync link, named as on the dialling side. */
 export interface TlsEnds {
@@ -38,7 +44,7 @@ export interface SyncListener {
 
 export interface ListenEvents {
   /** The peer is through the handshake. */
-  onSocket(socket: TLSSocket): void;
+  onSocket(socket: TLSSocket, purpose: SyncPurpose): void;
   /** Somebody is not, and why. `stranger`: their address, where it is not the peer's. */
   onRefused(cause: string, stranger: string | undefined): void;
 }
@@ -57,7 +63,8 @@ export async function listenTls(
   peerAddress: string,
   events: ListenEvents,
 ): Promise<SyncListener> {
-  const expected = identity(ends);
+  const purposes = new Map(PURPOSES.map((purpose) => [identity(ends, purpose), purpose]));
+  const named = new WeakMap<TLSSocket, SyncPurpose>();
   const door = new Doorkeeper(peerAddress);
   const refuse = (cause: string, address: string | undefined) =>
     events.onRefused(cause, door.knows(address) ? undefined : (address ?? 'an unknown address'));
@@ -66,11 +73,16 @@ export async function listenTls(
       ...SECURE,
       handshakeTimeout: HANDSHAKE_MS,
       pskIdentityHint: 'tandem',
-      pskCallback: (_socket, id) => (id === expected ? ends.psk : null),
+      pskCallback: (socket, id) => {
+        const purpose = purposes.get(id);
+        if (purpose === undefined) return null;
+        named.set(socket, purpose);
+        return ends.psk;
+      },
     },
     (socket) => {
       handshakes.get(endOf(socket))?.();
-      events.onSocket(socket);
+      events.onSocket(socket, named.get(socket)!);
     },
   );
   /** Ends what is counted as under way, by the remote end: the TLS socket is another object than the accepted one. */
@@ -104,19 +116,26 @@ export async function listenTls(
 }
 
 /** Dials the peer. The socket emits `secureConnect`, or `error` and `close`. */
-export function dialTls(ends: TlsEnds, host: string, port: number, localAddress: string): TLSSocket {
+export function dialTls(
+  ends: TlsEnds,
+  host: string,
+  port: number,
+  localAddress: string,
+  purpose: SyncPurpose = 'sessions',
+): TLSSocket {
   const options: ConnectionOptions & Pick<TcpNetConnectOpts, 'localAddress'> = {
     ...SECURE,
     host,
     port,
     // Never from the VIP: it may move away under the link.
     localAddress,
-    pskCallback: () => ({ identity: identity(ends), psk: ends.psk }),
+    pskCallback: () => ({ identity: identity(ends, purpose), psk: ends.psk }),
     // There is no certificate to check: the key is the identity.
     checkServerIdentity: () => undefined,
   };
   const socket = connect(options);
-  const timer = setTimeout(() => socket.destroy(new Error('no answer')), HANDSHAKE_MS);
+  const patienceMs = purpose === 'heartbeats' ? SHORT_HANDSHAKE_MS : HANDSHAKE_MS;
+  const timer = setTimeout(() => socket.destroy(new Error('no answer')), patienceMs);
   socket.once('secureConnect', () => clearTimeout(timer));
   socket.once('close', () => clearTimeout(timer));
   return socket;
@@ -134,10 +153,14 @@ export function tlsCause(error: NodeJS.ErrnoException, peer: string): string {
   return `no link to ${peer}: ${messageOf(error)}`;
 }
 
-/** Names in a fixed length, because an identity has at most 128 bytes. It is no secret. */
-function identity(ends: TlsEnds): string {
+/**
+ * Names in a fixed length, because an identity has at most 128 bytes. It is no secret. That of sessions is the one of
+ * former releases, which know no other purpose.
+ */
+function identity(ends: TlsEnds, purpose: SyncPurpose): string {
+  const names = [ends.cluster, ends.dialer, ends.listener];
   return createHash('sha256')
-    .update(JSON.stringify([ends.cluster, ends.dialer, ends.listener]))
+    .update(JSON.stringify(purpose === 'sessions' ? names : [...names, purpose]))
     .digest('hex');
 }
 

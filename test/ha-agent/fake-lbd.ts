@@ -56,6 +56,7 @@ export class FakeLbd {
     this.heard.push(message);
     if (!this.answers) return;
     if (message.type === 'ping') this.say({ type: 'pong', id: message.id });
+    else if (message.type === 'heartbeat') return;
     else if (message.finishing === 'retiring') this.say({ ...message, type: 'retired' });
     else if (message.role === 'active') this.say({ ...message, type: 'promoted' });
   }

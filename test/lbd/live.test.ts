@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
 import type { LbdLiveMessage } from '../../common/control.ts';
+import { monotonicMs } from '../../common/events.ts';
 import { LiveServer } from '../../lbd/live.ts';
 import { tempDir } from '../common/temp-dir.ts';
 
@@ -35,8 +36,11 @@ async function serve(t: Test) {
   const path = join(tempDir(t), 'lbd-live.sock');
   const roles: string[] = [];
   const troubles: string[] = [];
+  const carried: Buffer[] = [];
   const server = new LiveServer({
     onRole: ({ role, epoch, finishing }) => roles.push(`${role} ${epoch}${finishing ? ` ${finishing}` : ''}`),
+    onHeartbeat: (datagram) => carried.push(datagram),
+    maxAgeMs: () => 60_000,
     onTrouble: (text) => troubles.push(text),
   });
   await server.listen(path);
@@ -46,7 +50,7 @@ async function serve(t: Test) {
     t.teardown(() => it.socket.destroy());
     return it;
   };
-  return { path, server, roles, troubles, agent };
+  return { path, server, roles, carried, troubles, agent };
 }
 
 t.test('tells its state at once and at every change, not at none', async (t) => {
@@ -129,7 +133,7 @@ t.test('the phases of the end of the active role are told, and answered', async 
   t.match(await a.next(), { type: 'state', connections: { blue: 2 } });
   a.say('{"type":"role","group":"blue","role":"standby","epoch":4,"finishing":"never"}\n');
   await once(a.socket, 'close');
-  t.match(troubles, [/expected a ping or a role/]);
+  t.match(troubles, [/expected a ping, a role or a heartbeat/]);
 });
 
 t.test('each VIP group has its role', async (t) => {
@@ -164,6 +168,25 @@ t.test('a role that is said again is not news', async (t) => {
   t.same(roles, ['active 4']);
 });
 
+t.test('heartbeats go both ways, but only to a client that has sent one, and not too late', async (t) => {
+  const { server, agent, carried } = await serve(t);
+  const [a, former] = [agent(), agent()];
+  await Promise.all([a.next(), former.next()]);
+  server.sendHeartbeat(Buffer.from('nobody asked'));
+  const data = Buffer.from('signed').toString('base64');
+  a.say({ type: 'heartbeat', data, at: monotonicMs() - 61_000 });
+  a.say({ type: 'heartbeat', data, at: monotonicMs() });
+  a.say({ type: 'ping', id: 1 });
+  t.match(await a.next(), { type: 'state' });
+  t.match(await a.next(), { type: 'pong' });
+  t.same(carried, [Buffer.from('signed')]);
+  server.sendHeartbeat(Buffer.from('answer'));
+  t.match(await a.next(), { type: 'heartbeat', data: Buffer.from('answer').toString('base64') });
+  former.say({ type: 'ping', id: 2 });
+  t.match(await former.next(), { type: 'state' }, 'an agent of the last release hears none');
+  t.match(await former.next(), { type: 'pong' });
+});
+
 t.test('nonsense ends the connection, and others go on', async (t) => {
   const { server, agent, troubles } = await serve(t);
   const witness = agent();
@@ -176,8 +199,11 @@ t.test('nonsense ends the connection, and others go on', async (t) => {
     '{"type":"ping","id":1.5}\n',
     '{"type":"role","group":"blue","role":"king","epoch":1}\n',
     '{"type":"role","group":"blue","role":"active"}\n',
-    `{"type":"ping","id":1,"x":"${'x'.repeat(1100)}"}\n`,
-    'x'.repeat(1100),
+    '{"type":"heartbeat","data":"","at":1}\n',
+    '{"type":"heartbeat","data":"AAAA"}\n',
+    `{"type":"heartbeat","data":"${'A'.repeat(1604)}","at":1}\n`,
+    `{"type":"ping","id":1,"x":"${'x'.repeat(2100)}"}\n`,
+    'x'.repeat(2100),
   ];
   for (const line of nonsense) {
     const a = agent();

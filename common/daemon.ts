@@ -1,5 +1,8 @@
+import { url as debuggerUrl } from 'node:inspector';
 import { parseArgs } from 'node:util';
 import { ConfigError, messageOf, OperatorError } from './errors.ts';
+import { settlePrograms } from './programs.ts';
+import { unsafeStart } from './safe-start.ts';
 import { VERSION } from './version.ts';
 
 /** What both daemons are started with. */
@@ -59,14 +62,19 @@ function parse(args: readonly string[]) {
 
 /**
  * Runs a daemon from its command line. What an operator can mend ends in one clear line a problem and exit 1,
- * wrong arguments in exit 2; never a stack trace.
+ * wrong arguments in exit 2; never a stack trace. A start that lets others into the process is refused.
  */
 export async function runDaemon(name: string, run: (options: DaemonOptions) => Promise<void>): Promise<void> {
   try {
     const options = parseOptions(process.argv.slice(2));
     if (options === 'help') console.log(usage(name));
     else if (options === 'version') console.log(VERSION);
-    else await run(options);
+    else {
+      const unsafe = unsafeStart(process.env, process.execArgv, debuggerUrl());
+      if (unsafe !== undefined) throw new OperatorError('UNSAFE_START', unsafe);
+      await settlePrograms();
+      await run(options);
+    }
   } catch (error) {
     failDaemon(name, error);
   }

@@ -1,4 +1,5 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --disable-sigusr1
+import '../common/no-debugger.ts';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadConfig } from '../common/config.ts';

@@ -1,4 +1,5 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --disable-sigusr1
+import '../common/no-debugger.ts';
 import { hostname } from 'node:os';
 import { loadConfig } from '../common/config.ts';
 import { type DaemonOptions, failDaemon, runDaemon } from '../common/daemon.ts';
@@ -32,7 +33,6 @@ async function run(options: DaemonOptions): Promise<void> {
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
-  // Without a listener, this signal would open a port for a debugger.
   process.on('SIGUSR1', () => plane.reopenLogs());
   process.on('SIGHUP', () => void plane.reload());
   await plane.start();

@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --disable-sigusr1
 import { Command as Program } from 'commander';
 import { ConfigError, messageOf } from '../common/errors.ts';
 import { VERSION } from '../common/version.ts';

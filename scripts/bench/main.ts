@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --disable-sigusr1
 import { messageOf, OperatorError } from '../../common/errors.ts';
 import { LOAD_HELP, LOAD_NAMES, type LoadName } from './data/names.ts';
 

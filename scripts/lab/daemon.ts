@@ -28,7 +28,8 @@ export class Daemon {
     const runDirectory = join(directory, node);
     mkdirSync(lab.outside(runDirectory), { recursive: true, mode: 0o750 });
     const main = join(ROOT, name, 'main.ts');
-    this.#argv = [NODE, main, '--config', config, '--node', node, '--run-dir', runDirectory];
+    const flags = ['--config', config, '--node', node, '--run-dir', runDirectory];
+    this.#argv = [NODE, '--disable-sigusr1', main, ...flags];
   }
 
   get running(): boolean {

@@ -159,7 +159,7 @@ t.test('where the daemon goes on, the status says what is wrong', { skip: skipLa
       symlinkSync((await lab.exec('lb1', ['sh', '-c', `command -v ${tool}`])).trim(), join(bin, tool));
     await agentSays(
       t,
-      { under: ['env', `PATH=${bin}`] },
+      { under: ['env', `TANDEM_PROGRAMS=${bin}`] },
       /no program "socat"[\s\S]*no program "arping" \(iputils-arping\) either/,
     );
   });

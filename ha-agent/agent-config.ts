@@ -39,6 +39,7 @@ export function electionConfig(
     secondChance,
     drainMs: pools.reduce((longest, pool) => Math.max(longest, pool.drainTimeoutMs), 0),
     witnessWaitMs: ha.witness && witnessWaitMs(ha.witness),
+    neighbours: [peer.address, ...(ha.witness?.addresses ?? []).map(({ address }) => address)],
   };
 }
 

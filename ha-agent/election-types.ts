@@ -20,6 +20,8 @@ export interface ElectionConfig {
   readonly drainMs: number;
   /** A takeover waits so long for a witness to be asked; undefined: there is no witness. */
   readonly witnessWaitMs?: number | undefined;
+  /** Whose answer shows that the network carries frames of this node: the peer's machine, witnesses. */
+  readonly neighbours?: readonly string[] | undefined;
 }
 
 /** What the peer says of itself. */
@@ -59,6 +61,13 @@ export interface LeaseReport {
   readonly held: boolean;
   /** Of the lease: grows whenever it goes to another holder. 0 to 2^32 - 1. */
   readonly epoch: number;
+}
+
+/** A part of a takeover, and how long it took. */
+export interface StepTime {
+  /** What was done, in a few words. */
+  readonly step: string;
+  readonly ms: number;
 }
 
 /** Somebody answers for a VIP that is not on this node. */
@@ -105,13 +114,19 @@ export type ElectionEvent = { readonly now: number } & (
       readonly type: 'vips-probed';
       readonly answers: readonly VipAnswer[] | undefined;
       readonly error?: string | undefined;
+      /** A neighbour answered for its own address: the network carries frames of this node. */
+      readonly forwards?: boolean | undefined;
     }
   | { readonly type: 'lbd'; readonly report: LbdReport }
   | { readonly type: 'interface'; readonly name: string; readonly up: boolean; readonly why: string }
-  /** Result of `addVips`: all are there, or why not. */
-  | { readonly type: 'vips-added'; readonly error: string | undefined }
-  /** Result of `renewVips`. */
-  | { readonly type: 'vips-renewed'; readonly error: string | undefined }
+  /** Result of `addVips`: all are there, or why not; and what took how long. */
+  | {
+      readonly type: 'vips-added';
+      readonly error: string | undefined;
+      readonly steps?: readonly StepTime[] | undefined;
+    }
+  /** Result of `renewVips`. `gone`: the host has looked, and they are not there. */
+  | { readonly type: 'vips-renewed'; readonly error: string | undefined; readonly gone?: boolean | undefined }
   /** Result of `removeVips` or `parkVips`: none is there any more, or why not. `parked`: connections have theirs. */
   | { readonly type: 'vips-removed'; readonly error: string | undefined; readonly parked?: boolean }
   /** `lbd` is prepared for the active role. */

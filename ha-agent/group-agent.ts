@@ -177,13 +177,16 @@ export class GroupAgent {
         this.#host.tellLbd(action.role, action.epoch, action.finishing);
         break;
       case 'add-vips':
-        this.#outcome('vips-added', network.addVips());
+        this.#add();
         break;
       case 'renew-vips':
-        this.#outcome('vips-renewed', network.addVips());
+        this.#renew();
         break;
       case 'remove-vips':
-        this.#outcome('vips-removed', network.removeVips());
+        this.#remove();
+        break;
+      case 'probe-vips':
+        this.#probe();
         break;
       case 'park-vips':
         this.#park();
@@ -231,10 +234,39 @@ export class GroupAgent {
     done.catch((error: unknown) => this.#host.log('warn', 'vip', `${failure}: ${messageOf(error)}`));
   }
 
-  #outcome(type: 'vips-added' | 'vips-renewed' | 'vips-removed', done: Promise<void>): void {
-    done.then(
-      () => this.dispatch({ type, error: undefined }),
-      (error: unknown) => this.dispatch({ type, error: messageOf(error) }),
+  #add(): void {
+    this.#network.addVips().then(
+      (steps) => this.dispatch({ type: 'vips-added', error: undefined, steps }),
+      (error: unknown) => this.dispatch({ type: 'vips-added', error: messageOf(error) }),
+    );
+  }
+
+  #renew(): void {
+    this.#network.addVips().then(
+      () => this.dispatch({ type: 'vips-renewed', error: undefined }),
+      (error: unknown) => {
+        const gone = error instanceof OperatorError && error.code === 'VIP_FAILED';
+        this.dispatch({ type: 'vips-renewed', error: messageOf(error), gone });
+      },
+    );
+  }
+
+  #remove(): void {
+    this.#network.removeVips().then(
+      () => this.dispatch({ type: 'vips-removed', error: undefined }),
+      (error: unknown) => this.dispatch({ type: 'vips-removed', error: messageOf(error) }),
+    );
+  }
+
+  #probe(): void {
+    const neighbours = this.#config.neighbours ?? [];
+    this.#network.probe(neighbours).then(
+      (all) => {
+        const answers = all.filter(({ address }) => !neighbours.includes(address));
+        const forwards = answers.length < all.length;
+        this.dispatch({ type: 'vips-probed', answers, forwards });
+      },
+      (error: unknown) => this.dispatch({ type: 'vips-probed', answers: undefined, error: messageOf(error) }),
     );
   }
 

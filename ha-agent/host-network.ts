@@ -1,4 +1,5 @@
 import type { GroupConfig } from '../common/model.ts';
+import type { StepTime, VipAnswer } from './election-types.ts';
 
 /**
  * What the agent does to its machine's network, so that all else can run on a fake. No method waits for the
@@ -33,8 +34,19 @@ export interface GroupNetwork {
   /**
    * Adds or renews all VIPs with a short lease, and looks whether they are there; then the routes. Rejects with the
    * cause. A route that fails is only told as a warning.
+   *
+   * @returns what took how long
+   * @throws OperatorError with code `VIP_FAILED` where the host was asked and a VIP is not there
    */
-  addVips(): Promise<void>;
+  addVips(): Promise<readonly StepTime[]>;
+  /**
+   * Asks the neighbours who answers for the VIPs, and for other addresses of their network. Takes some milliseconds.
+   *
+   * @param neighbours addresses whose answer shows that the network carries frames of this host
+   * @returns who answered, VIPs and neighbours alike; nothing of this host
+   * @throws OperatorError when nobody could be asked
+   */
+  probe(neighbours: readonly string[]): Promise<readonly VipAnswer[]>;
   /** Removes all routes and VIPs, and looks whether the VIPs are gone. Rejects with the cause. */
   removeVips(): Promise<void>;
   /**

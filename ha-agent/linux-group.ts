@@ -1,6 +1,8 @@
 import { messageOf, OperatorError } from '../common/errors.ts';
+import { monotonicMs } from '../common/events.ts';
 import type { GroupConfig, VipConfig, VipRoute } from '../common/model.ts';
 import type { Announcer } from './announcer.ts';
+import type { StepTime, VipAnswer } from './election-types.ts';
 import { forwardable } from './forward-rules.ts';
 import { Forwarder } from './forwarder.ts';
 import type { GroupNetwork } from './host-network.ts';
@@ -77,7 +79,8 @@ export class LinuxGroup implements GroupNetwork {
     return warnings;
   }
 
-  async addVips(): Promise<void> {
+  async addVips(): Promise<readonly StepTime[]> {
+    const beganMs = monotonicMs();
     const { vips } = this.#config;
     const departures = this.#departures;
     const requireStay = () => {
@@ -86,8 +89,10 @@ export class LinuxGroup implements GroupNetwork {
     // Strangers' segments must find the rules, or they are answered with a reset.
     await this.#forwarder.settled;
     requireStay();
+    const ruledMs = monotonicMs();
     const before = this.#held;
     const answer = await this.#change(vips.map(addition));
+    const ranMs = monotonicMs();
     requireStay();
     this.#host.announcer.learn(answer.objects);
     const present = this.#present(vips, answer);
@@ -104,6 +109,14 @@ export class LinuxGroup implements GroupNetwork {
     requireStay();
     this.#addRoutes();
     this.#tellCommands();
+    return [
+      { step: 'nft', ms: ruledMs - beganMs },
+      { step: 'ip', ms: ranMs - ruledMs },
+    ];
+  }
+
+  async probe(): Promise<readonly VipAnswer[]> {
+    throw new OperatorError('CANNOT_PROBE', 'this host cannot ask who answers for a VIP');
   }
 
   async parkVips(): Promise<boolean> {

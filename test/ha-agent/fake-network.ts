@@ -1,4 +1,5 @@
 import type { VipConfig } from '../../common/model.ts';
+import type { StepTime, VipAnswer } from '../../ha-agent/election-types.ts';
 import type {
   GroupNetwork,
   HostNetwork,
@@ -82,12 +83,17 @@ export class FakeGroup implements GroupNetwork {
     for (const held of this.held) if (!kept.includes(held)) this.held.delete(held);
   }
 
-  async addVips(): Promise<void> {
+  async addVips(): Promise<readonly StepTime[]> {
     this.#note('add');
     if (this.failing !== undefined) throw new Error(this.failing);
     for (const { address, prefix } of this.#vips) this.held.add(`${address}/${prefix}`);
     this.parked.clear();
     this.#host.onChange();
+    return [];
+  }
+
+  async probe(): Promise<readonly VipAnswer[]> {
+    return [];
   }
 
   async removeVips(): Promise<void> {

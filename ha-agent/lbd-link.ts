@@ -1,6 +1,15 @@
 import { createConnection, type Socket } from 'node:net';
-import type { AgentLiveMessage, FinishPhase, LbdLiveMessage, Role, SyncStatus } from '../common/control.ts';
+import {
+  type AgentLiveMessage,
+  type FinishPhase,
+  type HeartbeatCarriage,
+  type LbdLiveMessage,
+  MAX_HEARTBEAT_BYTES,
+  type Role,
+  type SyncStatus,
+} from '../common/control.ts';
 import { messageOf } from '../common/errors.ts';
+import { monotonicMs } from '../common/events.ts';
 import type { LbdReport } from './election-types.ts';
 import { canGoOn } from './process-state.ts';
 
@@ -33,6 +42,10 @@ export interface LbdLinkEvents {
   onSyncEnd(why: string): void;
   onPromoted(group: string, epoch: number): void;
   onRetired(group: string, epoch: number): void;
+  /** A datagram came that the peer's agent is said to have sent. @param ageMs since it reached this machine */
+  onHeartbeat?(datagram: Buffer, ageMs: number): void;
+  /** Whether heartbeats can be carried, or why not, changed. */
+  onCarriage?(carriage: HeartbeatCarriage): void;
   /** It does not answer, but is not taken for dead yet, or it answers again. */
   onLate(text: string): void;
 }
@@ -57,6 +70,8 @@ export class LbdLink {
   /** The latest report, where it is late since then. */
   #onTime: LinkReport | undefined;
   #pid: number | undefined;
+  /** What `lbd` said of carrying heartbeats; undefined: nothing, so it is of a former release, or not connected. */
+  #carriage: HeartbeatCarriage | undefined;
   #closed = false;
 
   constructor(path: string, events: LbdLinkEvents) {
@@ -67,6 +82,28 @@ export class LbdLink {
   /** The latest state; undefined before the first attempt to connect ended. */
   get report(): LinkReport | undefined {
     return this.#report;
+  }
+
+  /** Whether heartbeats can be carried to the peer, and why not. */
+  get carriage(): HeartbeatCarriage {
+    if (this.#carriage !== undefined) return this.#carriage;
+    const why =
+      this.#pid === undefined ? 'lbd is not connected' : 'lbd is an older release, or syncs no sessions';
+    return { up: false, why };
+  }
+
+  /**
+   * Has `lbd` carry a heartbeat to the peer's agent: at once or not at all.
+   *
+   * @param datagram 1 to `MAX_HEARTBEAT_BYTES`
+   * @returns whether it was handed over
+   */
+  carry(datagram: Buffer): boolean {
+    const socket = this.#socket;
+    if (socket?.readyState !== 'open' || socket.writableLength > 0 || this.#carriage?.up !== true)
+      return false;
+    this.#send({ type: 'heartbeat', data: datagram.toString('base64'), at: monotonicMs() });
+    return true;
   }
 
   connect(): void {
@@ -128,7 +165,10 @@ export class LbdLink {
     const misses = this.#misses ?? 0;
     this.#misses = undefined;
     if (this.#onTime !== undefined) this.#answersAgain(this.#onTime, misses);
-    if (message.type === 'promoted') this.#events.onPromoted(message.group, message.epoch);
+    if (message.type === 'heartbeat') {
+      const datagram = Buffer.from(message.data, 'base64');
+      this.#events.onHeartbeat?.(datagram, monotonicMs() - message.at);
+    } else if (message.type === 'promoted') this.#events.onPromoted(message.group, message.epoch);
     else if (message.type === 'retired') this.#events.onRetired(message.group, message.epoch);
     else if (message.type === 'state') {
       if (message.sync === 'connecting' && (this.#sync === 'synced' || this.#sync === 'snapshot'))
@@ -136,7 +176,7 @@ export class LbdLink {
       this.#sync = message.sync;
       const synced = message.sync === 'synced' || message.sync === 'off';
       const { ready, healthy, why, stopping, connections, serving } = message;
-      this.#pid = message.pid;
+      this.#identify(message.pid, message.heartbeats);
       // One that is stopping still serves: whether it has backends is another question than how long it will last.
       const serves = healthy && (ready || stopping === true);
       // With no worker that answers it is as good as dead, however well its main thread is.
@@ -187,10 +227,19 @@ export class LbdLink {
     const socket = this.#socket;
     this.#socket = undefined;
     socket?.destroy();
-    this.#pid = undefined;
+    this.#identify(undefined, undefined);
     if (this.#closed) return;
     this.#dead(why);
     this.#timer = setTimeout(() => this.connect(), RECONNECT_MS);
+  }
+
+  /** Which process it is, and what it can do beside its work. */
+  #identify(pid: number | undefined, carriage: HeartbeatCarriage | undefined): void {
+    const before = this.carriage;
+    this.#pid = pid;
+    this.#carriage = carriage;
+    const now = this.carriage;
+    if (before.up !== now.up || before.why !== now.why) this.#events.onCarriage?.(now);
   }
 
   #dead(why: string): void {
@@ -221,9 +270,11 @@ function parseLine(line: string): LbdLiveMessage {
   const value: unknown = JSON.parse(line);
   const fields = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
   const { type, id, group, epoch, ready, healthy, sync, why, stopping, connections, serving, pid } = fields;
+  const { data, at, heartbeats } = fields;
   if (type === 'pong' && typeof id === 'number') return { type, id };
   if ((type === 'promoted' || type === 'retired') && typeof group === 'string' && typeof epoch === 'number')
     return { type, group, epoch };
+  if (type === 'heartbeat' && isDatagram(data) && typeof at === 'number') return { type, data, at };
   const state = SYNC_STATES.find((name) => name === sync);
   if (type !== 'state' || typeof ready !== 'boolean' || typeof healthy !== 'boolean' || state === undefined)
     throw new Error(`unexpected message ${JSON.stringify(value).slice(0, 80)}`);
@@ -237,7 +288,18 @@ function parseLine(line: string): LbdLiveMessage {
     connections: countsOf(connections),
     serving: serving !== false,
     pid: Number.isSafeInteger(pid) && (pid as number) > 0 ? (pid as number) : undefined,
+    heartbeats: carriageOf(heartbeats),
   };
+}
+
+function isDatagram(data: unknown): data is string {
+  return typeof data === 'string' && Buffer.byteLength(data, 'base64') <= MAX_HEARTBEAT_BYTES;
+}
+
+function carriageOf(value: unknown): HeartbeatCarriage | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { up, why } = value as Record<string, unknown>;
+  return { up: up === true, why: typeof why === 'string' ? why : '' };
 }
 
 function countsOf(value: unknown): Readonly<Record<string, number>> | undefined {

@@ -24,6 +24,8 @@ class Heard {
       onPromoted: (group, epoch) => this.#bus.emit('promoted', `${group} ${epoch}`),
       onRetired: (group, epoch) => this.#bus.emit('retired', `${group} ${epoch}`),
       onLate: (text) => this.#bus.emit('late', text),
+      onHeartbeat: (datagram) => this.#bus.emit('heartbeat', datagram.toString()),
+      onCarriage: ({ up, why }) => this.#bus.emit('carriage', up ? 'up' : why),
     });
     t.teardown(() => this.link.close());
   }
@@ -34,7 +36,7 @@ class Heard {
   }
 
   /** The next text of another kind. */
-  async next(kind: 'sync end' | 'promoted' | 'retired' | 'late'): Promise<string> {
+  async next(kind: 'sync end' | 'promoted' | 'retired' | 'late' | 'heartbeat' | 'carriage'): Promise<string> {
     return (await once(this.#bus, kind))[0] as string;
   }
 
@@ -115,6 +117,44 @@ t.test(
     t.equal(ends, 0);
   },
 );
+
+t.test('heartbeats are carried by an lbd that offers it, and by no other', async (t) => {
+  const { lbd, link, heard } = await connected(t);
+  t.match(link.carriage, { up: false });
+  t.notOk(link.carry(Buffer.from('signed')), 'one of the last release would end the connection');
+  const state = {
+    type: 'state',
+    ready: true,
+    healthy: true,
+    sync: 'synced',
+    why: '',
+    pid: process.pid,
+  } as const;
+  let next = heard.next('carriage');
+  lbd.say(state);
+  t.equal(await next, 'lbd is an older release, or syncs no sessions');
+  next = heard.next('carriage');
+  lbd.say({ ...state, heartbeats: { up: false, why: 'no peer yet' } });
+  t.equal(await next, 'no peer yet');
+  t.notOk(link.carry(Buffer.from('signed')));
+  next = heard.next('carriage');
+  lbd.say({ ...state, heartbeats: { up: true, why: '' } });
+  t.equal(await next, 'up');
+  t.ok(link.carry(Buffer.from('signed')));
+  next = heard.next('heartbeat');
+  lbd.say({ type: 'heartbeat', data: Buffer.from('answer').toString('base64'), at: 0 });
+  t.equal(await next, 'answer');
+  const promoted = heard.next('promoted');
+  link.tell('blue', 'active', 3);
+  await promoted;
+  t.match(
+    lbd.heard.filter(({ type }) => type === 'heartbeat'),
+    [{ data: Buffer.from('signed').toString('base64') }],
+  );
+  next = heard.next('carriage');
+  await lbd.kill();
+  t.equal(await next, 'lbd is not connected');
+});
 
 t.test('an lbd that hangs is dead', async (t) => {
   const { lbd, heard } = await connected(t);

@@ -242,7 +242,7 @@ export class GroupAgent {
   }
 
   #renew(): void {
-    this.#network.addVips().then(
+    this.#network.renewVips().then(
       () => this.dispatch({ type: 'vips-renewed', error: undefined }),
       (error: unknown) => {
         const gone = error instanceof OperatorError && error.code === 'VIP_FAILED';

@@ -32,13 +32,19 @@ export interface NetworkConfig {
 /** What one group of VIPs does to the network. */
 export interface GroupNetwork {
   /**
-   * Adds or renews all VIPs with a short lease, and looks whether they are there; then the routes. Rejects with the
-   * cause. A route that fails is only told as a warning.
+   * Adds all VIPs with a short lease, and looks whether they are there; then the routes. Rejects with the cause. A route
+   * that fails is only told as a warning.
    *
    * @returns what took how long
    * @throws OperatorError with code `VIP_FAILED` where the host was asked and a VIP is not there
    */
   addVips(): Promise<readonly StepTime[]>;
+  /**
+   * Renews the lease of all VIPs, within a second or not at all. Waits for nothing else that this host does.
+   *
+   * @throws OperatorError as `addVips` does; with another code it is not known whether a VIP is there
+   */
+  renewVips(): Promise<void>;
   /**
    * Asks the neighbours who answers for the VIPs, and for other addresses of their network. Takes some milliseconds.
    *
@@ -60,7 +66,7 @@ export interface GroupNetwork {
   renewParked(): Promise<void>;
   /** Removes the parked VIPs and undoes what parking changed. Adding or removing the VIPs does that too. */
   unparkVips(): Promise<void>;
-  /** Sends on to the peer what belongs to connections that this host does not know. `addVips` waits for it. */
+  /** Sends on to the peer what belongs to connections that this host does not know. `addVips` waits shortly for it. */
   forward(): Promise<void>;
   unforward(): Promise<void>;
   /** Tells the neighbours once on which machine the VIPs are. Fire and forget. */

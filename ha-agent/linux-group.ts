@@ -21,6 +21,8 @@ import {
   unparking,
 } from './vip-lines.ts';
 
+const OVERTAKEN = 'the VIPs were asked to leave in the meantime';
+
 /** What all groups of a host share. */
 export interface LinuxHost extends VipCommandEvents {
   readonly ip: IpBatch;
@@ -80,19 +82,27 @@ export class LinuxGroup implements GroupNetwork {
   }
 
   async addVips(): Promise<readonly StepTime[]> {
+    const departures = this.#departures;
     const beganMs = monotonicMs();
+    // Strangers' segments must find the rules, or they are answered with a reset.
+    await this.#forwarder.settled;
+    const ruledMs = monotonicMs();
+    if (departures !== this.#departures) throw new Error(OVERTAKEN);
+    await this.renewVips();
+    return [
+      { step: 'nft', ms: ruledMs - beganMs },
+      { step: 'ip', ms: monotonicMs() - ruledMs },
+    ];
+  }
+
+  async renewVips(): Promise<void> {
     const { vips } = this.#config;
     const departures = this.#departures;
     const requireStay = () => {
-      if (departures !== this.#departures) throw new Error('the VIPs were asked to leave in the meantime');
+      if (departures !== this.#departures) throw new Error(OVERTAKEN);
     };
-    // Strangers' segments must find the rules, or they are answered with a reset.
-    await this.#forwarder.settled;
-    requireStay();
-    const ruledMs = monotonicMs();
     const before = this.#held;
     const answer = await this.#change(vips.map(addition));
-    const ranMs = monotonicMs();
     requireStay();
     this.#host.announcer.learn(answer.objects);
     const present = this.#present(vips, answer);
@@ -109,10 +119,6 @@ export class LinuxGroup implements GroupNetwork {
     requireStay();
     this.#addRoutes();
     this.#tellCommands();
-    return [
-      { step: 'nft', ms: ruledMs - beganMs },
-      { step: 'ip', ms: ranMs - ruledMs },
-    ];
   }
 
   async probe(): Promise<readonly VipAnswer[]> {

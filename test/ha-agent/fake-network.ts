@@ -84,12 +84,16 @@ export class FakeGroup implements GroupNetwork {
   }
 
   async addVips(): Promise<readonly StepTime[]> {
+    await this.renewVips();
+    return [];
+  }
+
+  async renewVips(): Promise<void> {
     this.#note('add');
     if (this.failing !== undefined) throw new Error(this.failing);
     for (const { address, prefix } of this.#vips) this.held.add(`${address}/${prefix}`);
     this.parked.clear();
     this.#host.onChange();
-    return [];
   }
 
   async probe(): Promise<readonly VipAnswer[]> {

@@ -1,5 +1,5 @@
 import type { Test } from 'tap';
-import { Clients } from '../../scripts/lab/clients.ts';
+import { Clients, type ClientsOptions } from '../../scripts/lab/clients.ts';
 import { timelineText } from '../../scripts/lab/demo-text.ts';
 import { FAULTS, type FaultName } from '../../scripts/lab/faults.ts';
 import { NODES } from '../../scripts/lab/hosts.ts';
@@ -11,11 +11,20 @@ import { type FailOptions, type FaultResult, fail, recover, regained } from '../
 import { STICKY_KINDS } from '../../scripts/lab/sticky.ts';
 import { HEARTBEAT_MS, LOAD, PATIENT } from './calm.ts';
 
-/** A pair with its backends in a lab of its own, until the test ends. */
-export async function startPair(t: Test, options: PairConfigOptions = {}): Promise<Pair> {
+/**
+ * A pair with its backends in a lab of its own, until the test ends.
+ *
+ * @param prepare called once the hosts are there, before the pair starts
+ */
+export async function startPair(
+  t: Test,
+  options: PairConfigOptions = {},
+  prepare: (lab: Lab) => void = () => {},
+): Promise<Pair> {
   const lab = await Lab.up();
   t.teardown(() => lab.down());
   await startOrigins(lab);
+  prepare(lab);
   const pair = await Pair.start(lab, { heartbeatMs: HEARTBEAT_MS, ...options });
   t.teardown(() => pair.close());
   return pair;
@@ -31,13 +40,16 @@ export async function eachFault(
   t: Test,
   pair: Pair,
   faults: readonly FaultName[],
-  options: FailOptions = {},
+  options: FailOptions & { readonly load?: ClientsOptions } = {},
   more: (t: Test, result: FaultResult) => Promise<void> = async () => {},
 ): Promise<void> {
   const timeout = (options.lastsMs ?? 0) + FAULT_TIMEOUT_MS;
   for (const name of faults)
     await t.test(`${name}: ${FAULTS[name].title}`, { timeout }, async (t) => {
-      const clients = await Clients.start(pair.lab, FAULTS[name].unnoticed ? PATIENT : LOAD);
+      const clients = await Clients.start(
+        pair.lab,
+        FAULTS[name].unnoticed ? PATIENT : (options.load ?? LOAD),
+      );
       try {
         const result = await fail(pair, clients, name, options).finally(() => clients.stop());
         holds(t, result);

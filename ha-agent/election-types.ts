@@ -52,15 +52,23 @@ export interface PeerReport {
   readonly servedMs?: number | undefined;
   /** 16 hexadecimal digits: of the machine and process. Two senders of one node name differ in it. */
   readonly instance?: string | undefined;
-  /** What a witness has granted to this sender; undefined: there is no such witness, or it was not asked yet. */
+  /** undefined: the sender has no witness that grants leases. */
   readonly lease?: LeaseReport | undefined;
 }
 
-/** The lease of the active role, which a witness gives to one node at a time. */
+/** What a node says about the witness that grants leases, and what its silence will mean; see `lease.ts`. */
 export interface LeaseReport {
+  /** The witness has granted the lease of this group to the sender, and it has not run out. */
   readonly held: boolean;
-  /** Of the lease: grows whenever it goes to another holder. 0 to 2^32 - 1. */
-  readonly epoch: number;
+  /** The witness has answered the sender lately, so that it can grant. */
+  readonly reachesWitness: boolean;
+  /** When the sender sent this, whole milliseconds of its own monotonic clock. 0 to 2^48 - 1. */
+  readonly sentMs: number;
+  /**
+   * `sentMs` of the latest heartbeat of the receiver that the sender has heard, on the receiver's clock; 0: none of
+   * this process. The sender takes over by silence only `deadTimeMs` after it heard that.
+   */
+  readonly heardSentMs: number;
 }
 
 /** A part of a takeover, and how long it took. */

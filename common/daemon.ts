@@ -1,6 +1,7 @@
 import { url as debuggerUrl } from 'node:inspector';
 import { parseArgs } from 'node:util';
 import { ConfigError, messageOf, OperatorError } from './errors.ts';
+import { printable } from './printable.ts';
 import { settlePrograms } from './programs.ts';
 import { unsafeStart } from './safe-start.ts';
 import { VERSION } from './version.ts';
@@ -83,12 +84,12 @@ export async function runDaemon(name: string, run: (options: DaemonOptions) => P
 /** Ends the process with the message of what was thrown; see `runDaemon`. */
 export function failDaemon(name: string, error: unknown): never {
   if (error instanceof UsageError) {
-    console.error(`${name}: ${error.message}\n${usage(name)}`);
+    console.error(`${name}: ${printable(error.message)}\n${usage(name)}`);
     process.exit(2);
   }
   if (error instanceof ConfigError)
-    for (const { where, message } of error.problems) console.error(`${where}: ${message}`);
-  else if (error instanceof OperatorError) console.error(`${name}: ${error.message}`);
-  else console.error(`${name}: it failed, and this is a fault of ${name}: ${messageOf(error)}`);
+    for (const { where, message } of error.problems) console.error(printable(`${where}: ${message}`));
+  else if (error instanceof OperatorError) console.error(printable(`${name}: ${error.message}`));
+  else console.error(printable(`${name}: it failed, and this is a fault of ${name}: ${messageOf(error)}`));
   process.exit(1);
 }

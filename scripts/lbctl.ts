@@ -1,6 +1,7 @@
 #!/usr/bin/env -S node --disable-sigusr1
 import { Command as Program } from 'commander';
 import { ConfigError, messageOf } from '../common/errors.ts';
+import { printable, printableJson } from '../common/printable.ts';
 import { VERSION } from '../common/version.ts';
 import { COMMANDS, type Command, type Output, UsageError } from './lbctl/commands.ts';
 import { count } from './lbctl/format.ts';
@@ -50,19 +51,21 @@ function add(command: Command): void {
 
 /** Commander's complaint in our form: one line, and where to read on. */
 function usageLine(text: string): string {
-  return `${messageOf(text.trim()).replace(/^error: /, '')} (see lbctl --help)`;
+  return `${printable(messageOf(text.trim())).replace(/^error: /, '')} (see lbctl --help)`;
 }
 
 function print(output: Output, json: boolean): void {
-  const text = json ? JSON.stringify(output.json, null, 2) : output.text;
+  const text = json ? printableJson(JSON.stringify(output.json, null, 2)) : output.text;
   if (text !== '') process.stdout.write(`${text}\n`);
 }
 
 function fail(error: unknown, json: boolean): void {
   if (error instanceof ConfigError) {
     if (json) print({ text: '', json: { ok: false, problems: error.problems } }, json);
-    else process.stderr.write(`${error.message}\n`);
+    else
+      for (const { where, message } of error.problems)
+        process.stderr.write(`${printable(`${where}: ${message}`)}\n`);
     process.stderr.write(`lbctl: ${count(error.problems.length, 'problem')}\n`);
-  } else process.stderr.write(`lbctl: ${messageOf(error)}\n`);
+  } else process.stderr.write(`lbctl: ${printable(messageOf(error))}\n`);
   process.exitCode = error instanceof UsageError ? EXIT_USAGE : EXIT_FAILED;
 }

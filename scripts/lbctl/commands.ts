@@ -13,8 +13,9 @@ import { control } from '../../common/control-client.ts';
 import { parseDuration } from '../../common/duration.ts';
 import { ConfigError, messageOf, OperatorError } from '../../common/errors.ts';
 import type { Config } from '../../common/model.ts';
+import { printable, printableAll } from '../../common/printable.ts';
 import { explainRequest, explanationText } from './explain.ts';
-import { ago, count, paint, printable, table } from './format.ts';
+import { ago, count, paint, table } from './format.ts';
 import { askNode, backendTable, statusJson, statusText } from './status.ts';
 import { awaitReadiness, readinessText } from './upgrade-ready.ts';
 
@@ -98,7 +99,7 @@ export const COMMANDS: readonly Command[] = [
     summary: 'the backends of all pools',
     run: async ({ runDir }) => {
       const status = await control<LbdStatus>(join(runDir, SOCKETS.lbd), 'GET', '/v1/status');
-      return { text: backendTable(status), json: status.pools };
+      return { text: backendTable(status.pools), json: status.pools };
     },
   },
   adminCommand('drain', 'no new clients; those that it has finish'),
@@ -193,7 +194,10 @@ export const COMMANDS: readonly Command[] = [
     run: async ({ runDir, options: { limit } }) => {
       const { events, failures } = await askEvents(runDir);
       const shown = limit === undefined ? events : events.slice(-wholeNumber(limit, 1, 1_000_000));
-      const lines = [...shown.map(eventLine), ...failures.map((line) => paint('yellow', `! ${line}`))];
+      const lines = [
+        ...shown.map(eventLine),
+        ...printableAll(failures).map((line) => paint('yellow', `! ${line}`)),
+      ];
       return { text: lines.join('\n'), json: shown };
     },
   },
@@ -223,7 +227,8 @@ async function setBackend(
     throw new UsageError(`found "${name}", expected POOL/BACKEND, such as web/s1`);
   const path = `/v1/backends/${encodeURIComponent(pool)}/${encodeURIComponent(backend)}`;
   const status = await control<BackendStatus>(join(runDir, SOCKETS.lbd), 'POST', path, change);
-  const facts = [status.state, `weight ${status.weight}`, `${status.active} active`, printable(status.why)];
+  const { state, weight, active, why } = printableAll(status);
+  const facts = [state, `weight ${weight}`, `${active} active`, why];
   return { text: `${name}: ${facts.filter((fact) => fact !== '').join(', ')}`, json: status };
 }
 
@@ -236,10 +241,10 @@ async function listSessions(socket: string, limit: number): Promise<Output> {
     undefined,
     SESSIONS_TIMEOUT_MS,
   );
-  const rows = answer.rows.map((row) => [
+  const rows = printableAll(answer.rows).map((row) => [
     row.pool,
     row.kind,
-    printable(row.key),
+    row.key,
     row.backend,
     ago(row.expires_in_ms),
   ]);
@@ -263,8 +268,9 @@ async function askEvents(runDir: string): Promise<{ events: ControlEvent[]; fail
   return { events: events.toSorted((a, b) => a.mono_ms - b.mono_ms), failures };
 }
 
-function eventLine({ time, source, kind, text }: ControlEvent): string {
-  return `${paint('dim', printable(time))} ${source.padEnd(5)} ${printable(kind).padEnd(8)} ${printable(text)}`;
+function eventLine(event: ControlEvent): string {
+  const { time, source, kind, text } = printableAll(event);
+  return `${paint('dim', time)} ${source.padEnd(5)} ${kind.padEnd(8)} ${text}`;
 }
 
 function wholeNumber(text: string, min: number, max: number): number {

@@ -1,5 +1,6 @@
 import type { ExplainedPick, Explanation } from '../../common/control.ts';
-import { paint, printable, table } from './format.ts';
+import { printableAll } from '../../common/printable.ts';
+import { paint, table } from './format.ts';
 
 /** Body of `POST /v1/explain`. */
 export interface ExplainRequest {
@@ -40,11 +41,12 @@ export function explainRequest(
 
 /** For people: the routes tried, the candidates, the pick. */
 export function explanationText(explanation: Explanation): string {
-  const { frontend, mode, engine, routes, pool, algorithm, candidates, answer } = explanation;
+  const shown = printableAll(explanation);
+  const { frontend, mode, engine, routes, pool, algorithm, candidates, answer } = shown;
   const lines = [fact('frontend', `${frontend} · ${mode}`)];
-  if (engine !== undefined) lines.push(fact('engine', `${engine.engine} · ${printable(engine.why)}`));
+  if (engine !== undefined) lines.push(fact('engine', `${engine.engine} · ${engine.why}`));
   for (const { route, pool, matched, failed } of routes) {
-    const verdict = matched ? paint('green', 'matches') : printable(failed);
+    const verdict = matched ? paint('green', 'matches') : failed;
     lines.push(fact(`route ${route}`, `${pool === undefined ? '' : `→ ${pool} · `}${verdict}`));
   }
   const unmatched = routes.length > 0 && !routes.some((route) => route.matched);
@@ -61,20 +63,18 @@ export function explanationText(explanation: Explanation): string {
           `${it.weight}`,
           `${it.active}`,
           `${it.latency_ms}ms`,
-          printable(it.why),
+          it.why,
         ]),
       ),
     );
-  if (answer !== undefined)
-    lines.push(fact('answer', `${answer.status} of lbd itself: ${printable(answer.cause)}`));
-  else lines.push(...pickLines(explanation.picks));
+  if (answer !== undefined) lines.push(fact('answer', `${answer.status} of lbd itself: ${answer.cause}`));
+  else lines.push(...pickLines(shown.picks));
   return lines.join('\n');
 }
 
 /** One line where all workers agree. */
 function pickLines(picks: readonly ExplainedPick[]): string[] {
-  const verdict = ({ backend, by }: ExplainedPick) =>
-    `${paint('bold', backend ?? 'nobody')} · ${printable(by)}`;
+  const verdict = ({ backend, by }: ExplainedPick) => `${paint('bold', backend ?? 'nobody')} · ${by}`;
   const [first] = picks;
   if (first === undefined) return [];
   if (picks.every((pick) => verdict(pick) === verdict(first))) return [fact('pick', verdict(first))];

@@ -25,11 +25,6 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
     .join('\n');
 }
 
-/** Text that a backend or peer may have had a hand in, made safe for a terminal: no control characters. */
-export function printable(text: string): string {
-  return text.replaceAll(/[\x00-\x1f\x7f-\x9f]/g, '?');
-}
-
 /** A span of time as people say it, two units at most. */
 export function ago(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)}ms`;

@@ -9,7 +9,8 @@ import {
 } from '../../common/control.ts';
 import { control } from '../../common/control-client.ts';
 import { messageOf, OperatorError } from '../../common/errors.ts';
-import { ago, count, paint, printable, table } from './format.ts';
+import { printableAll } from '../../common/printable.ts';
+import { ago, count, paint, table } from './format.ts';
 
 /** What one daemon said, or why it said nothing. */
 type Answer<T> =
@@ -81,15 +82,16 @@ function processOf({ version, pid }: LbdStatus | AgentStatus): object {
 }
 
 /** Status for people. */
-export function statusText(view: NodeView): string {
+export function statusText(answers: NodeView): string {
+  const view = printableAll(answers);
   const { lbd } = view;
   const parts = [table([], [...agentRows(view), ...lbdRows(lbd.status)])];
   if (lbd.status !== null) {
     parts.push(frontendTable(lbd.status));
-    parts.push(backendTable(lbd.status));
+    parts.push(backendTable(lbd.status.pools));
   }
   const warnings = warningsOf(view);
-  if (warnings.length > 0) parts.push(warnings.map((w) => paint('yellow', `! ${printable(w)}`)).join('\n'));
+  if (warnings.length > 0) parts.push(warnings.map((w) => paint('yellow', `! ${w}`)).join('\n'));
   return parts.filter((part) => part !== '').join('\n\n');
 }
 
@@ -150,7 +152,7 @@ function agentRows({ agent: { status: agent }, lbd }: NodeView): string[][] {
   ];
   return [
     ...roleRows(agent),
-    ['peer', peerFacts.map(printablePart).join(SEPARATOR)],
+    ['peer', peerFacts.join(SEPARATOR)],
     ...agent.paths.map((path) => ['path', pathFacts(path).join(SEPARATOR)]),
     ...(agent.witness === undefined ? [] : [['witness', witnessFacts(agent.witness).join(SEPARATOR)]]),
     [
@@ -166,9 +168,7 @@ function agentRows({ agent: { status: agent }, lbd }: NodeView): string[][] {
 
 function witnessFacts({ addresses, state, why }: WitnessStatus): string[] {
   const color = state === 'answers' ? 'green' : state === 'silent' ? 'red' : 'yellow';
-  return [addresses.join(', '), paint(color, state), ...(state === 'answers' ? [] : [why])].map(
-    printablePart,
-  );
+  return [addresses.join(', '), paint(color, state), ...(state === 'answers' ? [] : [why])];
 }
 
 function roleRows({ node, groups, peer }: AgentStatus): string[][] {
@@ -183,10 +183,7 @@ function roleRows({ node, groups, peer }: AgentStatus): string[][] {
       ),
     ],
     ...groups.flatMap((group) => [
-      [
-        'group',
-        [group.name, ...roleFacts(group), `${peer.node} ${printable(group.peer.role)}`].join(SEPARATOR),
-      ],
+      ['group', [group.name, ...roleFacts(group), `${peer.node} ${group.peer.role}`].join(SEPARATOR)],
       ...groupRows(group, peer.node),
     ]),
   ];
@@ -199,7 +196,7 @@ function roleFacts({ role, epoch, priority, since_ms }: GroupStatus): string[] {
 function groupRows(group: GroupStatus, peer: string): string[][] {
   return [
     // The reason is of the moment when it took over, and may be long past.
-    ['why', `${group.role === 'active' ? 'took over: ' : ''}${printable(group.why)}`],
+    ['why', `${group.role === 'active' ? 'took over: ' : ''}${group.why}`],
     ...group.vips.map((vip) => [
       'vip',
       [vip.address, vip.interface, vip.held ? paint('green', 'held') : 'not held'].join(SEPARATOR),
@@ -220,21 +217,16 @@ function finishingRows({ second_chance: { finishing, forwarding } }: GroupStatus
   return rows;
 }
 
-/** Colours are control characters too: only the plain parts are cleaned. */
-function printablePart(part: string): string {
-  return part.includes('\x1b') ? part : printable(part);
-}
-
 function pathFacts(path: AgentStatus['paths'][number]): string[] {
   const dropped = Object.entries(path.dropped).filter(([, n]) => n > 0);
   return [
-    printable(path.name),
+    path.name,
     paint(path.state === 'up' ? 'green' : 'red', path.state),
     path.seen_ms_ago === undefined ? 'never heard' : `heard ${ago(path.seen_ms_ago)} ago`,
     `sent ${path.sent}`,
     `received ${path.received}`,
     ...(dropped.length === 0 ? [] : [`dropped ${dropped.map(([cause, n]) => `${n} ${cause}`).join(', ')}`]),
-    ...(path.why === '' ? [] : [printable(path.why)]),
+    ...(path.why === '' ? [] : [path.why]),
   ];
 }
 
@@ -249,7 +241,7 @@ function flowRows(flows: LbdStatus['flows']): string[][] {
     ...(lag_p99_ms === undefined ? [] : [`99 % within ${ago(lag_p99_ms)}`]),
     ...(digest_equal === false ? [paint('red', 'tables differ')] : []),
     ...(resyncs === 0 ? [] : [count(resyncs, 'resync')]),
-    ...(flows.why === '' ? [] : [printable(flows.why)]),
+    ...(flows.why === '' ? [] : [flows.why]),
   ];
   return [['flows', facts.join(SEPARATOR)]];
 }
@@ -264,7 +256,7 @@ function lbdRows(lbd: LbdStatus | null): string[][] {
     ...(sync.digest_equal === undefined
       ? []
       : [sync.digest_equal ? 'tables equal' : paint('red', 'tables differ')]),
-    ...(sync.why === '' ? [] : [printable(sync.why)]),
+    ...(sync.why === '' ? [] : [sync.why]),
   ];
   return [
     ['sync', syncFacts.join(SEPARATOR)],
@@ -294,7 +286,7 @@ function frontendTable({ frontends }: LbdStatus): string {
     refusedText(f),
   ]);
   const engines = Object.entries(frontends).flatMap(([name, { engine }]) =>
-    engine === undefined ? [] : [`${name}: engine ${engine.engine}, ${printable(engine.why)}`],
+    engine === undefined ? [] : [`${name}: engine ${engine.engine}, ${engine.why}`],
   );
   return [
     table(['FRONTEND', 'MODE', 'BIND', 'OPEN', 'ACCEPTED', 'REQUESTS', 'REFUSED'], rows),
@@ -310,7 +302,7 @@ function ofLimit(number: number, limit: number | undefined): string {
 function refusedText({ refused = {}, datagrams }: LbdStatus['frontends'][string]): string {
   const causes = Object.entries(refused);
   if (datagrams !== undefined && datagrams.evicted > 0) causes.push(['evicted', datagrams.evicted]);
-  return causes.length === 0 ? '-' : causes.map(([cause, n]) => `${n} ${printable(cause)}`).join(', ');
+  return causes.length === 0 ? '-' : causes.map(([cause, n]) => `${n} ${cause}`).join(', ');
 }
 
 const STATE_COLORS = {
@@ -324,7 +316,8 @@ const STATE_COLORS = {
 } as const;
 
 /** One row a backend: `POOL/BACKEND` is what the other commands take. */
-export function backendTable({ pools }: LbdStatus): string {
+export function backendTable(answered: LbdStatus['pools']): string {
+  const pools = printableAll(answered);
   const queues = Object.entries(pools).flatMap(([pool, { queue }]) =>
     queue === undefined || queue.waiting === 0
       ? []
@@ -341,7 +334,7 @@ export function backendTable({ pools }: LbdStatus): string {
       b.latency_ms === 0 ? '-' : `${b.latency_ms.toFixed(1)}ms`,
       String(b.errors),
       ago(b.since_ms),
-      printable(whyOf(b)),
+      whyOf(b),
     ]),
   );
   const backends = table(

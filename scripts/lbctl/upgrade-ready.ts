@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AgentStatus, GroupStatus, LbdStatus, SecondChanceStatus } from '../../common/control.ts';
-import { ago, count, paint, printable } from './format.ts';
+import { printableAll } from '../../common/printable.ts';
+import { ago, count, paint } from './format.ts';
 import { askNode, type NodeView } from './status.ts';
 
 const POLL_MS = 200;
@@ -62,13 +63,14 @@ export async function awaitReadiness(runDir: string, waitMs: number): Promise<Up
   }
 }
 
-export function readinessText({ ready, node, why, notes, next }: UpgradeReadiness): string {
+export function readinessText(readiness: UpgradeReadiness): string {
+  const { ready, node, why, notes, next } = printableAll(readiness);
   const verdict = ready
     ? paint('green', `${node} may be restarted now`)
     : paint('red', `${node} must not be restarted now`);
-  const lines = why.map((line) => `  ${printable(line)}`);
-  const warnings = notes.map((line) => paint('yellow', `! ${printable(line)}`));
-  return [verdict, ...lines, ...warnings, `next: ${printable(next)}`].join('\n');
+  const lines = why.map((line) => `  ${line}`);
+  const warnings = notes.map((line) => paint('yellow', `! ${line}`));
+  return [verdict, ...lines, ...warnings, `next: ${next}`].join('\n');
 }
 
 function withoutAgent(error: string, lbd: LbdStatus | null): Obstacle {

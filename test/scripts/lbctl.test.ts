@@ -9,6 +9,7 @@ import type {
   LbdStatus,
 } from '../../common/control.ts';
 import { ControlError, type ControlRoute, serveControl } from '../../common/control-server.ts';
+import { printable } from '../../common/printable.ts';
 import { tempDir } from '../common/temp-dir.ts';
 
 // Most of the time goes into starting processes.
@@ -346,6 +347,81 @@ t.test('check and schema need no daemon', { buffered: true }, async (t) => {
   t.equal(json.code, 1);
   t.match(JSON.parse(json.out), { ok: false, problems: [{ where: `${file}:1:1` }, { key: 'pols' }] });
   t.match(JSON.parse((await lbctl('schema')).out), { properties: { pools: {} } });
+});
+
+/** What moves the cursor, colours, breaks the line, turns the direction of text, or is C1. */
+const HOSTILE = '\x1b[2J\x9b31m\u202e\r\nlbctl: all is well\u2028\u{e0041}';
+/** Words of a closed list, which decide about colours. */
+const CLOSED = new Set(['state', 'role', 'health', 'admin', 'source', 'time']);
+
+/** The same answer with something hostile in each name and each text. */
+function hostile<T>(value: T, key = ''): T {
+  if (typeof value === 'string') return (CLOSED.has(key) ? value : `${value}${HOSTILE}`) as T;
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map((part) => hostile(part, key)) as T;
+  const named = ['pools', 'backends', 'frontends', 'refused', 'dropped'].includes(key);
+  return Object.fromEntries(
+    Object.entries(value).map(([name, part]) => [named ? `${name}${HOSTILE}` : name, hostile(part, name)]),
+  ) as T;
+}
+
+t.test('whatever a socket says, a terminal gets plain text', { buffered: true }, async (t) => {
+  const runDir = tempDir(t);
+  const route = (method: ControlRoute['method'], path: string, answer: unknown): ControlRoute => ({
+    ...{ method, path },
+    handle: () => {
+      if (answer === undefined) throw new ControlError(404, `no${HOSTILE}`);
+      return answer;
+    },
+  });
+  const row = { pool: 'web', kind: 'source', key: 'k', backend: 's1', expires_in_ms: 1 };
+  const explanation = {
+    ...{
+      frontend: 'web',
+      mode: 'http',
+      pool: 'web',
+      algorithm: 'random',
+      engine: { engine: 'user', why: 'w' },
+    },
+    routes: [{ route: 1, pool: 'web', matched: false, failed: 'path' }],
+    candidates: [
+      { backend: 's1', state: 'ready', available: true, weight: 1, active: 0, latency_ms: 1, why: 'w' },
+    ],
+    picks: [{ worker: 0, backend: 's1', by: 'random' }],
+  };
+  const lbd = await serveControl(join(runDir, 'lbd.sock'), [
+    route('GET', '/v1/status', hostile(LBD)),
+    route('GET', '/v1/events', hostile(EVENTS.lbd)),
+    route('GET', '/v1/sessions', hostile({ entries: 1, rows: [row] })),
+    route('POST', '/v1/explain', hostile(explanation)),
+    route('POST', '/v1/backends/:pool/:backend', undefined),
+  ]);
+  const agent = await serveControl(join(runDir, 'agent.sock'), [
+    route('GET', '/v1/status', hostile(AGENT)),
+    route('GET', '/v1/events', hostile(EVENTS.agent)),
+    route('POST', '/v1/switchover', hostile({ text: 'done' })),
+  ]);
+  t.teardown(() => Promise.all([lbd.close(), agent.close()]));
+  for (const command of [
+    ...[['status'], ['backends'], ['sessions'], ['events'], ['switchover'], ['upgrade-ready']],
+    ...[
+      ['drain', 'web/s1'],
+      ['explain', 'GET', 'http://x/'],
+      [`check${HOSTILE}`],
+      ['check', `/no${HOSTILE}`],
+    ],
+  ])
+    for (const flags of [[], ['--json']]) {
+      const { out, err } = await lbctl('--run-dir', runDir, ...flags, ...command);
+      const shown = `${out}${err}`;
+      const what = printable([...flags, ...command].join(' '));
+      t.not(shown, '', what);
+      t.notMatch(shown, /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}](?<!\n)/u, what);
+      t.notMatch(shown, /^lbctl: all is well/m, 'no line of its own');
+      if (flags.length > 0 && out !== '') t.doesNotThrow(() => JSON.parse(out));
+    }
+  const { out } = await lbctl('--run-dir', runDir, '--json', 'status');
+  t.match(JSON.parse(out).warnings.join(), HOSTILE, 'programs get it as it is');
 });
 
 t.test('usage', { buffered: true }, async (t) => {

@@ -1,6 +1,6 @@
 import { OperatorError } from '../common/errors.ts';
-import type { ClusterConfig, Config, HaConfig, WitnessConfig } from '../common/model.ts';
-import { lateLimitMs } from './election.ts';
+import type { ClusterConfig, Config, HaConfig, PoolConfig, WitnessConfig } from '../common/model.ts';
+import { HEALTH_HOLD_MS, lateLimitMs } from './election-times.ts';
 import type { ElectionConfig } from './election-types.ts';
 import type { GuardianPlan } from './guardian.ts';
 import type { NetworkConfig } from './host-network.ts';
@@ -39,8 +39,14 @@ export function electionConfig(
     secondChance,
     drainMs: pools.reduce((longest, pool) => Math.max(longest, pool.drainTimeoutMs), 0),
     witnessWaitMs: ha.witness && witnessWaitMs(ha.witness),
+    healthHoldMs: HEALTH_HOLD_MS + pools.reduce((longest, pool) => Math.max(longest, checkMs(pool)), 0),
     neighbours: [peer.address, ...(ha.witness?.addresses ?? []).map(({ address }) => address)],
   };
+}
+
+/** How much later than the other one a node may see that a backend is gone: their checks are not in step. */
+function checkMs({ health }: PoolConfig): number {
+  return health.type === 'none' ? 0 : health.intervalMs + health.timeoutMs;
 }
 
 /** undefined: there is no witness. */

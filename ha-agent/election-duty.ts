@@ -1,5 +1,12 @@
 import { deafPeerCause, probe, silence } from './election-peer.ts';
-import { deadTimeMs, LEASE_GONE_MS, probedAt, URGENT_COPIES, vacatedAt } from './election-times.ts';
+import {
+  deadTimeMs,
+  jointIntervalMs,
+  LEASE_GONE_MS,
+  probedAt,
+  URGENT_COPIES,
+  vacatedAt,
+} from './election-times.ts';
 import type { Turn } from './election-turn.ts';
 import type { PeerReport } from './election-types.ts';
 import { addVips, leave, PROMOTE_MS, removeVips } from './election-vips.ts';
@@ -24,7 +31,7 @@ export function faultCause({ s, config, peerAlive }: Turn): string | undefined {
 export function recover(turn: Turn): void {
   if (turn.peerAlive) turn.listen();
   // What the peer does about the fault of a moment ago is heard by then.
-  turn.s.settleUntilMs = turn.now + turn.config.intervalMs;
+  turn.s.recoveredUntilMs = turn.now + jointIntervalMs(turn.config, turn.s);
   // A probe would take the role from a peer whose answer is late by a few milliseconds, though it was heard just now.
   turn.s.asking = turn.peerAlive;
   turn.become('init', 'the fault is gone');
@@ -50,7 +57,7 @@ export function considerTakeover(turn: Turn): void {
   if (report.role === 'fault') takeOver(turn, `${peer.name} is in fault`);
   else if (report.probe) turn.because(`${peer.name} does not hear this node and will take over`);
   else if (s.holdUntilMs !== undefined) return;
-  else if (turn.now < s.settleUntilMs)
+  else if (turn.now < s.recoveredUntilMs)
     turn.because(`the fault is gone; ${peer.name} may be about to take over`);
   else if (report.priority === 0) takeOver(turn, `${peer.name} stepped down`);
   else if (compareCandidates(turn.ownClaim(), turn.peerClaim(report)) > 0)

@@ -1,4 +1,4 @@
-import { PROBE_ANSWER, patientUntil, probeAt } from './election-times.ts';
+import { jointIntervalMs, PROBE_ANSWER, patientUntil, probeAt } from './election-times.ts';
 import type { Turn } from './election-turn.ts';
 import type { ElectionEvent, PeerReport } from './election-types.ts';
 import { announce, removeVips } from './election-vips.ts';
@@ -29,7 +29,7 @@ export function heartbeat(turn: Turn, report: PeerReport, restarted: boolean): v
   s.asking = false;
   s.probingSinceMs = undefined;
   if (!report.probe) s.probedUntilMs = undefined;
-  else s.probedUntilMs ??= now + PROBE_ANSWER * config.intervalMs;
+  else s.probedUntilMs ??= now + PROBE_ANSWER * jointIntervalMs(config, s);
   if (before !== undefined && before.role !== report.role)
     turn.log('info', 'peer', `${name} is now ${report.role} (epoch ${report.epoch})`);
   if (report.role === 'fault') s.operatorsChoice = undefined;

@@ -1,12 +1,14 @@
 import type { ElectionConfig, ElectionState } from './election-types.ts';
 
-/** Renewal of the VIPs' lease, a quarter of `LEASE_S` in `linux-network.ts`. */
+/** Renewal of the VIPs' lease, a quarter of it. */
 export const RENEW_MS = 500;
+/** Without renewal the kernel keeps an address for so long at least: `LEASE_S` in `vip-lines.ts`. */
+const LEASE_MS = 2_000;
 /** Without renewal the kernel has removed an address of 2 s after 3 s at the latest (it sweeps once a second). */
 export const LEASE_GONE_MS = 3_500;
-/** `lbd` must be without backends for so long before it matters: checks of the two nodes are not in step. */
+/** `lbd` must be without backends for so long before it matters, where no check of a backend takes longer. */
 export const HEALTH_HOLD_MS = 1_000;
-/** The active node must hear within this part of an interval that a probing peer hears it again. */
+/** The active node must hear within this part of the longer interval that a probing peer hears it again. */
 export const PROBE_ANSWER = 0.25;
 /** Another active node that hears this one drops its VIPs within one interval; one that does not is deaf. */
 const DUAL_PATIENCE_INTERVALS = 2;
@@ -20,12 +22,31 @@ const GUARDIAN_MS = 100;
 /** Rounds sent when the peer should act on them: one lost datagram must not cost a dead time. */
 export const URGENT_COPIES = 2;
 
-/** Silence of the peer after which it counts as dead. The slower of the two intervals sets the measure. */
-export function deadTimeMs(config: ElectionConfig, state: ElectionState): number {
-  return config.deadAfter * Math.max(config.intervalMs, state.peer?.report.intervalMs ?? 0);
+/** Silence after which this node counts its peer as dead, by its own config: what its heartbeats say. */
+export function ownDeadTimeMs(config: Pick<ElectionConfig, 'intervalMs' | 'deadAfter'>): number {
+  return config.deadAfter * config.intervalMs;
 }
 
-/** Longest gap between two ticks after which an active node may still believe that it is active. */
+/**
+ * Silence of the peer after which it counts as dead. Both nodes compute the same: the more patient one of the two sets
+ * the measure, so that neither takes over before the guardian of the other one has acted.
+ */
+export function deadTimeMs(config: ElectionConfig, state: ElectionState): number {
+  const report = state.peer?.report;
+  const own = ownDeadTimeMs(config);
+  if (report === undefined) return own;
+  return Math.max(own, report.deadTimeMs ?? config.deadAfter * report.intervalMs);
+}
+
+/** The longer one of the two intervals: by it both measure how long the other one may take to react. */
+export function jointIntervalMs(config: ElectionConfig, state: ElectionState): number {
+  return Math.max(config.intervalMs, state.peer?.report.intervalMs ?? 0);
+}
+
+/**
+ * Longest gap between two ticks after which an active node may still believe that it is active. By its own config only, as
+ * the guardian's: the peer never waits for less.
+ */
 export function lateLimitMs(config: Pick<ElectionConfig, 'intervalMs' | 'deadAfter'>): number {
   return (config.deadAfter - MARGIN) * config.intervalMs;
 }
@@ -39,27 +60,32 @@ export function isPeerAlive(config: ElectionConfig, state: ElectionState, now: n
   );
 }
 
+/** How long a lack of backends does not count: the checks of the two nodes are not in step. */
+function healthHoldMs(config: ElectionConfig): number {
+  return config.healthHoldMs ?? HEALTH_HOLD_MS;
+}
+
 /** Whether `lbd` has backends; a short lack of them does not count. */
 export function isHealthy(config: ElectionConfig, state: ElectionState, now: number): boolean {
   if (!config.trackLbd) return true;
   if (!state.lbd.alive) return false;
-  return state.unhealthySinceMs === undefined || now - state.unhealthySinceMs < HEALTH_HOLD_MS;
+  return state.unhealthySinceMs === undefined || now - state.unhealthySinceMs < healthHoldMs(config);
 }
 
 /** When the peer has been silent for so long that it should be probed. */
 export function probeAt(config: ElectionConfig, state: ElectionState): number {
   const heardMs = Math.max(state.peer?.heardMs ?? 0, state.listenSinceMs);
-  return heardMs + deadTimeMs(config, state) - MARGIN * config.intervalMs;
+  return heardMs + deadTimeMs(config, state) - MARGIN * jointIntervalMs(config, state);
 }
 
 /** When a probe has been out for so long that the peer is either gone or has stepped down. */
 export function probedAt(config: ElectionConfig, state: ElectionState, now: number): number {
-  return (state.probingSinceMs ?? now) + MARGIN * config.intervalMs;
+  return (state.probingSinceMs ?? now) + MARGIN * jointIntervalMs(config, state);
 }
 
 /** Until when another active node may take to drop its VIPs. */
 export function patientUntil(config: ElectionConfig, state: ElectionState, now: number): number {
-  return (state.dualSinceMs ?? now) + DUAL_PATIENCE_INTERVALS * config.intervalMs;
+  return (state.dualSinceMs ?? now) + DUAL_PATIENCE_INTERVALS * jointIntervalMs(config, state);
 }
 
 /** When the guardian of an active peer whose agent died has removed its VIPs; no later than silence alone would tell. */
@@ -67,6 +93,11 @@ export function vacatedAt(config: ElectionConfig, state: ElectionState, now: num
   const { vacancy, peer } = state;
   if (vacancy === undefined || peer?.report.role !== 'active') return now;
   return Math.min(vacancy.sinceMs + GUARDIAN_MS, peer.heardMs + deadTimeMs(config, state));
+}
+
+/** Until when the kernel surely keeps the VIPs that this node holds. */
+export function leaseUntil({ renewal }: Pick<ElectionState, 'renewal'>): number {
+  return renewal.goodMs + LEASE_MS;
 }
 
 /** The next time at which the state changes by time alone; always after `now`. */
@@ -77,13 +108,13 @@ export function wakeAt(config: ElectionConfig, s: ElectionState, now: number): n
   };
   add(s.listenUntilMs);
   add(s.holdUntilMs);
-  add(s.settleUntilMs);
+  add(s.recoveredUntilMs);
   add(s.requestUntilMs);
   add(s.preemptAtMs);
   add(s.probedUntilMs);
   if (s.dualSinceMs !== undefined) add(patientUntil(config, s, now));
   add(s.vipFault?.untilMs);
-  if (s.unhealthySinceMs !== undefined) add(s.unhealthySinceMs + HEALTH_HOLD_MS);
+  if (s.unhealthySinceMs !== undefined) add(s.unhealthySinceMs + healthHoldMs(config));
   if (s.peer !== undefined) add(s.peer.heardMs + deadTimeMs(config, s));
   add(s.probingSinceMs === undefined ? probeAt(config, s) : probedAt(config, s, now));
   if (s.probingSinceMs !== undefined && config.witnessWaitMs !== undefined)
@@ -92,7 +123,8 @@ export function wakeAt(config: ElectionConfig, s: ElectionState, now: number): n
   add(s.suspicion?.untilMs);
   add(vacatedAt(config, s, now));
   if (s.hello !== undefined) add(s.hello.heardMs + deadTimeMs(config, s));
-  if (s.vip === 'promoting' || s.vip === 'retiring' || s.vip === 'removing') add(s.vipDeadlineMs);
+  if (s.vip !== 'none' && s.vip !== 'held') add(s.vipDeadlineMs);
+  if (s.vip === 'held') add(leaseUntil(s));
   if (s.vip === 'held' || s.vip === 'removing' || s.finishing !== undefined) add(s.renewAtMs);
   add(s.forwardUntilMs);
   if (s.finishing !== undefined && s.vip === 'none') {

@@ -20,6 +20,8 @@ export interface ElectionConfig {
   readonly drainMs: number;
   /** A takeover waits so long for a witness to be asked; undefined: there is no witness. */
   readonly witnessWaitMs?: number | undefined;
+  /** `lbd` without a backend counts only after so long; undefined: after a second. */
+  readonly healthHoldMs?: number | undefined;
   /** Whose answer shows that the network carries frames of this node: the peer's machine, witnesses. */
   readonly neighbours?: readonly string[] | undefined;
 }
@@ -248,6 +250,16 @@ export interface Vacancy {
   readonly sinceMs: number;
 }
 
+/** How the lease of the VIPs is kept alive. */
+export interface Renewal {
+  /** When the renewal was asked for whose answer is still to come. */
+  readonly askedMs: number | undefined;
+  /** When the latest one was asked for that succeeded, or the addition. */
+  readonly goodMs: number;
+  /** Why the latest one failed. */
+  readonly trouble: string | undefined;
+}
+
 export interface PeerView {
   /** Of the latest heartbeat, whether or not the peer is still alive. */
   readonly report: PeerReport;
@@ -287,7 +299,7 @@ export interface ElectionState {
   /** After handing over, the peer has until then to become active. */
   readonly holdUntilMs: number | undefined;
   /** After a fault, the peer may be taking over: until then this node does not do so while the peer is heard. */
-  readonly settleUntilMs: number;
+  readonly recoveredUntilMs: number;
   /** Since when this node hears another active one that ought to drop its VIPs. */
   readonly dualSinceMs: number | undefined;
   /** This node asks the active one for its role until then. */
@@ -300,8 +312,11 @@ export interface ElectionState {
   readonly asking: boolean;
   /** Since when this node probes the silent peer; undefined while it hears it. */
   readonly probingSinceMs: number | undefined;
-  /** When the current step of the VIPs is overdue (`promoting`, `removing`). */
+  /** When the current step of the VIPs is overdue. */
   readonly vipDeadlineMs: number;
+  /** When `lbd` was ready for the latest takeover, or was not waited for any longer. */
+  readonly promotedMs: number;
+  readonly renewal: Renewal;
   readonly renewAtMs: number;
   readonly announceAtMs: number;
   /** Announcements that are left of the burst. */

@@ -1,13 +1,18 @@
 import { endFinishing, GOODBYE_COPIES } from './election-finishing.ts';
-import { LEASE_GONE_MS, RENEW_MS, URGENT_COPIES } from './election-times.ts';
+import { LEASE_GONE_MS, leaseUntil, RENEW_MS, URGENT_COPIES } from './election-times.ts';
 import type { Turn } from './election-turn.ts';
+import type { StepTime } from './election-types.ts';
 
 /** `lbd` has so long to prepare; a node that waited longer would lose more than it gains (fail static). */
 export const PROMOTE_MS = 50;
 /** Between the announcements of a burst: a switch that relearns its ports loses the first ones. */
 const ANNOUNCE_SPACING_MS = 200;
-/** A failed removal is tried again so often. */
-const REMOVE_RETRY_MS = 100;
+/** A failed removal or renewal is tried again so often. */
+const RETRY_MS = 100;
+/** A node that takes over has its VIPs by then, or lets the other one try. The kernel's lease may last as long. */
+const ADD_MS = 3_000;
+/** A step of a takeover that took less is not worth a word. */
+const WORTH_A_WORD_MS = 50;
 /** After a VIP could not be added, the node is in fault so long before it tries again. */
 const VIP_RETRY_MS = 2_000;
 /**
@@ -19,22 +24,63 @@ export const RETIRE_MS = 150;
 const LATECOMERS_MS = 1_000;
 
 export function addVips(turn: Turn): void {
-  turn.s.vip = 'adding';
+  const { s, now } = turn;
+  s.vip = 'adding';
+  s.promotedMs = now;
+  s.vipDeadlineMs = now + ADD_MS;
   turn.act({ type: 'add-vips' });
 }
 
-export function added(turn: Turn, error: string | undefined): void {
-  const { s } = turn;
+/** @param steps what the host did, and how long each took */
+export function added(turn: Turn, error: string | undefined, steps: readonly StepTime[] = []): void {
+  const { s, now } = turn;
   if (s.vip !== 'adding') return;
   if (error !== undefined) {
     vipFailed(turn, `could not be added: ${error}`);
     return;
   }
   s.vip = 'held';
-  s.renewAtMs = turn.now + RENEW_MS;
-  turn.log('info', 'vip', 'the VIPs are on this node');
+  s.renewAtMs = now + RENEW_MS;
+  s.renewal = { askedMs: undefined, goodMs: s.promotedMs, trouble: undefined };
+  turn.log('info', 'vip', `the VIPs are on this node${duration(turn, steps)}`);
   announce(turn);
   turn.act({ type: 'notify', role: 'active' });
+}
+
+/** How long the takeover took, and by what; empty where it was as fast as it should be. */
+function duration({ s, now }: Turn, steps: readonly StepTime[]): string {
+  const long = [{ step: 'lbd', ms: s.promotedMs - s.sinceMs }, ...steps].filter(
+    ({ ms }) => ms >= WORTH_A_WORD_MS,
+  );
+  const totalMs = now - s.sinceMs;
+  if (totalMs < WORTH_A_WORD_MS) return '';
+  const named = long.map(({ step, ms }) => `${step} ${seconds(ms)}`).join(', ');
+  return ` after ${seconds(totalMs)}${named === '' ? '' : `: ${named}`}`;
+}
+
+function seconds(ms: number): string {
+  return ms < 1_000 ? `${Math.round(ms)} ms` : `${(ms / 1_000).toFixed(1)} s`;
+}
+
+/**
+ * A renewal that fails or hangs costs nothing while the lease lasts.
+ *
+ * @param gone the host has looked, and the VIPs are not there
+ */
+export function renewed(turn: Turn, error: string | undefined, gone: boolean): void {
+  const { s, now } = turn;
+  const { askedMs, goodMs, trouble } = s.renewal;
+  if (s.vip !== 'held') return;
+  if (error === undefined) {
+    if (trouble !== undefined) turn.log('info', 'vip', 'the lease of the VIPs is renewed again');
+    s.renewal = { askedMs: undefined, goodMs: askedMs ?? goodMs, trouble: undefined };
+  } else if (gone) vipFailed(turn, `lost: ${error}`);
+  else {
+    if (trouble === undefined)
+      turn.log('warn', 'vip', `the lease of the VIPs was not renewed, trying again: ${error}`);
+    s.renewal = { askedMs: undefined, goodMs, trouble: error };
+    s.renewAtMs = now + RETRY_MS;
+  }
 }
 
 /** @param what completes "the VIPs …" */
@@ -64,7 +110,7 @@ export function parkVips(turn: Turn): void {
 function beginRemoval({ s, now }: Turn): void {
   s.vip = 'removing';
   s.vipDeadlineMs = now + LEASE_GONE_MS;
-  s.renewAtMs = now + REMOVE_RETRY_MS;
+  s.renewAtMs = now + RETRY_MS;
 }
 
 export function removed(turn: Turn, error: string | undefined): void {
@@ -141,13 +187,12 @@ export function tendVips(turn: Turn): void {
   if (s.vip === 'removing' && now >= s.vipDeadlineMs)
     gone(turn, 'the lease of the VIPs has run out, so they are gone from this node');
   else if (s.vip === 'removing' && now >= s.renewAtMs) {
-    s.renewAtMs = now + REMOVE_RETRY_MS;
+    s.renewAtMs = now + RETRY_MS;
     turn.act({ type: s.finishing === undefined ? 'remove-vips' : 'park-vips' });
   }
-  if (s.vip === 'held' && now >= s.renewAtMs) {
-    s.renewAtMs = now + RENEW_MS;
-    turn.act({ type: 'renew-vips' });
-  }
+  if (s.vip === 'adding' && now >= s.vipDeadlineMs)
+    vipFailed(turn, `could not be added: the host did not answer within ${seconds(ADD_MS)}`);
+  if (s.vip === 'held') tendLease(turn);
   if (s.vip === 'held' && s.announceAgainMs !== undefined && now >= s.announceAgainMs) {
     s.announceAgainMs = undefined;
     announce(turn);
@@ -155,5 +200,19 @@ export function tendVips(turn: Turn): void {
   if (s.vip === 'none' && s.finishing !== undefined && now >= s.renewAtMs) {
     s.renewAtMs = now + RENEW_MS;
     turn.act({ type: 'renew-parked' });
+  }
+}
+
+/** One renewal at a time; before the lease may end, the VIPs count as lost. */
+function tendLease(turn: Turn): void {
+  const { s, now } = turn;
+  const { askedMs, goodMs, trouble } = s.renewal;
+  if (now >= leaseUntil(s)) {
+    const why = trouble ?? `the host has not answered for ${seconds(now - (askedMs ?? goodMs))}`;
+    vipFailed(turn, `could not be renewed before their lease ended: ${why}`);
+  } else if (askedMs === undefined && now >= s.renewAtMs) {
+    s.renewAtMs = now + RENEW_MS;
+    s.renewal = { ...s.renewal, askedMs: now };
+    turn.act({ type: 'renew-vips' });
   }
 }

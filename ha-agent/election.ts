@@ -7,7 +7,7 @@ import {
   stopForwarding,
 } from './election-finishing.ts';
 import { heartbeat, suspect, watchPeer } from './election-peer.ts';
-import { isHealthy, lateLimitMs } from './election-times.ts';
+import { isHealthy, lateLimitMs, ownDeadTimeMs } from './election-times.ts';
 import { Turn } from './election-turn.ts';
 import type {
   ElectionConfig,
@@ -16,16 +16,7 @@ import type {
   ElectionState,
   PeerReport,
 } from './election-types.ts';
-import {
-  added,
-  addVips,
-  leave,
-  parkVips,
-  removed,
-  removeVips,
-  tendVips,
-  vipFailed,
-} from './election-vips.ts';
+import { added, addVips, leave, parkVips, removed, removeVips, renewed, tendVips } from './election-vips.ts';
 
 export { deadTimeMs, isPeerAlive, lateLimitMs } from './election-times.ts';
 
@@ -53,7 +44,7 @@ export function initialState(config: ElectionConfig, now: number): ElectionState
     listenUntilMs: now + config.deadAfter * config.intervalMs,
     listenSinceMs: now,
     holdUntilMs: undefined,
-    settleUntilMs: now,
+    recoveredUntilMs: now,
     dualSinceMs: undefined,
     requestUntilMs: undefined,
     preemptAtMs: undefined,
@@ -61,6 +52,8 @@ export function initialState(config: ElectionConfig, now: number): ElectionState
     asking: false,
     probingSinceMs: undefined,
     vipDeadlineMs: now,
+    promotedMs: now,
+    renewal: { askedMs: undefined, goodMs: now, trouble: undefined },
     renewAtMs: now,
     announceAtMs: Number.POSITIVE_INFINITY,
     announceLeft: 0,
@@ -93,6 +86,7 @@ export function reportOf(config: ElectionConfig, state: ElectionState, now: numb
     finishing: state.finishing !== undefined,
     forwards: config.secondChance,
     ask: state.suspicion !== undefined || state.asking,
+    deadTimeMs: ownDeadTimeMs(config),
   };
 }
 
@@ -176,10 +170,10 @@ function apply(turn: Turn, event: ElectionEvent): void {
       watchInterface(turn, event.name, event.up, event.why);
       break;
     case 'vips-added':
-      added(turn, event.error);
+      added(turn, event.error, event.steps);
       break;
     case 'vips-renewed':
-      if (s.vip === 'held' && event.error !== undefined) vipFailed(turn, `lost: ${event.error}`);
+      renewed(turn, event.error, event.gone === true);
       break;
     case 'vips-removed':
       if (event.error === undefined && event.parked === false)

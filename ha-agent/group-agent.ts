@@ -86,10 +86,15 @@ export class GroupAgent {
     this.dispatch({ type: 'start' });
   }
 
-  /** Another config for the election. The next beat is due by the new interval, so the last one is not late. */
+  /**
+   * Another config for the election. The next beat is due by the new interval, so the last one is not late. The peer
+   * hears of other times before this node goes by them.
+   */
   configure(config: ElectionConfig): void {
+    const { intervalMs, deadAfter } = this.#config;
     this.#config = config;
     this.#state = { ...this.#state, lastTickMs: monotonicMs() };
+    if (this.#running && (intervalMs !== config.intervalMs || deadAfter !== config.deadAfter)) this.#send();
   }
 
   dispatch(happening: Happening): void {

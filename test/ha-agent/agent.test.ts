@@ -97,7 +97,7 @@ class Pair {
         notify: { active: undefined, standby: undefined, fault: undefined },
       },
       frontends: [],
-      pools: [{ drainTimeoutMs: 5_000 }],
+      pools: [{ drainTimeoutMs: 5_000, health: { type: 'none' } }],
     };
     return config as unknown as AgentConfig;
   }

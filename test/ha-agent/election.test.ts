@@ -306,6 +306,37 @@ const STORIES: readonly Story[] = [
     ],
   },
   {
+    name: 'a peer that is more patient by its config: this node waits as long as its guardian does',
+    script: `${BEGIN}
+      10 hears active e4 d2000
+      1959 end
+      2009 end
+      2010 end`,
+    happens: [
+      '> 1959 end',
+      '1960 says standby p150 probe',
+      '> 2009 end',
+      '2010 active (epoch 5): lb2 is dead: silent for 2000 ms',
+    ],
+  },
+  {
+    name: "a peer that is less patient by its config: this node stays at its own measure, which is the peer's too",
+    script: `${BEGIN}
+      10 hears active e4 d200
+      309 end
+      310 end`,
+    happens: ['> 309 end', '310 active (epoch 5): lb2 is dead: silent for 300 ms'],
+  },
+  {
+    name: 'a peer with a longer interval: its probe is answered within a quarter of that one, as it expects',
+    script: `${ACTIVE}
+      20 hears standby i1000 d3000
+      50 hears standby i1000 d3000 probe
+      299 end
+      300 end`,
+    happens: ['> 299 end', '300 standby (epoch 1): lb2 does not hear this node and takes over'],
+  },
+  {
     name: 'an answer to the probe saves the active peer',
     script: `${BEGIN}
       10 hears active e4
@@ -462,6 +493,16 @@ const STORIES: readonly Story[] = [
     ],
   },
   {
+    name: 'an outage of all backends that the checks of the peer see later: no switchover',
+    script: `${ACTIVE}
+      50 lbd sick
+      ${heard(150, 2450, 'standby')}
+      ${heard(2550, 4950, 'standby sick')}`,
+    config: { healthHoldMs: 3000 },
+    happens: ['10 add-vips'],
+    never: [/remove-vips/],
+  },
+  {
     name: 'no healthy backend on either node: stay',
     script: `${ACTIVE}
       50 lbd sick
@@ -576,10 +617,75 @@ const STORIES: readonly Story[] = [
     ],
   },
   {
-    name: 'the VIPs cannot be renewed: fault',
+    name: 'the VIPs are looked for at a renewal and not there: fault',
     script: `${ACTIVE}
-      600 vips-renewed busy`,
-    happens: ['600 fault (epoch 1): the VIPs lost: busy', '600 remove-vips'],
+      600 vips-renewed gone: no such device`,
+    happens: ['600 fault (epoch 1): the VIPs lost: gone: no such device', '600 remove-vips'],
+  },
+  {
+    name: 'a renewal that fails costs nothing while the lease lasts; it is tried again at once',
+    script: `${ACTIVE}
+      500 manual
+      515 vips-renewed ip did not answer
+      611 end
+      620 vips-renewed ok
+      2500 end`,
+    happens: [
+      '515 log: the lease of the VIPs was not renewed, trying again: ip did not answer',
+      '> 620 vips-renewed ok',
+      '620 log: the lease of the VIPs is renewed again',
+    ],
+    never: [/remove-vips/],
+  },
+  {
+    name: 'renewals that fail until the lease ends: fault, with the cause',
+    script: `${ACTIVE}
+      500 manual
+      ${Array.from({ length: 15 }, (_, i) => `${515 + i * 101} vips-renewed ip is broken`).join('\n')}
+      2009 end
+      2010 end`,
+    happens: [
+      '> 2009 end',
+      '2010 fault (epoch 1): the VIPs could not be renewed before their lease ended: ip is broken',
+      '2010 remove-vips',
+    ],
+  },
+  {
+    name: 'a renewal without an answer is noticed by time: fault before the lease may end, and the peer takes over',
+    script: `${ACTIVE}
+      20 manual
+      2009 end
+      2010 end
+      2020 vips-removed ok`,
+    happens: [
+      '> 2009 end',
+      '2010 fault (epoch 1): the VIPs could not be renewed before their lease ended: the host has not answered for 1.5 s',
+      '2010 remove-vips',
+      '2020 says fault p0',
+    ],
+  },
+  {
+    name: 'an addition without an answer: fault, so that the peer may try',
+    script: `0 manual${BEGIN}
+      10 hears standby
+      20 promoted
+      3019 end
+      3020 end
+      3030 vips-removed ok`,
+    happens: [
+      '20 add-vips',
+      '> 3019 end',
+      '3020 fault (epoch 1): the VIPs could not be added: the host did not answer within 3.0 s',
+      '3030 says fault p0',
+    ],
+  },
+  {
+    name: 'a slow takeover says which step took how long',
+    script: `0 manual${BEGIN}
+      10 hears standby
+      20 promoted
+      2110 vips-added ok nft=1600 ip=30`,
+    happens: ['2110 log: the VIPs are on this node after 2.1 s: nft 1.6 s'],
   },
   {
     name: 'the VIPs cannot be removed: tried again, and the peer is told only when they are gone',

@@ -5,6 +5,7 @@ import type {
   ElectionEvent,
   ElectionState,
   PeerReport,
+  StepTime,
   WitnessResult,
 } from '../../ha-agent/election-types.ts';
 
@@ -116,8 +117,14 @@ class Story {
       case 'hello':
         return { type: 'hello', now, role: rest[0] as 'active', firstOfProcess: true };
       case 'vips-added':
+        return { type: word, now, ...this.#added(rest) };
       case 'vips-renewed':
-        return { type: word, now, error: words === 'ok' ? undefined : words };
+        return {
+          type: word,
+          now,
+          error: words === 'ok' ? undefined : words,
+          gone: rest[0] === 'gone:',
+        };
       case 'vips-removed':
         return this.#gone(words);
       case 'retired':
@@ -137,13 +144,20 @@ class Story {
     return { reachable, why, sinceMs: sinceMs === undefined ? this.#now : Number(sinceMs) };
   }
 
+  /** `ok` and steps such as `ip=300`, or the cause of a failure. */
+  #added([word, ...rest]: readonly string[]): { error: string | undefined; steps: readonly StepTime[] } {
+    if (word !== 'ok') return { error: [word, ...rest].join(' '), steps: [] };
+    const steps = rest.map((part) => part.split('=')).map(([step = '', ms]) => ({ step, ms: Number(ms) }));
+    return { error: undefined, steps };
+  }
+
   /** `ok`, `not` (not parked) or the cause of a failure. */
   #gone(words: string): ElectionEvent {
     const error = words === 'ok' || words === 'not' ? undefined : words;
     return { type: 'vips-removed', now: this.#now, error, parked: words === 'ok' };
   }
 
-  /** `ROLE e1 p100 [sick] [request] [probe] [ask] [finishing] [forwards] [reboot]` */
+  /** `ROLE e1 p100 [i100] [d300] [sick] [request] [probe] [ask] [finishing] [forwards] [reboot]` */
   #heartbeat(rest: readonly string[]): ElectionEvent {
     const number = (letter: string, otherwise: number) =>
       Number(rest.find((word) => new RegExp(`^${letter}\\d+$`).test(word))?.slice(1) ?? otherwise);
@@ -153,7 +167,8 @@ class Story {
       role: rest[0] as PeerReport['role'],
       epoch: number('e', 0),
       priority: number('p', 100),
-      intervalMs: this.#config.intervalMs,
+      intervalMs: number('i', this.#config.intervalMs),
+      deadTimeMs: rest.some((word) => /^d\d+$/.test(word)) ? number('d', 0) : undefined,
       healthy: !rest.includes('sick'),
       request: rest.includes('request'),
       probe: rest.includes('probe'),
@@ -185,6 +200,8 @@ class Story {
   }
 
   #note(action: ElectionAction): void {
+    if (action.type === 'log' && action.kind === 'vip' && /after|renewed/.test(action.text))
+      this.#tell(`log: ${action.text}`);
     if (action.type === 'send' || action.type === 'log') return;
     if (action.type === 'tell-lbd') {
       if (action.finishing !== undefined) this.#tell(`lbd: ${action.finishing}`);
@@ -196,6 +213,7 @@ class Story {
   #obey(action: ElectionAction): void {
     const now = this.#now;
     if (action.type === 'add-vips') this.#dispatch({ type: 'vips-added', now, error: undefined });
+    else if (action.type === 'renew-vips') this.#dispatch({ type: 'vips-renewed', now, error: undefined });
     else if (action.type === 'remove-vips') this.#dispatch({ type: 'vips-removed', now, error: undefined });
     else if (action.type === 'park-vips')
       this.#dispatch({ type: 'vips-removed', now, error: undefined, parked: true });

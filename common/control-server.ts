@@ -1,11 +1,11 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { messageOf } from './errors.ts';
+import { closeHttpOnce, createHttpOnce, type HttpAnswer, type HttpRequest } from './http-once.ts';
 import { listenUnix } from './unix-socket.ts';
 
 /** Larger than any request that `lbctl` makes, small enough that nobody fills the daemon's memory. */
 const MAX_BODY_BYTES = 64 * 1024;
-/** A client on the same machine that needs longer has hung. */
-const REQUEST_TIMEOUT_MS = 10_000;
+const MAX_CONNECTIONS = 64;
+const JSON_TYPE = { 'Content-Type': 'application/json' };
 
 export interface ControlRequest {
   /** Decoded values of the `:name` segments. */
@@ -44,23 +44,14 @@ export async function serveControl(
   routes: readonly ControlRoute[],
 ): Promise<{ close(): Promise<void> }> {
   const table = routes.map((route) => ({ route, segments: route.path.split('/') }));
-  const server = createServer({ maxHeaderSize: 8192, requestTimeout: REQUEST_TIMEOUT_MS }, (req, res) => {
-    answer(table, req, res).catch((error: unknown) => {
-      const status = error instanceof ControlError ? error.status : 500;
-      if (error instanceof MethodError) res.setHeader('Allow', error.allowed);
-      // What is left of an oversized body is not read, so the connection cannot be used again.
-      if (!req.complete) res.setHeader('Connection', 'close');
-      send(res, status, { error: messageOf(error) });
-    });
+  const server = createHttpOnce({
+    maxConnections: MAX_CONNECTIONS,
+    maxBodyBytes: MAX_BODY_BYTES,
+    refuse: (status, text) => refusal(new ControlError(status, text)),
+    handle: (request) => answer(table, request).catch(refusal),
   });
   await listenUnix(server, socketPath);
-  return {
-    close: () =>
-      new Promise<void>((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
+  return { close: () => closeHttpOnce(server) };
 }
 
 class MethodError extends ControlError {
@@ -77,17 +68,15 @@ interface Entry {
   readonly segments: readonly string[];
 }
 
-async function answer(table: readonly Entry[], req: IncomingMessage, res: ServerResponse): Promise<void> {
-  const url = targetOf(req);
-  const { route, params } = find(table, req.method ?? '', url.pathname);
-  const body = await readJson(req);
+async function answer(table: readonly Entry[], request: HttpRequest): Promise<HttpAnswer> {
+  const url = urlOf(request.target);
+  const { route, params } = find(table, request.method, url.pathname);
+  const body = parseJson(request.body);
   const result = await route.handle({ params, query: url.searchParams, body });
-  if (result === undefined) res.writeHead(204).end();
-  else send(res, 200, result);
+  return result === undefined ? { status: 204 } : jsonAnswer(200, result);
 }
 
-function targetOf(req: IncomingMessage): URL {
-  const target = req.url ?? '/';
+function urlOf(target: string): URL {
   const url = target.startsWith('/') ? URL.parse(`http://localhost${target}`) : null;
   if (url === null) throw new ControlError(400, `not a path: ${target}`);
   return url;
@@ -129,26 +118,23 @@ function decode(segment: string): string {
   }
 }
 
-async function readJson(req: IncomingMessage): Promise<unknown> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  // The socket must outlive a refusal, or its answer would never arrive.
-  for await (const chunk of req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > MAX_BODY_BYTES) throw new ControlError(413, `the body may have ${MAX_BODY_BYTES} bytes`);
-    chunks.push(chunk);
-  }
-  if (bytes === 0) return undefined;
+function parseJson(body: Buffer): unknown {
+  if (body.length === 0) return undefined;
   try {
-    return JSON.parse(Buffer.concat(chunks).toString('utf8'));
+    return JSON.parse(body.toString('utf8'));
   } catch (error) {
     throw new ControlError(400, `the body is not JSON: ${messageOf(error)}`);
   }
 }
 
-function send(res: ServerResponse, status: number, value: unknown): void {
-  if (res.headersSent || res.destroyed) return;
-  const text = `${JSON.stringify(value)}\n`;
-  res.writeHead(status, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) });
-  res.end(text);
+function refusal(error: unknown): HttpAnswer {
+  const { status, body } = jsonAnswer(error instanceof ControlError ? error.status : 500, {
+    error: messageOf(error),
+  });
+  const headers = { ...JSON_TYPE, ...(error instanceof MethodError ? { Allow: error.allowed } : {}) };
+  return { status, body, headers };
+}
+
+function jsonAnswer(status: number, value: unknown): HttpAnswer & { body: readonly Buffer[] } {
+  return { status, headers: JSON_TYPE, body: [Buffer.from(`${JSON.stringify(value)}\n`)] };
 }

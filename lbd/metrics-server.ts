@@ -1,24 +1,36 @@
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:net';
 import { messageOf } from '../common/errors.ts';
+import {
+  closeHttpOnce,
+  createHttpOnce,
+  type HttpAnswer,
+  type HttpRequest,
+  textAnswer,
+} from '../common/http-once.ts';
 import type { SocketAddress } from '../common/model.ts';
 import { addressText } from './backends.ts';
+import type { MetricsPage } from './metrics.ts';
 
-/** A scraper that needs longer has hung. */
-const REQUEST_TIMEOUT_MS = 10_000;
 const MAX_CONNECTIONS = 32;
+/** Far more than scrapers ask, and a few percent of the main thread with thousands of backends. */
+const ANSWERS_PER_SECOND = 20;
+/** A collection is worth so long. */
+const COLLECT_MS = 1000;
 
 /**
  * Serves `GET /metrics` on the address that the config names. An address that cannot be had is a warning: a
  * metrics port must never keep traffic from flowing.
  */
 export class MetricsServer {
-  readonly #collect: () => Promise<{ text: string; contentType: string }>;
+  readonly #collect: () => Promise<MetricsPage>;
   readonly #tell: (text: string) => void;
   #server: Server | undefined;
   #address: SocketAddress | undefined;
   #warning: string | undefined;
+  #latest: Promise<MetricsPage> | undefined;
+  #collectedMs = 0;
 
-  constructor(collect: () => Promise<{ text: string; contentType: string }>, tell: (text: string) => void) {
+  constructor(collect: () => Promise<MetricsPage>, tell: (text: string) => void) {
     this.#collect = collect;
     this.#tell = tell;
   }
@@ -41,21 +53,12 @@ export class MetricsServer {
     await this.close();
     this.#address = address;
     if (address === undefined) return;
-    const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS, maxHeaderSize: 8192 }, (req, res) => {
-      if (req.url?.split('?')[0] !== '/metrics') {
-        res.writeHead(404).end('see /metrics\n');
-        return;
-      }
-      if (req.method !== 'GET' && req.method !== 'HEAD') {
-        res.writeHead(405, { Allow: 'GET, HEAD' }).end();
-        return;
-      }
-      this.#collect().then(
-        ({ text, contentType }) => res.writeHead(200, { 'Content-Type': contentType }).end(text),
-        (error: unknown) => res.writeHead(500).end(`${messageOf(error)}\n`),
-      );
+    const server = createHttpOnce({
+      maxConnections: MAX_CONNECTIONS,
+      maxBodyBytes: 0,
+      perSecond: ANSWERS_PER_SECOND,
+      handle: (request) => this.#answer(request),
     });
-    server.maxConnections = MAX_CONNECTIONS;
     try {
       await new Promise<void>((resolve, reject) => {
         server.once('error', reject);
@@ -77,8 +80,27 @@ export class MetricsServer {
     this.#address = undefined;
     this.#warning = undefined;
     if (server === undefined) return;
-    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    server.closeAllConnections();
-    await closed;
+    await closeHttpOnce(server);
+  }
+
+  async #answer({ method, target }: HttpRequest): Promise<HttpAnswer> {
+    if (target.split('?')[0] !== '/metrics') return textAnswer(404, 'see /metrics');
+    if (method !== 'GET' && method !== 'HEAD') return textAnswer(405, 'GET only', { Allow: 'GET, HEAD' });
+    const { pieces, contentType } = await this.#page();
+    return { status: 200, headers: { 'Content-Type': contentType }, body: pieces };
+  }
+
+  /** Whoever asks within a second of somebody else gets what that one got. */
+  #page(): Promise<MetricsPage> {
+    const nowMs = performance.now();
+    if (this.#latest === undefined || nowMs - this.#collectedMs >= COLLECT_MS) {
+      this.#collectedMs = nowMs;
+      const page = this.#collect();
+      this.#latest = page;
+      page.catch(() => {
+        if (this.#latest === page) this.#latest = undefined;
+      });
+    }
+    return this.#latest;
   }
 }

@@ -4,6 +4,7 @@ import type { ServerResponse } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import t from 'tap';
 import type { ControlEvent } from '../../common/control.ts';
 import { freePort } from '../common/free-port.ts';
@@ -31,6 +32,26 @@ async function get(port: number): Promise<string> {
   const answer = await fetch(`http://127.0.0.1:${port}/`);
   return `${answer.status} ${await answer.text()}`;
 }
+
+t.test('a packet full of pipelined requests to the metrics port is one request', async (t) => {
+  const dir = tempDir(t);
+  const [port, metrics] = [await freePort(), await freePort('127.0.0.2')];
+  const a = await origin(t, (_req, res) => res.end('a'));
+  const lines = config(port, { s1: a }).filter((line) => !line.startsWith('admin'));
+  const lbd = new LbdProcess(t, dir, [
+    '--config',
+    writeConfig(dir, [...lines, `admin: { metrics: "127.0.0.2:${metrics}" }`]),
+  ]);
+  await lbd.logged(/^ready: 1 workers/);
+  for (const path of ['/metrics', '/v1/status']) {
+    const socket =
+      path === '/metrics' ? connect(metrics, '127.0.0.2') : connect(join(lbd.runDir, 'lbd.sock'));
+    const flood = text(socket);
+    socket.write(`GET ${path} HTTP/1.1\r\n\r\n`.repeat(1985));
+    t.match(await lbd.status(), { warnings: [] }, 'the control socket answers meanwhile');
+    t.equal((await flood).match(/HTTP\/1\.1 200/g)?.length, 1);
+  }
+});
 
 t.test('the life of an lbd: start, reload, refuse, drain, stop', async (t) => {
   const dir = tempDir(t);

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import t from 'tap';
 import type { LbdStatus } from '../../common/control.ts';
+import { Exposition } from '../../lbd/exposition.ts';
 import { collectMetrics } from '../../lbd/metrics.ts';
 import { MetricsServer } from '../../lbd/metrics-server.ts';
 import {
@@ -74,12 +75,13 @@ t.test('every counter of every worker is in the text, in base units', async (t) 
   }
   const shared = new SharedState(buffers, -1);
   shared.setGate(5, GATE_OPEN, 2);
-  const { text, contentType } = await collectMetrics({
+  const { pieces, contentType } = await collectMetrics({
     shared,
     planner: { slot: () => 5, frontendRow: () => 3 },
     status: () => status(),
     evictions: () => 9,
   });
+  const text = pieces.join('');
   t.match(contentType, /^text\/plain/);
   const b = 'pool="web",backend="s1"';
   for (const line of [
@@ -133,19 +135,19 @@ t.test('every counter of every worker is in the text, in base units', async (t) 
 });
 
 t.test('a refused reload shows', async (t) => {
-  const { text } = await collectMetrics({
+  const { pieces } = await collectMetrics({
     shared: new SharedState(createSharedBuffers(1), -1),
     planner: { slot: () => 0, frontendRow: () => 0 },
     status: () => status({ config: { file: '', digest: '', reload_error: 'bad' } }),
     evictions: () => 0,
   });
-  t.match(text, /^tandem_config_reload_success 0$/m);
+  t.match(pieces.join(''), /^tandem_config_reload_success 0$/m);
 });
 
 t.test('the server answers GET /metrics and moves with the config', async (t) => {
   const told: string[] = [];
   const server = new MetricsServer(
-    async () => ({ text: 'tandem_up 1\n', contentType: 'text/plain' }),
+    async () => ({ pieces: [Buffer.from('tandem_up 1\n')], contentType: 'text/plain' }),
     (line) => told.push(line),
   );
   t.teardown(() => server.close());
@@ -168,7 +170,7 @@ t.test('an address that is taken is a warning, and it is tried again', async (t)
   const address = { host: '127.0.0.1', port: (other.address() as AddressInfo).port };
   const told: string[] = [];
   const server = new MetricsServer(
-    async () => ({ text: '', contentType: 'text/plain' }),
+    async () => ({ pieces: [], contentType: 'text/plain' }),
     (line) => told.push(line),
   );
   t.teardown(() => server.close());
@@ -180,4 +182,72 @@ t.test('an address that is taken is a warning, and it is tried again', async (t)
   await server.apply(address);
   t.equal(server.warning, undefined);
   t.equal(server.port, address.port);
+});
+
+t.test('one collection is for all who ask within a second', async (t) => {
+  let collected = 0;
+  const server = new MetricsServer(
+    async () => ({ pieces: [Buffer.from(`tandem_collected ${++collected}\n`)], contentType: 'text/plain' }),
+    () => {},
+  );
+  t.teardown(() => server.close());
+  await server.apply({ host: '127.0.0.1', port: 0 });
+  const url = `http://127.0.0.1:${server.port}/metrics`;
+  const bodies = await Promise.all(Array.from({ length: 8 }, async () => (await fetch(url)).text()));
+  t.same(new Set(bodies), new Set(['tandem_collected 1\n']));
+});
+
+t.test('a collection that failed is not kept', async (t) => {
+  let fails = true;
+  const server = new MetricsServer(
+    async () => {
+      if (fails) throw new Error('not yet');
+      return { pieces: [], contentType: 'text/plain' };
+    },
+    () => {},
+  );
+  t.teardown(() => server.close());
+  await server.apply({ host: '127.0.0.1', port: 0 });
+  const url = `http://127.0.0.1:${server.port}/metrics`;
+  t.equal((await fetch(url)).status, 500);
+  fails = false;
+  t.equal((await fetch(url)).status, 200);
+});
+
+t.test('many backends are collected in slices: others get their turns', async (t) => {
+  const one = status().pools.web!.backends.s1!;
+  const backends = Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`s${i}`, one]));
+  let turns = 0;
+  let collecting = true;
+  const count = () => {
+    turns++;
+    if (collecting) setImmediate(count);
+  };
+  setImmediate(count);
+  const { pieces } = await collectMetrics({
+    shared: new SharedState(createSharedBuffers(1), -1),
+    planner: { slot: () => 5, frontendRow: () => 3 },
+    status: () => status({ pools: { web: { algorithm: 'random', backends } } }),
+    evictions: () => 0,
+  });
+  collecting = false;
+  t.ok(turns > 3, `${turns} turns`);
+  const text = pieces.join('');
+  t.equal(text.match(/^tandem_backend_up\{/gm)?.length, 5000);
+  const families = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name);
+  t.equal(new Set(families).size, families.length);
+  const order = [...text.matchAll(/^(?:# TYPE )?(tandem_\w+)/gm)].map(([, name]) => name);
+  const runs = order.filter((name, i) => name !== order[i - 1]);
+  t.same(runs, families, 'the samples of a metric stand together');
+});
+
+t.test('labels are escaped', async (t) => {
+  const page = new Exposition();
+  const add = page.gauge('tandem_x', 'Some help.');
+  add({ file: 'a\\b"c\nd' }, 1);
+  add({}, 2);
+  t.equal(
+    page.pieces().join(''),
+    '# HELP tandem_x Some help.\n# TYPE tandem_x gauge\ntandem_x{file="a\\\\b\\"c\\nd"} 1\ntandem_x 2\n',
+  );
 });

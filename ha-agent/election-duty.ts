@@ -1,3 +1,4 @@
+import { checkLater, isHeldOff } from './election-evidence.ts';
 import { deafPeerCause, probe, silence } from './election-peer.ts';
 import {
   deadTimeMs,
@@ -69,21 +70,19 @@ export function considerTakeover(turn: Turn): void {
 function considerSucceeding(turn: Turn): void {
   const { s, now, config } = turn;
   const { name } = config.peer;
-  if (defersToHello(turn)) {
-    turn.because(`${name} is there, but does not hear this node`);
-    return;
-  }
   if (s.vacancy !== undefined) {
     if (now < vacatedAt(config, s, now))
       turn.because(`the agent of ${name} is dead; its guardian removes the VIPs`);
     else takeOver(turn, `${name} is dead: ${silence(turn)}`);
-  } else {
+  } else if (!isHeldOff(turn)) {
     probe(turn);
     if (now >= probedAt(config, s, now) && isWitnessed(turn))
       takeOver(turn, `${name} is dead: ${silence(turn)}`);
   }
+  if (s.role !== 'active') return;
+  checkLater(turn);
   // Where nobody has seen the VIPs go, they may be there until their lease ends, and answer for themselves.
-  if (s.role === 'active' && s.peer?.report.role === 'active') s.announceAgainMs = now + LEASE_GONE_MS;
+  if (s.peer?.report.role === 'active') s.announceAgainMs = now + LEASE_GONE_MS;
 }
 
 /** Whether it is the peer that is cut off: a witness answered after the peer was missed. Not waited for at any price. */
@@ -99,16 +98,6 @@ function isWitnessed(turn: Turn): boolean {
   }
   turn.because(`${config.peer.name} is silent; waiting for the result of the witness check`);
   return false;
-}
-
-/**
- * A peer that this node hears but that has never heard this process will become or stay active, whatever
- * this node says. It only counts while this process has never had a fresh heartbeat.
- */
-function defersToHello({ s, now, config }: Turn): boolean {
-  const { peer, hello } = s;
-  if (peer !== undefined || hello === undefined || hello.role === 'fault') return false;
-  return now - hello.heardMs < deadTimeMs(config, s);
 }
 
 /** @returns why a better node leaves the role where it is, to follow a reason; empty where there is nothing to say */

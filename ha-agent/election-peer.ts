@@ -1,8 +1,10 @@
+import { obstacleOf } from './election-evidence.ts';
+import { carries } from './election-link.ts';
 import { jointIntervalMs, PROBE_ANSWER, patientUntil, probeAt } from './election-times.ts';
 import type { Turn } from './election-turn.ts';
 import type { ElectionEvent, PeerReport } from './election-types.ts';
-import { announce, removeVips } from './election-vips.ts';
-import { compareActives } from './rank.ts';
+import { announce, announceSooner, removeVips } from './election-vips.ts';
+import { type Claim, compareActives } from './rank.ts';
 
 /** A suspected peer is asked so often, in such steps, before silence means something. */
 const ASK_COUNT = 3;
@@ -26,6 +28,9 @@ export function heartbeat(turn: Turn, report: PeerReport, restarted: boolean): v
   s.peer = { report, heardMs: now };
   s.hello = undefined;
   s.presence = undefined;
+  s.heldOff = undefined;
+  s.checkVipsAtMs = undefined;
+  carries(turn);
   s.asking = false;
   s.probingSinceMs = undefined;
   if (!report.probe) s.probedUntilMs = undefined;
@@ -54,11 +59,16 @@ function raiseEpoch(turn: Turn, epoch: number): void {
 
 function dualActive(turn: Turn, report: PeerReport): void {
   const { s } = turn;
-  const { self, peer } = turn.config;
+  const { peer } = turn.config;
   const leaving = report.priority === 0;
-  const claims = `epoch ${s.epoch} here, ${report.epoch} there; priority ${self.priority} here, ${report.priority} there`;
+  const [mine, theirs] = [turn.ownClaim(), turn.peerClaim(report)];
+  const claims = [
+    `epoch ${mine.epoch} here, ${theirs.epoch} there`,
+    `served ${inSeconds(mine)} here, ${inSeconds(theirs)} there`,
+    `priority ${mine.priority} here, ${theirs.priority} there`,
+  ].join('; ');
   if (leaving) s.dualSinceMs = undefined;
-  else if (compareActives(turn.ownClaim(), turn.peerClaim(report)) > 0) {
+  else if (compareActives(mine, theirs) > 0) {
     if (s.dualSinceMs !== undefined) return;
     s.dualSinceMs = turn.now;
     turn.log('warn', 'peer', `${peer.name} is active too; this node stays: ${claims}`);
@@ -68,6 +78,10 @@ function dualActive(turn: Turn, report: PeerReport): void {
     turn.become('standby', `${peer.name} is active too and stays: ${claims}`);
     removeVips(turn);
   }
+}
+
+function inSeconds({ servedMs }: Claim): string {
+  return `${Math.round(servedMs / 1_000)} s`;
 }
 
 /** Notices when the peer appears and when it has died, and asks it before its silence is too long. */
@@ -84,6 +98,7 @@ export function watchPeer(turn: Turn): void {
       s.dualSinceMs = undefined;
       s.suspicion = undefined;
       s.operatorsChoice = undefined;
+      announceSooner(turn);
       turn.log('warn', 'peer', `${name} is dead: ${silence(turn)}`);
       checkWitness(turn);
     }
@@ -100,7 +115,7 @@ export function silence({ s, now }: Turn): string {
 
 /** Asks the silent peer for a sign; if it is active and hears this, but is not heard, it steps down. */
 export function probe(turn: Turn): void {
-  if (turn.s.probingSinceMs !== undefined) return;
+  if (turn.s.probingSinceMs !== undefined || obstacleOf(turn) !== undefined) return;
   turn.s.probingSinceMs = turn.now;
   turn.send(1);
   checkWitness(turn);

@@ -19,6 +19,10 @@ const MARGIN = 0.5;
  * there is room for a busy machine. It says farewell as soon as it has, so this is waited for only where that got lost.
  */
 const GUARDIAN_MS = 100;
+/** Between two questions who answers for the VIPs, while that matters. */
+const ASK_VIPS_MS = 250;
+/** The answer is there within some milliseconds; a question without one is asked again then. */
+export const ANSWER_MS = 100;
 /** Rounds sent when the peer should act on them: one lost datagram must not cost a dead time. */
 export const URGENT_COPIES = 2;
 
@@ -95,6 +99,17 @@ export function vacatedAt(config: ElectionConfig, state: ElectionState, now: num
   return Math.min(vacancy.sinceMs + GUARDIAN_MS, peer.heardMs + deadTimeMs(config, state));
 }
 
+/** When the neighbours may be asked again who answers for the VIPs. */
+export function nextQuestion({ answers: { askedMs, answeredMs } }: Pick<ElectionState, 'answers'>): number {
+  if (askedMs !== undefined) return askedMs + ANSWER_MS;
+  return answeredMs === undefined ? Number.NEGATIVE_INFINITY : answeredMs + ASK_VIPS_MS;
+}
+
+/** Until when a new link may not carry frames. */
+export function settleUntil(config: ElectionConfig, { link }: Pick<ElectionState, 'link'>): number {
+  return link.sinceMs + (config.settleMs ?? 0);
+}
+
 /** Until when the kernel surely keeps the VIPs that this node holds. */
 export function leaseUntil({ renewal }: Pick<ElectionState, 'renewal'>): number {
   return renewal.goodMs + LEASE_MS;
@@ -126,6 +141,10 @@ export function wakeAt(config: ElectionConfig, s: ElectionState, now: number): n
   if (s.vip !== 'none' && s.vip !== 'held') add(s.vipDeadlineMs);
   if (s.vip === 'held') add(leaseUntil(s));
   if (s.vip === 'held' || s.vip === 'removing' || s.finishing !== undefined) add(s.renewAtMs);
+  add(nextQuestion(s));
+  add(settleUntil(config, s));
+  add(s.checkVipsAtMs);
+  if (s.presence !== undefined) add(s.presence.heardMs + deadTimeMs(config, s));
   add(s.forwardUntilMs);
   if (s.finishing !== undefined && s.vip === 'none') {
     add(s.finishing.untilMs);

@@ -1,5 +1,6 @@
 import type { FinishPhase, Role } from '../common/control.ts';
-import { deadTimeMs, isHealthy, isPeerAlive, wakeAt } from './election-times.ts';
+import { servedMs } from './election-link.ts';
+import { deadTimeMs, isHealthy, isPeerAlive, jointIntervalMs, wakeAt } from './election-times.ts';
 import type {
   Draft,
   ElectionAction,
@@ -66,6 +67,8 @@ export class Turn {
     s.probedUntilMs = undefined;
     s.preemptAtMs = undefined;
     s.dualSinceMs = undefined;
+    s.heldOff = undefined;
+    s.checkVipsAtMs = undefined;
     if (role === 'active' || role === 'fault') {
       s.probingSinceMs = undefined;
       s.operatorsChoice = undefined;
@@ -117,10 +120,12 @@ export class Turn {
 
   ownClaim(): Claim {
     const { priority, address } = this.config.self;
-    return { epoch: this.s.epoch, healthy: this.healthy, priority, address };
+    // What the peer says of its own time is older by its way here, and by an interval.
+    const served = servedMs(this.s, this.now) - 2 * jointIntervalMs(this.config, this.s);
+    return { epoch: this.s.epoch, servedMs: Math.max(0, served), healthy: this.healthy, priority, address };
   }
 
-  peerClaim({ epoch, healthy, priority }: PeerReport): Claim {
-    return { epoch, healthy, priority, address: this.config.peer.address };
+  peerClaim({ epoch, servedMs = 0, healthy, priority }: PeerReport): Claim {
+    return { epoch, servedMs, healthy, priority, address: this.config.peer.address };
   }
 }

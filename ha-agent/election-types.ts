@@ -22,6 +22,8 @@ export interface ElectionConfig {
   readonly witnessWaitMs?: number | undefined;
   /** `lbd` without a backend counts only after so long; undefined: after a second. */
   readonly healthHoldMs?: number | undefined;
+  /** How long a new link may take to carry frames; undefined or 0: no time. */
+  readonly settleMs?: number | undefined;
   /** Whose answer shows that the network carries frames of this node: the peer's machine, witnesses. */
   readonly neighbours?: readonly string[] | undefined;
 }
@@ -250,6 +252,33 @@ export interface Vacancy {
   readonly sinceMs: number;
 }
 
+/** What the neighbours say of the VIPs. */
+export interface Answers {
+  /** When they were asked; undefined: no answer is awaited. */
+  readonly askedMs: number | undefined;
+  /** When the latest result came; undefined: there was none. */
+  readonly answeredMs: number | undefined;
+  /** They could be asked. */
+  readonly known: boolean;
+  /** Who else answers, and when it last did. */
+  readonly rival: { readonly who: string; readonly seenMs: number } | undefined;
+}
+
+/** Why this node does not take over from a silent peer, see `election-evidence.ts`. */
+export interface HoldOff {
+  readonly kind: 'link' | 'presence' | 'rival' | 'asking';
+  readonly sinceMs: number;
+}
+
+/** Whether the network carries frames of this node. */
+export interface LinkView {
+  /** The node started, or its link came up. */
+  readonly sinceMs: number;
+  readonly why: string;
+  /** Since when something shows it; undefined: nothing has. */
+  readonly carriesSinceMs: number | undefined;
+}
+
 /** How the lease of the VIPs is kept alive. */
 export interface Renewal {
   /** When the renewal was asked for whose answer is still to come. */
@@ -277,6 +306,11 @@ export interface ElectionState {
   readonly hello: { readonly role: Role; readonly heardMs: number } | undefined;
   /** The peer was last heard without being understood; undefined once it is understood. See `ElectionEvent`. */
   readonly presence: { readonly why: string; readonly heardMs: number } | undefined;
+  readonly answers: Answers;
+  readonly heldOff: HoldOff | undefined;
+  readonly link: LinkView;
+  /** This node took over on silence alone: then it looks whether somebody else still answers for the VIPs. */
+  readonly checkVipsAtMs: number | undefined;
   /** Whether the peer was alive at the last look, for the log. */
   readonly peerAlive: boolean;
   readonly lbd: LbdReport;
@@ -314,6 +348,8 @@ export interface ElectionState {
   readonly probingSinceMs: number | undefined;
   /** When the current step of the VIPs is overdue. */
   readonly vipDeadlineMs: number;
+  /** When the VIPs came to this node. */
+  readonly heldSinceMs: number;
   /** When `lbd` was ready for the latest takeover, or was not waited for any longer. */
   readonly promotedMs: number;
   readonly renewal: Renewal;

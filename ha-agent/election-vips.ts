@@ -7,6 +7,11 @@ import type { StepTime } from './election-types.ts';
 export const PROMOTE_MS = 50;
 /** Between the announcements of a burst: a switch that relearns its ports loses the first ones. */
 const ANNOUNCE_SPACING_MS = 200;
+/**
+ * Between two announcements while the peer is not heard: if it lives, it may have announced itself and yielded since, and
+ * nobody told this node.
+ */
+const ALONE_REFRESH_MS = 5_000;
 /** A failed removal or renewal is tried again so often. */
 const RETRY_MS = 100;
 /** A node that takes over has its VIPs by then, or lets the other one try. The kernel's lease may last as long. */
@@ -40,6 +45,7 @@ export function added(turn: Turn, error: string | undefined, steps: readonly Ste
     return;
   }
   s.vip = 'held';
+  s.heldSinceMs = now;
   s.renewAtMs = now + RENEW_MS;
   s.renewal = { askedMs: undefined, goodMs: s.promotedMs, trouble: undefined };
   turn.log('info', 'vip', `the VIPs are on this node${duration(turn, steps)}`);
@@ -166,9 +172,15 @@ function announceOne(turn: Turn): void {
   const { s } = turn;
   const { announceRefreshMs } = turn.config;
   s.announceLeft = Math.max(0, s.announceLeft - 1);
-  const refreshMs = announceRefreshMs > 0 ? announceRefreshMs : Number.POSITIVE_INFINITY;
+  const longestMs = turn.peerAlive ? Number.POSITIVE_INFINITY : ALONE_REFRESH_MS;
+  const refreshMs = Math.min(announceRefreshMs > 0 ? announceRefreshMs : longestMs, longestMs);
   s.announceAtMs = turn.now + (s.announceLeft > 0 ? ANNOUNCE_SPACING_MS : refreshMs);
   turn.act({ type: 'announce' });
+}
+
+/** The peer is not heard any more, see `ALONE_REFRESH_MS`. */
+export function announceSooner({ s, now }: Turn): void {
+  s.announceAtMs = Math.min(s.announceAtMs, now + ALONE_REFRESH_MS);
 }
 
 /** Steps of the VIPs that are due by time alone: overdue ones, renewals, announcements. */
@@ -193,7 +205,9 @@ export function tendVips(turn: Turn): void {
   if (s.vip === 'adding' && now >= s.vipDeadlineMs)
     vipFailed(turn, `could not be added: the host did not answer within ${seconds(ADD_MS)}`);
   if (s.vip === 'held') tendLease(turn);
-  if (s.vip === 'held' && s.announceAgainMs !== undefined && now >= s.announceAgainMs) {
+  // Not while it is open whether another node serves: its own announcement would be undone.
+  const mayAnnounce = s.checkVipsAtMs === undefined || now < s.checkVipsAtMs;
+  if (s.vip === 'held' && s.announceAgainMs !== undefined && now >= s.announceAgainMs && mayAnnounce) {
     s.announceAgainMs = undefined;
     announce(turn);
   } else if (s.vip === 'held' && now >= s.announceAtMs) announceOne(turn);

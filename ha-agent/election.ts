@@ -1,4 +1,5 @@
 import { considerStepDown, considerTakeover, faultCause, recover, switchover } from './election-duty.ts';
+import { askNeighbours, presence, vipsProbed } from './election-evidence.ts';
 import {
   considerFinishing,
   considerForwarding,
@@ -6,6 +7,7 @@ import {
   GOODBYE_COPIES,
   stopForwarding,
 } from './election-finishing.ts';
+import { carries, linkUp, servedMs } from './election-link.ts';
 import { heartbeat, suspect, watchPeer } from './election-peer.ts';
 import { isHealthy, lateLimitMs, ownDeadTimeMs } from './election-times.ts';
 import { Turn } from './election-turn.ts';
@@ -31,6 +33,10 @@ export function initialState(config: ElectionConfig, now: number): ElectionState
     peer: undefined,
     hello: undefined,
     presence: undefined,
+    answers: { askedMs: undefined, answeredMs: undefined, known: true, rival: undefined },
+    heldOff: undefined,
+    link: { sinceMs: now, why: 'this node has just started', carriesSinceMs: undefined },
+    checkVipsAtMs: undefined,
     peerAlive: false,
     lbd: { alive: false, ready: false, healthy: false, synced: false, why: 'not connected yet' },
     unhealthySinceMs: undefined,
@@ -52,6 +58,7 @@ export function initialState(config: ElectionConfig, now: number): ElectionState
     asking: false,
     probingSinceMs: undefined,
     vipDeadlineMs: now,
+    heldSinceMs: now,
     promotedMs: now,
     renewal: { askedMs: undefined, goodMs: now, trouble: undefined },
     renewAtMs: now,
@@ -87,6 +94,7 @@ export function reportOf(config: ElectionConfig, state: ElectionState, now: numb
     forwards: config.secondChance,
     ask: state.suspicion !== undefined || state.asking,
     deadTimeMs: ownDeadTimeMs(config),
+    servedMs: servedMs(state, now),
   };
 }
 
@@ -135,6 +143,7 @@ function apply(turn: Turn, event: ElectionEvent): void {
     case 'start':
       s.lastTickMs = now;
       turn.listen();
+      linkUp(turn, s.link.why);
       turn.send(1);
       turn.tellLbd();
       break;
@@ -148,12 +157,14 @@ function apply(turn: Turn, event: ElectionEvent): void {
       break;
     case 'hello':
       s.hello = { role: event.role, heardMs: now };
+      carries(turn);
       if (event.firstOfProcess) turn.send(1);
       break;
     case 'presence':
-      s.presence = { why: event.why, heardMs: now };
+      presence(turn, event.why);
       break;
     case 'vips-probed':
+      vipsProbed(turn, event);
       break;
     case 'suspect':
       suspect(turn, event);
@@ -208,6 +219,7 @@ function evaluate(turn: Turn): void {
     s.requestUntilMs = undefined;
   tendVips(turn);
   watchPeer(turn);
+  askNeighbours(turn);
   const fault = faultCause(turn);
   considerForwarding(turn);
   considerFinishing(turn, fault);
@@ -271,12 +283,15 @@ function watchInterface(turn: Turn, name: string, up: boolean, why: string): voi
   else down.set(name, why);
   s.downInterfaces = down;
   // What the peer said meanwhile may have been lost with the cable, and its neighbour entry too.
-  if (before > 0 && down.size === 0) turn.listen();
+  if (before === 0 || down.size > 0) return;
+  turn.listen();
+  linkUp(turn, `interface ${name} has come up`);
 }
 
 function witness(turn: Turn, result: ElectionState['witness'] & object): void {
   const before = turn.s.witness?.reachable;
   turn.s.witness = result;
+  if (result.reachable && result.sinceMs >= turn.s.link.sinceMs) carries(turn);
   if (before === result.reachable) return;
   turn.log(result.reachable ? 'info' : 'warn', 'witness', result.why);
 }

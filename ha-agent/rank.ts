@@ -3,10 +3,15 @@ import { isIPv4 } from 'node:net';
 /** One node's claim to the active role, as both nodes see it. */
 export interface Claim {
   readonly epoch: number;
+  /** How long this leadership has really served; 0 for a candidate. */
+  readonly servedMs: number;
   readonly healthy: boolean;
   readonly priority: number;
   readonly address: string;
 }
+
+/** Two nodes that took over at the same time have served equally long. */
+const CLEARLY_MS = 1_000;
 
 /**
  * Who takes the role when nobody has it: a node whose `lbd` has backends before one without, then the higher
@@ -21,13 +26,20 @@ export function compareCandidates(a: Claim, b: Claim): number {
 }
 
 /**
- * Who stays when both are active: the later epoch, because that takeover knew of more; then priority and
- * address. Health does not count: both see the same backends, and the loser could flap.
+ * Who stays when both are active: the later epoch, because that takeover knew of more; then who has served clearly longer,
+ * because clients are there; then priority and address. Health does not count: both see the same backends, and the loser
+ * could flap.
  *
  * @returns above 0 when `a` stays
  */
 export function compareActives(a: Claim, b: Claim): number {
-  return a.epoch - b.epoch || a.priority - b.priority || compareAddresses(a.address, b.address);
+  const longer = a.servedMs - b.servedMs;
+  return (
+    a.epoch - b.epoch ||
+    (Math.abs(longer) >= CLEARLY_MS ? longer : 0) ||
+    a.priority - b.priority ||
+    compareAddresses(a.address, b.address)
+  );
 }
 
 /** Numeric order of two IP addresses; IPv4 before IPv6. */

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { type Claim, compareActives, compareAddresses, compareCandidates } from '../../ha-agent/rank.ts';
 
-const CLAIM: Claim = { epoch: 1, healthy: true, priority: 100, address: '10.0.0.1' };
+const CLAIM: Claim = { epoch: 1, servedMs: 0, healthy: true, priority: 100, address: '10.0.0.1' };
 
 t.test('addresses compare as numbers', (t) => {
   const ascending = ['10.0.0.9', '10.0.0.10', '192.168.0.1', '::1', 'fd00::9', 'fd00::10', 'fd00:1::'];
@@ -16,6 +16,15 @@ t.test('candidates: health, then priority, then address', (t) => {
   t.ok(compareCandidates(CLAIM, { ...CLAIM, healthy: false, priority: 200 }) > 0);
   t.ok(compareCandidates(CLAIM, { ...CLAIM, priority: 99, address: '10.0.0.2' }) > 0);
   t.ok(compareCandidates(CLAIM, { ...CLAIM, address: '10.0.0.2' }) < 0);
+  t.end();
+});
+
+t.test('actives in one epoch: who has served clearly longer, before the priority', (t) => {
+  const server = { ...CLAIM, servedMs: 5_000 };
+  t.ok(compareActives(server, { ...CLAIM, priority: 200 }) > 0);
+  t.ok(compareActives({ ...CLAIM, priority: 200 }, server) < 0);
+  t.ok(compareActives({ ...CLAIM, epoch: 2 }, server) > 0, 'the later epoch knew of more');
+  t.ok(compareActives({ ...CLAIM, servedMs: 900 }, { ...CLAIM, priority: 200 }) < 0, 'about as long');
   t.end();
 });
 

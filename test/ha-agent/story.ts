@@ -34,6 +34,9 @@ const LBD: Readonly<Record<string, ElectionState['lbd']>> = {
   'has 0': { ...WELL, connections: 0 },
 };
 
+/** Actions that happen all the time. */
+const SILENT: ReadonlySet<ElectionAction['type']> = new Set(['renew-vips', 'renew-parked', 'probe-vips']);
+
 /**
  * Plays one node and writes down what it does. Each line is `MS WORDS`; ticks and timers in between happen by
  * themselves, and so do the answers of a host and an `lbd` that do what they are told, unless the script says
@@ -55,6 +58,7 @@ class Story {
   #manual = false;
   #boot = 0;
   #sent = '';
+  #answers: readonly string[] = [];
 
   constructor(config: ElectionConfig) {
     this.#config = config;
@@ -106,6 +110,11 @@ class Story {
         return { type: word, now };
       case 'lbd':
         return { type: 'lbd', now, report: LBD[words]! };
+      case 'presence':
+        return { type: 'presence', now, why: words };
+      case 'answers':
+        this.#answers = rest;
+        return { type: 'wake', now };
       case 'suspect':
         return { type: 'suspect', now, sign: rest[0] as 'refused' | 'channel', why: words };
       case 'witness':
@@ -144,6 +153,16 @@ class Story {
     return { reachable, why, sinceMs: sinceMs === undefined ? this.#now : Number(sinceMs) };
   }
 
+  /** What the neighbours say: a MAC address for the VIP, `neighbour`, `unknown`, or nothing. */
+  #probed(): ElectionEvent {
+    const now = this.#now;
+    const [by] = this.#answers;
+    if (by === 'unknown') return { type: 'vips-probed', now, answers: undefined, error: 'no socat' };
+    const forwards = by === 'neighbour';
+    const answers = by === undefined || forwards ? [] : [{ address: '10.0.0.100', by }];
+    return { type: 'vips-probed', now, answers, forwards };
+  }
+
   /** `ok` and steps such as `ip=300`, or the cause of a failure. */
   #added([word, ...rest]: readonly string[]): { error: string | undefined; steps: readonly StepTime[] } {
     if (word !== 'ok') return { error: [word, ...rest].join(' '), steps: [] };
@@ -157,7 +176,7 @@ class Story {
     return { type: 'vips-removed', now: this.#now, error, parked: words === 'ok' };
   }
 
-  /** `ROLE e1 p100 [i100] [d300] [sick] [request] [probe] [ask] [finishing] [forwards] [reboot]` */
+  /** `ROLE e1 p100 [i100] [d300] [s5000] [sick] [request] [probe] [ask] [finishing] [forwards] [reboot]` */
   #heartbeat(rest: readonly string[]): ElectionEvent {
     const number = (letter: string, otherwise: number) =>
       Number(rest.find((word) => new RegExp(`^${letter}\\d+$`).test(word))?.slice(1) ?? otherwise);
@@ -174,6 +193,7 @@ class Story {
       probe: rest.includes('probe'),
       finishing: rest.includes('finishing'),
       forwards: rest.includes('forwards'),
+      servedMs: number('s', 0),
       ask: rest.includes('ask'),
     };
     return { type: 'heartbeat', now: this.#now, report, restarted };
@@ -207,12 +227,13 @@ class Story {
       if (action.finishing !== undefined) this.#tell(`lbd: ${action.finishing}`);
     } else if (action.type === 'notify') this.#tell(`notify ${action.role}`);
     else if (action.type === 'answer') this.#tell(`answer ${action.ok ? 'ok' : 'no'}: ${action.text}`);
-    else if (action.type !== 'renew-vips' && action.type !== 'renew-parked') this.#tell(action.type);
+    else if (!SILENT.has(action.type)) this.#tell(action.type);
   }
 
   #obey(action: ElectionAction): void {
     const now = this.#now;
-    if (action.type === 'add-vips') this.#dispatch({ type: 'vips-added', now, error: undefined });
+    if (action.type === 'probe-vips') this.#dispatch(this.#probed());
+    else if (action.type === 'add-vips') this.#dispatch({ type: 'vips-added', now, error: undefined });
     else if (action.type === 'renew-vips') this.#dispatch({ type: 'vips-renewed', now, error: undefined });
     else if (action.type === 'remove-vips') this.#dispatch({ type: 'vips-removed', now, error: undefined });
     else if (action.type === 'park-vips')

@@ -1,0 +1,168 @@
+import { carries, settling } from './election-link.ts';
+import { ANSWER_MS, deadTimeMs, LEASE_GONE_MS, nextQuestion, probeAt } from './election-times.ts';
+import type { Turn } from './election-turn.ts';
+import type { ElectionEvent, HoldOff } from './election-types.ts';
+import { removeVips } from './election-vips.ts';
+import { compareAddresses } from './rank.ts';
+
+/** Who answered counts for so long: one lost answer is no silence. */
+const ANSWER_HOLDS_MS = 600;
+/**
+ * A peer that is heard and cannot be believed holds a takeover off for so long where nobody answers for the VIPs:
+ * anybody can send such datagrams.
+ */
+const PRESENCE_MS = LEASE_GONE_MS;
+/** Where nobody can be asked who answers, it does so for that many times as long. */
+const UNKNOWN_FACTOR = 10;
+/** Two nodes that took over at the same moment, and do not hear each other, do not look at the same moment. */
+const CHECK_SPREAD_MS = 1_000;
+
+/**
+ * Evidence of the peer beyond its heartbeats. Silence on all paths is death, unless something else shows that somebody
+ * may serve:
+ *
+ * - the link of this node is new, so that it may be deaf (`settling`);
+ * - the peer is heard and not believed: datagrams that cannot be read or authenticated, or that may be old ones;
+ * - somebody answers for a VIP. A machine that stopped does so as well, until its lease ends: where the peer was heard
+ *   as the active node, its silence counts more until then.
+ */
+
+/** Datagrams of the peer that cannot be understood. */
+export function presence(turn: Turn, why: string): void {
+  turn.s.presence = { why, heardMs: turn.now };
+  carries(turn);
+}
+
+/** The neighbours have answered, or could not be asked. */
+export function vipsProbed(turn: Turn, event: Extract<ElectionEvent, { type: 'vips-probed' }>): void {
+  const { s, now } = turn;
+  const { answers, error } = event;
+  const before = s.answers;
+  const known = answers !== undefined;
+  if (!known && before.known)
+    turn.log('warn', 'peer', `the neighbours cannot be asked who answers for the VIPs: ${error}`);
+  const first = answers?.[0];
+  const kept = before.rival !== undefined && now - before.rival.seenMs < ANSWER_HOLDS_MS;
+  s.answers = {
+    askedMs: undefined,
+    answeredMs: now,
+    known,
+    rival:
+      first !== undefined
+        ? { who: `${first.by} answers for ${first.address}`, seenMs: now }
+        : kept
+          ? before.rival
+          : undefined,
+  };
+  if (event.forwards || first !== undefined) carries(turn);
+  considerYielding(turn);
+}
+
+/** Asks the neighbours while it matters who answers for the VIPs. */
+export function askNeighbours(turn: Turn): void {
+  const { s, now } = turn;
+  const wanted = s.role === 'active' ? isCheckDue(turn) : needsAnswers(turn);
+  if (!wanted || now < nextQuestion(s)) return;
+  s.answers = { ...s.answers, askedMs: now };
+  turn.act({ type: 'probe-vips' });
+}
+
+/** A standby that may have to take over from a silent peer, or cannot know whether it is deaf. */
+function needsAnswers(turn: Turn): boolean {
+  const { s, now, config } = turn;
+  if (s.stopping || s.vip !== 'none' || s.role === 'fault') return false;
+  return now >= probeAt(config, s) || settling(turn) !== undefined;
+}
+
+function isCheckDue({ s, now, peerAlive }: Turn): boolean {
+  return s.vip === 'held' && !peerAlive && s.checkVipsAtMs !== undefined && now >= s.checkVipsAtMs;
+}
+
+/** The takeover that just happened had no other reason than silence: look later whether the other node lives. */
+export function checkLater({ s, now, config }: Turn): void {
+  const isLower = compareAddresses(config.self.address, config.peer.address) < 0;
+  s.checkVipsAtMs = now + LEASE_GONE_MS + (isLower ? 0 : CHECK_SPREAD_MS);
+}
+
+/**
+ * Every lease that nobody renews has ended by now. Who still answers lives and served first, whatever keeps its
+ * heartbeats away.
+ */
+function considerYielding(turn: Turn): void {
+  const { s, now, config } = turn;
+  if (s.role !== 'active' || !isCheckDue(turn)) return;
+  s.checkVipsAtMs = undefined;
+  if (s.answers.rival?.seenMs !== now) return;
+  turn.become(
+    'standby',
+    `${s.answers.rival.who}: ${config.peer.name} lives and serves, though it is not heard`,
+  );
+  removeVips(turn);
+}
+
+/**
+ * Why a takeover on silence has to wait. Says so once, and withdraws the threat to the peer that goes before a takeover.
+ */
+export function isHeldOff(turn: Turn): boolean {
+  const { s, now } = turn;
+  const obstacle = obstacleOf(turn);
+  if (obstacle === undefined) return false;
+  const { kind, why } = obstacle;
+  if (s.heldOff?.kind !== kind) {
+    s.heldOff = { kind, sinceMs: now };
+    if (kind !== 'asking') turn.log('warn', 'peer', `not taking over: ${why}`);
+  }
+  if (kind !== 'asking') s.probingSinceMs = undefined;
+  turn.because(why);
+  return true;
+}
+
+/** What speaks against the death of a silent peer; undefined: nothing. */
+export function obstacleOf(turn: Turn): { kind: HoldOff['kind']; why: string } | undefined {
+  const { s, now, config } = turn;
+  const { name } = config.peer;
+  const deaf = settling(turn);
+  if (deaf !== undefined) return { kind: 'link', why: deaf };
+  const { rival } = s.answers;
+  const doubt = doubtful(turn);
+  if (doubt !== undefined) {
+    const why = `${name} is heard, but ${doubt}`;
+    if (rival !== undefined) return { kind: 'presence', why: `${why}; ${rival.who}` };
+    if (now < presenceUntil(turn)) return { kind: 'presence', why };
+    return undefined;
+  }
+  if (rival !== undefined && now >= stoppedUntil(turn))
+    return { kind: 'rival', why: `${name} is silent, but ${rival.who}` };
+  if (isAnswerDue(turn)) return { kind: 'asking', why: `${name} is silent; asking who answers for the VIPs` };
+  return undefined;
+}
+
+/** Until when a machine that has stopped may answer for the VIPs that it had. */
+function stoppedUntil({ s, now }: Turn): number {
+  return s.peer?.report.role === 'active' ? s.peer.heardMs + LEASE_GONE_MS : now;
+}
+
+/** Where the peer was not heard as the active node, its VIPs are looked for first. */
+function isAnswerDue({ s, now }: Turn): boolean {
+  const { probingSinceMs, answers, peer } = s;
+  if (probingSinceMs === undefined || peer?.report.role === 'active') return false;
+  return answers.askedMs !== undefined && now < Math.min(probingSinceMs, answers.askedMs) + ANSWER_MS;
+}
+
+/** Why what is heard of the peer is not to be believed; undefined: nothing is heard. */
+function doubtful({ s, now, config }: Turn): string | undefined {
+  const { presence, hello, peer } = s;
+  const deadMs = deadTimeMs(config, s);
+  if (presence !== undefined && now - presence.heardMs < deadMs) return `not understood: ${presence.why}`;
+  // A peer that this node hears but that has never heard this process will become or stay active, whatever this node
+  // says. It only counts while this process has never had a fresh heartbeat.
+  if (peer !== undefined || hello === undefined || hello.role === 'fault') return undefined;
+  return now - hello.heardMs < deadMs ? 'does not hear this node' : undefined;
+}
+
+/** How long doubt alone holds a takeover off. Of two nodes that doubt each other only one takes over. */
+function presenceUntil({ s, now, config }: Turn): number {
+  const isLower = compareAddresses(config.self.address, config.peer.address) < 0;
+  const sinceMs = s.heldOff?.kind === 'presence' ? s.heldOff.sinceMs : now;
+  return sinceMs + PRESENCE_MS * (isLower ? 2 : 1) * (s.answers.known ? 1 : UNKNOWN_FACTOR);
+}

@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { checkTogether } from './checks.ts';
 import { complete } from './complete.ts';
 import { ConfigError, type ConfigProblem } from './errors.ts';
+import { hostNeeds, type PlacedNeed } from './host-needs.ts';
 import type { Config } from './model.ts';
 import { expectation, problem, problemsOf, show } from './problems.ts';
 import { checkReferences } from './references.ts';
@@ -33,8 +34,19 @@ export interface ConfigOptions {
  * @throws ConfigError with every problem of the file, in the order of the file
  */
 export function loadConfig(file: string, options: ConfigOptions = {}): Config {
+  return loadWithNeeds(file, options).config;
+}
+
+/** Like `loadConfig`, with what the config needs of the host that it is for. */
+export function loadWithNeeds(
+  file: string,
+  options: ConfigOptions = {},
+): { readonly config: Config; readonly needs: readonly PlacedNeed[] } {
   const absolute = resolve(file);
-  return parseConfig(readText(absolute), absolute, options);
+  const source = parseSource(readText(absolute), absolute);
+  const config = configOf(source, absolute, options);
+  const needs = config.ha === undefined ? [] : hostNeeds(config.ha, source.has(['ha', 'groups']));
+  return { config, needs: needs.map((need) => ({ ...need, where: source.where(need.path) })) };
 }
 
 /**
@@ -44,7 +56,10 @@ export function loadConfig(file: string, options: ConfigOptions = {}): Config {
  * @throws ConfigError with every problem of the text, in the order of the text
  */
 export function parseConfig(text: string, file: string, options: ConfigOptions = {}): Config {
-  const source = parseSource(text, file);
+  return configOf(parseSource(text, file), file, options);
+}
+
+function configOf(source: Source, file: string, options: ConfigOptions): Config {
   const { shape, problems } = shapeOf(source);
   problems.push(...checkReferences(source));
   if (shape !== undefined) problems.push(...checkTogether(shape, source));

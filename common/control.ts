@@ -290,6 +290,26 @@ export interface SecondChanceStatus {
  */
 export type FinishPhase = 'retiring' | 'finishing' | 'over';
 
+/**
+ * `POST /v1/reload` on either socket, answered once it is done. With `{ "check": true }` nothing changes, and `accepted`
+ * means that the config would be applied.
+ */
+export interface ReloadAnswer {
+  /** `unchanged`: the file says what is in force. `refused`: nothing was changed. */
+  readonly outcome: 'applied' | 'unchanged' | 'accepted' | 'refused';
+  /** In words, such as `pool web changed`. */
+  readonly changes: readonly string[];
+  /** Why it was refused, or what of it is not in force, one line each. */
+  readonly problems: readonly string[];
+  /** What comes into force only with a restart, one line each. */
+  readonly warnings: readonly string[];
+}
+
+/** Nothing was changed, and why. */
+export function refusedReload(problems: readonly string[]): ReloadAnswer {
+  return { outcome: 'refused', changes: [], problems, warnings: [] };
+}
+
 /** `GET /v1/events` on either socket, oldest first; the newest 256 are kept. */
 export interface ControlEvent {
   /** Wall clock, ISO 8601, for people only. */

@@ -1,6 +1,6 @@
 import { url as debuggerUrl } from 'node:inspector';
 import { parseArgs } from 'node:util';
-import { ConfigError, messageOf, OperatorError } from './errors.ts';
+import { ConfigError, messageOf, OperatorError, problemLines } from './errors.ts';
 import { printable } from './printable.ts';
 import { settlePrograms } from './programs.ts';
 import { unsafeStart } from './safe-start.ts';
@@ -87,8 +87,7 @@ export function failDaemon(name: string, error: unknown): never {
     console.error(`${name}: ${printable(error.message)}\n${usage(name)}`);
     process.exit(2);
   }
-  if (error instanceof ConfigError)
-    for (const { where, message } of error.problems) console.error(printable(`${where}: ${message}`));
+  if (error instanceof ConfigError) for (const line of problemLines(error)) console.error(printable(line));
   else if (error instanceof OperatorError) console.error(printable(`${name}: ${error.message}`));
   else console.error(printable(`${name}: it failed, and this is a fault of ${name}: ${messageOf(error)}`));
   process.exit(1);

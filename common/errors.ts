@@ -40,3 +40,9 @@ export function messageOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   return text.replaceAll(/\s*\n\s*/g, '; ');
 }
+
+/** What is wrong in words, one line for each problem. */
+export function problemLines(error: unknown): string[] {
+  if (error instanceof ConfigError) return error.problems.map(({ where, message }) => `${where}: ${message}`);
+  return [messageOf(error)];
+}

@@ -1,13 +1,31 @@
 import { OperatorError } from '../common/errors.ts';
-import type { ClusterConfig, Config, HaConfig, PoolConfig, WitnessConfig } from '../common/model.ts';
+import { hostNeeds, type UnmetNeed } from '../common/host-needs.ts';
+import type {
+  ClusterConfig,
+  Config,
+  FrontendConfig,
+  HaConfig,
+  HealthConfig,
+  PoolConfig,
+  WitnessConfig,
+} from '../common/model.ts';
 import { HEALTH_HOLD_MS, lateLimitMs } from './election-times.ts';
 import type { ElectionConfig } from './election-types.ts';
 import type { GuardianPlan } from './guardian.ts';
 import type { NetworkConfig } from './host-network.ts';
 import { witnessWaitMs } from './witness.ts';
 
-/** A config with the parts that an agent cannot do without. */
-export type AgentConfig = Config & { readonly cluster: ClusterConfig; readonly ha: HaConfig };
+/** What an agent needs of a config: of frontends and pools, which may be thousands, next to nothing. */
+export interface AgentConfig extends Pick<Config, 'file' | 'digest' | 'sectionDigests'> {
+  readonly cluster: ClusterConfig;
+  readonly ha: HaConfig;
+  readonly frontends: readonly Pick<FrontendConfig, 'name' | 'bind' | 'engine'>[];
+  readonly pools: readonly AgentPool[];
+}
+
+interface AgentPool extends Pick<PoolConfig, 'name' | 'drainTimeoutMs'> {
+  readonly health: Pick<HealthConfig, 'type' | 'intervalMs' | 'timeoutMs'>;
+}
 
 /** @throws OperatorError when the config is one of a single load balancer */
 export function requireHa(config: Config): AgentConfig {
@@ -17,7 +35,15 @@ export function requireHa(config: Config): AgentConfig {
       'NO_CLUSTER',
       `${config.file} has no "cluster" and "ha", so there is nothing for ha-agent to do; lbd runs alone`,
     );
-  return { ...config, cluster, ha };
+  const { file, digest, sectionDigests } = config;
+  return {
+    ...{ file, digest, sectionDigests, cluster, ha },
+    frontends: config.frontends.map(({ name, bind, engine }) => ({ name, bind, engine })),
+    pools: config.pools.map(({ name, drainTimeoutMs, health: { type, intervalMs, timeoutMs } }) => ({
+      ...{ name, drainTimeoutMs },
+      health: { type, intervalMs, timeoutMs },
+    })),
+  };
 }
 
 /** What the election of a group needs to know from the config. */
@@ -45,7 +71,7 @@ export function electionConfig(
 }
 
 /** How much later than the other one a node may see that a backend is gone: their checks are not in step. */
-function checkMs({ health }: PoolConfig): number {
+function checkMs({ health }: AgentPool): number {
   return health.type === 'none' ? 0 : health.intervalMs + health.timeoutMs;
 }
 
@@ -72,8 +98,25 @@ export function networkConfig({ ha, frontends }: AgentConfig): NetworkConfig {
 }
 
 /** What a process cannot change while it lives. */
-export function fixedPart({ cluster: { name, secretFile, self, peer } }: AgentConfig): readonly string[] {
+function fixedPart({ cluster: { name, secretFile, self, peer } }: AgentConfig): readonly string[] {
   return [name, secretFile, self.name, self.address, peer.name, peer.address];
+}
+
+/**
+ * Why a config cannot take the place of another one, one line each; empty: nothing is in the way. What the running config
+ * needs and the host has lost since must not be in the way of every reload.
+ */
+export function reasonsAgainst(
+  running: AgentConfig,
+  next: AgentConfig,
+  unmet: readonly UnmetNeed[],
+): readonly string[] {
+  if (differ(fixedPart(running), fixedPart(next)))
+    return ['cluster name, node names, addresses and secret need a restart of the agent'];
+  const needed = new Set(hostNeeds(running.ha).map(({ subject }) => subject));
+  return unmet
+    .filter(({ subject }) => !needed.has(subject))
+    .map(({ where, message }) => `${where}: ${message}`);
 }
 
 /** Whether the loss of an interface concerns a group: it carries its VIPs, or nobody's and is tracked for all. */
@@ -85,4 +128,9 @@ export function concerns({ ha }: AgentConfig, group: string, device: string): bo
 /** Never the address by which an interface is named to the kernel. */
 export function vipAddresses({ ha }: AgentConfig): ReadonlySet<string> {
   return new Set(ha.vips.map(({ address }) => address));
+}
+
+/** For parts of configs: plain data of a few kilobytes. */
+export function differ(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) !== JSON.stringify(b);
 }

@@ -1,14 +1,16 @@
 import { join } from 'node:path';
-import { type AgentStatus, SOCKETS } from '../common/control.ts';
+import { type AgentStatus, type ReloadAnswer, refusedReload, SOCKETS } from '../common/control.ts';
+import { differingSections } from '../common/digest.ts';
 import { messageOf } from '../common/errors.ts';
 import { type EventLog, monotonicMs } from '../common/events.ts';
+import type { UnmetNeed } from '../common/host-needs.ts';
 import type { Logger } from '../common/logger.ts';
 import {
   type AgentConfig,
+  differ,
   electionConfig,
-  fixedPart,
   guardianPlan,
-  networkConfig,
+  reasonsAgainst,
   vipAddresses,
   witnessPlan,
 } from './agent-config.ts';
@@ -22,6 +24,7 @@ import { Guardian } from './guardian.ts';
 import type { HeartbeatIdentity } from './heartbeat.ts';
 import type { HostNetwork, HostNetworkEvents } from './host-network.ts';
 import { LbdLink } from './lbd-link.ts';
+import { leaveNetwork, prepareNetwork } from './network-change.ts';
 import { Notifier } from './notifier.ts';
 import { Pulse } from './pulse.ts';
 import { Witness } from './witness.ts';
@@ -37,6 +40,8 @@ export interface AgentOptions {
 }
 
 const FIRST_REPORT_POLL_MS = 5;
+/** The reload error of the status; the log has every problem. */
+const MAX_ERROR_CHARS = 2000;
 
 /** The process: sockets, guardian, the link to `lbd`, and one `GroupAgent` for each VIP group. */
 export class Agent {
@@ -54,7 +59,7 @@ export class Agent {
   #renewing = false;
   #reloadError: string | undefined;
   /** The latest reload; they happen one after the other. */
-  #reloading: Promise<void> = Promise.resolve();
+  #reloading: Promise<unknown> = Promise.resolve();
 
   constructor(options: AgentOptions) {
     const { config } = options;
@@ -167,44 +172,71 @@ export class Agent {
   }
 
   /**
-   * Applies another config. What names the pair (cluster, nodes, addresses, secret) needs a restart. A group that is
-   * no longer there is handed over first.
+   * Applies another config, or refuses it whole. What names the pair (cluster, nodes, addresses, secret) needs a restart.
+   * A group that is no longer there is handed over first. Never rejects.
+   *
+   * @param unmet what the config needs and this host does not have
    */
-  reload(config: AgentConfig): Promise<void> {
-    this.#reloading = this.#reloading.then(() => this.#reload(config));
-    return this.#reloading;
+  reload(config: AgentConfig, unmet: readonly UnmetNeed[] = []): Promise<ReloadAnswer> {
+    const done = this.#reloading.then(() => this.#reload(config, unmet));
+    this.#reloading = done;
+    return done;
+  }
+
+  /** What `reload` would do; nothing is changed. */
+  checkReload(config: AgentConfig, unmet: readonly UnmetNeed[]): ReloadAnswer {
+    const problems = reasonsAgainst(this.#config, config, unmet);
+    const outcome = problems.length > 0 ? 'refused' : this.#isInForce(config) ? 'unchanged' : 'accepted';
+    return { outcome, changes: this.#changesOf(config), problems, warnings: [] };
   }
 
   /** A new config was bad: the old one stays in force, and `status` says so. */
-  refuseReload(why: string): void {
-    this.#reloadError = why;
-    this.#log('error', 'reload', `the config was not reloaded: ${why}`);
+  refuseReload(problems: readonly string[]): ReloadAnswer {
+    this.#reloadError = problems.join('; ').slice(0, MAX_ERROR_CHARS);
+    for (const line of problems) this.#log('error', 'reload', `the config was not reloaded: ${line}`);
+    return refusedReload(problems);
   }
 
-  async #reload(config: AgentConfig): Promise<void> {
+  async #reload(config: AgentConfig, unmet: readonly UnmetNeed[]): Promise<ReloadAnswer> {
     const before = this.#config;
-    if (differ(fixedPart(before), fixedPart(config))) {
-      this.refuseReload('cluster name, node names, addresses and secret need a restart of the agent');
-      return;
+    const against = this.#running ? reasonsAgainst(before, config, unmet) : ['the agent does not run'];
+    if (against.length > 0) return this.refuseReload(against);
+    this.#reloadError = undefined;
+    if (this.#isInForce(config)) {
+      this.#log('info', 'reload', 'the config is unchanged: nothing to do');
+      return { outcome: 'unchanged', changes: [], problems: [], warnings: [] };
     }
-    if (!this.#running) return;
+    const changes = this.#changesOf(config);
     try {
-      for (const name of await this.#groups.leave(config)) {
-        this.#link.forget(name);
-        this.#notifiers.delete(name);
-      }
-      this.#apply(config);
-      if (differ(networkConfig(config), networkConfig(before)))
-        await this.#network.configure(networkConfig(config));
-      if (differ([config.ha.paths, config.ha.vips], [before.ha.paths, before.ha.vips]))
-        await this.#exchange.open(config.ha.paths, vipAddresses(config));
-      this.#groups.refresh();
-      this.#groups.join();
-      this.#reloadError = undefined;
-      this.#log('info', 'reload', 'the config was reloaded');
+      await prepareNetwork(this.#network, this.#guardian, before, config);
     } catch (error) {
-      this.refuseReload(messageOf(error));
+      return this.refuseReload([messageOf(error)]);
     }
+    for (const name of await this.#groups.leave(config)) {
+      this.#link.forget(name);
+      this.#notifiers.delete(name);
+    }
+    this.#apply(config);
+    const problems = await leaveNetwork(this.#network, this.#guardian, before, config);
+    for (const line of problems) this.#log('warn', 'reload', line);
+    if (differ([config.ha.paths, config.ha.vips], [before.ha.paths, before.ha.vips]))
+      await this.#exchange.open(config.ha.paths, vipAddresses(config));
+    this.#groups.refresh();
+    this.#groups.join();
+    this.#log(
+      'info',
+      'reload',
+      `the config was reloaded: ${changes.join(', ') || 'nothing changed for the agent'}`,
+    );
+    return { outcome: 'applied', changes, problems, warnings: [] };
+  }
+
+  #isInForce(config: AgentConfig): boolean {
+    return !differ(config, this.#config);
+  }
+
+  #changesOf({ sectionDigests }: AgentConfig): string[] {
+    return differingSections(this.#config.sectionDigests, sectionDigests).map((name) => `${name} changed`);
   }
 
   /** Everything that takes effect at once. */
@@ -214,7 +246,6 @@ export class Agent {
     this.#configureExchange();
     this.#groups.apply(config);
     this.#pulse.start(this.#config.ha.heartbeat.intervalMs);
-    if (differ(guardianPlan(config), guardianPlan(before))) this.#guardian.replace(guardianPlan(config));
     if (differ(witnessPlan(config), witnessPlan(before))) this.#witness.configure(witnessPlan(config));
   }
 
@@ -308,8 +339,4 @@ export class Agent {
     this.#options.log[level]({ kind }, text);
     this.#options.events.add(kind, text);
   }
-}
-
-function differ(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) !== JSON.stringify(b);
 }

@@ -1,12 +1,14 @@
-import type { AgentStatus, ControlEvent } from '../common/control.ts';
+import type { AgentStatus, ControlEvent, ReloadAnswer } from '../common/control.ts';
 import { ControlError, type ControlRoute } from '../common/control-server.ts';
 import { messageOf } from '../common/errors.ts';
+import { reloadRoute } from '../common/reload-route.ts';
 
 export interface AgentControl {
   status(): AgentStatus;
   events(): ControlEvent[];
   /** @throws OperatorError when it cannot be done */
   switchover(to: string | undefined, group: string | undefined): Promise<string>;
+  reload(checkOnly: boolean): Promise<ReloadAnswer>;
 }
 
 /** The routes of `agent.sock`, which `lbctl` calls. */
@@ -14,6 +16,7 @@ export function controlRoutes(control: AgentControl): ControlRoute[] {
   return [
     { method: 'GET', path: '/v1/status', handle: () => control.status() },
     { method: 'GET', path: '/v1/events', handle: () => control.events() },
+    reloadRoute((checkOnly) => control.reload(checkOnly)),
     {
       method: 'POST',
       path: '/v1/switchover',

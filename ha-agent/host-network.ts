@@ -14,7 +14,12 @@ export interface HostNetwork {
   open(): Promise<void>;
   /** The network of a group; the same object for as long as the group is configured. */
   group(name: string): GroupNetwork;
-  /** Replaces groups and watched interfaces. What is no longer listed is removed. */
+  /**
+   * Replaces groups and watched interfaces. What is no longer listed is removed, after what is new has come where the VIPs
+   * are held.
+   *
+   * @throws OperatorError when a new VIP cannot be had; all is as before then
+   */
   configure(config: NetworkConfig): Promise<void>;
   /** Limits that an operator should know of, one line each. */
   readonly warnings: readonly string[];

@@ -177,11 +177,18 @@ export class LinuxGroup implements GroupNetwork {
     this.#host.announcer.announce(this.#config.vips);
   }
 
-  /** Removes VIPs and routes that are no longer listed; those that are new come with the next renewal. */
-  async configure(config: GroupConfig): Promise<void> {
+  /**
+   * Where the VIPs are held, adds those that are new; then removes VIPs and routes that are no longer listed.
+   *
+   * @param staying identities of VIPs of other groups that must not be removed
+   * @throws OperatorError when a new VIP does not come; nothing is changed then
+   */
+  async configure(config: GroupConfig, staying: ReadonlySet<string> = new Set()): Promise<void> {
     const before = this.#config;
+    const known = new Set(before.vips.map(identity));
+    if (this.#held.size > 0) await this.#tryVips(config.vips.filter((vip) => !known.has(identity(vip))));
     this.#config = config;
-    const kept = new Set(config.vips.map(identity));
+    const kept = new Set([...config.vips.map(identity), ...staying]);
     const gone = before.vips.filter((vip) => !kept.has(identity(vip)));
     const keptRoutes = new Set(config.routes.map((route) => routeLine('del', route)));
     const lines = before.routes
@@ -194,7 +201,18 @@ export class LinuxGroup implements GroupNetwork {
     this.#routed = false;
     this.#routeTrouble = undefined;
     this.#dropCommands(config.vips);
-    await this.findSecondChance();
+  }
+
+  /** @throws OperatorError when they do not come; none of them is there then */
+  async #tryVips(vips: readonly VipConfig[]): Promise<void> {
+    if (vips.length === 0) return;
+    const look = [...new Set(vips.map((vip) => `addr show dev ${vip.interface}`))];
+    const answer = await this.#host.ip.run([...vips.map(addition), ...look]);
+    const missing = vips.filter((vip) => !isOn(answer.objects, vip.interface, vip.address, vip.prefix));
+    if (missing.length === 0) return;
+    this.#host.ip.refresh();
+    await this.#host.ip.run(vips.map(removal));
+    throw failure('is not there', missing, answer);
   }
 
   /** The lines that take away everything that an earlier run may have left behind. */

@@ -1,4 +1,5 @@
 import { OperatorError } from '../common/errors.ts';
+import type { GroupConfig } from '../common/model.ts';
 import { Announcer } from './announcer.ts';
 import type { HostNetwork, HostNetworkEvents, NetworkConfig } from './host-network.ts';
 import { InterfaceWatch } from './interface-watch.ts';
@@ -88,15 +89,37 @@ export class LinuxNetwork implements HostNetwork {
   }
 
   async configure({ groups, watched, kernelFlows = false }: NetworkConfig): Promise<void> {
-    this.#kernelFlows = kernelFlows;
     const known = new Map(this.#groups.map((group) => [group.config.name, group]));
     const gone = this.#groups.filter(({ config }) => !groups.some(({ name }) => name === config.name));
     const leaving = gone.flatMap(({ config }) => LinuxGroup.removals(config));
     if (leaving.length > 0) await this.#ip.run(leaving);
+    await this.#configureKnown(groups.filter(({ name }) => known.has(name)));
     for (const group of gone) await group.close();
+    this.#kernelFlows = kernelFlows;
     this.#groups = groups.map((group) => known.get(group.name) ?? new LinuxGroup(group, this.#host));
-    for (const [i, group] of groups.entries()) await this.#groups[i]!.configure(group);
+    for (const group of this.#groups) await group.findSecondChance();
     await this.#watch.watch(watched);
+  }
+
+  /** All groups or none. */
+  async #configureKnown(configs: readonly GroupConfig[]): Promise<void> {
+    const former: (readonly [group: LinuxGroup, config: GroupConfig])[] = [];
+    // A VIP that goes from one group to another stays where it is.
+    const staying = new Set(
+      configs.filter(({ name }) => this.group(name).held.size > 0).flatMap(({ vips }) => vips.map(identity)),
+    );
+    try {
+      for (const config of configs) {
+        const group = this.group(config.name);
+        former.push([group, group.config]);
+        await group.configure(config, staying);
+      }
+    } catch (error) {
+      // What does not come back now does with the next renewal.
+      for (const [group, config] of former.toReversed())
+        await group.configure(config, staying).catch(() => {});
+      throw error;
+    }
   }
 
   async close(): Promise<void> {

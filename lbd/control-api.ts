@@ -1,5 +1,6 @@
-import type { BackendStatus, ControlEvent, LbdStatus, SessionRow } from '../common/control.ts';
+import type { BackendStatus, ControlEvent, LbdStatus, ReloadAnswer, SessionRow } from '../common/control.ts';
 import { ControlError, type ControlRoute } from '../common/control-server.ts';
+import { reloadRoute } from '../common/reload-route.ts';
 import { didYouMean } from '../common/suggest.ts';
 import type { Backends } from './backends.ts';
 import { isAdminState, isWeight } from './replicated.ts';
@@ -10,6 +11,7 @@ const DEFAULT_SESSIONS = 100;
 export interface ControlApi {
   status(): LbdStatus;
   events(): ControlEvent[];
+  reload(checkOnly: boolean): Promise<ReloadAnswer>;
   readonly backends: Pick<Backends, 'has' | 'ids' | 'set' | 'status'>;
   readonly sessions: {
     /** Live entries. */
@@ -26,6 +28,7 @@ export function controlRoutes(api: ControlApi): ControlRoute[] {
   return [
     { method: 'GET', path: '/v1/status', handle: () => api.status() },
     { method: 'GET', path: '/v1/events', handle: () => api.events() },
+    reloadRoute((checkOnly) => api.reload(checkOnly)),
     {
       method: 'POST',
       path: '/v1/backends/:pool/:backend',

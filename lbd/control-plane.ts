@@ -2,18 +2,19 @@ import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { loadConfig } from '../common/config.ts';
-import { type LbdStatus, SOCKETS } from '../common/control.ts';
+import { type LbdStatus, type ReloadAnswer, refusedReload, SOCKETS } from '../common/control.ts';
 import { serveControl } from '../common/control-server.ts';
 import type { DaemonOptions } from '../common/daemon.ts';
 import { messageOf, OperatorError } from '../common/errors.ts';
 import { EventLog } from '../common/events.ts';
 import type { Logger } from '../common/logger.ts';
 import type { Config } from '../common/model.ts';
+import type { ReadConfig } from '../common/read-config.ts';
 import { deriveKey, readSecret } from '../common/secret.ts';
 import { AccessFiles } from './access-files.ts';
 import { Backends } from './backends.ts';
 import { DECAY_INTERVAL_MS, LatencyDecay } from './balancer/latency-decay.ts';
+import type { LoadedConfig } from './config-process.ts';
 import { controlRoutes } from './control-api.ts';
 import { explainRoute } from './explain-api.ts';
 import type { FlowRole } from './flow/flow-roles.ts';
@@ -90,11 +91,19 @@ export class ControlPlane {
   #handedOver: (() => void) | undefined;
 
   /**
-   * @param config as loaded with `options`
+   * @param read the config, as `load` read it
+   * @param load reads it again
    * @param node name of this node
    * @throws OperatorError when the cluster's secret cannot be used
    */
-  constructor(options: DaemonOptions, config: Config, node: string, log: Logger) {
+  constructor(
+    options: DaemonOptions,
+    read: ReadConfig<LoadedConfig>,
+    load: () => Promise<ReadConfig<LoadedConfig>>,
+    node: string,
+    log: Logger,
+  ) {
+    const { config } = read.value;
     const { cluster } = config;
     const secret = cluster && readSecret(cluster.secretFile);
     const psk = cluster && deriveKey(secret!, 'sync', cluster.name);
@@ -208,13 +217,14 @@ export class ControlPlane {
       (text) => this.#tell('warn', 'metrics', text),
     );
     this.#reloader = new Reloader({
-      started: config,
-      load: () => {
-        const next = loadConfig(options.config, { node: options.node });
-        this.#tls.check(next);
-        return next;
+      started: { config, fingerprint: read.fingerprint },
+      load: async () => {
+        const { value, fingerprint } = await load();
+        this.#tls.check(value.tlsProblems);
+        return { config: value.config, fingerprint };
       },
       preflight,
+      checkFit: (next) => this.#planner.checkRoom(next),
       apply: (next) => this.#apply(next),
       tell: (level, text) => this.#tell(level, 'reload', text),
     });
@@ -274,9 +284,14 @@ export class ControlPlane {
     return this.#phase === 'ready';
   }
 
-  /** Reads the config file again; never rejects. While it starts or stops it has no use for that. */
-  async reload(): Promise<void> {
-    if (this.ready) await this.#reloader.reload();
+  /**
+   * Reads the config file again; never rejects.
+   *
+   * @param checkOnly tells what would become of it, and changes nothing
+   */
+  async reload(checkOnly = false): Promise<ReloadAnswer> {
+    if (!this.ready) return refusedReload([`lbd is ${this.#phase}`]);
+    return checkOnly ? this.#reloader.check() : this.#reloader.reload();
   }
 
   /** The access logs were rotated: their files are opened anew. */
@@ -323,6 +338,7 @@ export class ControlPlane {
     const routes = controlRoutes({
       status: () => this.status(),
       events: () => this.#events.list(),
+      reload: (checkOnly) => this.reload(checkOnly),
       backends: this.#backends,
       sessions: {
         size: () => this.#table.size,
@@ -374,8 +390,11 @@ export class ControlPlane {
     await this.#checkBackends(next, plan.slots);
     this.#plan = plan;
     const problems = await this.#supervisor.update(this.#withTls(plan));
-    await this.#kernel.apply(next);
-    this.#assignFlows();
+    // The workers have it: what fails from here on is told and does not take it back.
+    await this.#kernel
+      .apply(next)
+      .catch((error: unknown) => problems.push(`kernel engine: ${messageOf(error)}`));
+    this.#assignFlows(next);
     await this.#metrics.apply(next.admin.metrics);
     return problems;
   }
@@ -437,9 +456,9 @@ export class ControlPlane {
   }
 
   /** Whose flows are whose follows the roles of the VIP groups. */
-  #assignFlows(): void {
+  #assignFlows({ ha } = this.#reloader.config): void {
     const roles = new Map<string, FlowRole>();
-    for (const { name, vips } of this.#reloader.config.ha?.groups ?? []) {
+    for (const { name, vips } of ha?.groups ?? []) {
       const known = this.#live.roles.find(({ group }) => group === name);
       const finishes = known?.finishing !== undefined && known.finishing !== 'retiring';
       const role = finishes ? 'finishing' : known?.role === 'active' ? 'active' : 'standby';

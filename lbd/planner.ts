@@ -19,15 +19,18 @@ export class Planner {
     );
   }
 
-  /** @throws OperatorError `TOO_MANY` when there are more backends or frontends than rows; nothing is changed then */
+  /** @throws OperatorError `TOO_MANY` when there are more backends or frontends than rows */
+  checkRoom(config: Config): void {
+    this.#frontends.checkRoom(frontendNames(config));
+    this.#backends.checkRoom(backendIds(config));
+  }
+
+  /** @throws OperatorError like `checkRoom`; nothing is changed then */
   plan(config: Config): Plan {
-    const names = config.frontends.map((frontend) => frontend.name);
-    const ids = backendIds(config);
     // Both or none: a refused config must not move the rows of the one that runs.
-    this.#frontends.checkRoom(names);
-    this.#backends.checkRoom(ids);
-    const frontends = this.#frontends.assign(names);
-    const backends = this.#backends.assign(ids);
+    this.checkRoom(config);
+    const frontends = this.#frontends.assign(frontendNames(config));
+    const backends = this.#backends.assign(backendIds(config));
     for (const name of frontends.added) this.#shared.resetFrontend(frontends.rows[name]!);
     for (const id of backends.added) this.#shared.resetSlot(backends.rows[id]!);
     return { config, slots: backends.rows, frontendRows: frontends.rows };
@@ -47,6 +50,10 @@ export class Planner {
   frontendRow(name: string): number | undefined {
     return this.#frontends.get(name);
   }
+}
+
+function frontendNames(config: Config): string[] {
+  return config.frontends.map((frontend) => frontend.name);
 }
 
 /** `pool/backend` of every backend, in the order of the config. */

@@ -1,10 +1,14 @@
 import { isDeepStrictEqual } from 'node:util';
-import { ConfigError, messageOf } from '../common/errors.ts';
+import { type ReloadAnswer, refusedReload } from '../common/control.ts';
+import { problemLines } from '../common/errors.ts';
 import type { Config } from '../common/model.ts';
+import { ReloadQueue } from '../common/reload-queue.ts';
 import { bindsOf, type NamedBind } from './preflight.ts';
 
 /** The reload error of the status; the log has every problem. */
 const MAX_ERROR_CHARS = 2000;
+/** Before what of the config in force could not be done. */
+const EXCEPT = 'in force except: ';
 
 export interface ConfigChanges {
   /** Addresses that are listened on for the first time and whose port nothing of ours holds already. */
@@ -68,13 +72,22 @@ export function restartNeeded(started: Config, now: Config): string[] {
   });
 }
 
+/** A config that was read and checked. */
+export interface Candidate {
+  readonly config: Config;
+  /** Equal for configs that are equal in all that lbd looks at. */
+  readonly fingerprint: string;
+}
+
 export interface ReloaderOptions {
   /** The config that `lbd` started with. */
-  readonly started: Config;
-  /** Reads and checks the file. @throws ConfigError */
-  load(): Config;
+  readonly started: Candidate;
+  /** Reads and checks the file, without holding up this thread. Rejects with ConfigError or OperatorError. */
+  load(): Promise<Candidate>;
   /** See `preflight`. */
   preflight(binds: readonly NamedBind[]): Promise<string[]>;
+  /** @throws OperatorError when a config does not fit */
+  checkFit(next: Config): void;
   /**
    * Puts a config that was checked in force.
    *
@@ -92,19 +105,18 @@ export interface ReloaderOptions {
  */
 export class Reloader {
   readonly #options: ReloaderOptions;
-  #config: Config;
+  readonly #queue = new ReloadQueue(() => this.#reload());
+  #current: Candidate;
   #error: string | undefined;
-  #running: Promise<void> | undefined;
-  #again = false;
 
   constructor(options: ReloaderOptions) {
     this.#options = options;
-    this.#config = options.started;
+    this.#current = options.started;
   }
 
   /** The config in force. */
   get config(): Config {
-    return this.#config;
+    return this.#current.config;
   }
 
   /** Why the last reload was refused or is not wholly in force; undefined when all is well. */
@@ -113,62 +125,94 @@ export class Reloader {
   }
 
   warnings(): string[] {
-    return restartNeeded(this.#options.started, this.#config);
+    return restartNeeded(this.#options.started.config, this.config);
   }
 
-  /** Never rejects. A call during a reload makes it run once more. */
-  reload(): Promise<void> {
-    if (this.#running !== undefined) {
-      this.#again = true;
-      return this.#running;
+  /** Never rejects. All who call during a reload share the next one. */
+  reload(): Promise<ReloadAnswer> {
+    return this.#queue.ask();
+  }
+
+  /** What `reload` would do. Changes nothing and never rejects. */
+  async check(): Promise<ReloadAnswer> {
+    try {
+      const next = await this.#options.load();
+      const { changes } = await this.#judge(next);
+      return {
+        outcome: this.#isInForce(next) ? 'unchanged' : 'accepted',
+        changes,
+        problems: [],
+        warnings: [],
+      };
+    } catch (error) {
+      return refusedReload(refusalLines(error));
     }
-    this.#running = this.#loop().finally(() => {
-      this.#running = undefined;
-    });
-    return this.#running;
   }
 
-  async #loop(): Promise<void> {
-    do {
-      this.#again = false;
-      try {
-        await this.#reloadOnce();
-      } catch (error) {
-        this.#refuse(error instanceof ConfigError ? linesOf(error) : [messageOf(error)]);
-      }
-    } while (this.#again);
-  }
-
-  async #reloadOnce(): Promise<void> {
-    const { load, preflight, apply, tell } = this.#options;
-    const next = load();
-    const running = this.#config;
-    const { newBinds, changes } = compareConfigs(running, next);
-    const taken = await preflight(newBinds);
-    if (taken.length > 0) {
-      this.#refuse(taken);
-      return;
+  async #reload(): Promise<ReloadAnswer> {
+    try {
+      const next = await this.#options.load();
+      return this.#isInForce(next) ? this.#keep(next) : await this.#putInForce(next);
+    } catch (error) {
+      return this.#refuse(refusalLines(error));
     }
-    const problems = await apply(next);
-    this.#config = next;
+  }
+
+  /** What could not be done the last time is tried again. */
+  #isInForce({ fingerprint }: Candidate): boolean {
+    return fingerprint === this.#current.fingerprint && !this.#error?.startsWith(EXCEPT);
+  }
+
+  #keep({ config }: Candidate): ReloadAnswer {
+    this.#error = undefined;
+    this.#options.tell('info', `reload: ${config.file} is unchanged: nothing to do`);
+    return { outcome: 'unchanged', changes: [], problems: [], warnings: [] };
+  }
+
+  async #putInForce(next: Candidate): Promise<ReloadAnswer> {
+    const { apply, tell } = this.#options;
+    const { changes } = await this.#judge(next);
+    const problems = await apply(next.config);
+    this.#current = next;
     const restart = this.warnings();
     for (const line of restart) tell('warn', line);
     if (problems.length > 0) {
       for (const line of problems) tell('warn', `reload: ${line}`);
-      this.#error = `in force except: ${problems.join('; ')}`.slice(0, MAX_ERROR_CHARS);
-      return;
+      this.#error = `${EXCEPT}${problems.join('; ')}`.slice(0, MAX_ERROR_CHARS);
+    } else {
+      this.#error = undefined;
+      const what = changes.length > 0 ? changes.join(', ') : 'nothing changed for lbd';
+      tell('info', `reload: ${next.config.file} is in force: ${what}`);
     }
-    this.#error = undefined;
-    const what = changes.length > 0 ? changes.join(', ') : 'nothing changed for lbd';
-    tell('info', `reload: ${next.file} is in force: ${what}`);
+    return { outcome: 'applied', changes, problems, warnings: restart };
   }
 
-  #refuse(lines: readonly string[]): void {
+  /** @throws Refusal */
+  async #judge({ config }: Candidate): Promise<ConfigChanges> {
+    this.#options.checkFit(config);
+    const compared = compareConfigs(this.config, config);
+    const taken = await this.#options.preflight(compared.newBinds);
+    if (taken.length > 0) throw new Refusal(taken);
+    return compared;
+  }
+
+  #refuse(lines: readonly string[]): ReloadAnswer {
     for (const line of lines) this.#options.tell('warn', `reload refused, the old config stays: ${line}`);
     this.#error = lines.join('; ').slice(0, MAX_ERROR_CHARS);
+    return refusedReload(lines);
   }
 }
 
-function linesOf(error: ConfigError): string[] {
-  return error.problems.map((problem) => `${problem.where}: ${problem.message}`);
+/** Several reasons at once. */
+class Refusal extends Error {
+  readonly lines: readonly string[];
+
+  constructor(lines: readonly string[]) {
+    super(lines.join('; '));
+    this.lines = lines;
+  }
+}
+
+function refusalLines(error: unknown): readonly string[] {
+  return error instanceof Refusal ? error.lines : problemLines(error);
 }

@@ -45,12 +45,11 @@ export class TlsControl {
    * For a config that is about to be loaded. What is known to be wrong since before, and serves without, does not count:
    * one file must not be in the way of every reload.
    *
+   * @param found as `problemsOf` the config
    * @throws OperatorError `TLS` with all that cannot be used
    */
-  check(config: Config): void {
-    const problems = problemsOf(config).filter(
-      (line) => !this.#problems.some((known) => known.startsWith(line)),
-    );
+  check(found: readonly string[]): void {
+    const problems = found.filter((line) => !this.#problems.some((known) => known.startsWith(line)));
     if (problems.length > 0) throw new OperatorError('TLS', problems.join('; '));
   }
 

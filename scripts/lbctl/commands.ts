@@ -11,11 +11,13 @@ import {
 } from '../../common/control.ts';
 import { control } from '../../common/control-client.ts';
 import { parseDuration } from '../../common/duration.ts';
-import { ConfigError, messageOf, OperatorError } from '../../common/errors.ts';
+import { ConfigError, type ConfigProblem, messageOf, OperatorError } from '../../common/errors.ts';
+import type { PlacedNeed } from '../../common/host-needs.ts';
 import type { Config } from '../../common/model.ts';
 import { printable, printableAll } from '../../common/printable.ts';
 import { explainRequest, explanationText } from './explain.ts';
 import { ago, count, paint, table } from './format.ts';
+import { reloadNode, reloadText } from './reload.ts';
 import { askNode, backendTable, statusJson, statusText } from './status.ts';
 import { awaitReadiness, readinessText } from './upgrade-ready.ts';
 
@@ -49,6 +51,8 @@ export interface Command {
   run(invocation: Invocation): Promise<Output>;
 }
 
+const NOT_LOOKED =
+  '\nIts interfaces and programs were not looked for: this machine does not have the address of that node.';
 /** A switchover waits for the other node, which may first have to finish a sync. */
 const SWITCHOVER_TIMEOUT_MS = 10_000;
 /** Clearing or listing a full table takes lbd a moment. */
@@ -60,17 +64,22 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'check',
     args: [['<FILE>', 'config file']],
-    summary: 'check a config file and print every problem',
+    summary: 'check a config file, and whether this host has what it needs; print every problem',
     options: [['--node <NAME>', 'check it as this node (default: the host name, else the first node)']],
     run: async ({ args: [file], options: { node } }) => {
-      const { loadConfig } = await configModule();
-      const config = loadConfig(file!, { node, anyNode: true });
+      const { loadWithNeeds } = await configModule();
+      const { config, needs } = loadWithNeeds(file!, { node, anyNode: true });
       const { problemsOf } = await import('../../lbd/tls/tls-control.ts');
-      const problems = problemsOf(config).map((message) => ({ where: file!, key: '', message }));
+      const host = await checkHost(config, needs);
+      const problems = [
+        ...host.problems,
+        ...problemsOf(config).map((message) => ({ where: file!, key: '', message })),
+      ];
       if (problems.length > 0) throw new ConfigError(problems);
+      const not = host.looked || config.cluster === undefined ? '' : NOT_LOOKED;
       return {
-        text: `${file}: good: ${summaryOf(config)}`,
-        json: { ok: true, digest: config.digest, problems: [] },
+        text: `${file}: good: ${summaryOf(config)}${not}`,
+        json: { ok: true, digest: config.digest, host: host.looked, problems: [] },
       };
     },
   },
@@ -153,6 +162,19 @@ export const COMMANDS: readonly Command[] = [
     },
   },
   {
+    name: 'reload',
+    args: [],
+    summary: 'read the config file again on this node, and wait until it is in force or refused',
+    options: [
+      ['--lbd', 'only lbd'],
+      ['--agent', 'only ha-agent'],
+    ],
+    run: async ({ runDir, options: { lbd, agent } }) => {
+      const reload = await reloadNode(runDir, { lbd: !agent || !!lbd, agent: !lbd || !!agent });
+      return { text: reloadText(reload), json: reload, no: !reload.ok };
+    },
+  },
+  {
     name: 'upgrade-ready',
     args: [],
     summary: 'whether this node may be restarted now without a loss for any client, and what to do next',
@@ -202,6 +224,22 @@ export const COMMANDS: readonly Command[] = [
     },
   },
 ];
+
+/** Interfaces and programs can be looked for where this machine is the node that the file is checked for. */
+async function checkHost(
+  { cluster }: Config,
+  needs: readonly PlacedNeed[],
+): Promise<{ looked: boolean; problems: ConfigProblem[] }> {
+  const { hostFacts, unmetNeeds } = await import('../../common/host-facts.ts');
+  const facts = cluster && (await hostFacts());
+  if (facts === undefined || !facts.addresses.includes(cluster!.self.address))
+    return { looked: false, problems: [] };
+  const unmet = await unmetNeeds(needs, facts);
+  return {
+    looked: true,
+    problems: unmet.map(({ where, path, message }) => ({ where, key: path.join('.'), message })),
+  };
+}
 
 /** The schema takes as long to load as all else together, and most commands do without. */
 function configModule() {

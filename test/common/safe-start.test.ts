@@ -91,14 +91,15 @@ for (const daemon of DAEMONS) {
     const [first] = readFileSync(main, 'utf8')
       .split('\n')
       .filter((line) => line.startsWith('import'));
-    t.equal(first, "import '../common/no-debugger.ts';");
+    t.equal(first, "import { EarlySignals } from '../common/early-signals.ts';");
   });
 }
 
 t.test('with the listener, SIGUSR1 opens no debugger in a Node that would open one', async (t) => {
   const source = `
     import { url } from 'node:inspector';
-    import ${JSON.stringify(join(ROOT, 'common/no-debugger.ts'))};
+    import { EarlySignals } from ${JSON.stringify(join(ROOT, 'common/early-signals.ts'))};
+    new EarlySignals();
     process.once('SIGUSR1', () => process.exit(url() === undefined ? 0 : 3));
     process.kill(process.pid, 'SIGUSR1');
     setInterval(() => {}, 1000);

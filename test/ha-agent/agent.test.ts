@@ -4,7 +4,8 @@ import t, { type Test } from 'tap';
 import { type Role, SOCKETS } from '../../common/control.ts';
 import { SECTIONS } from '../../common/digest.ts';
 import { EventLog } from '../../common/events.ts';
-import type { GroupConfig } from '../../common/model.ts';
+import type { UnmetNeed } from '../../common/host-needs.ts';
+import type { GroupConfig, VipRoute } from '../../common/model.ts';
 import { Agent } from '../../ha-agent/agent.ts';
 import { type AgentConfig, networkConfig } from '../../ha-agent/agent-config.ts';
 import { createIdentity } from '../../ha-agent/heartbeat.ts';
@@ -240,6 +241,16 @@ t.test('a config can be reloaded; one for another pair is refused', async (t) =>
 
 const BLUE = group('blue', [vip('192.0.2.101/24')]);
 const GREEN = group('green', [vip('192.0.2.102/24', 'eth2')], { priority: { lb1: 100, lb2: 150 } });
+const ROUTE: VipRoute = {
+  ...({
+    to: '10.7.0.0/16',
+    family: 4,
+    via: undefined,
+    interface: 'eth1',
+    src: undefined,
+    table: undefined,
+  } as const),
+};
 const isActive = (node: Node, name: string) =>
   until(`${name} on ${node.config.cluster.self.name}`, () =>
     node.agent.status().groups.some((it) => it.name === name && it.vips.every(({ held }) => held)),
@@ -341,6 +352,86 @@ t.test('a reload while active: what changed is in force, and no role changes', a
       .join(),
   );
   t.notOk(two.owners.includes('lb1+lb2'), `owners: ${two.owners.join(' ')}`);
+});
+
+t.test('a reload that this host cannot carry out changes nothing', async (t) => {
+  const two = await pair(t);
+  two.groups = [BLUE];
+  const [lb1, lb2] = await Promise.all([two.start('lb1'), two.start('lb2')]);
+  await isActive(lb1, 'blue');
+  await knowsActive(lb2, 'blue');
+  const unmet = (name: string): UnmetNeed => ({
+    ...{ kind: 'interface', name, subject: `interface ${name}`, path: [] },
+    ...{ where: 'tandem.yaml:8:41', message: `found ${name}, but this host has only lo, eth1` },
+  });
+  const more = { ...BLUE, vips: [...BLUE.vips, vip('192.0.2.110/24', 'eth9')] };
+  const next = (node: Node) => ({ ...node.config, ha: withGroups(node.config.ha, [more]) });
+  for (const node of [lb1, lb2]) {
+    const why = 'tandem.yaml:8:41: found eth9, but this host has only lo, eth1';
+    t.match(node.agent.checkReload(next(node), [unmet('eth9')]), { outcome: 'refused', problems: [why] });
+    t.match(await node.agent.reload(next(node), [unmet('eth9')]), { outcome: 'refused', problems: [why] });
+    t.ok(node.agent.status().warnings.includes(`the config was not reloaded: ${why}`));
+    t.ok(node.events.list().some(({ kind, text }) => kind === 'reload' && text.endsWith(why)));
+    t.notOk(node.network.calls.includes('configure'));
+  }
+  t.strictSame([...lb1.network.held], ['192.0.2.101/24']);
+  t.match(lb1.agent.status().groups[0], {
+    role: 'active',
+    vips: [{ address: '192.0.2.101/24', held: true }],
+  });
+
+  const hotter = { ...BLUE, priority: { lb1: 1, lb2: 200 } };
+  const sound = { ...lb1.config, ha: withGroups(lb1.config.ha, [hotter]) };
+  t.match(
+    await lb1.agent.reload(sound, [unmet('eth1')]),
+    { outcome: 'applied' },
+    'what the running config needs as well is in the way of nothing',
+  );
+});
+
+t.test('a reload of which a step fails leaves all as it was', async (t) => {
+  const two = await pair(t);
+  two.groups = [BLUE, GREEN];
+  const [lb1, lb2] = await Promise.all([two.start('lb1'), two.start('lb2')]);
+  await isActive(lb1, 'blue');
+  await knowsActive(lb2, 'blue');
+  lb1.network.refusing = '192.0.2.110/24 dev eth1 is not there: RTNETLINK answers: No space left';
+  const green = { ...GREEN, vips: [...GREEN.vips, vip('192.0.2.110/24')] };
+  const answer = await lb1.agent.reload({ ...lb1.config, ha: withGroups(lb1.config.ha, [BLUE, green]) });
+  t.match(answer, { outcome: 'refused', problems: [/No space left$/] });
+  t.match(lb1.agent.status().warnings, [/^the config was not reloaded: .*No space left$/]);
+  t.strictSame(
+    lb1.agent.status().groups.map(({ name, vips }) => [name, vips.map(({ address }) => address)]),
+    [
+      ['blue', ['192.0.2.101/24']],
+      ['green', ['192.0.2.102/24']],
+    ],
+  );
+  t.ok(lb1.network.held.has('192.0.2.101/24'), 'the VIPs stay');
+
+  const other = { ...GREEN, routes: [ROUTE] };
+  t.match(await lb1.agent.reload({ ...lb1.config, ha: withGroups(lb1.config.ha, [other]) }), {
+    outcome: 'refused',
+  });
+  t.ok(lb1.network.held.has('192.0.2.101/24'), 'and a group that would leave has not handed over');
+  lb1.network.refusing = undefined;
+  t.match(await lb1.agent.reload({ ...lb1.config, digest: 'e'.repeat(64) }), { outcome: 'applied' });
+  t.notMatch(lb1.agent.status().warnings.join(), 'not reloaded');
+  t.notOk(two.owners.includes('lb1+lb2'), `owners: ${two.owners.join(' ')}`);
+});
+
+t.test('a reload of an unchanged config does nothing, and says so', async (t) => {
+  const two = await pair(t);
+  const lb1 = await two.start('lb1');
+  t.match(lb1.agent.checkReload(lb1.config, []), { outcome: 'unchanged' });
+  t.same(await lb1.agent.reload(structuredClone(lb1.config)), {
+    outcome: 'unchanged',
+    changes: [],
+    problems: [],
+    warnings: [],
+  });
+  t.equal(lb1.events.list().at(-1)?.text, 'the config is unchanged: nothing to do');
+  t.notOk(lb1.network.calls.includes('configure'));
 });
 
 t.test('groups come and go by reload, one node after the other', async (t) => {

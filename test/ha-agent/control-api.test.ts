@@ -8,7 +8,12 @@ function post(
   body: unknown,
   switchover: (to: string | undefined, group: string | undefined) => Promise<string>,
 ): Promise<unknown> {
-  const routes = controlRoutes({ status: () => ({}) as AgentStatus, events: () => [], switchover });
+  const routes = controlRoutes({
+    status: () => ({}) as AgentStatus,
+    events: () => [],
+    switchover,
+    reload: () => Promise.reject(new Error('not asked')),
+  });
   const route = routes.find(({ path }) => path === '/v1/switchover')!;
   return Promise.resolve(route.handle({ params: {}, query: new URLSearchParams(), body }));
 }

@@ -12,6 +12,8 @@ export class FakeNetwork implements HostNetwork {
   readonly warnings: readonly string[] = [];
   readonly calls: string[] = [];
   secondChance = false;
+  /** Why the next change of the config fails. */
+  refusing: string | undefined;
   onChange: () => void = () => {};
   readonly events: HostNetworkEvents;
   readonly #groups = new Map<string, FakeGroup>();
@@ -43,6 +45,7 @@ export class FakeNetwork implements HostNetwork {
 
   async configure({ groups }: NetworkConfig): Promise<void> {
     this.calls.push('configure');
+    if (this.refusing !== undefined) throw new Error(this.refusing);
     for (const name of this.#groups.keys())
       if (!groups.some((group) => group.name === name)) this.#groups.delete(name);
     for (const { name, vips } of groups) {

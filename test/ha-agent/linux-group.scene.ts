@@ -183,6 +183,26 @@ tell('lame route', [
   host.warnings.filter((line) => line.includes('route')),
 ]);
 
+// A change of which one part cannot be carried out: what is held stays, what came for it leaves.
+const OTHERS = vip('192.0.2.111/24');
+const onHost = () => [...ip('-o', 'addr', 'show', 'dev', 'eth1').matchAll(/192\.0\.2\.1\d\d/g)].join();
+const plain = group('blue', [PLAIN]);
+await host.configure({ groups: [plain, green], watched: ['eth1'] });
+const more = { ...plain, vips: [OTHERS, PLAIN, vip('192.0.2.110/24', 'eth9')] };
+const refusal = await host
+  .configure({ groups: [{ ...green, routes: [route('10.7.0.0/16')] }, more], watched: ['eth1'] })
+  .catch((error: Error) => error.message);
+tell('impossible', [refusal, [...one.held], onHost(), one.config.vips.length, two.config.routes.length]);
+await host.configure({ groups: [{ ...plain, vips: [OTHERS, PLAIN] }, green], watched: ['eth1'] });
+tell('possible', onHost().split(',').toSorted());
+// From one group to another, where this host has both.
+const given = { ...green, vips: [...green.vips, OTHERS] };
+await two.addVips();
+await host.configure({ groups: [given, plain], watched: ['eth1'] });
+tell('given', onHost().split(',').toSorted());
+await two.removeVips();
+await host.configure({ groups: [plain, green], watched: ['eth1'] });
+
 // Two groups that finish on this host at the same time share the settings of the interface.
 const quiet = () => readFileSync('/proc/sys/net/ipv4/conf/eth1/arp_ignore', 'utf8').trim();
 await two.addVips();

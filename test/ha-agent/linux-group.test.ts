@@ -37,5 +37,10 @@ t.test('a real kernel: groups, neighbours, routes, commands', { skip }, (t) => {
   t.strictSame(held, ['192.0.2.100/24']);
   t.match(troubles, [/^a route \(10\.8\.0\.0\/16\) was not added: /]);
   t.match(warnings, [/^group blue: a route \(10\.8\.0\.0\/16\) was not added: /]);
+  const [refusal, ...after] = found.get('impossible') as unknown[];
+  t.match(refusal, /^192\.0\.2\.110\/24 dev eth9 is not there: Cannot find device "eth9"/);
+  t.strictSame(after, [['192.0.2.100/24'], '192.0.2.100', 1, 0], 'and nothing has changed');
+  t.strictSame(found.get('possible'), ['192.0.2.100', '192.0.2.111']);
+  t.strictSame(found.get('given'), ['192.0.2.100', '192.0.2.111'], 'no VIP is dropped on its way');
   t.end();
 });

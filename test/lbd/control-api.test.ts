@@ -10,6 +10,10 @@ function setUp(ids = ['web/s1', 'web/s2', 'api/a1']) {
   const routes = controlRoutes({
     status: () => ({ node: 'lb1' }) as LbdStatus,
     events: () => [],
+    reload: async (checkOnly) => {
+      asked.push({ reload: { checkOnly } });
+      return { outcome: 'unchanged', changes: [], problems: [], warnings: [] };
+    },
     backends: {
       has: (id) => ids.includes(id),
       ids: () => ids,
@@ -122,4 +126,19 @@ t.test('status and events', async (t) => {
   const { call } = setUp();
   t.same(await call('GET', '/v1/status'), { node: 'lb1' });
   t.same(await call('GET', '/v1/events'), []);
+});
+
+t.test('a reload is asked for, or only checked', async (t) => {
+  const { asked, call } = setUp();
+  for (const body of [undefined, null, {}, { check: true }, { check: false }])
+    t.match(await call('POST', '/v1/reload', { body }), { outcome: 'unchanged' });
+  t.same(
+    asked,
+    [false, false, false, true, false].map((checkOnly) => ({ reload: { checkOnly } })),
+  );
+  for (const body of [{ check: 1 }, { chek: true }])
+    await t.rejects(
+      call('POST', '/v1/reload', { body }),
+      new ControlError(400, 'expected { "check": true } or no body'),
+    );
 });

@@ -43,15 +43,19 @@ t.test('what needs a restart is named with the value in force', async (t) => {
 /** A reloader over a list of files, and what it does in order. */
 function setUp(
   files: (Config | Error)[],
-  more: { taken?: string[]; problems?: string[]; fails?: Error } = {},
+  more: { taken?: string[]; problems?: string[]; fails?: Error; unfit?: Error } = {},
 ) {
   const done: string[] = [];
+  const candidate = (config: Config) => ({ config, fingerprint: JSON.stringify(config) });
   const reloader = new Reloader({
-    started: one,
-    load: () => {
+    started: candidate(one),
+    load: async () => {
       const file = files.shift()!;
       if (file instanceof Error) throw file;
-      return file;
+      return candidate(file);
+    },
+    checkFit: () => {
+      if (more.unfit !== undefined) throw more.unfit;
     },
     preflight: async (binds) => {
       done.push(`preflight ${binds.map((b) => b.port)}`);
@@ -71,15 +75,41 @@ const two = testConfig({ pools: { web: { s1: 1 }, api: { a1: 1 } } });
 
 t.test('a good config comes into force', async (t) => {
   const { reloader, done } = setUp([two, two]);
-  await reloader.reload();
+  t.same(await reloader.reload(), {
+    outcome: 'applied',
+    changes: ['frontend api added', 'pool api added'],
+    problems: [],
+    warnings: [],
+  });
   t.equal(reloader.config, two);
   t.same(done, [
     'preflight 8082',
     'apply web,api',
     'info reload: /etc/tandem/tandem.yaml is in force: frontend api added, pool api added',
   ]);
+});
+
+t.test('an unchanged file is a no-op that says so', async (t) => {
+  const bad = new ConfigError([{ where: 'a.yaml:1:1', key: 'x', message: 'x is wrong' }]);
+  const { reloader, done } = setUp([one, bad, one]);
+  t.same(await reloader.reload(), { outcome: 'unchanged', changes: [], problems: [], warnings: [] });
+  t.same(done, ['info reload: /etc/tandem/tandem.yaml is unchanged: nothing to do']);
   await reloader.reload();
-  t.match(done.at(-1), /nothing changed for lbd$/);
+  t.match(reloader.error, /x is wrong/);
+  t.match(await reloader.reload(), { outcome: 'unchanged' });
+  t.equal(reloader.error, undefined, 'the file is as the config in force again');
+  t.notOk(done.some((line) => line.startsWith('apply')));
+});
+
+t.test('a check tells what a reload would do, and changes nothing', async (t) => {
+  const bad = new ConfigError([{ where: 'a.yaml:1:1', key: 'x', message: 'x is wrong' }]);
+  const { reloader, done } = setUp([two, one, bad]);
+  t.match(await reloader.check(), { outcome: 'accepted', changes: ['frontend api added', 'pool api added'] });
+  t.match(await reloader.check(), { outcome: 'unchanged' });
+  t.match(await reloader.check(), { outcome: 'refused', problems: ['a.yaml:1:1: x is wrong'] });
+  t.equal(reloader.config, one);
+  t.equal(reloader.error, undefined);
+  t.same(done, ['preflight 8082', 'preflight ']);
 });
 
 t.test('a refused config changes nothing and is told with all its problems', async (t) => {
@@ -109,18 +139,31 @@ t.test('a bind that is taken refuses the whole config before anything is applied
 });
 
 t.test('one that does not fit is refused', async (t) => {
-  const { reloader } = setUp([two], { fails: new OperatorError('TOO_MANY', '9999 backends do not fit') });
-  await reloader.reload();
+  const unfit = new OperatorError('TOO_MANY', '9999 backends do not fit');
+  const { reloader, done } = setUp([two], { unfit });
+  t.match(await reloader.reload(), { outcome: 'refused', problems: ['9999 backends do not fit'] });
   t.equal(reloader.config, one);
   t.equal(reloader.error, '9999 backends do not fit');
+  t.notOk(
+    done.some((line) => line.startsWith('apply')),
+    'before anything is tried',
+  );
+});
+
+t.test('one that cannot be applied is refused', async (t) => {
+  const { reloader } = setUp([two], { fails: new OperatorError('TLS', 'no such certificate') });
+  await reloader.reload();
+  t.equal(reloader.config, one);
+  t.equal(reloader.error, 'no such certificate');
 });
 
 t.test('what the workers could not do is told, the rest is in force', async (t) => {
-  const { reloader, done } = setUp([two], { problems: ['frontend api: taken'] });
+  const { reloader, done } = setUp([two, two], { problems: ['frontend api: taken'] });
   await reloader.reload();
   t.equal(reloader.config, two);
   t.equal(reloader.error, 'in force except: frontend api: taken');
   t.equal(done.at(-1), 'warn reload: frontend api: taken');
+  t.match(await reloader.reload(), { outcome: 'applied' }, 'the same file again: it is tried again');
 });
 
 t.test('a restart that is needed is told and stays a warning', async (t) => {

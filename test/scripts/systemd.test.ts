@@ -26,7 +26,7 @@ t.test('systemd understands every line of the units', { skip }, async (t) => {
     // The programs are not installed here.
     writeFileSync(
       file,
-      readFileSync(join(UNITS, name), 'utf8').replace(/\/usr\/local\/bin\/\S+/, '/bin/true'),
+      readFileSync(join(UNITS, name), 'utf8').replaceAll(/\/usr\/local\/bin\/\S+/g, '/bin/true'),
     );
     return file;
   });

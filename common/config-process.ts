@@ -1,0 +1,46 @@
+import { createHash } from 'node:crypto';
+import { setPriority } from 'node:os';
+import { serialize } from 'node:v8';
+import { ConfigError, type ConfigProblem, messageOf, OperatorError } from './errors.ts';
+
+/** What the process that reads a config file writes to its standard output, by `v8.serialize`. */
+export type ConfigAnswer<T> =
+  | { readonly value: T; readonly fingerprint: string }
+  | { readonly problems: readonly ConfigProblem[] }
+  | { readonly code: string | undefined; readonly message: string };
+
+/** What serves clients and sends heartbeats goes first. */
+const NICE = 5;
+
+/**
+ * The other end of `readConfig`: the process reads and checks the config, writes what became of it, and ends.
+ *
+ * @param read called with the arguments of the process; what it returns survives a structured clone
+ */
+export async function answerConfig(
+  read: (file: string, node: string | undefined) => Promise<unknown>,
+): Promise<void> {
+  // A signal to all processes of the service is not for this one.
+  process.on('SIGHUP', () => {});
+  yieldToOthers();
+  const [file = '', node] = process.argv.slice(2);
+  process.stdout.write(serialize(await answerOf(() => read(file, node))));
+}
+
+async function answerOf(read: () => Promise<unknown>): Promise<ConfigAnswer<unknown>> {
+  try {
+    const value = await read();
+    return { value, fingerprint: createHash('sha256').update(serialize(value)).digest('hex') };
+  } catch (error) {
+    if (error instanceof ConfigError) return { problems: error.problems };
+    return { code: error instanceof OperatorError ? error.code : undefined, message: messageOf(error) };
+  }
+}
+
+function yieldToOthers(): void {
+  try {
+    setPriority(NICE);
+  } catch {
+    // A service manager may forbid it; then it has the priority of the daemon.
+  }
+}

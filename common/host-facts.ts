@@ -1,0 +1,62 @@
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { execa } from 'execa';
+import { messageOf } from './errors.ts';
+import type { PlacedNeed, UnmetNeed } from './host-needs.ts';
+import { didYouMean } from './suggest.ts';
+
+/** It answers within milliseconds; a machine that boots is slower. */
+const TIMEOUT_MS = 5_000;
+
+/** What a host has, as far as `ip` tells. */
+export interface HostFacts {
+  readonly interfaces: readonly string[];
+  readonly addresses: readonly string[];
+}
+
+/** @returns undefined where the host cannot be asked */
+export async function hostFacts(): Promise<HostFacts | undefined> {
+  try {
+    const { stdout } = await execa('ip', ['-json', 'addr', 'show'], { timeout: TIMEOUT_MS });
+    const links = JSON.parse(stdout) as { ifname: string; addr_info?: { local: string }[] }[];
+    return {
+      interfaces: links.map(({ ifname }) => ifname),
+      addresses: links.flatMap(({ addr_info = [] }) => addr_info.map(({ local }) => local)),
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * What this host does not have of what a config needs, in the order of the needs. What cannot be found out counts as there.
+ *
+ * @param facts of this host; undefined: they are not known
+ */
+export async function unmetNeeds(
+  needs: readonly PlacedNeed[],
+  facts: HostFacts | undefined,
+): Promise<UnmetNeed[]> {
+  const judged = await Promise.all(
+    needs.map(async (need): Promise<UnmetNeed[]> => {
+      const { kind, name, path } = need;
+      const why = kind === 'program' ? await whyNoProgram(name) : facts && whyNoInterface(name, facts);
+      return why === undefined ? [] : [{ ...need, message: `${path.join('.')}: ${why}` }];
+    }),
+  );
+  return judged.flat();
+}
+
+function whyNoInterface(name: string, { interfaces }: HostFacts): string | undefined {
+  if (interfaces.includes(name)) return undefined;
+  return `found ${name}, but this host has only ${interfaces.join(', ')}${didYouMean(name, interfaces)}`;
+}
+
+async function whyNoProgram(path: string): Promise<string | undefined> {
+  try {
+    await access(path, constants.X_OK);
+    return undefined;
+  } catch (error) {
+    return `found ${path}, which cannot be run on this host: ${messageOf(error)}`;
+  }
+}

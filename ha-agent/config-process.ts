@@ -1,0 +1,17 @@
+import { loadWithNeeds } from '../common/config.ts';
+import { answerConfig } from '../common/config-process.ts';
+import { hostFacts, unmetNeeds } from '../common/host-facts.ts';
+import type { UnmetNeed } from '../common/host-needs.ts';
+import { type AgentConfig, requireHa } from './agent-config.ts';
+
+/** A config for the agent. */
+export interface LoadedConfig {
+  readonly config: AgentConfig;
+  /** What it needs and this host does not have. */
+  readonly unmet: readonly UnmetNeed[];
+}
+
+await answerConfig(async (file, node): Promise<LoadedConfig> => {
+  const { config, needs } = loadWithNeeds(file, { node });
+  return { config: requireHa(config), unmet: await unmetNeeds(needs, await hostFacts()) };
+});

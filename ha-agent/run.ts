@@ -1,0 +1,103 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { type ReloadAnswer, refusedReload, SOCKETS } from '../common/control.ts';
+import { serveControl } from '../common/control-server.ts';
+import { type DaemonOptions, failDaemon } from '../common/daemon.ts';
+import type { EarlySignals } from '../common/early-signals.ts';
+import { problemLines } from '../common/errors.ts';
+import { EventLog } from '../common/events.ts';
+import { createLogger } from '../common/logger.ts';
+import { readConfig } from '../common/read-config.ts';
+import { ReloadQueue } from '../common/reload-queue.ts';
+import { ServiceNotifier } from '../common/sd-notify.ts';
+import { deriveKey, readSecret } from '../common/secret.ts';
+import { Agent } from './agent.ts';
+import { networkConfig } from './agent-config.ts';
+import type { LoadedConfig } from './config-process.ts';
+import { controlRoutes } from './control-api.ts';
+import { createIdentity } from './heartbeat.ts';
+import { LinuxNetwork } from './linux-network.ts';
+import { SettingsFile } from './settings-file.ts';
+
+const CONFIG_PROCESS = new URL('./config-process.ts', import.meta.url);
+
+/** Runs the agent in this process until a signal ends it. */
+export async function run(options: DaemonOptions, signals: EarlySignals): Promise<void> {
+  const load = async () =>
+    (await readConfig<LoadedConfig>(CONFIG_PROCESS, options.config, options.node)).value;
+  const { config } = await load();
+  const { name, secretFile, self, peer } = config.cluster;
+  const key = deriveKey(readSecret(secretFile), 'heartbeat', name);
+  const log = createLogger('ha-agent', self.name);
+  const events = new EventLog('agent');
+  const agent = new Agent({
+    config,
+    identity: createIdentity(key, name, self.name, peer.name),
+    runDir: options.runDir,
+    log,
+    events,
+    createNetwork: (initial, handlers) => {
+      const left = new SettingsFile(join(options.runDir, 'former-settings'), handlers.onTrouble);
+      const onSettings = (former: readonly string[]) => {
+        left.write(former);
+        handlers.onSettings(former);
+      };
+      const { address } = initial.cluster.peer;
+      return new LinuxNetwork(networkConfig(initial), address, { ...handlers, onSettings }, left.read());
+    },
+  });
+  const reloads = new ReloadQueue(async (): Promise<ReloadAnswer> => {
+    try {
+      const { config, unmet } = await load();
+      return await agent.reload(config, unmet);
+    } catch (error) {
+      return agent.refuseReload(problemLines(error));
+    }
+  });
+  const checkReload = async (): Promise<ReloadAnswer> => {
+    try {
+      const { config, unmet } = await load();
+      return agent.checkReload(config, unmet);
+    } catch (error) {
+      return refusedReload(problemLines(error));
+    }
+  };
+  // The socket comes first: it refuses a second agent of this node before that one touches an address.
+  const socketPath = join(options.runDir, SOCKETS.agent);
+  const control = await serveControl(
+    socketPath,
+    controlRoutes({
+      status: () => agent.status(),
+      events: () => events.list(),
+      switchover: (to, group) => agent.switchover(to, group),
+      reload: (checkOnly) => (checkOnly ? checkReload() : reloads.ask()),
+    }),
+  );
+
+  process.once('exit', () => rmSync(socketPath, { force: true }));
+
+  const manager = new ServiceNotifier();
+  let stopping = false;
+  const stop = () => {
+    // The second signal: at once. The guardian removes the VIPs when this process is gone.
+    if (stopping) process.exit(1);
+    stopping = true;
+    manager.stopping();
+    agent
+      .stop()
+      .then(() => control.close())
+      .then(
+        () => process.exit(0),
+        (error: unknown) => failDaemon('ha-agent', error),
+      );
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  process.once('uncaughtException', (err) => {
+    log.fatal({ err }, 'ha-agent failed');
+    process.exit(1);
+  });
+  await agent.start();
+  signals.handle('SIGHUP', () => void reloads.ask());
+  manager.ready();
+}

@@ -1,0 +1,120 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import t from 'tap';
+import { ConfigError } from '../../common/errors.ts';
+import { readConfig } from '../../common/read-config.ts';
+import type { LoadedConfig as AgentLoaded } from '../../ha-agent/config-process.ts';
+import type { LoadedConfig } from '../../lbd/config-process.ts';
+import { tempDir } from './temp-dir.ts';
+
+t.jobs = 4;
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const script = (path: string) => pathToFileURL(join(ROOT, path));
+const LBD = script('lbd/config-process.ts');
+const AGENT = script('ha-agent/config-process.ts');
+
+const PAIR = `cluster:
+  name: shop
+  secret_file: secret
+  nodes: { lb1: { address: 192.0.2.1 }, lb2: { address: 192.0.2.2 } }
+ha:
+  vips:
+    - { address: 192.0.2.100/32, provider: lo }
+    - { address: 192.0.2.101/24, interface: nosuch0 }
+  paths: [{ type: unicast, port: 7471 }]
+  notify: { active: /no/such/program }
+frontends:
+  web:
+    bind: ["*:8080"]
+    mode: http
+    routes: [{ match: { path: { regex: "^/x" } }, pool: web }]
+    pool: web
+pools: { web: { drain_timeout: 7s, backends: { s1: { address: "127.0.0.1:9000" } } } }
+`;
+
+t.test('a config comes whole out of the process that reads it', async (t) => {
+  const file = join(tempDir(t), 'tandem.yaml');
+  writeFileSync(file, PAIR);
+  const { value, fingerprint } = await readConfig<LoadedConfig>(LBD, file, 'lb2');
+  t.match(value.config, { file, cluster: { self: { name: 'lb2' } }, pools: [{ name: 'web' }] });
+  t.match(value.config.frontends[0]?.routes[0]?.match.path, { regex: /^\/x/ });
+  t.same(value.tlsProblems, []);
+  const again = await readConfig<LoadedConfig>(LBD, file, 'lb2');
+  t.equal(again.fingerprint, fingerprint);
+  writeFileSync(file, PAIR.replace('9000', '9001'));
+  t.not((await readConfig<LoadedConfig>(LBD, file, 'lb2')).fingerprint, fingerprint);
+});
+
+t.test('the agent gets little of frontends and pools, and hears what its host does not have', async (t) => {
+  const file = join(tempDir(t), 'tandem.yaml');
+  writeFileSync(file, PAIR);
+  const { config, unmet } = (await readConfig<AgentLoaded>(AGENT, file, 'lb1')).value;
+  const health = { type: 'tcp', intervalMs: 10_000, timeoutMs: 5000 };
+  t.strictSame(config.pools, [{ name: 'web', drainTimeoutMs: 7000, health }]);
+  t.strictSame(
+    config.frontends.map((frontend) => Object.keys(frontend)),
+    [['name', 'bind', 'engine']],
+  );
+  t.match(unmet, [
+    {
+      subject: 'interface nosuch0',
+      where: `${file}:8:45`,
+      message: /^ha\.vips\.1\.interface: found nosuch0, but this host has only /,
+    },
+    {
+      subject: 'program /no/such/program',
+      where: `${file}:10:21`,
+      message: /^ha\.notify\.active: found \/no\/such\/program, which cannot be run on this host/,
+    },
+  ]);
+});
+
+t.test('what is wrong with a file comes out as it would here', async (t) => {
+  const directory = tempDir(t);
+  const file = join(directory, 'tandem.yaml');
+  writeFileSync(file, 'pols: {}\nworkers: 0\nfrontends: {}\npools: {}\n');
+  const error = await readConfig(LBD, file, undefined).catch((thrown: unknown) => thrown);
+  t.match(error, ConfigError);
+  t.match((error as ConfigError).problems, [
+    { where: `${file}:1:1`, message: /did you mean "pools"/ },
+    { where: `${file}:2:10`, key: 'workers', message: /^workers: found the number 0/ },
+  ]);
+  writeFileSync(file, PAIR.slice(PAIR.indexOf('frontends')));
+  await t.rejects(readConfig(AGENT, file, undefined), { code: 'NO_CLUSTER', message: /lbd runs alone/ });
+});
+
+t.test('a process that fails is a refusal with its last words', async (t) => {
+  const broken = join(tempDir(t), 'broken.mjs');
+  writeFileSync(broken, "console.error('no memory'); process.exit(3);");
+  await t.rejects(readConfig(pathToFileURL(broken), '/f', undefined), {
+    code: 'CONFIG_PROCESS',
+    message: 'the config could not be read: its process ended with code 3: no memory',
+  });
+});
+
+/** Files and packages that a file brings into its process, by way of static and dynamic imports. */
+function loadedBy(file: string, seen = new Set<string>()): Set<string> {
+  if (seen.has(file)) return seen;
+  seen.add(file);
+  const text = readFileSync(join(ROOT, file), 'utf8');
+  for (const [, what = '', from, dynamic] of text.matchAll(
+    /^(?:import|export) ([^;]*?)from '([^']+)'|import\('([^']+)'\)/gm,
+  )) {
+    const target = from ?? dynamic ?? '';
+    if (what.startsWith('type ')) continue;
+    if (target.startsWith('.')) loadedBy(resolve('/', dirname(file), target).slice(1), seen);
+    else seen.add(target);
+  }
+  return seen;
+}
+
+t.test('parser and schema are not in the process that beats', async (t) => {
+  const agent = loadedBy('ha-agent/run.ts');
+  t.ok(agent.has('ha-agent/agent.ts') && agent.has('dgram-as-promised'), 'it looks at the right place');
+  for (const name of ['yaml', 'zod', 'common/config.ts', 'common/schema.ts']) t.notOk(agent.has(name), name);
+  const lbd = loadedBy('lbd/run.ts');
+  t.ok(lbd.has('lbd/control-plane.ts'));
+  for (const name of ['yaml', 'common/config.ts', 'common/schema.ts']) t.notOk(lbd.has(name), name);
+});

@@ -11,7 +11,7 @@ const KEY_BYTES = 32;
  * Reads the cluster's shared secret: all bytes of the file, as they are.
  *
  * @throws OperatorError (`SECRET_*`) when it is missing, not a regular file, shorter than 32 or longer than
- *   4096 bytes, open to others, or owned by somebody else than root or this process
+ *   4096 bytes, open to others, writable by its group, or owned by somebody else than root or this process
  */
 export function readSecret(file: string): Buffer {
   let fd: number;
@@ -42,6 +42,8 @@ export function readSecret(file: string): Buffer {
         `is open to every user (mode ${mode}), expected 0600 or 0640: chmod o= ${file}`,
       );
     }
+    if ((stat.mode & 0o020) !== 0)
+      throw refusal('EXPOSED', file, `may be written by its group, expected 0600 or 0640: chmod g-w ${file}`);
     if (stat.uid !== 0 && stat.uid !== process.geteuid?.())
       throw refusal(
         'OWNER',

@@ -36,6 +36,7 @@ t.test('refusals name the file and the cure, never the secret', async (t) => {
   refused(join(directory, 'none'), 'SECRET_MISSING', /does not exist; make one/);
   refused(secretFile(directory, BYTES, 0o644), 'SECRET_EXPOSED', /mode 0644.*chmod o=/);
   refused(secretFile(directory, BYTES, 0o602), 'SECRET_EXPOSED', /mode 0602/);
+  refused(secretFile(directory, BYTES, 0o660), 'SECRET_EXPOSED', /may be written by its group.*chmod g-w/);
   refused(secretFile(directory, BYTES.subarray(1), 0o600), 'SECRET_LENGTH', /has 31 bytes, expected 32/);
   refused(secretFile(directory, Buffer.alloc(5000), 0o600), 'SECRET_LENGTH', /more than 4096/);
   const folder = join(directory, 'folder');

@@ -1,6 +1,7 @@
 import { execa } from 'execa';
 import { messageOf } from '../common/errors.ts';
 import type { HaConfig } from '../common/model.ts';
+import { whoElseWrites } from '../common/trusted-path.ts';
 
 const TIMEOUT_MS = 30_000;
 
@@ -38,6 +39,12 @@ export class Notifier {
   }
 
   async #call(command: string, role: string, group: string | undefined): Promise<void> {
+    // It would run with the capabilities of this process.
+    const open = await whoElseWrites(command);
+    if (open !== undefined) {
+      this.#onTrouble(`the notify command for ${role} is not run: ${open}`);
+      return;
+    }
     try {
       // It may outlive the agent: a stop is a role change too.
       const args = group === undefined ? [role] : [role, group];

@@ -1,5 +1,6 @@
 import { execa } from 'execa';
 import type { VipConfig } from '../common/model.ts';
+import { whoElseWrites } from '../common/trusted-path.ts';
 
 /** Interfaces of providers answer within seconds; what takes longer is ended and tried again. */
 const TIMEOUT_MS = 10_000;
@@ -84,6 +85,12 @@ export class VipCommand {
 
   async #call(verb: Verb): Promise<boolean> {
     const [file, ...args] = this.#vip.command;
+    // It would run with the capabilities of this process.
+    const open = await whoElseWrites(file!);
+    if (open !== undefined) {
+      this.#failed(`the command of ${this.#vip.address} is not run: ${open}`);
+      return false;
+    }
     if (verb === 'add') this.#events.onTold(this.#vip.address, true);
     const result = await execa(file!, [...args, verb, this.#vip.address], {
       stdin: 'ignore',
@@ -104,10 +111,14 @@ export class VipCommand {
     }
     this.#done = undefined;
     const said = result.stderr.trim().split('\n').at(-1) ?? '';
-    this.#why = `the command of ${this.#vip.address} failed to ${verb} it: ${said || result.shortMessage}`;
+    this.#failed(`the command of ${this.#vip.address} failed to ${verb} it: ${said || result.shortMessage}`);
+    return false;
+  }
+
+  #failed(why: string): void {
+    this.#why = why;
     this.#failures++;
     // The first one only, until it succeeds again; `failure` shows what lasts.
-    if (this.#failures === 1) this.#events.onTrouble(this.#why);
-    return false;
+    if (this.#failures === 1) this.#events.onTrouble(why);
   }
 }

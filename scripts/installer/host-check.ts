@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { loadConfig } from '../../common/config.ts';
 import { ConfigError, messageOf } from '../../common/errors.ts';
 import type { Config } from '../../common/model.ts';
+import { whoElseWrites } from '../../common/trusted-path.ts';
 import { bindsOf, preflight } from '../../lbd/preflight.ts';
 
 /**
@@ -24,7 +25,11 @@ async function problemsOf(file: string, running: boolean): Promise<string[]> {
       return error.problems.map(({ where, message }) => `${where}: ${message}`);
     return [messageOf(error)];
   }
-  return [...missingInterfaces(config), ...(running ? [] : await takenPorts(config))];
+  return [
+    ...missingInterfaces(config),
+    ...(await openPrograms(config)),
+    ...(running ? [] : await takenPorts(config)),
+  ];
 }
 
 function missingInterfaces({ ha }: Config): string[] {
@@ -38,6 +43,18 @@ function missingInterfaces({ ha }: Config): string[] {
   return [...used]
     .filter((name) => !existsSync(join(INTERFACES, name)))
     .map((name) => `interface ${name} does not exist; this machine has ${there}`);
+}
+
+/** The agent runs them with its capabilities, so nobody but root may change them. */
+async function openPrograms({ ha }: Config): Promise<string[]> {
+  const notify = Object.entries(ha?.notify ?? {}).map(([role, program]) => [`notify ${role}`, program]);
+  const moves = ha?.vips.map(({ address, command }) => [`the command of VIP ${address}`, command[0]]) ?? [];
+  const problems: string[] = [];
+  for (const [what, program] of [...notify, ...moves]) {
+    const why = program === undefined ? undefined : await whoElseWrites(program, []);
+    if (why !== undefined) problems.push(`${what} must belong to root, and nobody else may write it: ${why}`);
+  }
+  return problems;
 }
 
 /** A frontend on a VIP itself cannot be tried before the sysctls are set. */

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { Notifier } from '../../ha-agent/notifier.ts';
@@ -36,4 +36,16 @@ t.test('a command that fails or does not exist is told', async (t) => {
   });
   t.match(texts[0], /the notify command for active failed: .*\/bin\/false/);
   t.match(texts[1], /\/no\/such\/command/);
+});
+
+t.test('a command that somebody else may write is not run', async (t) => {
+  const directory = tempDir(t);
+  const command = join(directory, 'notify');
+  writeFileSync(command, `#!/bin/sh\ntouch ${directory}/ran\n`);
+  chmodSync(command, 0o777);
+  const text = await new Promise<string>((resolve) => {
+    new Notifier(resolve).notify({ active: command, standby: undefined, fault: undefined }, 'active');
+  });
+  t.match(text, `the notify command for active is not run: ${command} may be written by every user`);
+  t.notOk(existsSync(join(directory, 'ran')));
 });

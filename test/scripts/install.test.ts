@@ -122,7 +122,7 @@ t.test('a refusal is one clear line, and nothing is changed', { skip }, async (t
     ],
     [
       'another install',
-      `flock /run/tandem-install.lock ${install} /root/pair.yaml`,
+      `mkdir -p /run/tandem-install; flock /run/tandem-install/lock ${install} /root/pair.yaml`,
       /^install: another install runs/,
     ],
     ['an unknown option', '/tree/scripts/install --frobnicate', /^install: found "--frobnicate"\nusage:/],
@@ -176,4 +176,127 @@ t.test('an upgrade that does not start brings the old version back', { skip }, a
   t.equal(code, 1);
   t.match(stderr, /^install: the new version does not start, so the old one is back/m);
   t.match(machine.run('cat /opt/tandem/.digest; ls -d /opt/tandem*').stdout, 'old\n/opt/tandem\n');
+});
+
+/** A tree that can be changed, with the packages of the one under test. */
+const OWN_TREE =
+  'mkdir /root/tree && cd /tree && tar --exclude=./.git --exclude=./node_modules -cf - . | tar -C /root/tree -xf - && ' +
+  'mkdir /root/tree/node_modules && . /tree/scripts/installer/packages.sh && copy_packages /tree /root/tree';
+
+t.test(
+  'modes of the source and a strict umask change nothing; nothing else of it is taken',
+  { skip },
+  async (t) => {
+    const machine = await machineWith(t);
+    t.equal(machine.run(OWN_TREE).code, 0);
+    machine.run(`cd /root/tree; head -c 32 /dev/urandom > secret; cp secret examples/secret; chmod 644 secret
+    chmod 666 lbd/main.ts package.json; chmod 777 scripts node_modules/yaml; chmod 4755 scripts/lbctl.ts
+    chmod -R go= common node_modules/zod; chown -R 4321 lbd; ln -s /root/outside lbd/outside.ts; ln -s /root scripts/out`);
+    t.match(machine.run('umask 077; /root/tree/scripts/install --config /root/pair.yaml'), {
+      code: 0,
+      stderr: '',
+    });
+    const odd = (what: string) => machine.run(`find /opt/tandem ! -path '*/.cache*' ${what}`).stdout;
+    t.equal(odd('-type d ! -perm 755'), '');
+    t.equal(odd('-type f ! -perm 755 ! -perm 644'), '');
+    t.equal(odd('! -user root'), '');
+    t.equal(odd('-type l ! -path "*/node_modules/.bin/*"'), '', 'no link that leads out');
+    t.equal(odd('-name "secret*" ! -name "secret.ts"'), '', 'no secret that lay in the tree');
+    const daemon = 'setpriv --reuid tandem --regid tandem --clear-groups';
+    t.match(machine.run(`${daemon} lbctl check /etc/tandem/tandem.yaml`), { code: 0, stderr: '' });
+    t.match(
+      machine.run('stat -c "%a %U" /run/tandem-install /run/tandem-install/lock').stdout,
+      '700 root\n600 root\n',
+    );
+  },
+);
+
+t.test('packages that are not those of the lock file are never run as root', { skip }, async (t) => {
+  const machine = await machineWith(t);
+  t.equal(machine.run(OWN_TREE).code, 0);
+  const npm = `cat > /usr/local/bin/npm <<'END'
+#!/bin/sh
+echo "$@" >> /root/npm.log
+exit 1
+END
+chmod 755 /usr/local/bin/npm`;
+  machine.run(npm);
+  const evil = '/root/evil';
+  for (const [what, change] of [
+    ['a changed file', 'echo "// evil" >> node_modules/zod/index.js'],
+    ['a file more', 'touch node_modules/pino/evil.js'],
+    ['a link', `ln -s ${evil} node_modules/yaml/evil.js`],
+    [
+      'a changed Node',
+      `f=$(echo node_modules/node-linux-*/bin/node); mv $f $f.real; printf '#!/bin/sh\\ntouch ${evil}\\nexec "$0.real" "$@"\\n' > $f; chmod 755 $f`,
+    ],
+  ] as const) {
+    const name = /node_modules\/[\w-]+/.exec(change)![0].replace('linux-', 'linux-\\S+');
+    machine.run(`cd /root/tree && cp -a node_modules /root/before && ${change}`);
+    const { code, stdout, stderr } = machine.run('/root/tree/scripts/install --config /root/pair.yaml');
+    t.equal(code, 1, what);
+    t.match(
+      stdout,
+      new RegExp(`not those of package-lock.json \\(${name} is changed\\); fetching them`),
+      what,
+    );
+    t.match(stderr, 'install: npm could not install the packages');
+    t.equal(machine.run(TRACES).stdout, '', `${what}: nothing is left`);
+    machine.run('cd /root/tree && rm -rf node_modules && mv /root/before node_modules');
+  }
+  t.not(machine.run(`ls ${evil}`).code, 0, 'nothing of it ran');
+  t.match(machine.run('sort -u /root/npm.log').stdout, /^ci --omit=dev --ignore-scripts .*\n$/);
+
+  t.match(machine.run('/root/tree/scripts/install --config /root/pair.yaml').code, 0);
+  machine.run('echo "// evil" >> /opt/tandem/node_modules/zod/index.js');
+  t.match(machine.run('/tree/scripts/install --check').stdout, /^MISSING +programs .* unchanged packages$/m);
+  t.match(machine.run('/root/tree/scripts/install').code, 0);
+  t.notMatch(
+    machine.run('tail -n 1 /opt/tandem/node_modules/zod/index.js').stdout,
+    'evil',
+    'they are put right',
+  );
+});
+
+t.test('an install that fails leaves no secret behind, whole or half', { skip }, async (t) => {
+  const machine = await machineWith(t);
+  // Enough for the programs, and nothing for /etc/tandem.
+  machine.run(
+    'mkdir /etc/tandem && mount -t tmpfs -o size=4k tmpfs /etc/tandem && head -c 4096 /dev/zero > /etc/tandem/full',
+  );
+  const { code, stderr } = machine.run(
+    'TMPDIR=/root/tmp; mkdir $TMPDIR; export TMPDIR; /tree/scripts/install --config /root/pair.yaml',
+  );
+  t.not(code, 0);
+  t.match(stderr, /No space left/);
+  t.equal(machine.run('ls -A /etc/tandem /root/tmp').stdout, '/etc/tandem:\nfull\n\n/root/tmp:\n');
+  t.not(machine.run('TMPDIR=/root/tmp /tree/scripts/install --check').code, 0);
+  t.equal(machine.run('ls -A /root/tmp').stdout, '', 'a check neither');
+});
+
+t.test('programs of the config that others may write are refused', { skip }, async (t) => {
+  const machine = await machineWith(t);
+  machine.run(`mkdir -p /srv/hooks && printf '#!/bin/sh\\n' > /srv/hooks/active && chmod -R 755 /srv/hooks
+    sed 's,^ha:,ha:\\n  notify: { active: /srv/hooks/active },' /root/pair.yaml > /root/hooks.yaml
+    sed 's/interface: lo }/interface: lo, provider: exec, command: ["\\/srv\\/hooks\\/active"] }/' /root/pair.yaml > /root/exec.yaml`);
+  const install = (file: string) => machine.run(`/tree/scripts/install --config /root/${file}`);
+  for (const [change, who] of [
+    ['chown 4321 /srv/hooks/active', /hooks\/active belongs to user id 4321/],
+    ['chmod 775 /srv/hooks', /hooks may be written by group id 0/],
+    ['chmod 757 /srv/hooks/active', /hooks\/active may be written by every user/],
+  ] as const) {
+    machine.run(change);
+    for (const [file, what] of [
+      ['hooks.yaml', 'notify active'],
+      ['exec.yaml', 'the command of VIP 192.0.2.100'],
+    ] as const) {
+      const { code, stderr } = install(file);
+      t.equal(code, 1, change);
+      t.match(stderr, `${what} must belong to root, and nobody else may write it: `);
+      t.match(stderr, who);
+      t.match(stderr, /nothing was changed\n$/);
+    }
+    machine.run('chown -R 0:0 /srv/hooks; chmod -R 755 /srv/hooks');
+  }
+  t.equal(install('hooks.yaml').code, 0);
 });

@@ -27,6 +27,7 @@ import { LbdLink } from './lbd-link.ts';
 import { leaveNetwork, prepareNetwork } from './network-change.ts';
 import { Notifier } from './notifier.ts';
 import { Pulse } from './pulse.ts';
+import { Rehearsal } from './rehearsal.ts';
 import { Witness } from './witness.ts';
 
 export interface AgentOptions {
@@ -54,6 +55,7 @@ export class Agent {
   readonly #witness: Witness;
   readonly #notifiers = new Map<string, Notifier>();
   readonly #groups: GroupSet;
+  readonly #rehearsal = new Rehearsal();
   readonly #pulse = new Pulse(() => this.#tick());
   #running = false;
   #renewing = false;
@@ -124,6 +126,7 @@ export class Agent {
     this.#guardian.beat();
     this.#witness.start();
     this.#running = true;
+    this.#rehearse();
     this.#groups.join();
     this.#pulse.start(this.#config.ha.heartbeat.intervalMs);
   }
@@ -311,6 +314,14 @@ export class Agent {
     // Only once the heartbeats are out: stopped in between, the guardian would count from a beat that the peer never
     // heard, and remove the VIPs after the peer has taken over.
     void Promise.all(this.#groups.all.map(({ sent }) => sent)).then(() => this.#beat());
+    if (this.#groups.all.some(({ state }) => state.role === 'standby')) this.#rehearse();
+  }
+
+  /** Before the first takeover, and now and then while one may come. */
+  #rehearse(): void {
+    const [group] = this.#config.ha.groups;
+    if (group !== undefined && this.#rehearsal.isDue(monotonicMs()))
+      this.#rehearsal.play(this.#electionConfig(group.name));
   }
 
   #beat(): void {

@@ -103,6 +103,7 @@ function haOf(ha: HaShape, nodes: readonly string[]): HaConfig {
     track: {
       lbd: ha.track.lbd,
       interfaces: ha.track.interfaces ?? interfaces,
+      settleMs: ha.settle,
     },
     witness: ha.witness && witnessOf(ha.witness, vips),
     notify: { active, standby, fault },

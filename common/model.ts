@@ -55,7 +55,12 @@ export interface HaConfig {
   /** The VIPs of all groups. */
   readonly vips: readonly VipConfig[];
   readonly garp: { readonly count: number; readonly refreshMs: number };
-  readonly track: { readonly lbd: boolean; readonly interfaces: readonly string[] };
+  readonly track: {
+    readonly lbd: boolean;
+    readonly interfaces: readonly string[];
+    /** After the start or a new link, a node that hears nothing takes nothing over for so long. 0 to 600000. */
+    readonly settleMs: number;
+  };
   /** undefined: a node that does not hear its peer counts as the one that lives. */
   readonly witness?: WitnessConfig | undefined;
   /** Absolute paths of executables, called with the role as their argument. */

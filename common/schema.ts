@@ -137,6 +137,8 @@ const ha = mapping({
     lbd: yesNo.default(true),
     interfaces: z.array(iface, { error: 'a list of interface names' }).optional(),
   }).prefault({}),
+  /** How long a link may be up before the network carries frames, as with spanning tree. */
+  settle: duration(0, 600_000).prefault('30s'),
   /** Who must answer a node that does not hear its peer. */
   witness: witness.optional(),
   notify: mapping({

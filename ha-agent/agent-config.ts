@@ -60,6 +60,7 @@ export function electionConfig(
     deadAfter: ha.heartbeat.deadAfter,
     preemptDelayMs,
     trackLbd: ha.track.lbd,
+    settleMs: ha.track.settleMs,
     announceCount: ha.garp.count,
     announceRefreshMs: ha.garp.refreshMs,
     secondChance,

@@ -101,7 +101,7 @@ t.test('defaults of a pair', async (t) => {
     ],
     vips,
     garp: { count: 5, refreshMs: 60_000 },
-    track: { lbd: true, interfaces: ['eth1'] },
+    track: { lbd: true, interfaces: ['eth1'], settleMs: 30_000 },
     notify: { active: undefined, standby: undefined, fault: undefined },
     witness: undefined,
   });
@@ -166,7 +166,10 @@ t.test('every form of a setting', async (t) => {
     parseConfig(PAIR.replace('ha: {', `ha: { ${settings},`), '/f', { node: 'lb1' }).ha!;
   t.equal(ha('preempt: { delay: 30s }').groups[0]!.preemptDelayMs, 30_000);
   t.equal(ha('preempt: false').groups[0]!.preemptDelayMs, undefined);
-  t.strictSame(ha('track: { lbd: false, interfaces: [eth9] }').track, { lbd: false, interfaces: ['eth9'] });
+  t.strictSame(ha('settle: 0s, track: { lbd: false, interfaces: [eth9] }').track, {
+    ...{ lbd: false, interfaces: ['eth9'] },
+    settleMs: 0,
+  });
 
   t.equal(parseConfig(`${SINGLE}admin: { metrics: false }`, '/f').admin.metrics, undefined);
   t.equal(parseConfig(`${SINGLE}workers: 5`, '/f').workers, 5);
@@ -274,6 +277,7 @@ t.test('one value out of place, one line that says it all', async (t) => {
       /expected the name of a network interface/,
     ],
     [PAIR.replace('ha: {', 'ha: { heartbeat: { dead_after: 1 },'), /expected a whole number from 2 to 100/],
+    [PAIR.replace('ha: {', 'ha: { settle: 11m,'), /expected a duration from 0ms to 10m/],
     [
       PAIR.replace('ha: {', 'ha: { paths: [{ type: multicast, group: 10.0.0.1 }],'),
       /expected a multicast address/,

@@ -22,6 +22,7 @@ t.test('where two files differ is told', async (t) => {
     ['ha: {', 'ha: { priority: { lb1: 7 },', ['ha.priority']],
     ['ha: {', 'ha: { preempt: { delay: 1s }, garp: { count: 1 },', ['ha.preempt', 'ha.garp']],
     ['ha: {', 'ha: { heartbeat: { interval: 1s },', ['ha.heartbeat']],
+    ['ha: {', 'ha: { settle: 1s,', ['ha.track']],
     ['ha: {', 'ha: { routes: [{ to: 10.9.0.0/16, interface: eth1 }],', ['ha.routes']],
     ['shop', 'shed', ['cluster']],
   ] as const)

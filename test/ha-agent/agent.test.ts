@@ -329,7 +329,7 @@ t.test('a reload while active: what changed is in force, and no role changes', a
     ['priority', ({ ha }) => withGroups(ha, [{ ...BLUE, priority: { lb1: 1, lb2: 200 } }])],
     ['a VIP more', ({ ha }) => withGroups(ha, [{ ...BLUE, vips: [...BLUE.vips, more] }])],
     ['garp', ({ ha }) => ({ ...ha, garp: { count: 2, refreshMs: 1000 } })],
-    ['track', ({ ha }) => ({ ...ha, track: { lbd: false, interfaces: ['eth1', 'eth7'] } })],
+    ['track', ({ ha }) => ({ ...ha, track: { lbd: false, interfaces: ['eth1', 'eth7'], settleMs: 0 } })],
     ['a path more', ({ ha }) => ({ ...ha, paths: [...ha.paths, { type: 'unicast', port }] })],
     ['as before', ({ ha }) => ha],
   ];

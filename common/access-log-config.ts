@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { mapping, text, yesNo } from './fields.ts';
+import { mapping, size, text, yesNo } from './fields.ts';
 
 /** Formats of a line: JSON, and what web servers write (NCSA common, and combined, with Referer and User-Agent). */
 export const ACCESS_FORMATS = ['json', 'common', 'combined'] as const;
@@ -10,7 +10,14 @@ export interface AccessLogConfig {
   readonly format: (typeof ACCESS_FORMATS)[number];
   /** Part of the requests that get a line, 0 to 1. What lbd answered itself gets one in any case. */
   readonly sample: number;
+  /** Bytes after which the file is moved aside, whoever rotates it; see `AccessFile`. Standard output has no limit. */
+  readonly maxBytes: number;
 }
+
+const MIN_BYTES = 1024 ** 2;
+const MAX_BYTES = 1024 ** 4;
+/** A flood fills twice this, at most. */
+const DEFAULT_BYTES = 4 * 1024 ** 3;
 
 const SAMPLE = 'a number from 0 to 1, such as 0.1 for a tenth';
 const PATH = 'the absolute path of a file';
@@ -24,11 +31,16 @@ export const accessLog = z.union(
       stdout: yesNo.optional(),
       format: z.enum(ACCESS_FORMATS).default('json'),
       sample: z.number({ error: SAMPLE }).min(0, { error: SAMPLE }).max(1, { error: SAMPLE }).default(1),
-    }).refine(({ path, stdout }) => (path === undefined) === (stdout === true), {
-      error: 'either path or stdout: true',
-    }),
+      max_size: size(MIN_BYTES, MAX_BYTES).optional(),
+    })
+      .refine(({ path, stdout }) => (path === undefined) === (stdout === true), {
+        error: 'either path or stdout: true',
+      })
+      .refine(({ stdout, max_size }) => stdout !== true || max_size === undefined, {
+        error: 'max_size for a file only',
+      }),
   ],
-  { error: 'false or { path: /FILE } or { stdout: true }, with format and sample' },
+  { error: 'false or { path: /FILE } or { stdout: true }, with format, sample and max_size' },
 );
 
 /** @param all that of the top level, for frontends without one of their own */
@@ -38,5 +50,6 @@ export function accessLogOf(
 ): AccessLogConfig | undefined {
   const chosen = own ?? all ?? false;
   if (chosen === false) return undefined;
-  return { path: chosen.path ?? '', format: chosen.format, sample: chosen.sample };
+  const { path = '', format, sample, max_size: maxBytes = DEFAULT_BYTES } = chosen;
+  return { path, format, sample, maxBytes: path === '' ? Number.POSITIVE_INFINITY : maxBytes };
 }

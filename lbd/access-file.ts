@@ -1,4 +1,5 @@
-import { close, open, write } from 'node:fs';
+import { close, fstat, open, rename, write } from 'node:fs';
+import { formatSize } from '../common/duration.ts';
 import { messageOf } from '../common/errors.ts';
 
 /** So much may wait for a slow disk; what comes then is dropped. */
@@ -17,11 +18,16 @@ const END_OF_LINE = Uint8Array.of(LF);
 export interface AccessFileOptions {
   /** Trouble began or is over; one line. */
   tell(level: 'info' | 'warn', text: string): void;
+  /** See `limit`; default: none. */
+  readonly maxBytes?: number;
 }
 
 /**
  * One access log on disk. Appends with one write at a time and waits for none: where the disk is full, slow or gone,
  * lines are dropped and counted, told once, and traffic goes on.
+ *
+ * A file that reaches its limit, because nobody rotates it or because of a flood, is moved to the same name with `.full`
+ * at its end, in place of the one that was there: what came last is what one wants to read, and the disk stays free.
  */
 export class AccessFile {
   readonly #path: string;
@@ -32,6 +38,13 @@ export class AccessFile {
   #waitingBytes = 0;
   #busy = false;
   #reopens = false;
+  #maxBytes: number;
+  /** Of the open file, as far as this process knows. */
+  #size = 0;
+  /** Devices and pipes have no size. */
+  #regular = false;
+  /** How often the limit was reached since the last rotation. */
+  #moved = 0;
   #closing = false;
   /** Within a line, after a write that the disk took only in part. */
   #midLine = false;
@@ -47,10 +60,11 @@ export class AccessFile {
   dropped = 0;
 
   /** @param path empty: standard output */
-  constructor(path: string, { tell }: AccessFileOptions) {
+  constructor(path: string, { tell, maxBytes = Number.POSITIVE_INFINITY }: AccessFileOptions) {
     this.#path = path;
     this.#name = path === '' ? 'standard output' : path;
     this.#tell = tell;
+    this.#maxBytes = maxBytes;
     if (path === '') this.#descriptor = STDOUT;
     else this.#open();
   }
@@ -58,7 +72,13 @@ export class AccessFile {
   /** What is wrong now; undefined: nothing. */
   get warning(): string | undefined {
     if (this.#problem !== undefined) return `access log: ${this.#problem}; ${this.#lost} lines are lost`;
-    return this.#reopenProblem && `access log: ${this.#reopenProblem}`;
+    const said = this.#reopenProblem ?? (this.#moved > 0 ? this.#tooLong() : undefined);
+    return said && `access log: ${said}`;
+  }
+
+  /** From now on, the file is moved aside once it has so many bytes. */
+  limit(maxBytes: number): void {
+    this.#maxBytes = maxBytes;
   }
 
   /** @param lines whole ones, with their line feeds */
@@ -75,6 +95,7 @@ export class AccessFile {
   /** After a rotation: what comes from now on goes to a new file of that name. */
   reopen(): void {
     if (this.#path === '') return;
+    this.#moved = 0;
     this.#reopens = true;
     clearTimeout(this.#again);
     this.#again = undefined;
@@ -100,26 +121,72 @@ export class AccessFile {
   #next(): void {
     if (this.#busy || this.#closing || this.#again !== undefined) return;
     if (this.#reopens || this.#descriptor === undefined) this.#open();
-    else if (this.#waiting.length > 0) this.#write(this.#descriptor);
-    else this.#idle?.();
+    else if (this.#waiting.length === 0) this.#idle?.();
+    else if (this.#isFull && !this.#midLine) this.#moveAside();
+    else this.#write(this.#descriptor);
+  }
+
+  get #isFull(): boolean {
+    return this.#regular && this.#size >= this.#maxBytes;
+  }
+
+  #tooLong(): string {
+    const older = this.#moved > 1 ? ', and older ones are lost' : '';
+    return `${this.#name} reached its max_size of ${formatSize(this.#maxBytes)} before its rotation; lines before that are in ${this.#name}.full${older}`;
+  }
+
+  #moveAside(): void {
+    this.#busy = true;
+    rename(this.#path, `${this.#path}.full`, (error) => {
+      this.#busy = false;
+      // Somebody has moved it already, and has not said so yet.
+      if (error === null || error.code === 'ENOENT') this.#reopens = true;
+      else
+        this.#fail(
+          `${this.#name} has its max_size of ${formatSize(this.#maxBytes)} and cannot be moved: ${error.code}`,
+          this.#take(),
+        );
+      if (error === null) {
+        this.#moved++;
+        if (this.#moved <= 2) this.#tell('warn', `access log: ${this.#tooLong()}`);
+      }
+      if (this.#closing) this.#release();
+      else this.#next();
+    });
   }
 
   #open(): void {
     this.#busy = true;
     open(this.#path, 'a', MODE, (error, descriptor) => {
-      this.#busy = false;
       if (error === null) {
-        this.#release();
-        this.#descriptor = descriptor;
-        this.#torn = false;
-        this.#reopenProblem = undefined;
-      } else if (this.#descriptor === undefined) {
+        this.#measure(descriptor);
+        return;
+      }
+      this.#busy = false;
+      if (this.#descriptor === undefined) {
         this.#retry(AGAIN_MS);
         this.#fail(`cannot open ${messageOf(error)}`, this.#take());
       } else {
-        this.#reopenProblem = `cannot open ${messageOf(error)}, the old file is still written`;
-        this.#tell('warn', `access log: ${this.#reopenProblem}`);
+        const problem = `cannot open ${messageOf(error)}, the old file is still written`;
+        if (problem !== this.#reopenProblem) this.#tell('warn', `access log: ${problem}`);
+        this.#reopenProblem = problem;
+        if (this.#isFull) this.#fail(`${this.#name} has its max_size and no successor`, this.#take());
       }
+      this.#reopens = false;
+      if (this.#closing) this.#release();
+      else this.#next();
+    });
+  }
+
+  #measure(descriptor: number): void {
+    fstat(descriptor, (error, stat) => {
+      this.#busy = false;
+      this.#release();
+      this.#descriptor = descriptor;
+      this.#regular = error === null && stat.isFile();
+      this.#size = error === null ? stat.size : 0;
+      this.#torn = false;
+      this.#reopenProblem = undefined;
       this.#reopens = false;
       if (this.#closing) this.#release();
       else this.#next();
@@ -152,6 +219,7 @@ export class AccessFile {
       if (full) this.#retry(FULL_MS);
       else {
         this.#torn = false;
+        this.#size += written;
         this.#midLine = rest.length > 0 && bytes[written - 1] !== LF;
       }
       if (rest.length > 0) this.#putBack(rest);

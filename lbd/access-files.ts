@@ -10,8 +10,8 @@ const LATE_MS = 30_000;
 export class AccessFiles {
   readonly #files = new Map<string, AccessFile>();
   readonly #tell: (level: 'info' | 'warn', text: string) => void;
-  /** Paths of the config in force. */
-  #wanted: ReadonlySet<string> = new Set();
+  /** Limits of the files of the config in force, by path. */
+  #wanted: ReadonlyMap<string, number> = new Map();
   #tidying: NodeJS.Timeout | undefined;
   /** Lines lost in files that are no longer written. */
   #dropped = 0;
@@ -23,11 +23,16 @@ export class AccessFiles {
 
   /** Opens the files of a config, and soon closes those that it does not name. */
   apply(config: Pick<Config, 'frontends'>): void {
-    this.#wanted = new Set(
-      config.frontends.flatMap(({ accessLog }) => (accessLog === undefined ? [] : [accessLog.path])),
-    );
-    for (const path of this.#wanted)
-      if (!this.#files.has(path)) this.#files.set(path, new AccessFile(path, { tell: this.#tell }));
+    const wanted = new Map<string, number>();
+    for (const { accessLog } of config.frontends)
+      if (accessLog !== undefined)
+        wanted.set(accessLog.path, Math.min(accessLog.maxBytes, wanted.get(accessLog.path) ?? Infinity));
+    this.#wanted = wanted;
+    for (const [path, maxBytes] of wanted) {
+      const file = this.#files.get(path);
+      if (file === undefined) this.#files.set(path, new AccessFile(path, { tell: this.#tell, maxBytes }));
+      else file.limit(maxBytes);
+    }
     clearTimeout(this.#tidying);
     this.#tidying = setTimeout(() => this.#tidy(), LATE_MS).unref();
   }

@@ -120,6 +120,75 @@ t.test('a directory that is not there: told once, counted, and written again onc
   t.match(readFileSync(path, 'utf8'), /^(a\nb\n|later \d+\n)+$/, 'whole lines');
 });
 
+t.test('a limit: the file is moved aside, the one before it goes, and the status says so', async (t) => {
+  const dir = tempDir(t);
+  const path = join(dir, 'access.log');
+  writeFileSync(path, 'old\n');
+  const { told, tell, until } = listener();
+  const file = new AccessFile(path, { tell, maxBytes: 8 });
+  const append = async (line: string, before: string) => {
+    file.append(bytes(line));
+    await untilFile(path, `${before}${line}`);
+  };
+  await append('one\n', 'old\n');
+  t.equal(file.warning, undefined, 'what was there counts, and the limit may be reached');
+  await append('two\n', '');
+  t.equal(readFileSync(`${path}.full`, 'utf8'), 'old\none\n');
+  t.match(
+    file.warning,
+    `${path} reached its max_size of 8B before its rotation; lines before that are in ${path}.full`,
+  );
+  t.notMatch(file.warning, /lost/);
+  await append('three\n', 'two\n');
+  await append('four\n', '');
+  t.equal(readFileSync(`${path}.full`, 'utf8'), 'two\nthree\n');
+  await until(/and older ones are lost/);
+  t.match(file.warning, 'and older ones are lost');
+  await append('five\n', 'four\n');
+  await append('six\n', '');
+  t.equal(told.length, 2, 'a flood is told twice');
+
+  renameSync(path, `${path}.1`);
+  file.reopen();
+  await untilFile(path, '');
+  t.equal(file.warning, undefined, 'until the next rotation');
+  file.limit(1000);
+  for (let n = 0; n < 50; n++) file.append(bytes('line\n'));
+  await file.close(60_000);
+  t.equal(readFileSync(path, 'utf8').length, 250);
+  t.equal(file.dropped, 0);
+});
+
+t.test('a limit, and a rotation that has moved the file and not said so yet', async (t) => {
+  const path = join(tempDir(t), 'access.log');
+  const { tell } = listener();
+  const file = new AccessFile(path, { tell, maxBytes: 4 });
+  file.append(bytes('one\n'));
+  await untilFile(path, 'one\n');
+  renameSync(path, `${path}.1`);
+  file.append(bytes('two\n'));
+  await untilFile(path, 'two\n');
+  await file.close(60_000);
+  t.notOk(existsSync(`${path}.full`));
+  t.equal(readFileSync(`${path}.1`, 'utf8'), 'one\n');
+});
+
+t.test('a limit, and a directory in which nothing can be moved: dropped, counted, told once', async (t) => {
+  const path = join(tempDir(t), 'access.log');
+  mkdirSync(join(`${path}.full`, 'in the way'), { recursive: true });
+  const { told, tell, until } = listener();
+  const file = new AccessFile(path, { tell, maxBytes: 4 });
+  file.append(bytes('one\n'));
+  await untilFile(path, 'one\n');
+  file.append(bytes('two\nthree\n'));
+  await until(/cannot be moved/);
+  file.append(bytes('four\n'));
+  await file.close(60_000);
+  t.equal(readFileSync(path, 'utf8'), 'one\n', 'it does not grow');
+  t.equal(file.dropped, 3);
+  t.equal(told.length, 1);
+});
+
 const noFull = !existsSync('/dev/full') && 'there is no /dev/full';
 
 t.test('a full disk: counted, told once, and never in the way', { skip: noFull }, async (t) => {
@@ -158,7 +227,9 @@ t.test('the files of a config', async (t) => {
   const config = (...names: (string | undefined)[]) => ({
     frontends: names.map((name) => ({
       accessLog:
-        name === undefined ? undefined : { path: join(dir, name), format: 'json' as const, sample: 1 },
+        name === undefined
+          ? undefined
+          : { path: join(dir, name), format: 'json' as const, sample: 1, maxBytes: 1000 },
     })),
   });
   files.apply(config('a', undefined, 'a') as unknown as Parameters<AccessFiles['apply']>[0]);

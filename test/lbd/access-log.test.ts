@@ -30,7 +30,7 @@ t.test('lines leave in batches: when one is full, or soon after its first line',
 t.test('one log for all frontends with the same file; a record stays while its config does', async (t) => {
   const sent: string[] = [];
   const logs = new AccessLogs((path, lines) => sent.push(`${path}: ${new TextDecoder().decode(lines)}`));
-  const config = { path: '/a', format: 'common', sample: 1 } as const;
+  const config = { path: '/a', format: 'common', sample: 1, maxBytes: 1 } as const;
   const record = (known: Parameters<AccessLogs['record']>[0], its: typeof config | undefined, name = 'web') =>
     logs.record(known, its, name, '192.0.2.1', true);
   const web = record(undefined, config)!;

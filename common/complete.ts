@@ -112,17 +112,18 @@ function haOf(ha: HaShape, nodes: readonly string[]): HaConfig {
 
 /** Each witness is asked over the interface of the VIP whose network it is in, or else over that of the first one. */
 function witnessOf(
-  { addresses, interval, timeout }: NonNullable<HaShape['witness']>,
+  { addresses, lease, interval, timeout }: NonNullable<HaShape['witness']>,
   vips: readonly VipConfig[],
 ): WitnessConfig {
   return {
-    addresses: addresses.map((address) => {
+    addresses: (addresses ?? []).map((address) => {
       const near = vips.find((vip) => vip.interface !== 'lo' && isInNetwork(vip, address));
       const device = near?.interface ?? vipInterfaces(vips)[0];
       return { address, interface: device, isNeighbour: near?.family === 4 };
     }),
     intervalMs: interval,
     timeoutMs: timeout,
+    lease,
   };
 }
 

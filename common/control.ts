@@ -214,6 +214,8 @@ export interface GroupStatus {
     readonly alive: boolean;
   };
   readonly second_chance: SecondChanceStatus;
+  /** undefined: there is no witness that grants leases. */
+  readonly lease?: GroupLeaseStatus | undefined;
 }
 
 /**
@@ -256,8 +258,30 @@ export interface AgentStatus {
   readonly guardian: { readonly alive: boolean };
   /** undefined: none is configured. */
   readonly witness?: WitnessStatus | undefined;
+  /** undefined: none is configured. */
+  readonly lease?: LeaseStatus | undefined;
   readonly second_chance: SecondChanceStatus;
   readonly warnings: readonly string[];
+}
+
+/** A witness that grants leases, as this node sees it. */
+export interface LeaseStatus {
+  /** `ADDRESS:PORT` */
+  readonly address: string;
+  /** `starting`: it answers and grants nothing yet. */
+  readonly state: 'grants' | 'starting' | 'away';
+  /** undefined: never. */
+  readonly answered_ms_ago: number | undefined;
+  readonly why: string;
+}
+
+/** A group's lease at that witness, as this node sees it. */
+export interface GroupLeaseStatus {
+  readonly holder: 'this node' | 'the other node' | 'nobody';
+  /** undefined where nobody holds it. */
+  readonly left_ms: number | undefined;
+  /** This node serves without the other one's consent only with the lease; false: as without a witness. */
+  readonly bound: boolean;
 }
 
 /** `ignored`: it cannot be asked, so it does not count. */

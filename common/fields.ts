@@ -179,6 +179,11 @@ export const metricsAddress = parsed('IP:PORT, such as 127.0.0.1:9600, or false'
   return address === undefined || canonicalIp(address.host) === undefined ? undefined : address;
 });
 
+export const leaseAddress = parsed('IP:PORT of a witness, such as "192.168.56.3:7473"', (input) => {
+  const address = parseEndpoint(input);
+  return address === undefined || unicastIp(address.host) === undefined ? undefined : address;
+});
+
 export const backendAddress = parsed('HOST:PORT, such as 10.0.0.21:9000 or [fd00::21]:9000', (input) => {
   const address = parseEndpoint(input);
   return address === undefined || address.host === '*' || isUnspecified(address.host) ? undefined : address;

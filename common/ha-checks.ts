@@ -15,6 +15,12 @@ const MAX_GROUPS = 16;
 /** Over all groups: the guardian removes them one by one. */
 const MAX_VIPS = 64;
 
+/**
+ * A witness never grants a longer lease. The same in every release: one that starts waits for so long before it grants,
+ * because an earlier one may have granted it.
+ */
+export const LONGEST_LEASE_MS = 5_000;
+
 /** Checks of `ha` that depend on two places at once. */
 export function checkHa(ha: HaShape, cluster: Shape['cluster'], source: Source, report: Report): void {
   checkGroups(ha, source, report);
@@ -29,12 +35,45 @@ export function checkHa(ha: HaShape, cluster: Shape['cluster'], source: Source, 
   for (const [path, route] of placesOf(ha, 'routes') as readonly (readonly [Path, RouteShape])[])
     checkRoute(path, route, report);
   checkPaths(ha, vips, source, report);
-  for (const [i, address] of (ha.witness?.addresses ?? []).entries()) {
-    const path = ['ha', 'witness', ...(source.has(['ha', 'witness', 'addresses']) ? ['addresses'] : []), i];
-    const node = Object.entries(cluster?.nodes ?? {}).find(([, { address: own }]) => own === address);
+  checkWitness(ha, cluster, seen, source, report);
+}
+
+/** @param vips by address */
+function checkWitness(
+  { witness, heartbeat }: HaShape,
+  cluster: Shape['cluster'],
+  vips: ReadonlyMap<string, unknown>,
+  source: Source,
+  report: Report,
+): void {
+  if (witness === undefined) return;
+  const { addresses, lease } = witness;
+  const nodes = Object.entries(cluster?.nodes ?? {});
+  const at = (key: string): Path => ['ha', 'witness', key];
+  const checkThird = (path: Path, address: string) => {
+    const node = nodes.find(([, { address: own }]) => own === address);
     if (node !== undefined) report(path, `${address} is node "${node[0]}"; a witness must be a third party`);
-    if (seen.has(address)) report(path, `${address} is a VIP; a witness must be a third party`);
+    if (vips.has(address)) report(path, `${address} is a VIP; a witness must be a third party`);
+  };
+  for (const [i, address] of (addresses ?? []).entries())
+    checkThird([...(source.has(at('addresses')) ? at('addresses') : ['ha', 'witness']), i], address);
+  if (addresses === undefined) {
+    if (lease === undefined)
+      report(['ha', 'witness'], 'has neither "addresses" nor "lease": who is the witness?', 'key');
+    for (const key of ['interval', 'timeout'])
+      if (source.has(at(key))) report(at(key), 'is for "addresses" only', 'key');
   }
+  if (lease === undefined) return;
+  checkThird(at('lease'), lease.host);
+  const family = ipFamily(nodes[0]?.[1].address ?? lease.host);
+  if (ipFamily(lease.host) !== family)
+    report(at('lease'), `found ${lease.host}, expected the same IP version as the nodes have`);
+  const deadTimeMs = heartbeat.interval * heartbeat.dead_after;
+  if (deadTimeMs > LONGEST_LEASE_MS)
+    report(
+      at('lease'),
+      `a lease would last nearly as long as the dead time, ${deadTimeMs / 1000} s; a witness grants at most ${LONGEST_LEASE_MS / 1000} s`,
+    );
 }
 
 /** The entries of a list that is in `ha` or in each group, with their places. */

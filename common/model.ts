@@ -71,8 +71,9 @@ export interface HaConfig {
   };
 }
 
-/** Addresses of which one must answer a node that does not hear its peer, or it is the one that is cut off. */
+/** Third parties that tell a split from a death. */
 export interface WitnessConfig {
+  /** One of them must answer a node that does not hear its peer, or it is the one that is cut off. May be empty. */
   readonly addresses: readonly {
     readonly address: string;
     /** Over which it is asked, that of a VIP; undefined: as the routes say. */
@@ -84,6 +85,8 @@ export interface WitnessConfig {
   readonly intervalMs: number;
   /** An answer may take so long. 10 to 60000. */
   readonly timeoutMs: number;
+  /** An IP address where a witness of Tandem grants leases; undefined: there is none. */
+  readonly lease?: SocketAddress | undefined;
 }
 
 export type PathConfig =

@@ -11,6 +11,7 @@ import {
   hostPattern,
   iface,
   integer,
+  leaseAddress,
   mapping,
   metricsAddress,
   multicastGroup,
@@ -94,14 +95,20 @@ const witnessAddresses = z
   .max(8, { error: 'at most 8 addresses' });
 const witness = z.union(
   [
-    witnessAddresses.transform((addresses) => ({ addresses, interval: 1000, timeout: 500 })),
+    witnessAddresses.transform((addresses) => ({
+      addresses,
+      lease: undefined,
+      interval: 1000,
+      timeout: 500,
+    })),
     mapping({
-      addresses: witnessAddresses,
+      addresses: witnessAddresses.optional(),
+      lease: leaseAddress.optional(),
       interval: duration(100, 3_600_000).prefault('1s'),
       timeout: duration(10, 60_000).prefault('500ms'),
     }),
   ],
-  { error: 'a list of IP addresses, or { addresses: […], interval: 1s, timeout: 500ms }' },
+  { error: 'a list of IP addresses, or { addresses: […], interval: 1s, timeout: 500ms, lease: IP:PORT }' },
 );
 const ha = mapping({
   heartbeat: mapping({

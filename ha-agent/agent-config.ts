@@ -13,7 +13,11 @@ import { HEALTH_HOLD_MS, lateLimitMs } from './election-times.ts';
 import type { ElectionConfig } from './election-types.ts';
 import type { GuardianPlan } from './guardian.ts';
 import type { NetworkConfig } from './host-network.ts';
+import type { LeasePlan } from './lease-client.ts';
 import { witnessWaitMs } from './witness.ts';
+
+/** Without an answer for so long, or for two dead times, the witness is away. */
+const WITNESS_AWAY_MS = 1_000;
 
 /** What an agent needs of a config: of frontends and pools, which may be thousands, next to nothing. */
 export interface AgentConfig extends Pick<Config, 'file' | 'digest' | 'sectionDigests'> {
@@ -53,6 +57,7 @@ export function electionConfig(
   secondChance: boolean,
 ): ElectionConfig {
   const { priority, preemptDelayMs } = ha.groups.find(({ name }) => name === group)!;
+  const witness = witnessPlan({ ha });
   return {
     self: { ...self, priority: priority[self.name]! },
     peer,
@@ -65,7 +70,8 @@ export function electionConfig(
     announceRefreshMs: ha.garp.refreshMs,
     secondChance,
     drainMs: pools.reduce((longest, pool) => Math.max(longest, pool.drainTimeoutMs), 0),
-    witnessWaitMs: ha.witness && witnessWaitMs(ha.witness),
+    witnessWaitMs: witness && witnessWaitMs(witness),
+    leaseMs: ha.witness?.lease && lateLimitMs(ha.heartbeat),
     healthHoldMs: HEALTH_HOLD_MS + pools.reduce((longest, pool) => Math.max(longest, checkMs(pool)), 0),
     neighbours: [peer.address, ...(ha.witness?.addresses ?? []).map(({ address }) => address)],
   };
@@ -76,9 +82,22 @@ function checkMs({ health }: AgentPool): number {
   return health.type === 'none' ? 0 : health.intervalMs + health.timeoutMs;
 }
 
-/** undefined: there is no witness. */
-export function witnessPlan({ ha }: AgentConfig): WitnessConfig | undefined {
-  return ha.witness;
+/** undefined: there is no witness whose answers count. */
+export function witnessPlan({ ha }: { readonly ha: HaConfig }): WitnessConfig | undefined {
+  return ha.witness?.addresses.length === 0 ? undefined : ha.witness;
+}
+
+/** undefined: there is no witness that grants leases. */
+export function leasePlan({ ha }: AgentConfig): LeasePlan | undefined {
+  const { intervalMs, deadAfter } = ha.heartbeat;
+  return (
+    ha.witness?.lease && {
+      witness: ha.witness.lease,
+      intervalMs,
+      leaseMs: lateLimitMs(ha.heartbeat),
+      awayMs: Math.max(WITNESS_AWAY_MS, 2 * deadAfter * intervalMs),
+    }
+  );
 }
 
 /** What the guardian must know to clean up when the agent cannot. */

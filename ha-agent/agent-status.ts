@@ -25,6 +25,7 @@ export interface StatusInput {
   readonly peerConfig: PeerConfig | undefined;
   readonly guardianAlive: boolean;
   readonly witness: AgentStatus['witness'];
+  readonly lease: AgentStatus['lease'];
   readonly warnings: readonly string[];
 }
 
@@ -67,6 +68,7 @@ export function agentStatus(input: StatusInput): AgentStatus {
     lbd: lbdOf(input.groups),
     guardian: { alive: input.guardianAlive },
     witness: input.witness,
+    lease: input.lease,
     second_chance: (busy ?? first)?.second_chance ?? {
       available: false,
       finishing: undefined,
@@ -110,6 +112,17 @@ function groupStatus(
       },
       forwarding: state.forwarding,
     },
+    lease: config.leaseMs === undefined ? undefined : leaseOf(state, now),
+  };
+}
+
+function leaseOf({ lease: { view, isFree } }: ElectionState, now: number): GroupStatus['lease'] {
+  const held = view.heldUntilMs > now;
+  const taken = view.takenUntilMs > now;
+  return {
+    holder: held ? 'this node' : taken ? 'the other node' : 'nobody',
+    left_ms: held || taken ? Math.round((held ? view.heldUntilMs : view.takenUntilMs) - now) : undefined,
+    bound: !isFree,
   };
 }
 
@@ -120,15 +133,26 @@ function lbdOf([group]: readonly GroupView[]): AgentStatus['lbd'] {
   return { alive, healthy, why };
 }
 
-function warningsOf({ config, groups, now, warnings, guardianAlive }: StatusInput): string[] {
+function warningsOf(input: StatusInput): string[] {
+  const { config, groups, now, warnings, guardianAlive } = input;
   const { peer } = config.cluster;
   const deaf = groups.some(({ state: { hello } }) => hello !== undefined && now - hello.heardMs < 1000);
   return [
     ...warnings,
     ...(deaf ? [`${peer.name} is there, but does not hear this node`] : []),
+    ...leaseWarnings(input),
     ...bindWarnings(config),
     ...(guardianAlive ? [] : ['the guardian does not run']),
   ];
+}
+
+function leaseWarnings({ config, lease, groups }: StatusInput): string[] {
+  if (lease === undefined || lease.state === 'grants') return [];
+  const isBound = groups.some((group) => !group.state.lease.isFree);
+  const so = isBound
+    ? `a node that does not hear ${config.cluster.peer.name} and is not granted the lease does not serve`
+    : 'the nodes go on as without it';
+  return [`the witness ${lease.address} does not grant leases to this node (${lease.why}): ${so}`];
 }
 
 /** The kernel cannot tell a stranger's segment from any other where the listener is bound to one address. */

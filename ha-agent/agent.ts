@@ -10,6 +10,7 @@ import {
   differ,
   electionConfig,
   guardianPlan,
+  leasePlan,
   reasonsAgainst,
   vipAddresses,
   witnessPlan,
@@ -24,6 +25,8 @@ import { Guardian } from './guardian.ts';
 import type { HeartbeatIdentity } from './heartbeat.ts';
 import type { HostNetwork, HostNetworkEvents } from './host-network.ts';
 import { LbdLink } from './lbd-link.ts';
+import { LeaseClient } from './lease-client.ts';
+import type { LeaseIdentity } from './lease-message.ts';
 import { leaveNetwork, prepareNetwork } from './network-change.ts';
 import { Notifier } from './notifier.ts';
 import { Pulse } from './pulse.ts';
@@ -33,6 +36,8 @@ import { Witness } from './witness.ts';
 export interface AgentOptions {
   readonly config: AgentConfig;
   readonly identity: HeartbeatIdentity;
+  /** With which the witness that grants leases is asked. */
+  readonly leaseIdentity: LeaseIdentity;
   readonly runDir: string;
   readonly log: Logger;
   readonly events: EventLog;
@@ -53,6 +58,7 @@ export class Agent {
   readonly #link: LbdLink;
   readonly #exchange: Exchange;
   readonly #witness: Witness;
+  readonly #leases: LeaseClient;
   readonly #notifiers = new Map<string, Notifier>();
   readonly #groups: GroupSet;
   readonly #rehearsal = new Rehearsal();
@@ -109,6 +115,14 @@ export class Agent {
       onResult: (result) => this.#groups.dispatch({ type: 'witness', result }),
       onTrouble: (text) => this.#log('warn', 'witness', text),
     });
+    this.#leases = new LeaseClient({
+      plan: leasePlan(config),
+      identity: options.leaseIdentity,
+      node: config.cluster.self.name,
+      selfAddress: config.cluster.self.address,
+      onView: (group, view) => this.#groups.find(group)?.dispatch({ type: 'lease', view }),
+      onTrouble: (text) => this.#log('warn', 'witness', text),
+    });
     this.#groups = new GroupSet(config, {
       create: (name) => this.#createGroup(name),
       electionConfig: (name) => this.#electionConfig(name),
@@ -125,6 +139,7 @@ export class Agent {
     this.#guardian.start();
     this.#guardian.beat();
     this.#witness.start();
+    this.#leases.open();
     this.#running = true;
     this.#rehearse();
     this.#groups.join();
@@ -138,6 +153,7 @@ export class Agent {
     this.#pulse.stop();
     this.#guardian.close();
     this.#witness.close();
+    this.#leases.close();
     this.#link.close();
     await this.#exchange.close();
     await this.#network.close();
@@ -154,6 +170,7 @@ export class Agent {
       peerConfig: this.#exchange.peerConfig,
       guardianAlive: this.#guardian.alive,
       witness: this.#witness.status(),
+      lease: this.#leases.status(),
       warnings: [
         ...(this.#reloadError === undefined ? [] : [`the config was not reloaded: ${this.#reloadError}`]),
         ...this.#exchange.warnings(),
@@ -217,6 +234,7 @@ export class Agent {
     }
     for (const name of await this.#groups.leave(config)) {
       this.#link.forget(name);
+      this.#leases.forget(name);
       this.#notifiers.delete(name);
     }
     this.#apply(config);
@@ -249,6 +267,7 @@ export class Agent {
     this.#configureExchange();
     this.#groups.apply(config);
     this.#pulse.start(this.#config.ha.heartbeat.intervalMs);
+    this.#leases.configure(leasePlan(config));
     if (differ(witnessPlan(config), witnessPlan(before))) this.#witness.configure(witnessPlan(config));
   }
 
@@ -258,6 +277,7 @@ export class Agent {
       send: (report) => this.#exchange.send(name, report),
       renewNonce: () => this.#renewNonce(name),
       checkWitness: () => this.#witness.check(),
+      wantLease: (isWanted, epoch) => this.#leases.want(name, isWanted, epoch),
       tellLbd: (role, epoch, finishing) => this.#link.tell(name, role, epoch, finishing),
       notify: (role) => {
         const notifier = this.#notifiers.get(name) ?? new Notifier(trouble);
@@ -311,6 +331,8 @@ export class Agent {
 
   #tick(): void {
     this.#groups.dispatch({ type: 'tick' });
+    // After the heartbeats: one that is not sent any more is not followed by a renewal, which would hold up the peer.
+    this.#leases.beat();
     // Only once the heartbeats are out: stopped in between, the guardian would count from a beat that the peer never
     // heard, and remove the VIPs after the peer has taken over.
     void Promise.all(this.#groups.all.map(({ sent }) => sent)).then(() => this.#beat());

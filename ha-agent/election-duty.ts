@@ -1,4 +1,5 @@
 import { checkLater, isHeldOff } from './election-evidence.ts';
+import { leaseObstacle, takeoverObstacle } from './election-lease.ts';
 import { deafPeerCause, probe, silence } from './election-peer.ts';
 import {
   deadTimeMs,
@@ -136,6 +137,12 @@ export function considerStepDown(turn: Turn): void {
     removeVips(turn);
     return;
   }
+  const obstacle = leaseObstacle(turn);
+  if (obstacle !== undefined) {
+    turn.become('standby', obstacle);
+    removeVips(turn);
+    return;
+  }
   if (s.vip !== 'held' || !turn.peerCanTakeOver) return;
   const { request, priority, healthy } = s.peer!.report;
   if (s.lbd.stopping) handOver(turn, 'lbd is stopping');
@@ -184,7 +191,12 @@ export function switchover(turn: Turn, to: 'self' | 'peer' | undefined): void {
 
 function takeOver(turn: Turn, why: string): void {
   const { s } = turn;
-  s.epoch = Math.max(s.epoch, s.peer?.report.epoch ?? 0) + 1;
+  const obstacle = takeoverObstacle(turn);
+  if (obstacle !== undefined) {
+    turn.because(obstacle);
+    return;
+  }
+  s.epoch = Math.max(s.epoch, s.peer?.report.epoch ?? 0, s.lease.view.epoch) + 1;
   s.vip = 'promoting';
   // They are this node's connections again like all others; adding the VIPs takes their parked place.
   s.finishing = undefined;

@@ -1,4 +1,5 @@
 import type { FinishPhase, Role } from '../common/control.ts';
+import { leaseWakeAt } from './election-lease.ts';
 import { servedMs } from './election-link.ts';
 import { deadTimeMs, isHealthy, isPeerAlive, jointIntervalMs, wakeAt } from './election-times.ts';
 import type {
@@ -34,7 +35,9 @@ export class Turn {
       this.act({ type: 'notify', role });
     if (this.#copies > 0) this.act({ type: 'send', copies: this.#copies });
     if (stopping && vip === 'none' && finishing === undefined) this.act({ type: 'stopped' });
-    return { state: this.s, actions: this.#actions, wakeAtMs: wakeAt(this.config, this.s, this.now) };
+    const { config, s, now } = this;
+    const wakeAtMs = Math.min(wakeAt(config, s, now), leaseWakeAt(config, s, now));
+    return { state: s, actions: this.#actions, wakeAtMs };
   }
 
   act(action: ElectionAction): void {

@@ -20,6 +20,8 @@ export interface ElectionConfig {
   readonly drainMs: number;
   /** A takeover waits so long for a witness to be asked; undefined: there is no witness. */
   readonly witnessWaitMs?: number | undefined;
+  /** The lease of a witness lasts so long; undefined: there is no witness that grants one. */
+  readonly leaseMs?: number | undefined;
   /** `lbd` without a backend counts only after so long; undefined: after a second. */
   readonly healthHoldMs?: number | undefined;
   /** How long a new link may take to carry frames; undefined or 0: no time. */
@@ -159,6 +161,8 @@ export type ElectionEvent = { readonly now: number } & (
     }
   /** A check of the witnesses that began at `sinceMs` has ended. */
   | { readonly type: 'witness'; readonly result: WitnessResult }
+  /** What the witness that grants leases said of this group. */
+  | { readonly type: 'lease'; readonly view: LeaseView }
   /** An operator wants `to` (default: the other one than now) to be active. */
   | { readonly type: 'switchover'; readonly to: 'self' | 'peer' | undefined }
   | { readonly type: 'stop' }
@@ -197,6 +201,8 @@ export type ElectionAction =
   | { readonly type: 'probe-vips' }
   /** Look now whether a witness answers, not only at the next turn. */
   | { readonly type: 'check-witness' }
+  /** Get the lease of the witness and keep it, or release it. */
+  | { readonly type: 'want-lease'; readonly isWanted: boolean; readonly epoch: number }
   | { readonly type: 'notify'; readonly role: 'active' | 'standby' | 'fault' }
   | {
       readonly type: 'log';
@@ -232,6 +238,34 @@ export interface WitnessResult {
   readonly why: string;
   /** When the check began. */
   readonly sinceMs: number;
+}
+
+/** The lease of a group at the witness, as this node knows it; times of its own clock. */
+export interface LeaseView {
+  /** A witness that can grant has answered lately. */
+  readonly reachesWitness: boolean;
+  /** This process holds the lease until then; in the past: it does not. */
+  readonly heldUntilMs: number;
+  /** Another one holds it until about then; in the past: nobody does, as far as is known. */
+  readonly takenUntilMs: number;
+  /** The highest one with which the lease was held. */
+  readonly epoch: number;
+  /** So long the peer has not asked the witness, as that says. */
+  readonly silenceMs: number;
+}
+
+/** What the lease means for this node, see `election-lease.ts`. */
+export interface LeaseStanding {
+  readonly view: LeaseView;
+  /** Silence is death, as without a witness. */
+  readonly isFree: boolean;
+  /** After the peer's word that its VIPs are gone, this node serves until then without the lease. */
+  readonly wordUntilMs: number;
+  /** What was asked for last; undefined: nothing yet. */
+  readonly isWanted: boolean | undefined;
+  readonly wantedEpoch: number;
+  /** At the last look, for the log. */
+  readonly wasHeld: boolean;
 }
 
 /** The peer's agent may be dead: it is asked on all paths, several times. */
@@ -320,6 +354,7 @@ export interface ElectionState {
   readonly downInterfaces: ReadonlyMap<string, string>;
   /** Of the latest check; undefined before the first one ended. */
   readonly witness: WitnessResult | undefined;
+  readonly lease: LeaseStanding;
   readonly suspicion: Suspicion | undefined;
   /** After a suspicion without a proof, signs are ignored until then. */
   readonly trustUntilMs: number;

@@ -7,6 +7,14 @@ import {
   GOODBYE_COPIES,
   stopForwarding,
 } from './election-finishing.ts';
+import {
+  considerLease,
+  initialStanding,
+  lastLeaseReport,
+  leaseHeard,
+  leaseReport,
+  tendLease,
+} from './election-lease.ts';
 import { carries, linkUp, servedMs } from './election-link.ts';
 import { heartbeat, suspect, watchPeer } from './election-peer.ts';
 import { isHealthy, lateLimitMs, ownDeadTimeMs } from './election-times.ts';
@@ -42,6 +50,7 @@ export function initialState(config: ElectionConfig, now: number): ElectionState
     unhealthySinceMs: undefined,
     downInterfaces: new Map(),
     witness: undefined,
+    lease: initialStanding(config),
     suspicion: undefined,
     trustUntilMs: now,
     vacancy: undefined,
@@ -95,6 +104,7 @@ export function reportOf(config: ElectionConfig, state: ElectionState, now: numb
     ask: state.suspicion !== undefined || state.asking,
     deadTimeMs: ownDeadTimeMs(config),
     servedMs: servedMs(state, now),
+    lease: leaseReport(config, state, now),
   };
 }
 
@@ -110,6 +120,7 @@ export function farewellOf(config: ElectionConfig, state: ElectionState): PeerRe
     probe: false,
     finishing: false,
     forwards: false,
+    lease: lastLeaseReport(config, state),
   };
 }
 
@@ -128,6 +139,7 @@ export function step(config: ElectionConfig, state: ElectionState, event: Electi
   const turn = new Turn(config, state, event.now);
   apply(turn, event);
   evaluate(turn);
+  tendLease(turn);
   return turn.result();
 }
 
@@ -168,6 +180,9 @@ function apply(turn: Turn, event: ElectionEvent): void {
       break;
     case 'suspect':
       suspect(turn, event);
+      break;
+    case 'lease':
+      leaseHeard(turn, event.view);
       break;
     case 'witness':
       witness(turn, event.result);
@@ -220,6 +235,7 @@ function evaluate(turn: Turn): void {
   tendVips(turn);
   watchPeer(turn);
   askNeighbours(turn);
+  considerLease(turn);
   const fault = faultCause(turn);
   considerForwarding(turn);
   considerFinishing(turn, fault);

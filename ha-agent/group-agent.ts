@@ -24,6 +24,8 @@ export interface GroupHost {
   send(report: PeerReport): Promise<unknown>;
   renewNonce(): void;
   checkWitness(): void;
+  /** Get the lease of the witness and keep it, or release it. */
+  wantLease(isWanted: boolean, epoch: number): void;
   tellLbd(role: Role, epoch: number, finishing: FinishPhase | undefined): void;
   notify(role: 'active' | 'standby' | 'fault'): void;
   log(level: 'info' | 'warn' | 'error', kind: string, text: string): void;
@@ -177,6 +179,9 @@ export class GroupAgent {
         break;
       case 'check-witness':
         this.#host.checkWitness();
+        break;
+      case 'want-lease':
+        this.#host.wantLease(action.isWanted, action.epoch);
         break;
       case 'tell-lbd':
         this.#host.tellLbd(action.role, action.epoch, action.finishing);

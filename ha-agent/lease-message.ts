@@ -1,4 +1,4 @@
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 
 /**
  * What a node asks of the witness that grants leases, and what it answers. Big endian, always
@@ -86,6 +86,16 @@ export interface LeaseIdentity {
   readonly key: Buffer;
 }
 
+/** @param key from `deriveKey(secret, 'witness', cluster)` */
+export function leaseIdentity(cluster: string, key: Buffer): LeaseIdentity {
+  return { cluster: hashOf('cluster', cluster), key };
+}
+
+/** A node as datagrams name it. */
+export function nodeHash(name: string): string {
+  return hashOf('node', name);
+}
+
 export function encodeQuestion(identity: LeaseIdentity, question: LeaseQuestion): Buffer {
   return encode(identity, QUESTION, OPERATIONS.indexOf(question.operation), { ...question, silenceMs: 0 });
 }
@@ -169,6 +179,10 @@ function open({ cluster, key }: LeaseIdentity, kind: number, data: Buffer): bool
     hex(data, CLUSTER_AT) === cluster &&
     timingSafeEqual(mac(key, data), data.subarray(MAC_AT))
   );
+}
+
+function hashOf(kind: string, name: string): string {
+  return createHash('sha256').update(`${kind}\0${name}`).digest('hex').slice(0, 16);
 }
 
 function hex(data: Buffer, at: number): string {

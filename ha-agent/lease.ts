@@ -56,6 +56,7 @@ export interface LeaseState {
   readonly counter: number;
   readonly open: ReadonlyMap<number, OpenQuestion>;
   readonly groups: ReadonlyMap<string, GroupLease>;
+  readonly startedMs: number;
   /** When the latest question was sent that the witness answered, and that it could have granted. */
   readonly answeredMs: number | undefined;
   /** The latest answer. */
@@ -78,8 +79,9 @@ const NOT_HELD: GroupLease = {
   askAtMs: Number.POSITIVE_INFINITY,
 };
 
-export function leaseState(): LeaseState {
+export function leaseState(now: number): LeaseState {
   return {
+    startedMs: now,
     token: NO_TOKEN,
     counter: 0,
     open: new Map(),
@@ -142,16 +144,16 @@ export function want(
   epoch: number,
   now: number,
 ): LeaseOutcome {
-  const before = state.groups.get(group) ?? NOT_HELD;
-  const changed = before.isWanted !== isWanted;
-  const next = withGroup(state, group, { ...before, isWanted, epoch });
-  if (!changed) return { state: next, questions: [] };
-  if (isWanted) return askAbout(next, config, [group], now);
+  const before = state.groups.get(group);
+  const next = withGroup(state, group, { ...(before ?? NOT_HELD), isWanted, epoch });
+  if (before?.isWanted === isWanted) return { state: next, questions: [] };
+  if (isWanted || before === undefined) return askAbout(next, config, [group], now);
   return ask(forget(next, group), config, group, 'release', now);
 }
 
 /** A group that this node does not have any more. */
 export function drop(state: LeaseState, config: LeaseConfig, group: string, now: number): LeaseOutcome {
+  if (!state.groups.has(group)) return { state, questions: [] };
   const { state: released, questions } = want(state, config, group, false, 0, now);
   const groups = new Map(released.groups);
   groups.delete(group);
@@ -181,9 +183,13 @@ export function receive(
   return { state: withGroup({ ...heard, answeredMs }, question.group, next), questions: [] };
 }
 
-/** Whether a witness that can grant has answered lately. */
-export function reachesWitness({ answeredMs }: LeaseState, { awayMs }: LeaseConfig, now: number): boolean {
-  return answeredMs !== undefined && now - answeredMs < awayMs;
+/** Whether a witness that can grant has answered lately. One that has just been asked for the first time may. */
+export function reachesWitness(
+  { answeredMs, startedMs }: LeaseState,
+  { awayMs }: Pick<LeaseConfig, 'awayMs'>,
+  now: number,
+): boolean {
+  return now - (answeredMs ?? startedMs) < awayMs;
 }
 
 function judged(

@@ -16,6 +16,7 @@ import { networkConfig } from './agent-config.ts';
 import type { LoadedConfig } from './config-process.ts';
 import { controlRoutes } from './control-api.ts';
 import { createIdentity } from './heartbeat.ts';
+import { leaseIdentity } from './lease-message.ts';
 import { LinuxNetwork } from './linux-network.ts';
 import { SettingsFile } from './settings-file.ts';
 
@@ -27,12 +28,14 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
     (await readConfig<LoadedConfig>(CONFIG_PROCESS, options.config, options.node)).value;
   const { config } = await load();
   const { name, secretFile, self, peer } = config.cluster;
-  const key = deriveKey(readSecret(secretFile), 'heartbeat', name);
+  const secret = readSecret(secretFile);
+  const key = deriveKey(secret, 'heartbeat', name);
   const log = createLogger('ha-agent', self.name);
   const events = new EventLog('agent');
   const agent = new Agent({
     config,
     identity: createIdentity(key, name, self.name, peer.name),
+    leaseIdentity: leaseIdentity(name, deriveKey(secret, 'witness', name)),
     runDir: options.runDir,
     log,
     events,

@@ -36,10 +36,15 @@ t.test('a witness is asked over the interface of the VIP in whose network it is'
     ],
     intervalMs: 1000,
     timeoutMs: 500,
+    lease: undefined,
   });
   t.match(ha(`${two}, witness: { addresses: [198.51.100.1], interval: 2s, timeout: 100ms }`).witness, {
     intervalMs: 2000,
     timeoutMs: 100,
+  });
+  t.match(ha(`${two}, witness: { lease: "192.0.2.9:7473" }`).witness, {
+    addresses: [],
+    lease: { host: '192.0.2.9', port: 7473 },
   });
 });
 
@@ -153,6 +158,31 @@ for (const [name, content, expected] of [
     'a witness that is the VIP',
     `${VIPS}, witness: { addresses: [192.0.2.100] }`,
     'ha.witness.addresses.0: 192.0.2.100 is a VIP; a witness must be a third party',
+  ],
+  [
+    'a witness that grants leases and is a node',
+    `${VIPS}, witness: { lease: "192.0.2.1:7473" }`,
+    'ha.witness.lease: 192.0.2.1 is node "lb1"; a witness must be a third party',
+  ],
+  [
+    'a witness of the other IP version',
+    `${VIPS}, witness: { lease: "[fd00::1]:7473" }`,
+    'ha.witness.lease: found fd00::1, expected the same IP version as the nodes have',
+  ],
+  [
+    'a dead time that is longer than a witness grants',
+    `heartbeat: { interval: 1s, dead_after: 6 }, ${VIPS}, witness: { lease: "192.0.2.9:7473" }`,
+    'ha.witness.lease: a lease would last nearly as long as the dead time, 6 s; a witness grants at most 5 s',
+  ],
+  [
+    'a witness of no kind',
+    `${VIPS}, witness: {}`,
+    'ha.witness: has neither "addresses" nor "lease": who is the witness?',
+  ],
+  [
+    'an interval without addresses',
+    `${VIPS}, witness: { lease: "192.0.2.9:7473", interval: 2s }`,
+    'ha.witness.interval: is for "addresses" only',
   ],
   [
     'multicast without an interface',

@@ -9,6 +9,7 @@ import type { GroupConfig, VipRoute } from '../../common/model.ts';
 import { Agent } from '../../ha-agent/agent.ts';
 import { type AgentConfig, networkConfig } from '../../ha-agent/agent-config.ts';
 import { createIdentity } from '../../ha-agent/heartbeat.ts';
+import { leaseIdentity } from '../../ha-agent/lease-message.ts';
 import { until } from '../../scripts/lab/wait.ts';
 import { freeDatagramPort } from '../common/free-port.ts';
 import { tempDir } from '../common/temp-dir.ts';
@@ -56,6 +57,7 @@ class Pair {
     const agent = new Agent({
       config,
       identity: createIdentity(key, 'shop', name, peer),
+      leaseIdentity: leaseIdentity('shop', key),
       runDir: join(this.#directory, name),
       log: pino({ level: 'silent' }),
       events,

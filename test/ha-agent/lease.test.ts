@@ -25,7 +25,7 @@ const CONFIG: LeaseConfig = {
 
 class Holder {
   now = 10_000;
-  state = leaseState();
+  state = leaseState(10_000);
   readonly asked: LeaseQuestion[] = [];
 
   want(isWanted: boolean): void {
@@ -125,9 +125,12 @@ t.test(
   (t) => {
     const holder = new Holder();
     holder.want(false);
+    t.match(holder.asked, [{ operation: 'look' }], 'at once');
+    t.ok(reachesWitness(holder.state, CONFIG, holder.now + 999), 'it may');
+    t.notOk(reachesWitness(holder.state, CONFIG, holder.now + 1_000));
+    holder.now += 1_000;
     holder.beat();
-    t.match(holder.asked, [{ operation: 'look' }]);
-    t.notOk(reachesWitness(holder.state, CONFIG, holder.now));
+    t.match(holder.asked, [{ operation: 'look' }, { operation: 'look' }]);
     holder.hear('starting');
     t.notOk(reachesWitness(holder.state, CONFIG, holder.now), 'one that does not grant yet is away');
     holder.beat();

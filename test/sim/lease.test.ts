@@ -200,7 +200,7 @@ class Holder {
   readonly #world: World;
   readonly #node: string;
   #config: LeaseConfig | undefined;
-  #state: LeaseState = leaseState();
+  #state: LeaseState = leaseState(0);
 
   constructor(world: World, node: string) {
     this.#world = world;
@@ -222,7 +222,7 @@ class Holder {
     const process = Array.from({ length: 16 }, () => Math.floor(random() * 16).toString(16)).join('');
     const config = { node: this.#node, process, intervalMs: 100, timeMs: LEASE_MS, awayMs: 1_000 };
     this.#config = config;
-    this.#state = leaseState();
+    this.#state = leaseState(this.#now);
     for (const group of GROUPS) this.want(group, random() < 0.5);
     this.#beat(config);
     this.#changeMind(config);

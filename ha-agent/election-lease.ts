@@ -1,0 +1,167 @@
+import { deadTimeMs } from './election-times.ts';
+import type { Turn } from './election-turn.ts';
+import type {
+  ElectionConfig,
+  ElectionState,
+  LeaseReport,
+  LeaseStanding,
+  LeaseView,
+} from './election-types.ts';
+import { HOLDER_SHARE } from './lease.ts';
+
+/** Both this node and the witness have not heard the peer for so long: then it is not there. */
+export const ALONE_MS = 10_000;
+/** After the peer's own word that its VIPs are gone, there are so many intervals beyond its lease to get one. */
+const WORD_INTERVALS = 2;
+
+export function initialStanding({ leaseMs }: ElectionConfig): LeaseStanding {
+  const view = { reachesWitness: true, heldUntilMs: 0, takenUntilMs: 0, epoch: 0, silenceMs: 0 };
+  const isFree = leaseMs === undefined;
+  return { view, isFree, wordUntilMs: 0, isWanted: undefined, wantedEpoch: 0, wasHeld: false };
+}
+
+/**
+ * The lease of a witness in the election (`lease.ts` says why two nodes never hold it at once).
+ *
+ * Where a witness is configured, a node serves only while one of these holds, and takes over only if one does:
+ *
+ * 1. **It holds the lease.** Then the peer does not.
+ * 2. **The peer consents.** The peer takes over by silence only one dead time after it last heard this node. Each of its
+ *    heartbeats sends back the time of this node's latest heartbeat that it heard; until a dead time after that time,
+ *    which came before the hearing, it does not take over. So while the nodes hear each other, no witness is needed, and
+ *    one that goes away, or that only one of them reaches, changes nothing.
+ * 3. **The peer has given its word**, or its host has: it is in fault, has stepped down, its guardian has said farewell,
+ *    or its host refuses heartbeats. Then the VIPs are gone there, and this node has time to get the lease.
+ * 4. **Both are free of it**: both missed the witness while they heard each other, or one of them has none configured,
+ *    or the peer has been gone for `ALONE_MS`, as the witness says, too. Then silence is death, as without a witness,
+ *    unless the witness says that the peer holds the lease. They are bound again once one of them reaches the witness.
+ *
+ * Two nodes that are bound and do not hear each other can only have 1, and only one of them has. A node that starts is
+ * bound; one that hears neither peer nor witness then does not serve. What remains, as without a witness: both became
+ * free, and were parted before one could tell the other that it reaches the witness again; the witness went away and the
+ * pair was parted after that; the node that is alone is cut off from everything while the other one comes back.
+ *
+ * @returns why this node must not serve now; undefined: it may
+ */
+export function leaseObstacle(turn: Turn): string | undefined {
+  const { s, now, config } = turn;
+  if (config.leaseMs === undefined) return undefined;
+  const { view, isFree, wordUntilMs } = s.lease;
+  if (now < view.heldUntilMs || now < consentUntil(config, s) || now < wordUntilMs) return undefined;
+  const { name } = config.peer;
+  if (now < view.takenUntilMs) return `${name} is not heard, and holds the lease of the witness`;
+  if (isFree) return undefined;
+  return view.reachesWitness
+    ? `${name} is not heard, and the witness has not granted the lease yet`
+    : `neither ${name} nor the witness is heard, so ${name} may have the lease`;
+}
+
+/** The same for a node that takes over: the peer's word of now counts. */
+export function takeoverObstacle(turn: Turn): string | undefined {
+  const { s, now, config } = turn;
+  if (config.leaseMs === undefined) return undefined;
+  if (hasWord(turn)) {
+    const wordUntilMs = now + config.leaseMs / HOLDER_SHARE + WORD_INTERVALS * config.intervalMs;
+    s.lease = { ...s.lease, wordUntilMs };
+  }
+  return leaseObstacle(turn);
+}
+
+/** What the witness said. */
+export function leaseHeard(turn: Turn, view: LeaseView): void {
+  const { s } = turn;
+  const before = s.lease.view.reachesWitness;
+  s.lease = { ...s.lease, view };
+  if (before === view.reachesWitness) return;
+  if (view.reachesWitness) turn.log('info', 'witness', 'the witness answers, and grants leases');
+  else turn.log('warn', 'witness', 'the witness does not answer, or does not grant leases yet');
+}
+
+/** Whether the witness counts, before anything is decided. A config that gets one later begins free of it. */
+export function considerLease(turn: Turn): void {
+  const { s, config } = turn;
+  if (config.leaseMs === undefined) {
+    s.lease = initialStanding(config);
+    return;
+  }
+  const isFree = isFreeNow(turn);
+  if (isFree === s.lease.isFree) return;
+  s.lease = { ...s.lease, isFree };
+  if (isFree) turn.log('warn', 'witness', 'silence of the other node is its death, as without a witness');
+  else
+    turn.log(
+      'info',
+      'witness',
+      'a node that does not hear the other one serves only with the lease of the witness',
+    );
+}
+
+/** What to ask of the witness, once the role is known. */
+export function tendLease(turn: Turn): void {
+  const { s, now, config } = turn;
+  if (config.leaseMs === undefined) return;
+  const { view, isWanted: before, wantedEpoch, wasHeld } = s.lease;
+  const isHeld = now < view.heldUntilMs;
+  if (isHeld !== wasHeld) turn.log('info', 'witness', `${isHeld ? 'holds' : 'does not hold'} the lease`);
+  const probes = s.probingSinceMs !== undefined && (s.role === 'standby' || s.role === 'init');
+  const isWanted = s.role === 'active' || s.vip !== 'none' || (probes && !s.stopping);
+  const { epoch } = s;
+  if (isWanted !== before || (isWanted && epoch !== wantedEpoch))
+    turn.act({ type: 'want-lease', isWanted, epoch });
+  s.lease = { ...s.lease, isWanted, wantedEpoch: epoch, wasHeld: isHeld };
+}
+
+/** When the above changes by time alone. */
+export function leaseWakeAt(config: ElectionConfig, s: ElectionState, now: number): number {
+  if (config.leaseMs === undefined) return Number.POSITIVE_INFINITY;
+  const { view, wordUntilMs } = s.lease;
+  const times = [view.heldUntilMs, view.takenUntilMs, wordUntilMs, consentUntil(config, s)];
+  return Math.min(...times.map((at) => (at > now ? at : Number.POSITIVE_INFINITY)));
+}
+
+/** What this node's heartbeat says of it; undefined: there is no such witness. */
+export function leaseReport(config: ElectionConfig, s: ElectionState, now: number): LeaseReport | undefined {
+  if (config.leaseMs === undefined) return undefined;
+  const { view } = s.lease;
+  return {
+    held: now < view.heldUntilMs,
+    reachesWitness: view.reachesWitness,
+    sentMs: Math.floor(now),
+    heardSentMs: s.peer?.report.lease?.sentMs ?? 0,
+  };
+}
+
+/** What a guardian says for a node that died: it consents to nothing, and its word is that it stepped down. */
+export function lastLeaseReport(config: ElectionConfig, s: ElectionState): LeaseReport | undefined {
+  if (config.leaseMs === undefined) return undefined;
+  return { held: false, reachesWitness: s.lease.view.reachesWitness, sentMs: 0, heardSentMs: 0 };
+}
+
+/** The peer does not take over by silence before then. */
+function consentUntil(config: ElectionConfig, s: ElectionState): number {
+  const sentMs = s.peer?.report.lease?.heardSentMs ?? 0;
+  return sentMs === 0 ? 0 : sentMs + HOLDER_SHARE * deadTimeMs(config, s);
+}
+
+/** The peer, its guardian or its host says that its VIPs are gone, and it does not take over now. */
+function hasWord({ s, peerAlive }: Turn): boolean {
+  if (s.vacancy !== undefined) return true;
+  const report = s.peer?.report;
+  return (
+    peerAlive &&
+    report !== undefined &&
+    (report.role === 'fault' || (report.role !== 'active' && report.priority === 0))
+  );
+}
+
+function isFreeNow({ s, now, peerAlive }: Turn): boolean {
+  const { view, isFree } = s.lease;
+  const { peer } = s;
+  if (peer !== undefined && peerAlive) {
+    const { lease } = peer.report;
+    return lease === undefined || !(view.reachesWitness || lease.reachesWitness);
+  }
+  if (!view.reachesWitness) return isFree;
+  const silentMs = now - (peer?.heardMs ?? s.listenSinceMs);
+  return Math.min(silentMs, view.silenceMs) >= ALONE_MS;
+}

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -37,6 +36,7 @@ import { createSharedBuffers, SharedState } from './shared.ts';
 import { lbdStatus } from './status.ts';
 import { Supervisor } from './supervisor.ts';
 import { createSync } from './sync.ts';
+import { Tickets } from './tls/tickets.ts';
 import { TlsControl } from './tls/tls-control.ts';
 
 /** A dead backend must not hold up the start: its pool serves with the others meanwhile. */
@@ -67,6 +67,7 @@ export class ControlPlane {
   readonly #learnt: LearntHealth;
   readonly #backends: Backends;
   readonly #tls: TlsControl;
+  readonly #tickets: Tickets;
   readonly #supervisor: Supervisor;
   readonly #kernel: KernelEngine;
   readonly #access = new AccessFiles((level, text) => this.#tell(level, 'access', text));
@@ -141,9 +142,16 @@ export class ControlPlane {
         this.#refreshLive();
       },
     });
+    this.#tickets = new Tickets({
+      leads: () =>
+        this.#sync.status().state === 'off' ||
+        this.#sync.status().state === 'connecting' ||
+        this.#live.roles.some(({ role: now }) => now === 'active'),
+      onChange: () => this.#tls.ticketsChanged(),
+      tellPeer: () => this.#sync.ticketsChanged(),
+    });
     this.#tls = new TlsControl({
-      // Alone, nobody else has to open the tickets.
-      ticketSecret: cluster === undefined ? randomBytes(32) : deriveKey(secret!, 'tickets', cluster.name),
+      ticketSecrets: () => this.#tickets.secrets,
       tell: (level, text) => this.#tell(level, 'tls', text),
       onChange: () => this.#tlsChanged(),
     });
@@ -191,6 +199,7 @@ export class ControlPlane {
       port: config.sync.port,
       log,
       companion: this.#flows.companion,
+      tickets: this.#tickets.sharing,
       heartbeats: config.ha && {
         maxAgeMs: () => this.#heartbeatMs(),
         onHeartbeat: (datagram) => this.#live.sendHeartbeat(datagram),
@@ -258,7 +267,7 @@ export class ControlPlane {
         () => this.#supervisor.stop(0),
       );
       await this.#supervisor.start(this.#withTls(this.#plan));
-      this.#closers.push(this.#tls.watch());
+      this.#closers.push(this.#tls.watch(), this.#tickets.start());
       this.#closers.push(() => this.#kernel.close());
       await this.#kernel.apply(config);
       this.#closers.push(() => this.#metrics.close());

@@ -193,7 +193,10 @@ export class DataPlane {
     const { tls, timeouts } = frontend.config;
     if (tls?.mode !== 'terminate' || material === undefined) return undefined;
     const version = `${material.version} ${timeouts.headMs}`;
-    if (frontend.terminator?.version === version) return frontend.terminator;
+    if (frontend.terminator?.version === version) {
+      frontend.terminator.setTicketKeys(material.ticketKeys);
+      return frontend.terminator;
+    }
     return new Terminator(version, tls, material, timeouts.headMs, {
       done: (resumed) => frontend.count(resumed ? 'tls_resumed' : 'tls_handshakes', 1),
       failed: (cause, client, tookMs) => {

@@ -15,6 +15,8 @@ export interface SyncEnd {
   readonly carriage: HeartbeatCarriage | undefined;
   /** Carries a heartbeat to the peer, at once or not at all. @returns whether it is on its way */
   carry(datagram: Uint8Array): boolean;
+  /** The secrets of session tickets are others now: tells the peer. */
+  ticketsChanged(): void;
   /** Whether the peer has all of this node's changes. */
   flush(timeoutMs: number): Promise<boolean>;
   close(): Promise<void>;
@@ -31,6 +33,7 @@ export function createSync(options: {
   readonly log: Logger;
   /** What travels on the same link. */
   readonly companion?: SyncCompanion | undefined;
+  readonly tickets: SessionSyncOptions['tickets'];
   readonly heartbeats?: SessionSyncOptions['heartbeats'];
   onStatus(): void;
 }): SyncEnd {
@@ -46,6 +49,7 @@ export function createSync(options: {
     cluster: cluster.name,
     log: options.log,
     companion: options.companion,
+    tickets: options.tickets,
     heartbeats: options.heartbeats,
     onStatus: options.onStatus,
   });
@@ -65,6 +69,7 @@ function alone(table: SessionTable): SyncEnd {
     warnings: () => [],
     carriage: undefined,
     carry: () => false,
+    ticketsChanged: () => {},
     flush: async () => true,
     close: async () => {},
   };

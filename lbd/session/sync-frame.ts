@@ -26,6 +26,8 @@ export const FRAME = {
   refused: 11,
   /** Of the kernel engine, see `lbd/flow/flow-frame.ts`; only to a peer whose hello offers it. */
   flows: 12,
+  /** Secrets of session tickets; only to a peer whose hello offers it. */
+  tickets: 13,
 } as const;
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];
 
@@ -52,6 +54,7 @@ const SIZES: Record<FrameType, readonly [least: number, most: number]> = {
   [FRAME.ping]: [0, 0],
   [FRAME.refused]: [0, 512],
   [FRAME.flows]: [4, MAX_PAYLOAD],
+  [FRAME.tickets]: [2, 4096],
 };
 
 /** Puts frames together from whatever pieces the stream arrives in. Holds at most one frame. */

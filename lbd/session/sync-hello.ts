@@ -20,6 +20,8 @@ const Hello = z.object({
   flows: z.boolean().optional(),
   /** Whether the sender takes a second connection for the agents' heartbeats; releases before it say nothing. */
   heartbeats: z.boolean().optional(),
+  /** Whether the sender shares the secrets of session tickets; releases before it say nothing. */
+  tickets: z.boolean().optional(),
 });
 export type Hello = z.infer<typeof Hello>;
 

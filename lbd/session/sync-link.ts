@@ -5,7 +5,7 @@ import type { Logger } from '../../common/logger.ts';
 import { HeartbeatLink, type HeartbeatLinkOptions } from './heartbeat-link.ts';
 import { monotonicMs } from './memory.ts';
 import type { Registers } from './registers.ts';
-import { type SyncCompanion, SyncProtocol } from './sync-protocol.ts';
+import { type SyncCompanion, SyncProtocol, type TicketSharing } from './sync-protocol.ts';
 import {
   dialTls,
   listenTls,
@@ -54,6 +54,7 @@ export interface SessionSyncOptions {
   readonly log: Logger;
   /** Flow sync of the kernel engine. */
   readonly companion?: SyncCompanion | undefined;
+  readonly tickets?: TicketSharing | undefined;
   /** What the agents' heartbeats that travel beside it are for; undefined: they do not. */
   readonly heartbeats?: Pick<HeartbeatLinkOptions, 'maxAgeMs' | 'onHeartbeat' | 'onState'> | undefined;
   /** Called when `state` or `why` of the status changed. */
@@ -118,6 +119,7 @@ export class SessionSync {
       peer: peer.name,
       boot: randomBytes(8).toString('hex'),
       companion: options.companion,
+      tickets: options.tickets,
       heartbeats: options.heartbeats !== undefined,
       onGreeted: (heartbeats) => this.#heartbeats?.begin(heartbeats),
     });
@@ -169,6 +171,12 @@ export class SessionSync {
   /** Carries a heartbeat to the peer, at once or not at all. @returns whether it is on its way */
   carry(datagram: Uint8Array): boolean {
     return this.#heartbeats?.send(datagram) ?? false;
+  }
+
+  /** The secrets of session tickets are others now: tells the peer. */
+  ticketsChanged(): void {
+    this.#protocol.ticketsChanged();
+    this.#pumpSoon();
   }
 
   /** What was refused or dropped lately, one line each. */

@@ -60,6 +60,13 @@ export interface SyncCompanion {
   reached(mark: number): boolean;
 }
 
+/** Secrets of session tickets, told as a whole whenever they change. The link is the only place where they travel. */
+export interface TicketSharing {
+  encode(nowMs: number): Buffer;
+  /** @param payload valid during the call only @throws Error where it breaks the rules */
+  merge(payload: Buffer, nowMs: number): void;
+}
+
 export interface SyncProtocolOptions {
   readonly table: SessionTable;
   readonly registers: Registers;
@@ -70,6 +77,8 @@ export interface SyncProtocolOptions {
   /** 16 hex digits, random at each start of the process. */
   readonly boot: string;
   readonly companion?: SyncCompanion | undefined;
+  /** Secrets of session tickets that both nodes share. */
+  readonly tickets?: TicketSharing | undefined;
   /** Whether this node takes a second connection for heartbeats. */
   readonly heartbeats?: boolean;
   /** The peer greeted: whether it takes such a connection, too. */
@@ -134,6 +143,9 @@ export class SyncProtocol {
   /** Ends of this node's rounds that were read on this link. */
   #donesReceived = 0;
   #merging = false;
+  /** The peer shares tickets, and those of this node are not told yet. */
+  #ticketsDue = false;
+  #tellsTickets = false;
   /** The peer takes part, too; undefined: there is none, or no link. */
   #companion: SyncCompanion | undefined;
 
@@ -177,8 +189,14 @@ export class SyncProtocol {
     this.#repair.reset();
   }
 
+  /** The secrets of session tickets are others now. */
+  ticketsChanged(): void {
+    this.#ticketsDue = this.#tellsTickets;
+  }
+
   disconnect(): void {
     this.#link = 'down';
+    this.#tellsTickets = this.#ticketsDue = false;
     this.#companion?.disconnect();
     this.#companion = undefined;
   }
@@ -234,7 +252,7 @@ export class SyncProtocol {
     if (this.#link !== 'up' || this.#failure !== undefined) return Number.POSITIVE_INFINITY;
     const { sent, end } = this.#log;
     const answers = this.#start !== undefined || this.#ackDue;
-    const news = this.#registerKeys.size > 0 || sent < end || this.#roundDue;
+    const news = this.#registerKeys.size > 0 || this.#ticketsDue || sent < end || this.#roundDue;
     if (answers || news) return 0;
     const companionMs = this.#companion?.idleMs(nowMs) ?? Number.POSITIVE_INFINITY;
     return Math.max(
@@ -329,12 +347,19 @@ export class SyncProtocol {
       ]);
     }
     return (
+      this.#nextTickets(nowMs) ??
       this.#nextRegister() ??
       this.#nextUpdates(nowMs) ??
       this.#companion?.pull(nowMs) ??
       this.#nextRepair(nowMs) ??
       this.#nextPing(nowMs)
     );
+  }
+
+  #nextTickets(nowMs: number): Buffer | undefined {
+    if (!this.#ticketsDue) return undefined;
+    this.#ticketsDue = false;
+    return bytesFrame(FRAME.tickets, this.#options.tickets!.encode(nowMs));
   }
 
   #nextRegister(): Buffer | undefined {
@@ -393,6 +418,7 @@ export class SyncProtocol {
       known: this.#whole ? { boot: this.#peerBoot, received: this.#received } : null,
       flows: this.#options.companion !== undefined,
       heartbeats: this.#options.heartbeats === true,
+      tickets: this.#options.tickets !== undefined,
     };
   }
 
@@ -417,6 +443,17 @@ export class SyncProtocol {
       this.#repair.onDigests(words, length, nowMs);
     } else if (type === FRAME.done) this.#onDone(words, nowMs);
     else if (type === FRAME.flows) this.#companion?.receive(this.#reader.bytes(length), nowMs);
+    else if (type === FRAME.tickets) this.#onTickets(length, nowMs);
+  }
+
+  #onTickets(length: number, nowMs: number): void {
+    if (!this.#tellsTickets) throw new ProtocolError('secrets of tickets, which nobody asked for');
+    try {
+      this.#options.tickets!.merge(this.#reader.bytes(length), nowMs);
+    } catch (error) {
+      // What is wrong with it may quote it.
+      throw new ProtocolError('malformed secrets of tickets', { cause: error });
+    }
   }
 
   #onDone(words: Int32Array, nowMs: number): void {
@@ -469,6 +506,8 @@ export class SyncProtocol {
       this.#companion = this.#options.companion;
       this.#companion.connect(nowMs);
     }
+    this.#tellsTickets = hello.tickets === true && this.#options.tickets !== undefined;
+    this.#ticketsDue = this.#tellsTickets;
     this.#options.onGreeted?.(hello.heartbeats === true);
   }
 

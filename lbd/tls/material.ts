@@ -16,11 +16,11 @@ export interface TlsMaterial {
 export interface FrontendMaterial {
   readonly certificates: readonly Certificate[];
   readonly clientCa: string | undefined;
-  /** See `ticketKeys`. */
-  readonly ticketKeys: Uint8Array;
+  /** See `ticketKeys`; the first one seals. They change more often than the rest, and are no part of `version`. */
+  readonly ticketKeys: readonly Uint8Array[];
   /** Sessions of another policy are not resumed; at most 32 bytes (RFC 5246 has no such field, OpenSSL does). */
   readonly sessionContext: string;
-  /** Differs when anything here does. */
+  /** Differs when anything else here does. */
   readonly version: string;
 }
 
@@ -42,14 +42,8 @@ interface Kept<T> {
  * leaves the old one of the same file in its place, and the status says so.
  */
 export class TlsStore {
-  readonly #secret: Uint8Array;
   #frontends = new Map<string, Kept<FrontendFiles>>();
   #pools = new Map<string, Kept<PoolFiles>>();
-
-  /** @param secret of the session tickets, see `ticketKeys` */
-  constructor(secret: Uint8Array) {
-    this.#secret = secret;
-  }
 
   /**
    * @param read as the files are now
@@ -68,8 +62,8 @@ export class TlsStore {
     return [];
   }
 
-  /** What the workers get. */
-  material(config: Config): TlsMaterial {
+  /** What the workers get. @param secrets of the session tickets, see `ticketKeys`; the one to seal with comes first */
+  material(config: Config, secrets: readonly Uint8Array[]): TlsMaterial {
     const frontends: Record<string, FrontendMaterial> = {};
     for (const { name, tls } of config.frontends) {
       const files = this.#frontends.get(name)?.files;
@@ -77,7 +71,7 @@ export class TlsStore {
       const policy = tls.client === undefined ? 'none' : `${tls.client.mode} ${digest(files.clientCa)}`;
       frontends[name] = {
         ...files,
-        ticketKeys: ticketKeys(this.#secret, name, policy),
+        ticketKeys: secrets.map((secret) => ticketKeys(secret, name, policy)),
         sessionContext: digest([name, policy]).slice(0, 32),
         version: digest([tls, files]),
       };

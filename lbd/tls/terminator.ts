@@ -17,6 +17,7 @@ import { handshakeCause } from './handshake-cause.ts';
 import type { FrontendMaterial } from './material.ts';
 import { adoptSecure, plainOf } from './secure-socket.ts';
 import { serverSettings } from './settings.ts';
+import { TicketSeal } from './ticket-seal.ts';
 
 type Plain = net.Socket & {
   endpoints?: Endpoints;
@@ -49,6 +50,7 @@ export class Terminator {
   readonly version: string;
   readonly #server: Server;
   readonly #handshakes: Handshakes;
+  readonly #tickets: TicketSeal;
 
   /**
    * @param handshakeMs a client may take so long for its handshake
@@ -87,11 +89,17 @@ export class Terminator {
           done(null, contexts.get(choice.pick(name))),
       }),
     });
+    this.#tickets = new TicketSeal(this.#server, [...contexts.values()], material.ticketKeys);
     this.#server.on('secureConnection', (socket) => this.#secured(socket, client !== undefined));
     this.#server.on('tlsClientError', (error, socket) => {
       this.#failed(socket, handshakeCause(error, socket.authorizationError));
       socket.destroy();
     });
+  }
+
+  /** The keys of session tickets changed, and nothing else. */
+  setTicketKeys(keys: readonly Uint8Array[]): void {
+    this.#tickets.set(keys);
   }
 
   /**
@@ -145,14 +153,13 @@ export function handshakeMs(socket: net.Socket): number {
 function contextOf(
   group: readonly Certificate[],
   { minVersion }: TerminationConfig,
-  { clientCa, ticketKeys, sessionContext }: FrontendMaterial,
+  { clientCa, sessionContext }: FrontendMaterial,
 ): SecureContextOptions {
   return {
     ...serverSettings(minVersion),
     cert: group.map(({ cert }) => cert),
     key: group.map(({ key }) => key),
     ca: clientCa,
-    ticketKeys: Buffer.from(ticketKeys),
     sessionIdContext: sessionContext,
   };
 }

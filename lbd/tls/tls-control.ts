@@ -8,8 +8,8 @@ import { readTlsFiles, tlsPaths } from './files.ts';
 import { type TlsMaterial, TlsStore } from './material.ts';
 
 export interface TlsControlOptions {
-  /** 32 bytes, see `ticketKeys`. */
-  readonly ticketSecret: Uint8Array;
+  /** Secrets of the session tickets, see `TicketRing`; the one to seal with comes first. */
+  ticketSecrets(): readonly Uint8Array[];
   /** One line about files that were read again. */
   tell(level: 'info' | 'warn', text: string): void;
   /** Puts new material for the config in force. @returns what could not be done, a line each */
@@ -24,7 +24,7 @@ export interface TlsControlOptions {
  */
 export class TlsControl {
   readonly #options: TlsControlOptions;
-  readonly #store: TlsStore;
+  readonly #store = new TlsStore();
   readonly #watch: FileWatch;
   #config: Config | undefined;
   #material: TlsMaterial = { frontends: {}, pools: {} };
@@ -33,7 +33,6 @@ export class TlsControl {
 
   constructor(options: TlsControlOptions) {
     this.#options = options;
-    this.#store = new TlsStore(options.ticketSecret);
     this.#watch = new FileWatch(
       () => (this.#config === undefined ? [] : tlsPaths(this.#config)),
       () => void this.#reread(),
@@ -63,6 +62,13 @@ export class TlsControl {
     if (missing.length > 0) throw new OperatorError('TLS', missing.join('; '));
     this.#config = config;
     this.#refresh(config);
+  }
+
+  /** The secrets of the session tickets are others now. */
+  ticketsChanged(): void {
+    if (this.#config === undefined) return;
+    this.#material = this.#store.material(this.#config, this.#options.ticketSecrets());
+    if (Object.keys(this.#material.frontends).length > 0) void this.#enforce();
   }
 
   /** Follows the files from now on. @returns what ends that */
@@ -102,7 +108,7 @@ export class TlsControl {
   }
 
   #refresh(config: Config): void {
-    this.#material = this.#store.material(config);
+    this.#material = this.#store.material(config, this.#options.ticketSecrets());
     this.#problems = this.#store.problems();
     for (const line of this.#problems) this.#options.tell('warn', line);
     const before = this.#pools;
@@ -132,9 +138,14 @@ export class TlsControl {
       return;
     }
     if (versions() === before) return;
+    if (await this.#enforce()) this.#options.tell('info', 'certificates were read again and are in force');
+  }
+
+  /** @returns whether all workers have what is new */
+  async #enforce(): Promise<boolean> {
     const failed = await this.#options.onChange();
     for (const line of failed) this.#options.tell('warn', line);
-    if (failed.length === 0) this.#options.tell('info', 'certificates were read again and are in force');
+    return failed.length === 0;
   }
 }
 

@@ -127,18 +127,21 @@ export class Plane {
         this.#serialSlots[key] ??= Object.keys(this.#serialSlots).length;
         if (!known) this.control.setGate(this.#serialSlots[key], GATE_OPEN, backend.weight);
       }
-    const tls = new TlsStore(TICKET_SECRET);
+    const tls = new TlsStore();
     const missing = tls.take(readTlsFiles(config));
     if (missing.length > 0) throw new Error(missing.join('; '));
     const plan: Plan = {
       config,
-      tls: tls.material(config),
+      tls: tls.material(config, this.ticketSecrets),
       slots: { ...this.#serialSlots },
       frontendRows: Object.fromEntries(config.frontends.map((frontend, row) => [frontend.name, row])),
     };
     const errors = await this.plane.apply(plan);
     if (errors.length > 0) throw new Error(errors.join('; '));
   }
+
+  /** Secrets of session tickets, as of the next `apply`. */
+  ticketSecrets: readonly Uint8Array[] = [TICKET_SECRET];
 
   /** The next so many lines of the access log. */
   async accessLines(count = 1): Promise<string[]> {

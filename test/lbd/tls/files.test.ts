@@ -35,12 +35,12 @@ function directory(t: Test) {
 t.test('a directory of certificates: each counts for itself', async (t) => {
   const { files, inside, write } = directory(t);
   const it = config(files.directory, 'certificates: certs');
-  const store = new TlsStore(Buffer.alloc(32));
+  const store = new TlsStore();
   const names = () => store.certificates('web').flatMap((certificate) => certificate.names);
   t.same(store.take(readTlsFiles(it)), []);
   t.same(names(), ['a.example', 'b.example']);
   t.same(store.problems(), []);
-  const { version } = store.material(it).frontends.web!;
+  const { version } = store.material(it, []).frontends.web!;
 
   write('a.crt', 'garbage');
   const c = certify({ name: 'c', alternatives: ['c.example'] });
@@ -48,7 +48,7 @@ t.test('a directory of certificates: each counts for itself', async (t) => {
   t.same(store.take(readTlsFiles(it)), []);
   t.same(names().toSorted(), ['a.example', 'b.example', 'c.example'], 'the old one of a stays, c is new');
   t.match(store.problems(), [/certs\/a\.crt: found no certificate, expected PEM; the old one stays$/]);
-  t.not(store.material(it).frontends.web!.version, version);
+  t.not(store.material(it, []).frontends.web!.version, version);
 
   rmSync(join(inside, 'c.pem'));
   store.take(readTlsFiles(it));
@@ -66,11 +66,7 @@ t.test('a directory of certificates: each counts for itself', async (t) => {
   t.same(store.take(readTlsFiles(it)), [], 'nothing left: what serves goes on');
   t.same(names(), ['b.example']);
   t.match(store.problems(), [/certs: no such directory; the old one stays$/]);
-  t.match(
-    new TlsStore(Buffer.alloc(32)).take(readTlsFiles(it)),
-    [/no such directory/],
-    'a start has nothing to go on with',
-  );
+  t.match(new TlsStore().take(readTlsFiles(it)), [/no such directory/], 'a start has nothing to go on with');
 });
 
 t.test('every file that counts is watched', async (t) => {

@@ -147,6 +147,43 @@ t.test('a session is resumed in another worker and on the other node', async (t)
   t.equal(second.count('tls_handshakes'), 0);
 });
 
+t.test(
+  'new keys of tickets seal, old ones open until they are gone, and nothing is served anew',
+  async (t) => {
+    const files = new Certificates(t);
+    const { plane, open } = await start(t, `certificates: [${files.server('a.example').files}]`);
+    const secret = (fill: number) => new Uint8Array(32).fill(fill);
+    const secrets = async (...list: Uint8Array[]) => {
+      plane.ticketSecrets = list;
+      await plane.apply(plane.config);
+    };
+    for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+      const options = { servername: 'a.example', maxVersion };
+      await secrets(secret(1));
+      const stays = await open(options);
+      t.match(await stays.ask(), 'ok');
+      const session = await stays.session();
+      const resumes = async (ticket: Buffer) => {
+        const client = await open({ ...options, session: ticket });
+        t.match(await client.ask(), 'ok');
+        return { resumed: client.socket.isSessionReused(), client };
+      };
+      await secrets(secret(2), secret(1));
+      const { resumed, client } = await resumes(session);
+      t.ok(resumed, `${maxVersion}: the former key still opens`);
+      // Of a resumed session of TLS 1.2 Node announces no new ticket.
+      const renewed = maxVersion === 'TLSv1.2' ? client.socket.getSession()! : await client.session();
+      await secrets(secret(3), secret(2));
+      t.notOk((await resumes(session)).resumed, `${maxVersion}: a key that is gone does not`);
+      t.ok(
+        (await resumes(renewed)).resumed,
+        `${maxVersion}: the client got a ticket of the newer key meanwhile`,
+      );
+      t.match(await stays.ask(), 'ok', 'the connection of the beginning goes on');
+    }
+  },
+);
+
 t.test('client certificates', async (t) => {
   const files = new Certificates(t);
   const server = files.server('a.example').files;

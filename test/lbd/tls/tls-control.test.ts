@@ -107,7 +107,8 @@ t.test('certificates are followed: new ones serve, bad ones do not, and the stat
   t.equal(await shown(t, port), 'soon', 'what runs goes on');
 });
 
-t.test('a session of one node is resumed on the other, by any of its workers', async (t) => {
+/** Starts a node of a pair that shares a secret and a certificate; the two meet once both run. */
+async function pairOf(t: Test) {
   const files = new Certificates(t);
   files.server('shop');
   const secret = files.write('secret', 'x'.repeat(32));
@@ -115,8 +116,7 @@ t.test('a session of one node is resumed on the other, by any of its workers', a
   const backend = await origin(t, (_, response) => response.end('ok'));
   const sync = await freePort();
   const ports = [await freePort(), await freePort()];
-  const nodes: LbdProcess[] = [];
-  for (const [i, port] of ports.entries()) {
+  const start = async (i: 0 | 1) => {
     const config = files.write(
       `lb${i + 1}.yaml`,
       [
@@ -124,14 +124,22 @@ t.test('a session of one node is resumed on the other, by any of its workers', a
         'cluster: { name: shop, secret_file: secret, nodes: { lb1: { address: 127.0.0.1 }, lb2: { address: 127.0.0.2 } } }',
         'ha: { vips: [{ address: 127.0.0.100/8, interface: lo }] }',
         `sync: { port: ${sync} }`,
-        ...frontend(port, 'certificates: [{ cert: shop.crt, key: shop.key }]'),
+        ...frontend(ports[i]!, 'certificates: [{ cert: shop.crt, key: shop.key }]'),
         pool(backend),
       ].join('\n'),
     );
     const args = ['--config', config, '--node', `lb${i + 1}`];
-    nodes.push(new LbdProcess(t, files.directory, args, join(files.directory, `run${i + 1}`)));
-  }
-  for (const node of nodes) await node.logged(/^ready/);
+    const lbd = new LbdProcess(t, files.directory, args, join(files.directory, `run${i + 1}`));
+    await lbd.logged(/^ready/);
+    return lbd;
+  };
+  return { ports, start };
+}
+
+t.test('a session of one node is resumed on the other, by any of its workers', async (t) => {
+  const { ports, start } = await pairOf(t);
+  const nodes = await Promise.all([start(0), start(1)]);
+  await Promise.all(nodes.map((node) => node.logged(/^session sync: synced/)));
   for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
     const options = { maxVersion, servername: 'shop' };
     const first = await SecureClient.open(t, ports[0]!, options);
@@ -146,9 +154,31 @@ t.test('a session of one node is resumed on the other, by any of its workers', a
     }
     t.pass(`${maxVersion}: all resumed`);
   }
-  const { tls } = (await nodes[1]!.status()).frontends.web!;
+  const { tls } = (await nodes[1].status()).frontends.web!;
   t.match(tls, { handshakes: 0, resumed: 16 });
 });
+
+t.test(
+  "the cluster's secret opens no ticket: a node that never met the other one resumes nothing",
+  async (t) => {
+    const { ports, start } = await pairOf(t);
+    const first = await start(0);
+    const sessions = new Map<'TLSv1.2' | 'TLSv1.3', Buffer>();
+    for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+      const client = await SecureClient.open(t, ports[0]!, { maxVersion, servername: 'shop' });
+      await client.ask(GET, 'ok');
+      sessions.set(maxVersion, await client.session());
+    }
+    first.child.kill('SIGKILL');
+    await first.exited;
+    await start(1);
+    for (const [maxVersion, session] of sessions) {
+      const client = await SecureClient.open(t, ports[1]!, { maxVersion, servername: 'shop', session });
+      await client.ask(GET, 'ok');
+      t.notOk(client.socket.isSessionReused(), maxVersion);
+    }
+  },
+);
 
 t.test('what cannot be used: each file is named, lbctl check fails, and lbd does not start', async (t) => {
   const files = new Certificates(t);

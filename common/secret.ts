@@ -71,7 +71,7 @@ export function readSecret(file: string): Buffer {
  */
 export function deriveKey(
   secret: Buffer,
-  purpose: 'heartbeat' | 'sync' | 'tickets' | 'witness',
+  purpose: 'heartbeat' | 'sync' | 'witness',
   cluster: string,
 ): Buffer {
   return Buffer.from(hkdfSync('sha256', secret, cluster, `tandem ${purpose} v1`, KEY_BYTES));

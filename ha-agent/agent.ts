@@ -17,7 +17,8 @@ import {
 } from './agent-config.ts';
 import { agentStatus } from './agent-status.ts';
 import { deadTimeMs } from './election.ts';
-import type { ElectionConfig } from './election-types.ts';
+import { ownDeadTimeMs } from './election-times.ts';
+import type { ElectionConfig, PeerReport } from './election-types.ts';
 import { Exchange } from './exchange.ts';
 import { GroupAgent, type Happening } from './group-agent.ts';
 import { GroupSet } from './group-set.ts';
@@ -31,6 +32,7 @@ import { leaveNetwork, prepareNetwork } from './network-change.ts';
 import { Notifier } from './notifier.ts';
 import { Pulse } from './pulse.ts';
 import { Rehearsal } from './rehearsal.ts';
+import { Sightings } from './sightings.ts';
 import { Witness } from './witness.ts';
 
 export interface AgentOptions {
@@ -62,6 +64,7 @@ export class Agent {
   readonly #notifiers = new Map<string, Notifier>();
   readonly #groups: GroupSet;
   readonly #rehearsal = new Rehearsal();
+  readonly #strangers = new Sightings(monotonicMs, (text) => this.#log('warn', 'peer', text));
   readonly #pulse = new Pulse(() => this.#tick());
   #running = false;
   #renewing = false;
@@ -110,6 +113,8 @@ export class Agent {
           roundTripMs,
         }),
       onPath: (name, why) => this.#onPath(name, why),
+      onPresence: (why) => this.#onPresence(why),
+      onTwin: (report, greater, from) => this.#onTwin(report, greater, from),
     });
     this.#witness = new Witness(witnessPlan(config), {
       onResult: (result) => this.#groups.dispatch({ type: 'witness', result }),
@@ -173,6 +178,7 @@ export class Agent {
       lease: this.#leases.status(),
       warnings: [
         ...(this.#reloadError === undefined ? [] : [`the config was not reloaded: ${this.#reloadError}`]),
+        ...this.#strangers.warnings(now),
         ...this.#exchange.warnings(),
         ...this.#witness.warnings,
         ...this.#network.warnings,
@@ -294,7 +300,8 @@ export class Agent {
 
   #configureExchange(): void {
     const { digest, sectionDigests, ha } = this.#config;
-    this.#exchange.configure({ digest, sectionDigests, groups: ha.groups.map(({ name }) => name) });
+    const groups = ha.groups.map(({ name }) => name);
+    this.#exchange.configure({ digest, sectionDigests, groups, deadTimeMs: ownDeadTimeMs(ha.heartbeat) });
   }
 
   /** One process, one nonce: what waited in the sockets must not count as fresh for any group. */
@@ -362,6 +369,22 @@ export class Agent {
   #onPath(name: string, why: string | undefined): void {
     if (why === undefined) this.#log('info', 'path', `heartbeats: ${name} works again`);
     else this.#log('warn', 'path', `heartbeats: ${name} failed: ${why}`);
+  }
+
+  /** Something that anybody can send: it is said once, and again when it has been gone for a while. */
+  #onPresence(why: string): void {
+    const { self, peer } = this.#config.cluster;
+    const text = `${peer.name} is heard and not understood: ${why}; ${self.name} does not take that for its death`;
+    this.#strangers.add('presence', text);
+    this.#groups.dispatch({ type: 'presence', why });
+  }
+
+  #onTwin({ role, instance }: PeerReport, greater: boolean, from: string | undefined): void {
+    const { self } = this.#config.cluster;
+    const who = `instance ${instance ?? 'unknown'}${from === undefined ? '' : `, ${from}`}`;
+    const text = `another machine claims the name of this node, ${self.name} (${who}): each needs a name of its own`;
+    this.#strangers.add('twin', text);
+    this.#groups.dispatch({ type: 'twin', role, greater, why: text });
   }
 
   #groupLog(group: string, level: 'info' | 'warn' | 'error', kind: string, text: string): void {

@@ -12,7 +12,8 @@ export interface ConnectedSocketOptions {
   readonly peerAddress: string;
   /** The same on both nodes. */
   readonly port: number;
-  onDatagram(data: Buffer): void;
+  readonly sendBufferBytes: number;
+  onDatagram(data: Buffer, from: string): void;
   /** The peer's host says that nobody listens there; the datagram before was sent so long ago. */
   onRefused(roundTripMs: number): void;
   /** It does not work any more. */
@@ -36,7 +37,11 @@ export class ConnectedSocket {
 
   constructor(options: ConnectedSocketOptions) {
     this.#options = options;
-    this.#socket = createSocket({ type: isIPv6(options.selfAddress) ? 'udp6' : 'udp4', reuseAddr: true });
+    this.#socket = createSocket({
+      type: isIPv6(options.selfAddress) ? 'udp6' : 'udp4',
+      reusePort: true,
+      sendBufferSize: options.sendBufferBytes,
+    });
   }
 
   /** Rejects when the address is not this machine's or there is no route to the peer. */
@@ -53,7 +58,7 @@ export class ConnectedSocket {
         }) as () => void);
       });
     });
-    socket.on('message', (data) => this.#options.onDatagram(data));
+    socket.on('message', (data, { address }) => this.#options.onDatagram(data, address));
     socket.on('error', (error) => this.#failed(error));
   }
 

@@ -10,13 +10,17 @@ import {
   vacatedAt,
 } from './election-times.ts';
 import type { Turn } from './election-turn.ts';
+import { twinCause } from './election-twin.ts';
 import type { PeerReport } from './election-types.ts';
 import { addVips, leave, PROMOTE_MS, removeVips } from './election-vips.ts';
 import { compareCandidates } from './rank.ts';
 
 /** What forbids this node the active role; undefined: nothing does. */
-export function faultCause({ s, config, peerAlive }: Turn): string | undefined {
+export function faultCause(turn: Turn): string | undefined {
+  const { s, config, peerAlive } = turn;
   for (const why of s.downInterfaces.values()) return why;
+  const twin = twinCause(turn);
+  if (twin !== undefined) return twin;
   if (s.vipFault !== undefined) return s.vipFault.why;
   // The peer's host that refuses heartbeats is a witness, too.
   const alone = !peerAlive && s.vacancy === undefined;

@@ -23,6 +23,8 @@ const GUARDIAN_MS = 100;
 const ASK_VIPS_MS = 250;
 /** The answer is there within some milliseconds; a question without one is asked again then. */
 export const ANSWER_MS = 100;
+/** Another machine that claims this node's name is believed to be there for so long at least. */
+const TWIN_MS = 1_000;
 /** Rounds sent when the peer should act on them: one lost datagram must not cost a dead time. */
 export const URGENT_COPIES = 2;
 
@@ -115,6 +117,11 @@ export function leaseUntil({ renewal }: Pick<ElectionState, 'renewal'>): number 
   return renewal.goodMs + LEASE_MS;
 }
 
+/** Until when another process that claims this node's name counts without being heard again. */
+export function twinUntil(config: ElectionConfig, state: ElectionState): number | undefined {
+  return state.twin && state.twin.heardMs + Math.max(TWIN_MS, deadTimeMs(config, state));
+}
+
 /** The next time at which the state changes by time alone; always after `now`. */
 export function wakeAt(config: ElectionConfig, s: ElectionState, now: number): number {
   let next = now + config.intervalMs;
@@ -146,6 +153,7 @@ export function wakeAt(config: ElectionConfig, s: ElectionState, now: number): n
   add(s.checkVipsAtMs);
   if (s.presence !== undefined) add(s.presence.heardMs + deadTimeMs(config, s));
   add(s.forwardUntilMs);
+  add(twinUntil(config, s));
   if (s.finishing !== undefined && s.vip === 'none') {
     add(s.finishing.untilMs);
     add(s.finishing.notBeforeMs);

@@ -123,6 +123,11 @@ export type ElectionEvent = { readonly now: number } & (
    * secret or version. Anybody can send such datagrams.
    */
   | { readonly type: 'presence'; readonly why: string }
+  /**
+   * Another live process claims this node's name: authentic and fresh. `greater`: this process goes before it where it
+   * matters which one does; the other one sees the opposite.
+   */
+  | { readonly type: 'twin'; readonly role: Role; readonly greater: boolean; readonly why: string }
   /** Result of `probe-vips`. `answers` is undefined where nobody could be asked; `error` says why. */
   | {
       readonly type: 'vips-probed';
@@ -345,6 +350,10 @@ export interface ElectionState {
   readonly link: LinkView;
   /** This node took over on silence alone: then it looks whether somebody else still answers for the VIPs. */
   readonly checkVipsAtMs: number | undefined;
+  /** The latest word of another process that claims this node's name. */
+  readonly twin:
+    | { readonly role: Role; readonly greater: boolean; readonly why: string; readonly heardMs: number }
+    | undefined;
   /** Whether the peer was alive at the last look, for the log. */
   readonly peerAlive: boolean;
   readonly lbd: LbdReport;

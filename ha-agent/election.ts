@@ -19,6 +19,7 @@ import { carries, linkUp, servedMs } from './election-link.ts';
 import { heartbeat, suspect, watchPeer } from './election-peer.ts';
 import { isHealthy, lateLimitMs, ownDeadTimeMs } from './election-times.ts';
 import { Turn } from './election-turn.ts';
+import { twin } from './election-twin.ts';
 import type {
   ElectionConfig,
   ElectionEvent,
@@ -45,6 +46,7 @@ export function initialState(config: ElectionConfig, now: number): ElectionState
     heldOff: undefined,
     link: { sinceMs: now, why: 'this node has just started', carriesSinceMs: undefined },
     checkVipsAtMs: undefined,
+    twin: undefined,
     peerAlive: false,
     lbd: { alive: false, ready: false, healthy: false, synced: false, why: 'not connected yet' },
     unhealthySinceMs: undefined,
@@ -174,6 +176,9 @@ function apply(turn: Turn, event: ElectionEvent): void {
       break;
     case 'presence':
       presence(turn, event.why);
+      break;
+    case 'twin':
+      twin(turn, event);
       break;
     case 'vips-probed':
       vipsProbed(turn, event);

@@ -1,33 +1,42 @@
 import { randomBytes } from 'node:crypto';
 import type { AgentStatus, Role } from '../common/control.ts';
 import type { PathConfig } from '../common/model.ts';
+import { DropLog, PRESENCE } from './drop-causes.ts';
 import type { PeerReport } from './election-types.ts';
+import type { EnvelopeKey } from './envelope.ts';
 import {
   ALL_GROUPS,
-  DROP_CAUSES,
   type DropCause,
-  decodeHeartbeat,
   encodeHeartbeat,
   groupHash,
   type Heartbeat,
   type HeartbeatIdentity,
-  NO_NONCE,
 } from './heartbeat.ts';
-import { HeartbeatPath } from './heartbeat-path.ts';
-import { PeerSession, renewedNonce } from './peer-session.ts';
+import { HeartbeatPath, pathId } from './heartbeat-path.ts';
+import { encodeV2, readDatagram, seemsOfPeer, v2Stamp } from './heartbeat-v2.ts';
+import type { Lane, LaneEvents } from './lane.ts';
+import { LaneSet } from './lane-set.ts';
+import type { LaneTraffic } from './lane-traffic.ts';
+import { isSameProcess, PeerSession } from './peer-session.ts';
+import { V2Nonce } from './v2-nonce.ts';
 
-/** Drops by these causes are how a network is; the others want an operator for so long after the last one. */
-const HARMLESS: ReadonlySet<DropCause> = new Set(['self', 'cluster']);
-const WARN_MS = 10_000;
 /** The counter of a farewell runs ahead of so many rounds that may go out after it. */
 const FAREWELL_AHEAD = 16;
 /** Another one is made after so many rounds; until then it is ahead of all that may go out before the next beat. */
 const FAREWELL_ROUNDS = 8;
+/** A round goes out in two formats, with two keys, at most. */
+const MAX_VARIANTS = 4;
+/** Proof of life is one for so many dead times, and for so long at least: a busy machine must not lose its peer by it. */
+const LIFETIME_DEAD_TIMES = 2;
+const MIN_LIFETIME_MS = 1_000;
+/** What anybody can cause is told so often at most. */
+const TELL_MS = 100;
 
 export interface ExchangeOptions {
   readonly identity: HeartbeatIdentity;
   readonly selfAddress: string;
   readonly peerAddress: string;
+  /** Whole processes of one machine are compared by it: monotonic, milliseconds. */
   readonly now: () => number;
   /** A fresh heartbeat about a group; see `ElectionEvent`. */
   onHeartbeat(group: string, report: PeerReport, restarted: boolean): void;
@@ -36,15 +45,10 @@ export interface ExchangeOptions {
   onRefused(path: string, roundTripMs: number): void;
   /** A path failed with this cause, or works (again). */
   onPath(name: string, why: string | undefined): void;
-}
-
-interface Lane {
-  readonly config: PathConfig;
-  readonly path: HeartbeatPath;
-  sent: number;
-  received: number;
-  seenMs: number | undefined;
-  readonly dropped: Partial<Record<DropCause, number>>;
+  /** Something that claims to be of the peer was heard and not understood. Not authentic. */
+  onPresence(why: string): void;
+  /** Another process than this one is alive and claims this node's name. `greater`: this process's nonce is the greater one. */
+  onTwin(report: PeerReport, greater: boolean, from: string | undefined): void;
 }
 
 /** What heartbeats say of this node's config, and which groups it has. */
@@ -53,37 +57,56 @@ export interface ExchangeConfig {
   readonly sectionDigests: string;
   /** Names of the VIP groups. */
   readonly groups: readonly string[];
+  /** Silence after which this node counts its peer as dead. */
+  readonly deadTimeMs: number;
 }
 
 /** What the peer said last of its config, as far as it travels: `digest` is 16 hexadecimal digits. */
-export type PeerConfig = Omit<ExchangeConfig, 'groups'>;
+export type PeerConfig = Pick<ExchangeConfig, 'digest' | 'sectionDigests'>;
 
 /** The conversation about one group. Each has its own session, so that a loss in one is not hidden by another. */
 interface Talk {
   readonly name: string;
   readonly session: PeerSession;
   peerNonce: string | undefined;
-  helloNonce: string | undefined;
 }
 
 /** Heartbeats on all paths at once: what goes out, what comes in, and what was thrown away. */
 export class Exchange {
   readonly #options: ExchangeOptions;
-  #nonce = newNonce();
-  #config: ExchangeConfig = { digest: '', sectionDigests: '', groups: [] };
+  readonly #nonce = randomBytes(8).toString('hex');
+  readonly #v2: V2Nonce;
+  readonly #lanes: LaneSet;
+  /** Of processes that claim this node's name. */
+  readonly #twin: PeerSession;
+  readonly #drops = new DropLog();
+  readonly #vips = new Set<string>();
+  #identity: HeartbeatIdentity;
+  #config: ExchangeConfig = { digest: '', sectionDigests: '', groups: [], deadTimeMs: 0 };
   #hashes: ReadonlyMap<string, string> = new Map();
   /** By `groupHash`. */
   #talks: ReadonlyMap<string, Talk> = new Map();
-  readonly #vips = new Set<string>();
-  #lanes: readonly Lane[] = [];
   #counter = 0;
   #peerConfig: PeerConfig | undefined;
-  readonly #lastDropMs = new Map<DropCause, number>();
+  /** Ids of keys that the peer accepts, by its latest fresh heartbeat. */
+  #peerKeys: readonly string[] = [];
+  #presenceMs = Number.NEGATIVE_INFINITY;
+  #twinMs = Number.NEGATIVE_INFINITY;
+  #answeredMs = Number.NEGATIVE_INFINITY;
   /** What `encodeNext` made last: of what, and for how long it is good. */
   #next: { readonly said: string; readonly until: number; readonly datagram: Buffer } | undefined;
 
   constructor(options: ExchangeOptions) {
     this.#options = options;
+    this.#identity = options.identity;
+    this.#v2 = new V2Nonce(this.#nonce, options.now());
+    this.#twin = this.#createSession();
+    this.#lanes = new LaneSet({
+      now: options.now,
+      onDatagram: (traffic, data, from) => this.#receive(traffic, data, from),
+      onRefused: (name, roundTripMs) => options.onRefused(name, roundTripMs),
+      onPath: (name, why) => options.onPath(name, why),
+    });
   }
 
   /** undefined before the peer was heard. */
@@ -99,74 +122,59 @@ export class Exchange {
     this.#talks = new Map(
       config.groups.map((name) => {
         const hash = this.#hashes.get(name)!;
-        const session = () => new PeerSession(this.#nonce);
-        const talk = known.get(hash) ?? {
-          name,
-          session: session(),
-          peerNonce: undefined,
-          helloNonce: undefined,
-        };
-        talk.session.stepsPerRound = config.groups.length;
+        const talk = known.get(hash) ?? { name, session: this.#createSession(), peerNonce: undefined };
         return [hash, talk];
       }),
     );
+    for (const session of this.#sessions()) session.stepsPerRound = Math.max(1, config.groups.length);
+  }
+
+  /** Other keys, such as after the secret was replaced. */
+  rekey(identity: HeartbeatIdentity): void {
+    this.#identity = identity;
+    this.#next = undefined;
   }
 
   /**
-   * Replaces the paths; those that stay go on. Settles when each is open or has failed.
+   * Replaces the paths of the config; those that stay go on, and those that the peer still uses go on for as long as it
+   * does. Settles when each is open or has failed.
    *
    * @param vips never the address by which an interface is named to the kernel
    */
-  async open(paths: readonly PathConfig[], vips: ReadonlySet<string>): Promise<void> {
+  open(paths: readonly PathConfig[], vips: ReadonlySet<string>): Promise<void> {
+    const { selfAddress, peerAddress } = this.#options;
     this.#vips.clear();
     for (const vip of vips) this.#vips.add(vip);
-    const before = this.#lanes;
-    const known = new Map(before.map((lane) => [JSON.stringify(lane.config), lane]));
-    const lanes = paths.map((config) => known.get(JSON.stringify(config)) ?? this.#createLane(config));
-    this.#lanes = lanes.filter((lane) => before.includes(lane));
-    // A new path may use the port of an old one.
-    await Promise.all(before.filter((lane) => !lanes.includes(lane)).map(({ path }) => path.close()));
-    this.#lanes = lanes;
-    await Promise.all(lanes.filter((lane) => !before.includes(lane)).map(({ path }) => path.open()));
+    return this.#lanes.open(
+      paths.map((config) => ({
+        id: pathId(config),
+        create: (events) =>
+          new HeartbeatPath({ config, selfAddress, peerAddress, vips: this.#vips, ...events }),
+      })),
+    );
   }
 
-  #createLane(config: PathConfig): Lane {
-    const { selfAddress, peerAddress } = this.#options;
-    const lane: Lane = {
-      config,
-      path: new HeartbeatPath({
-        config,
-        selfAddress,
-        peerAddress,
-        vips: this.#vips,
-        onDatagram: (data) => this.#receive(lane, data),
-        onRefused: (roundTripMs) => this.#options.onRefused(lane.path.name, roundTripMs),
-        onState: (why) => this.#options.onPath(lane.path.name, why),
-      }),
-      sent: 0,
-      received: 0,
-      seenMs: undefined,
-      dropped: {},
-    };
-    return lane;
+  /** One more way to the peer, beside the paths of the config; for the life of this exchange. */
+  addLane(create: (events: LaneEvents) => Lane): Promise<void> {
+    return this.#lanes.add(create);
   }
 
   /**
    * Sends one round about a group on every path.
    *
-   * @returns settles when the kernel has taken all of them or refused them; never rejects
+   * @returns settles when one path has taken it or all have refused it; never rejects, and never settles where all stall
    */
-  async send(group: string, report: PeerReport): Promise<void> {
+  send(group: string, report: PeerReport): Promise<void> {
     const hash = this.#hashes.get(group);
-    if (hash === undefined) return;
-    const { session } = this.#talks.get(hash)!;
-    const counter = ++this.#counter;
-    const { identity } = this.#options;
-    await Promise.all(
-      this.#lanes.map(async (lane, path) => {
-        const heartbeat = { ...this.#heartbeat(hash, session, report, path), counter };
-        if (await lane.path.send(encodeHeartbeat(identity, heartbeat))) lane.sent++;
-      }),
+    if (hash === undefined) return Promise.resolve();
+    const talk = this.#talks.get(hash)!;
+    const now = this.#options.now();
+    const variants = this.#variants(talk.session, now);
+    this.#renewV2Nonce(now);
+    const heartbeat = this.#heartbeat(hash, talk.session, report, now);
+    const counters = variants.map(() => ++this.#counter);
+    return this.#lanes.send((path) =>
+      variants.map((variant, i) => this.#encode(variant, { ...heartbeat, path, counter: counters[i]! })),
     );
   }
 
@@ -176,128 +184,197 @@ export class Exchange {
    * @returns the same buffer as before for as long as that one is still good; undefined where no path leads to the peer's own address
    */
   encodeNext(report: PeerReport): Buffer | undefined {
-    const path = this.#lanes.findIndex((lane) => lane.path.unicast);
+    const path = this.#lanes.unicast;
     const talks = [...this.#talks];
     // The peer's process is the same for all groups; each session may have found out at another moment.
-    const [hash, talk] = talks.find(([, { session }]) => session.echo !== NO_NONCE) ?? talks[0] ?? [];
+    const [hash, talk] = talks.find(([, { session }]) => session.current !== undefined) ?? talks[0] ?? [];
     if (path < 0 || hash === undefined || talk === undefined) return undefined;
     const group = talks.length === 1 ? hash : ALL_GROUPS;
-    const next = this.#heartbeat(group, talk.session, report, path);
-    const said = JSON.stringify(next);
+    const now = this.#options.now();
+    const [variant] = this.#variants(talk.session, now);
+    const { current } = talk.session;
+    const said = JSON.stringify([report, group, path, variant, current, this.#v2.nonce]);
     if (this.#next?.said !== said || this.#counter > this.#next.until) {
-      const counter = this.#counter + FAREWELL_AHEAD * talks.length;
-      const datagram = encodeHeartbeat(this.#options.identity, { ...next, counter });
+      const steps = talks.length * MAX_VARIANTS;
+      const counter = this.#counter + FAREWELL_AHEAD * steps;
+      const heartbeat = {
+        ...this.#heartbeat(group, talk.session, report, now),
+        ...{ path, counter, ahead: true },
+        sentMs: Math.floor(now + FAREWELL_ROUNDS * report.intervalMs + this.#config.deadTimeMs),
+      };
+      const datagram = this.#encode(variant!, heartbeat);
       this.#next = { said, until: this.#counter + FAREWELL_ROUNDS * talks.length, datagram };
     }
     return this.#next.datagram;
+  }
+
+  /** After a pause: what waited in the sockets must not count, and what was made in advance has been sent. */
+  renewNonce(): void {
+    const now = this.#options.now();
+    this.#v2.renew(now);
+    this.#counter += 2 * FAREWELL_AHEAD * Math.max(1, this.#talks.size) * MAX_VARIANTS;
+    this.#next = undefined;
+    for (const session of this.#sessions()) session.forgetBefore(now);
+  }
+
+  /** @param deadTimeMs silence after which a path counts as silent */
+  status(deadTimeMs: number): AgentStatus['paths'] {
+    return this.#lanes.status(deadTimeMs);
+  }
+
+  /** What an operator should mend. */
+  warnings(): string[] {
+    return [...this.#drops.warnings(this.#options.now()), ...this.#lanes.warnings()];
+  }
+
+  close(): Promise<void> {
+    return this.#lanes.close();
+  }
+
+  #createSession(): PeerSession {
+    return new PeerSession({ nonce: this.#nonce, drawnMs: (nonce) => this.#v2.timeOf(nonce) });
+  }
+
+  #sessions(): PeerSession[] {
+    return [this.#twin, ...[...this.#talks.values()].map(({ session }) => session)];
   }
 
   #heartbeat(
     group: string,
     session: PeerSession,
     report: PeerReport,
-    path: number,
-  ): Omit<Heartbeat, 'counter'> {
+    now: number,
+  ): Omit<Heartbeat, 'version' | 'counter' | 'path'> {
+    const lifetimeMs = this.#lifetimeMs();
     return {
+      instance: this.#nonce,
       ...report,
       group,
       configDigest: this.#config.digest.slice(0, 16),
       sectionDigests: this.#config.sectionDigests,
       nonce: this.#nonce,
-      echo: session.echo,
-      helloEcho: session.helloEcho,
-      path,
+      sentMs: Math.floor(now),
+      ahead: false,
+      echoes: [...session.echoes(now, lifetimeMs), ...this.#twin.echoes(now, lifetimeMs)],
+      keys: this.#identity.keys.map(({ id }) => id),
+      paths: this.#lanes.ids,
     };
   }
 
-  renewNonce(): void {
-    this.#nonce = renewedNonce(this.#nonce);
-    for (const { session } of this.#talks.values()) session.renewOwnNonce(this.#nonce);
+  /** In which formats, signed by which keys, a round goes out: all that somebody may wait for. The first one is for the peer's current process. */
+  #variants(session: PeerSession, now: number): Variant[] {
+    const heard = session.versionsHeard(now, this.#lifetimeMs());
+    const versions = ([3, 2] as const).filter(
+      (version) => session.current === undefined || heard.has(version),
+    );
+    const { keys } = this.#identity;
+    const known = keys.filter(({ id }) => this.#peerKeys.includes(id));
+    const isHeard = known.length > 0 && session.isHeard(now, this.#lifetimeMs());
+    const signing = isHeard ? known.slice(0, 1) : keys;
+    return versions
+      .toSorted((a, b) => Number(b === session.version) - Number(a === session.version))
+      .flatMap((version) => signing.map((key) => ({ version, key })));
   }
 
-  /** @param deadTimeMs silence after which a path counts as silent */
-  status(deadTimeMs: number): AgentStatus['paths'] {
-    const now = this.#options.now();
-    return this.#lanes.map(({ path, sent, received, seenMs, dropped }) => {
-      const seen_ms_ago = seenMs === undefined ? undefined : Math.round(now - seenMs);
-      const silent = seen_ms_ago === undefined || seen_ms_ago >= deadTimeMs;
-      const state = path.why !== undefined ? 'failed' : silent ? 'silent' : 'up';
-      const silence = seen_ms_ago === undefined ? 'the peer was never heard' : `silent for ${seen_ms_ago} ms`;
-      const why = path.why ?? (silent ? silence : '');
-      return { name: path.name, state, seen_ms_ago, sent, received, dropped: { ...dropped }, why };
-    });
+  #encode({ version, key }: Variant, heartbeat: Omit<Heartbeat, 'version'>): Buffer {
+    if (version === 3) return encodeHeartbeat(this.#identity, heartbeat, key);
+    return encodeV2(this.#identity, heartbeat, v2Stamp(this.#v2.nonce, heartbeat.echoes), key);
   }
 
-  /** Drops of the last seconds that an operator should mend. */
-  warnings(): string[] {
-    const now = this.#options.now();
-    return DROP_CAUSES.filter((cause) => {
-      const at = this.#lastDropMs.get(cause);
-      return at !== undefined && now - at < WARN_MS && !HARMLESS.has(cause);
-    }).map((cause) => `heartbeats are thrown away (${cause}): ${EXPLANATIONS[cause]}`);
+  /** So that what a process of the last release said long ago proves nothing. */
+  #renewV2Nonce(now: number): void {
+    const lifetimeMs = this.#lifetimeMs();
+    if (now - this.#v2.drawnMs < lifetimeMs / 2) return;
+    const isSpoken = this.#sessions().some(
+      (session) => session.version === 2 && session.isHeard(now, lifetimeMs),
+    );
+    if (!isSpoken) this.#v2.renew(now);
   }
 
-  async close(): Promise<void> {
-    await Promise.all(this.#lanes.map(({ path }) => path.close()));
+  #lifetimeMs(heartbeat?: PeerReport): number {
+    const deadTimeMs = Math.max(
+      this.#config.deadTimeMs,
+      heartbeat?.deadTimeMs ?? 0,
+      heartbeat?.intervalMs ?? 0,
+    );
+    return Math.max(MIN_LIFETIME_MS, LIFETIME_DEAD_TIMES * deadTimeMs);
   }
 
-  #receive(lane: Lane, data: Buffer): void {
-    const decoded = decodeHeartbeat(this.#options.identity, data);
-    if (!decoded.ok) {
-      this.#drop(lane, decoded.cause);
+  #receive(traffic: LaneTraffic, data: Buffer, from: string | undefined): void {
+    const read = readDatagram(this.#identity, data);
+    if (!read.ok) {
+      this.#drop(traffic, read.cause);
+      this.#considerPresence(read.cause, data, from);
       return;
     }
-    const { heartbeat } = decoded;
-    if (heartbeat.group === ALL_GROUPS) {
-      for (const talk of this.#talks.values()) this.#hear(lane, talk, heartbeat);
-      return;
+    const { heartbeat } = read;
+    if (read.self) this.#hearOwnName(traffic, heartbeat, from);
+    // The same process says the same in this release's format.
+    else if (read.marked === true) this.#drop(traffic, 'aside');
+    else if (heartbeat.group === ALL_GROUPS)
+      for (const talk of this.#talks.values()) this.#hear(traffic, talk, heartbeat);
+    else {
+      const talk = this.#talks.get(heartbeat.group);
+      if (talk === undefined) this.#drop(traffic, 'group');
+      else this.#hear(traffic, talk, heartbeat);
     }
-    const talk = this.#talks.get(heartbeat.group);
-    if (talk === undefined) this.#drop(lane, 'group');
-    else this.#hear(lane, talk, heartbeat);
   }
 
-  #hear(lane: Lane, talk: Talk, heartbeat: Heartbeat): void {
+  #hear(traffic: LaneTraffic, talk: Talk, heartbeat: Heartbeat): void {
+    const now = this.#options.now();
     const { nonce } = heartbeat;
-    const freshness = talk.session.accept(heartbeat);
-    if (freshness === 'replay') {
-      this.#drop(lane, 'replay');
+    const isKnown = talk.session.knows(nonce);
+    const freshness = talk.session.accept(heartbeat, now, this.#lifetimeMs(heartbeat));
+    if (freshness === 'replay' || freshness === 'twin') {
+      this.#drop(traffic, freshness);
       return;
     }
-    lane.received++;
-    lane.seenMs = this.#options.now();
+    traffic.received++;
+    traffic.seenMs = now;
     if (freshness === 'fresh') {
-      const restarted = talk.peerNonce !== nonce;
+      const restarted = talk.peerNonce === undefined || !isSameProcess(talk.peerNonce, nonce);
       talk.peerNonce = nonce;
       this.#peerConfig = { digest: heartbeat.configDigest, sectionDigests: heartbeat.sectionDigests };
+      this.#peerKeys = heartbeat.keys;
+      this.#lanes.peerSpeaksOn(heartbeat.paths);
       this.#options.onHeartbeat(talk.name, heartbeat, restarted);
     } else if (freshness === 'hello') {
-      const firstOfProcess = talk.helloNonce !== nonce;
-      talk.helloNonce = nonce;
-      this.#options.onHello(talk.name, heartbeat.role, firstOfProcess);
+      const isFirst = !isKnown && now - this.#answeredMs >= TELL_MS / 2;
+      if (isFirst) this.#answeredMs = now;
+      // The former process may have heard the nonce of now: the answer to another one shows which is the later one.
+      if (isFirst && heartbeat.version === 2 && talk.session.version === 2) this.#v2.renew(now);
+      this.#options.onHello(talk.name, heartbeat.role, isFirst);
     }
   }
 
-  #drop(lane: Lane, cause: DropCause): void {
-    lane.dropped[cause] = (lane.dropped[cause] ?? 0) + 1;
-    this.#lastDropMs.set(cause, this.#options.now());
+  #hearOwnName(traffic: LaneTraffic, heartbeat: Heartbeat, from: string | undefined): void {
+    this.#drop(traffic, 'self');
+    if (heartbeat.version === 2 || heartbeat.nonce === this.#nonce) return;
+    const now = this.#options.now();
+    const freshness = this.#twin.accept(heartbeat, now, this.#lifetimeMs(heartbeat));
+    if (freshness !== 'fresh' || now - this.#twinMs < TELL_MS) return;
+    this.#twinMs = now;
+    this.#options.onTwin(heartbeat, this.#nonce > heartbeat.nonce, from);
+  }
+
+  #considerPresence(cause: DropCause, data: Buffer, from: string | undefined): void {
+    const why = PRESENCE[cause];
+    if (why === undefined) return;
+    const now = this.#options.now();
+    if (now - this.#presenceMs < TELL_MS) return;
+    if (from !== this.#options.peerAddress && !seemsOfPeer(this.#identity, data)) return;
+    this.#presenceMs = now;
+    this.#options.onPresence(why);
+  }
+
+  #drop(traffic: LaneTraffic, cause: DropCause): void {
+    traffic.dropped[cause] = (traffic.dropped[cause] ?? 0) + 1;
+    this.#drops.add(cause, this.#options.now());
   }
 }
 
-const EXPLANATIONS: Readonly<Record<DropCause, string>> = {
-  truncated: 'too short to be a heartbeat; another program sends to this port',
-  magic: 'not a heartbeat; another program sends to this port',
-  version: 'the peer runs another version of Tandem',
-  cluster: 'from another cluster',
-  self: 'its own',
-  sender: 'from a node that is not in this config',
-  auth: 'wrong signature; the peer has another secret, or somebody forges heartbeats',
-  malformed: 'signed, but with values that do not exist; the peer runs another version of Tandem',
-  group: 'about a VIP group that this config does not have; the peer has another config',
-  replay:
-    'old ones; a few are usual after a pause of a node, more mean that the network or somebody repeats them',
-};
-
-function newNonce(): string {
-  return randomBytes(8).toString('hex');
+/** A way to say the same: in which format, signed by which key. */
+interface Variant {
+  readonly version: 2 | 3;
+  readonly key: EnvelopeKey;
 }

@@ -36,6 +36,8 @@ const STOP_TIMEOUT_MS = 4_500;
 /** An operator waits so long for the outcome of a switchover. */
 const SWITCHOVER_TIMEOUT_MS = 3_000;
 const SWITCHOVER_POLL_MS = 5;
+/** The last heartbeats have so long to go out: a path may stall. */
+const GOODBYE_MS = 500;
 
 /** Drives the election of one VIP group: events in, one step, actions out. Holds its timers and no decision. */
 export class GroupAgent {
@@ -75,7 +77,7 @@ export class GroupAgent {
     return farewellOf(this.#config, this.#state);
   }
 
-  /** Settles when the latest heartbeats are out; never rejects. */
+  /** Settles when the latest heartbeats are out on one path; never rejects, and never settles where all paths stall. */
   get sent(): Promise<unknown> {
     return this.#sending;
   }
@@ -162,7 +164,7 @@ export class GroupAgent {
         this.dispatch({ type: 'stop' });
       });
       clearTimeout(giveUp);
-      await this.#sending;
+      await withinMs(this.#sending, GOODBYE_MS);
     }
     this.#running = false;
     clearTimeout(this.#wakeTimer);
@@ -283,4 +285,11 @@ export class GroupAgent {
   #send(): void {
     this.#sending = this.#host.send(reportOf(this.#config, this.#state, monotonicMs()));
   }
+}
+
+/** Settles with `done`, or when the time is over. */
+async function withinMs(done: Promise<unknown>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  await Promise.race([done, new Promise((resolve) => (timer = setTimeout(resolve, ms)))]);
+  clearTimeout(timer);
 }

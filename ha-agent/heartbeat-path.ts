@@ -1,14 +1,27 @@
+import { createHash } from 'node:crypto';
 import { isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { DgramAsPromised, type SocketAsPromised } from 'dgram-as-promised';
 import { messageOf } from '../common/errors.ts';
 import type { PathConfig } from '../common/model.ts';
 import { ConnectedSocket } from './connected-socket.ts';
+import type { Lane, LaneEvents } from './lane.ts';
 
 /** A path that failed gets new sockets so often; until then each heartbeat tries the old ones. */
 const RETRY_MS = 1_000;
+/** What the kernel holds for a link that is full; a heartbeat that waits there for long is worth nothing. */
+const SEND_BUFFER_BYTES = 32_768;
 
-export interface HeartbeatPathOptions {
+/** A path as datagrams name it: 8 hexadecimal digits, the same on both nodes. */
+export function pathId(config: PathConfig): string {
+  const way =
+    config.type === 'multicast'
+      ? [config.type, config.port, config.group, config.interface]
+      : [config.type, config.port];
+  return createHash('sha256').update(JSON.stringify(way)).digest('hex').slice(0, 8);
+}
+
+export interface HeartbeatPathOptions extends LaneEvents {
   readonly config: PathConfig;
   /** Address of this node. */
   readonly selfAddress: string;
@@ -16,16 +29,10 @@ export interface HeartbeatPathOptions {
   readonly peerAddress: string;
   /** VIPs: never the address by which an interface is named to the kernel. */
   readonly vips: ReadonlySet<string>;
-  /** Called for each datagram, whoever sent it. Must not wait: meanwhile datagrams are lost. */
-  onDatagram(data: Buffer): void;
-  /** The peer's host says that nobody listens for heartbeats there; see `ConnectedSocket`. */
-  onRefused(roundTripMs: number): void;
-  /** The path failed with this cause, or works (again): undefined. Called on change only. */
-  onState(why: string | undefined): void;
 }
 
 /** One way to the peer: a socket that heals itself and never holds up another path. */
-export class HeartbeatPath {
+export class HeartbeatPath implements Lane {
   readonly name: string;
   readonly #options: HeartbeatPathOptions;
   #socket: SocketAsPromised | undefined;
@@ -36,6 +43,8 @@ export class HeartbeatPath {
   #ready = false;
   #retry: NodeJS.Timeout | undefined;
   #closed = false;
+  /** Datagrams that the kernel has not taken yet. */
+  readonly #waiting = new Set<(taken: boolean) => void>();
 
   constructor(options: HeartbeatPathOptions) {
     this.#options = options;
@@ -61,8 +70,13 @@ export class HeartbeatPath {
     if (this.#closed) return;
     this.#retry = undefined;
     const { config, selfAddress } = this.#options;
-    const address = config.type === 'multicast' ? config.group : selfAddress;
-    const socket = DgramAsPromised.createSocket({ type: isIPv6(address) ? 'udp6' : 'udp4', reuseAddr: true });
+    const address = config.type === 'multicast' ? scoped(config) : selfAddress;
+    // Sockets of one user share the port; with SO_REUSEADDR anybody's could, and the newest one gets the datagrams.
+    const socket = DgramAsPromised.createSocket({
+      type: isIPv6(address) ? 'udp6' : 'udp4',
+      reusePort: true,
+      sendBufferSize: SEND_BUFFER_BYTES,
+    });
     this.#socket = socket;
     try {
       await socket.bind({ port: config.port, address });
@@ -85,20 +99,26 @@ export class HeartbeatPath {
     }
   }
 
-  /** @returns settles when the kernel has taken the datagram or refused it; never rejects */
-  async send(data: Buffer): Promise<boolean> {
+  /** @returns settles when the kernel has taken the datagram or refused it, or the socket is gone; never rejects */
+  send(data: Buffer): Promise<boolean> {
     const socket = this.#socket;
-    const { config } = this.#options;
-    if (socket === undefined || !this.#ready) return false;
-    try {
-      if (config.type === 'multicast') await socket.send(data, config.port, config.group);
-      else await this.#connected?.send(data);
-      if (this.#socket === socket) this.#works();
-      return true;
-    } catch (error) {
-      if (this.#socket === socket && !this.#closed) this.#limp(socket, error);
-      return false;
-    }
+    if (socket === undefined || !this.#ready) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      const settle = (taken: boolean) => {
+        if (this.#waiting.delete(settle)) resolve(taken);
+      };
+      this.#waiting.add(settle);
+      this.#transmit(socket, data).then(
+        () => {
+          if (this.#socket === socket) this.#works();
+          settle(true);
+        },
+        (error: unknown) => {
+          if (this.#socket === socket && !this.#closed) this.#limp(socket, error);
+          settle(false);
+        },
+      );
+    });
   }
 
   async close(): Promise<void> {
@@ -108,12 +128,19 @@ export class HeartbeatPath {
     await socket?.close().catch(() => {});
   }
 
+  async #transmit(socket: SocketAsPromised, data: Buffer): Promise<void> {
+    const { config } = this.#options;
+    if (config.type === 'multicast') await socket.send(data, config.port, config.group);
+    else await this.#connected?.send(data);
+  }
+
   async #connect(socket: SocketAsPromised, port: number): Promise<void> {
     const { selfAddress, peerAddress, onDatagram, onRefused } = this.#options;
     const connected = new ConnectedSocket({
       selfAddress,
       peerAddress,
       port,
+      sendBufferBytes: SEND_BUFFER_BYTES,
       onDatagram,
       onRefused,
       onError: (error) => this.#fail(socket, error),
@@ -127,8 +154,8 @@ export class HeartbeatPath {
    * each datagram, which a flood would turn into lost heartbeats.
    */
   #listen(socket: SocketAsPromised): void {
-    socket.socket.on('message', (data) => {
-      if (this.#socket === socket) this.#options.onDatagram(data);
+    socket.socket.on('message', (data, { address }) => {
+      if (this.#socket === socket) this.#options.onDatagram(data, address);
     });
     socket.socket.on('error', (error) => this.#fail(socket, error));
   }
@@ -175,6 +202,7 @@ export class HeartbeatPath {
     this.#socket = undefined;
     this.#connected?.close();
     this.#connected = undefined;
+    for (const settle of [...this.#waiting]) settle(false);
   }
 
   #set(why: string | undefined): void {
@@ -183,6 +211,11 @@ export class HeartbeatPath {
     this.#why = why;
     if (changed) this.#options.onState(why);
   }
+}
+
+/** An IPv6 group of one link is only one together with the link (RFC 4007 section 6). */
+function scoped({ group, interface: device }: Extract<PathConfig, { type: 'multicast' }>): string {
+  return isIPv6(group) ? `${group}%${device}` : group;
 }
 
 function explain(error: unknown): string {

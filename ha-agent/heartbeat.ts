@@ -1,52 +1,75 @@
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import type { Role } from '../common/control.ts';
-import { SECTION_DIGEST_BYTES } from '../common/digest.ts';
 import type { PeerReport } from './election-types.ts';
+import {
+  type EnvelopeDrop,
+  type EnvelopeIdentity,
+  type EnvelopeKey,
+  envelopeKey,
+  nameHash,
+  open,
+  type Sections,
+  seal,
+} from './envelope.ts';
+import { FIELDS } from './heartbeat-fields.ts';
 
 /**
- * The heartbeat on the wire. Big endian, always `HEARTBEAT_BYTES` long:
+ * The heartbeat inside its envelope (`envelope.ts`): what a node says of itself, to whom, and what makes it fresh. The
+ * codec is pure; what is fresh and what is replayed is for `PeerSession` to say. Sections, all but the first two
+ * optional, longer ones than here read as far as they are known:
  *
  * ```
- *  0 magic 4        | 4 version 1 | 5 flags 1 | 6 role 1 | 7 priority 1
- *  8 path 1         | 9 zero 1    | 10 interval, ms 2    | 12 epoch 4
- * 16 cluster hash 8 | 24 sender hash 8 | 32 config digest 8
- * 40 boot nonce 8   | 48 echo 8        | 56 hello echo 8 | 64 zero 2, counter 6
- * 72 group hash 8   | 80 section digests, then zeros 40
- * 120 HMAC-SHA256 over bytes 0–119, not truncated (RFC 2104)
+ * 1 state:  role 1 | priority 1 | flags 2 | interval, ms 4 | epoch 4
+ * 2 stamp:  boot nonce 8 | counter 6 | sent at, ms 6 | path 1 | group hash 8
+ * 3 config: digest 8 | section digests
+ * 4 echoes: (boot nonce 8 | sent at, ms 6) × n
+ * 5 keys that the sender accepts: id 4 × n
+ * 6 paths on which the sender speaks: id 4 × n
+ * from 16 on: see `heartbeat-fields.ts`
  * ```
- *
- * The codec is pure; what is fresh and what is replayed is for `PeerSession` to say.
  */
-export const HEARTBEAT_BYTES = 152;
+const KIND = 1;
+const STATE = 1;
+const STAMP = 2;
+const CONFIG = 3;
+const ECHOES = 4;
+const KEYS = 5;
+const PATHS = 6;
 
-const MAGIC = 0x544e444d;
-const VERSION = 2;
-const GROUP_AT = 72;
-const SECTIONS_AT = 80;
-const SECTIONS_END = SECTIONS_AT + SECTION_DIGEST_BYTES;
-const MAC_AT = 120;
-const ROLES: readonly Role[] = ['init', 'standby', 'active', 'fault'];
-const HEALTHY = 1;
-const REQUEST = 2;
-const PROBE = 4;
-const FINISHING = 8;
-const FORWARDS = 16;
-const ASK = 32;
-const FLAGS = HEALTHY | REQUEST | PROBE | FINISHING | FORWARDS | ASK;
-
-/** No nonce heard yet. A boot nonce is random, so it is this with a chance of 2^-64 only. */
-export const NO_NONCE = '0000000000000000';
+const STATE_BYTES = 12;
+const STAMP_BYTES = 29;
+const DIGEST_BYTES = 8;
+const ECHO_BYTES = 14;
+const ID_BYTES = 4;
+/** More are cut off, by the sender and by the receiver. */
+const MAX_ECHOES = 8;
+const MAX_KEYS = 4;
+const MAX_PATHS = 40;
+const MAX_SECTION_DIGEST_BYTES = 128;
+export const ROLES: readonly Role[] = ['init', 'standby', 'active', 'fault'];
+/** Bits by their order. Those that a later version adds are ignored. */
+const FLAGS = ['healthy', 'request', 'probe', 'finishing', 'forwards', 'ask', 'ahead'] as const;
 
 /** In place of a group: the datagram is about every group of the sender. */
 export const ALL_GROUPS = '0000000000000000';
+export const NO_NONCE = '0000000000000000';
 
 /** A VIP group as datagrams name it, 16 hexadecimal digits. */
 export function groupHash(name: string): string {
   return nameHash('group', name).toString('hex');
 }
 
+/** That the sender has heard a process, and what that one's clock said in the latest datagram that was heard. */
+export interface Echo {
+  /** Boot nonce of the process that was heard. */
+  readonly nonce: string;
+  /** Its clock. In the format of the last release a nonce is renewed instead, and this is 0. */
+  readonly sentMs: number;
+}
+
 /** What a node says of itself, to whom, and what makes it fresh. */
 export interface Heartbeat extends PeerReport {
+  /** The format: that of the last release, or this one. */
+  readonly version: 2 | 3;
   /** The VIP group that it is about, see `groupHash`, or `ALL_GROUPS`. */
   readonly group: string;
   /** First 8 bytes of the config's digest, 16 hexadecimal digits. */
@@ -55,17 +78,26 @@ export interface Heartbeat extends PeerReport {
   readonly sectionDigests: string;
   /** Random for each process start, 16 hexadecimal digits. */
   readonly nonce: string;
-  /** Nonce of the peer's process that is known to be alive, or `NO_NONCE`. */
-  readonly echo: string;
-  /** Nonce of the latest process of the peer that has not proved yet that it is alive, or `NO_NONCE`. */
-  readonly helloEcho: string;
   /** Grows with every round of heartbeats. 1 to 2^48 - 1. */
   readonly counter: number;
+  /** Whole milliseconds of the sender's monotonic clock. 0 to 2^48 - 1. */
+  readonly sentMs: number;
+  /** Made in advance: `counter` and `sentMs` are of a time that was still to come. */
+  readonly ahead: boolean;
   /** Index of the path in the sender's config. 0 to 255. */
   readonly path: number;
+  /** Processes of the receiver's name that the sender hears; first the one that is known to be alive. */
+  readonly echoes: readonly Echo[];
+  /** Ids of the keys that the sender accepts; see `EnvelopeKey`. */
+  readonly keys: readonly string[];
+  /** Ids of the paths on which the sender speaks, see `pathId`; empty: it does not say. */
+  readonly paths: readonly string[];
 }
 
-/** Why a datagram was thrown away. `replay` and `self` are no sign of a wrong configuration, the others are. */
+/**
+ * Why a datagram was thrown away. `cluster`, `self` and `aside` are how a network is; `replay` and `twin` are about
+ * when it was sent and by whom; the others are no heartbeat or one that cannot be understood.
+ */
 export const DROP_CAUSES = [
   'truncated',
   'magic',
@@ -73,115 +105,168 @@ export const DROP_CAUSES = [
   'cluster',
   'self',
   'sender',
+  'key',
   'auth',
   'malformed',
   'group',
   'replay',
+  'twin',
+  'aside',
 ] as const;
 export type DropCause = (typeof DROP_CAUSES)[number];
 
 export type Decoded =
-  | { readonly ok: true; readonly heartbeat: Heartbeat }
+  | {
+      readonly ok: true;
+      readonly heartbeat: Heartbeat;
+      /** It claims the receiver's own name. */
+      readonly self: boolean;
+      /** Which key signed it. */
+      readonly keyId: string;
+      /** In the format of the last release, by a process that speaks this one as well. */
+      readonly marked?: boolean;
+    }
   | { readonly ok: false; readonly cause: DropCause };
 
-/** Who may speak to whom. Derived once at start from the config. */
-export interface HeartbeatIdentity {
-  readonly key: Buffer;
-  readonly cluster: Buffer;
-  readonly self: Buffer;
-  readonly peer: Buffer;
-}
+export type HeartbeatIdentity = EnvelopeIdentity;
 
-/** @param key of the heartbeats, from `deriveKey(secret, 'heartbeat', cluster)` */
-export function createIdentity(key: Buffer, cluster: string, self: string, peer: string): HeartbeatIdentity {
+/** @param keys of the heartbeats, from `deriveKey(secret, 'heartbeat', cluster)`: that of the secret, then that of a previous one */
+export function createIdentity(
+  keys: Buffer | readonly [Buffer, ...Buffer[]],
+  cluster: string,
+  self: string,
+  peer: string,
+): HeartbeatIdentity {
   return {
-    key,
+    keys: [keys].flat().map(envelopeKey),
     cluster: nameHash('cluster', cluster),
     self: nameHash('node', self),
     peer: nameHash('node', peer),
   };
 }
 
-function nameHash(kind: string, name: string): Buffer {
-  return createHash('sha256').update(`${kind}\0${name}`).digest().subarray(0, 8);
+/** @param key one of the identity's */
+export function encodeHeartbeat(
+  identity: HeartbeatIdentity,
+  heartbeat: Omit<Heartbeat, 'version'>,
+  key: EnvelopeKey = identity.keys[0]!,
+): Buffer {
+  const state = Buffer.alloc(STATE_BYTES);
+  state[0] = ROLES.indexOf(heartbeat.role);
+  state[1] = heartbeat.priority;
+  state.writeUInt16BE(
+    FLAGS.reduce((bits, name, bit) => bits | (heartbeat[name] ? 1 << bit : 0), 0),
+    2,
+  );
+  state.writeUInt32BE(heartbeat.intervalMs, 4);
+  state.writeUInt32BE(heartbeat.epoch, 8);
+  const stamp = Buffer.alloc(STAMP_BYTES);
+  stamp.write(heartbeat.nonce, 0, 8, 'hex');
+  stamp.writeUIntBE(heartbeat.counter, 8, 6);
+  stamp.writeUIntBE(heartbeat.sentMs, 14, 6);
+  stamp[20] = heartbeat.path;
+  stamp.write(heartbeat.group, 21, 8, 'hex');
+  const config = Buffer.from(heartbeat.configDigest + heartbeat.sectionDigests, 'hex');
+  const echoes = heartbeat.echoes.slice(0, MAX_ECHOES);
+  const echoed = Buffer.alloc(echoes.length * ECHO_BYTES);
+  for (const [i, { nonce, sentMs }] of echoes.entries()) {
+    echoed.write(nonce, i * ECHO_BYTES, 8, 'hex');
+    echoed.writeUIntBE(sentMs, i * ECHO_BYTES + 8, 6);
+  }
+  const sections = new Map<number, Buffer>([
+    [STATE, state],
+    [STAMP, stamp],
+    [CONFIG, config],
+    [ECHOES, echoed],
+    [KEYS, Buffer.from(heartbeat.keys.slice(0, MAX_KEYS).join(''), 'hex')],
+    [PATHS, Buffer.from(heartbeat.paths.slice(0, MAX_PATHS).join(''), 'hex')],
+  ]);
+  for (const { type, write } of FIELDS) {
+    const value = write(heartbeat);
+    if (value !== undefined) sections.set(type, value);
+  }
+  return seal(identity, key, KIND, sections);
 }
 
-export function encodeHeartbeat(identity: HeartbeatIdentity, heartbeat: Heartbeat): Buffer {
-  const out = Buffer.alloc(HEARTBEAT_BYTES);
-  out.writeUInt32BE(MAGIC, 0);
-  out[4] = VERSION;
-  out[5] =
-    (heartbeat.healthy ? HEALTHY : 0) |
-    (heartbeat.request ? REQUEST : 0) |
-    (heartbeat.probe ? PROBE : 0) |
-    (heartbeat.finishing ? FINISHING : 0) |
-    (heartbeat.forwards ? FORWARDS : 0) |
-    (heartbeat.ask ? ASK : 0);
-  out[6] = ROLES.indexOf(heartbeat.role);
-  out[7] = heartbeat.priority;
-  out[8] = heartbeat.path;
-  out.writeUInt16BE(heartbeat.intervalMs, 10);
-  out.writeUInt32BE(heartbeat.epoch, 12);
-  identity.cluster.copy(out, 16);
-  identity.self.copy(out, 24);
-  out.write(heartbeat.configDigest, 32, 8, 'hex');
-  out.write(heartbeat.nonce, 40, 8, 'hex');
-  out.write(heartbeat.echo, 48, 8, 'hex');
-  out.write(heartbeat.helloEcho, 56, 8, 'hex');
-  out.writeUIntBE(heartbeat.counter, 66, 6);
-  out.write(heartbeat.group, GROUP_AT, 8, 'hex');
-  out.write(heartbeat.sectionDigests, SECTIONS_AT, SECTION_DIGEST_BYTES, 'hex');
-  mac(identity.key, out).copy(out, MAC_AT);
-  return out;
-}
-
-/**
- * Checks and reads one datagram. The cheap checks come first, so that a flood of foreign datagrams costs no
- * HMAC; nothing of the content is believed before the HMAC.
- */
+/** Checks and reads one datagram in this format. */
 export function decodeHeartbeat(identity: HeartbeatIdentity, data: Buffer): Decoded {
-  if (data.length < HEARTBEAT_BYTES) return drop('truncated');
-  if (data.readUInt32BE(0) !== MAGIC) return drop('magic');
-  if (data[4] !== VERSION) return drop('version');
-  if (data.length > HEARTBEAT_BYTES) return drop('malformed');
-  if (!same(data, 16, identity.cluster)) return drop('cluster');
-  if (same(data, 24, identity.self)) return drop('self');
-  if (!same(data, 24, identity.peer)) return drop('sender');
-  if (!timingSafeEqual(mac(identity.key, data), data.subarray(MAC_AT))) return drop('auth');
-  const role = ROLES[data[6]!];
-  const flags = data[5]!;
+  const opened = open(identity, data);
+  if (!opened.ok) return drop(opened.cause);
+  const heartbeat = opened.kind === KIND ? read(opened.sections) : undefined;
+  if (heartbeat === undefined) return drop('malformed');
+  return { ok: true, heartbeat, self: opened.self, keyId: opened.keyId };
+}
+
+/** @returns undefined when it has values that do not exist */
+function read(sections: Sections): Heartbeat | undefined {
+  const state = sections.get(STATE);
+  const stamp = sections.get(STAMP);
+  if (state === undefined || state.length < STATE_BYTES) return undefined;
+  if (stamp === undefined || stamp.length < STAMP_BYTES) return undefined;
+  const bits = state.readUInt16BE(2);
+  const flag = (name: (typeof FLAGS)[number]) => (bits & (1 << FLAGS.indexOf(name))) !== 0;
+  const config = sections.get(CONFIG);
   const heartbeat = {
-    group: data.toString('hex', GROUP_AT, GROUP_AT + 8),
-    role: role ?? 'init',
-    priority: data[7]!,
-    epoch: data.readUInt32BE(12),
-    intervalMs: data.readUInt16BE(10),
-    healthy: (flags & HEALTHY) !== 0,
-    request: (flags & REQUEST) !== 0,
-    probe: (flags & PROBE) !== 0,
-    finishing: (flags & FINISHING) !== 0,
-    forwards: (flags & FORWARDS) !== 0,
-    ask: (flags & ASK) !== 0,
-    configDigest: data.toString('hex', 32, 40),
-    sectionDigests: data.toString('hex', SECTIONS_AT, SECTIONS_END),
-    nonce: data.toString('hex', 40, 48),
-    echo: data.toString('hex', 48, 56),
-    helloEcho: data.toString('hex', 56, 64),
-    counter: data.readUIntBE(66, 6),
-    path: data[8]!,
+    version: 3 as const,
+    role: ROLES[state[0]!]!,
+    priority: state[1]!,
+    intervalMs: state.readUInt32BE(4),
+    epoch: state.readUInt32BE(8),
+    healthy: flag('healthy'),
+    request: flag('request'),
+    probe: flag('probe'),
+    finishing: flag('finishing'),
+    forwards: flag('forwards'),
+    ask: flag('ask'),
+    ahead: flag('ahead'),
+    nonce: stamp.toString('hex', 0, 8),
+    counter: stamp.readUIntBE(8, 6),
+    sentMs: stamp.readUIntBE(14, 6),
+    path: stamp[20]!,
+    group: stamp.toString('hex', 21, 29),
+    configDigest: config?.toString('hex', 0, DIGEST_BYTES) ?? '',
+    sectionDigests: config?.toString('hex', DIGEST_BYTES, DIGEST_BYTES + MAX_SECTION_DIGEST_BYTES) ?? '',
+    echoes: parts(sections.get(ECHOES), ECHO_BYTES, MAX_ECHOES).map((echo) => ({
+      nonce: echo.toString('hex', 0, 8),
+      sentMs: echo.readUIntBE(8, 6),
+    })),
+    keys: parts(sections.get(KEYS), ID_BYTES, MAX_KEYS).map((id) => id.toString('hex')),
+    paths: parts(sections.get(PATHS), ID_BYTES, MAX_PATHS).map((id) => id.toString('hex')),
   };
-  const sound =
+  if (!isSound(heartbeat)) return undefined;
+  const more = Object.assign({}, ...FIELDS.map(({ type, read }) => readField(sections.get(type), read)));
+  return { ...heartbeat, ...more };
+}
+
+/** Values that every version has. */
+export function isSound({
+  role,
+  priority,
+  intervalMs,
+  counter,
+  nonce,
+}: Pick<Heartbeat, 'priority' | 'intervalMs' | 'counter' | 'nonce'> & { role: Role | undefined }): boolean {
+  return (
     role !== undefined &&
-    (flags & ~FLAGS) === 0 &&
-    heartbeat.priority <= 254 &&
-    heartbeat.intervalMs >= 10 &&
-    heartbeat.intervalMs <= 60_000 &&
-    heartbeat.counter > 0 &&
-    heartbeat.nonce !== NO_NONCE &&
-    data[9] === 0 &&
-    data.readUIntBE(SECTIONS_END, MAC_AT - SECTIONS_END) === 0 &&
-    data.readUInt16BE(64) === 0;
-  return sound ? { ok: true, heartbeat } : drop('malformed');
+    priority <= 254 &&
+    intervalMs >= 10 &&
+    intervalMs <= 60_000 &&
+    counter > 0 &&
+    nonce !== NO_NONCE
+  );
+}
+
+function readField(
+  value: Buffer | undefined,
+  read: (value: Buffer) => Partial<PeerReport> | undefined,
+): Partial<PeerReport> | undefined {
+  return value === undefined ? undefined : read(value);
+}
+
+function parts(section: Buffer | undefined, bytes: number, most: number): Buffer[] {
+  if (section === undefined) return [];
+  const count = Math.min(most, Math.floor(section.length / bytes));
+  return Array.from({ length: count }, (_, i) => section.subarray(i * bytes, (i + 1) * bytes));
 }
 
 /** Made once: a flood of datagrams that are thrown away must not fill the heap. */
@@ -189,14 +274,6 @@ const DROPS = Object.fromEntries(
   DROP_CAUSES.map((cause) => [cause, Object.freeze({ ok: false, cause })]),
 ) as Readonly<Record<DropCause, Decoded>>;
 
-function drop(cause: DropCause): Decoded {
+export function drop(cause: DropCause | EnvelopeDrop): Decoded {
   return DROPS[cause];
-}
-
-function same(data: Buffer, at: number, expected: Buffer): boolean {
-  return data.compare(expected, 0, expected.length, at, at + expected.length) === 0;
-}
-
-function mac(key: Buffer, data: Buffer): Buffer {
-  return createHmac('sha256', key).update(data.subarray(0, MAC_AT)).digest();
 }

@@ -33,12 +33,14 @@ class End {
       onHello: (group) => hear(`${group} hello`),
       onRefused: () => {},
       onPath: () => {},
+      onPresence: (why) => hear(`presence: ${why}`),
+      onTwin: ({ role }) => hear(`twin ${role}`),
     });
     this.configure(groups);
   }
 
   configure(groups: readonly string[]): void {
-    this.exchange.configure({ digest: 'ab'.repeat(32), sectionDigests: '', groups });
+    this.exchange.configure({ digest: 'ab'.repeat(32), sectionDigests: '', groups, deadTimeMs: 300 });
   }
 
   send(group: string, role: PeerReport['role'] = 'standby'): Promise<void> {

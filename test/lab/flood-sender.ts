@@ -14,9 +14,10 @@ import {
   createIdentity,
   encodeHeartbeat,
   groupHash,
-  HEARTBEAT_BYTES,
   type Heartbeat,
+  NO_NONCE,
 } from '../../ha-agent/heartbeat.ts';
+import { encodeV2 } from '../../ha-agent/heartbeat-v2.ts';
 import { ADDRESS, type Host, NODES } from '../../scripts/lab/hosts.ts';
 
 export const FLOODS = [
@@ -25,6 +26,7 @@ export const FLOODS = [
   'future version',
   'another cluster',
   'a third node',
+  'another secret',
   'forged',
   'replayed',
 ] as const;
@@ -47,9 +49,12 @@ const HEARTBEAT: Heartbeat = {
     counter: 2 ** 47,
     path: 0,
   },
-  ...{ configDigest: '1'.repeat(16), sectionDigests: '', nonce: '2'.repeat(16), echo: '3'.repeat(16) },
-  helloEcho: '4'.repeat(16),
+  ...{ configDigest: '1'.repeat(16), sectionDigests: '', nonce: '2'.repeat(16), keys: [], paths: [] },
+  ...{ version: 3, sentMs: 2 ** 47, ahead: false, echoes: [{ nonce: '3'.repeat(16), sentMs: 1 }] },
 };
+const NOISE_BYTES = 200;
+/** Too few for any heartbeat. */
+const TRUNCATED_BYTES = 60;
 
 /** What goes out in turn. A node claims to be itself, the client to be either: then both take it, whoever gets it. */
 async function datagrams(kind: Flood, host: Host, address: string, port: number): Promise<Buffer[]> {
@@ -60,9 +65,9 @@ async function datagrams(kind: Flood, host: Host, address: string, port: number)
     );
   switch (kind) {
     case 'noise':
-      return [randomBytes(HEARTBEAT_BYTES)];
+      return [randomBytes(NOISE_BYTES)];
     case 'truncated':
-      return forged('lab', senders).map((data) => data.subarray(0, HEARTBEAT_BYTES - 1));
+      return forged('lab', senders).map((data) => data.subarray(0, TRUNCATED_BYTES));
     case 'future version':
       return forged('lab', senders).map((data) => {
         data[4] = 255;
@@ -72,8 +77,17 @@ async function datagrams(kind: Flood, host: Host, address: string, port: number)
       return forged('another', senders);
     case 'a third node':
       return forged('lab', ['lb3']);
-    case 'forged':
+    case 'another secret':
       return forged('lab', senders);
+    case 'forged':
+      // The last release's format names no key, so that each costs a signature.
+      return senders.map((sender) =>
+        encodeV2(createIdentity(randomBytes(32), 'lab', sender, 'nobody'), HEARTBEAT, {
+          nonce: HEARTBEAT.nonce,
+          echo: NO_NONCE,
+          helloEcho: NO_NONCE,
+        }),
+      );
     case 'replayed':
       return await record(ADDRESS[host], address, port);
   }
@@ -81,7 +95,7 @@ async function datagrams(kind: Flood, host: Host, address: string, port: number)
 
 /** Heartbeats as they come, from the group. */
 async function record(own: string, group: string, port: number): Promise<Buffer[]> {
-  const socket = createSocket({ type: 'udp4', reuseAddr: true });
+  const socket = createSocket({ type: 'udp4', reusePort: true });
   const recorded: Buffer[] = [];
   const enough = new Promise<void>((resolve) => {
     socket.on('message', (data) => {

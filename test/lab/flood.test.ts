@@ -37,6 +37,7 @@ const CASES: readonly Case[] = [
   { flood: 'future version', cause: 'version', from: 'lb2', to: 'lb1' },
   { flood: 'another cluster', cause: 'cluster', from: 'client', to: 'lb1' },
   { flood: 'a third node', cause: 'sender', from: 'client', to: 'lb2' },
+  { flood: 'another secret', cause: 'key', from: 'client', to: 'group' },
   { flood: 'forged', cause: 'auth', from: 'client', to: 'group' },
   { flood: 'replayed', cause: 'replay', from: 'client', to: 'group' },
   { flood: 'forged', cause: 'auth', from: 'lb2', to: 'lb1' },

@@ -8,7 +8,7 @@ import type {
   LbdReport,
   PeerReport,
 } from '../../ha-agent/election-types.ts';
-import { PeerSession, renewedNonce, type Stamp } from '../../ha-agent/peer-session.ts';
+import { PeerSession, type Stamp } from '../../ha-agent/peer-session.ts';
 import { SimMachine } from './machine.ts';
 import type { Simulation } from './simulation.ts';
 
@@ -19,6 +19,8 @@ const PROMOTE_MS = 2;
 const GUARDIAN_RESTART_MS = 200;
 const RESTART_MS = 100;
 const FAREWELL_AHEAD = 8;
+/** A proof of life is one for so long. */
+const LIFETIME_MS = 1_000;
 /** A kernel answers so many refused datagrams in a row, then one a second (icmp_ratelimit). */
 const REFUSALS = 6;
 export const WITNESS = { intervalMs: 1_000, silentMs: 400, waitMs: 600 } as const;
@@ -84,7 +86,7 @@ export class SimNode {
 
   /** Whether its heartbeats are fresh to the peer, because they echo the peer's process of now. */
   get knowsPeer(): boolean {
-    return this.#session?.echo === this.peer.#nonce;
+    return this.#session?.current === this.peer.#nonce;
   }
 
   /** Nothing that runs could take the VIP away. */
@@ -120,7 +122,7 @@ export class SimNode {
     this.#peerNonce = '';
     const boot = this.#boots.toString(16).padStart(4, '0');
     this.#nonce = `${this.name === 'lb1' ? 'aaaaaaaa' : 'bbbbbbbb'}${boot}0000`;
-    this.#session = new PeerSession(this.#nonce);
+    this.#session = new PeerSession({ nonce: this.#nonce, drawnMs: () => undefined });
     this.state = initialState(this.config, machine.now);
     this.#wakeAt = 0;
     this.log(`${this.name} starts`);
@@ -205,7 +207,7 @@ export class SimNode {
     const boot = this.#boots;
     this.machine.when('agent', () => {
       if (!this.up || this.#boots !== boot) return;
-      const freshness = this.#session.accept(datagram);
+      const freshness = this.#session.accept(datagram, this.machine.now, LIFETIME_MS);
       const { nonce } = datagram;
       if (freshness === 'fresh') {
         const restarted = this.#peerNonce !== nonce;
@@ -262,6 +264,7 @@ export class SimNode {
       farewellOf(this.config, this.state),
       this.#counter + FAREWELL_AHEAD,
       UNICAST,
+      FAREWELL_AHEAD * this.config.intervalMs,
     );
     this.#farewell = farewell;
     machine.after('helper', lateLimitMs(this.config), () => {
@@ -332,8 +335,8 @@ export class SimNode {
     if (action.type === 'send') {
       for (let i = 0; i < action.copies; i++) this.#send();
     } else if (action.type === 'renew-nonce') {
-      this.#nonce = renewedNonce(this.#nonce);
-      this.#session.renewOwnNonce(this.#nonce);
+      this.#counter += 2 * FAREWELL_AHEAD;
+      this.#session.forgetBefore(machine.now);
     } else if (action.type === 'add-vips' || action.type === 'renew-vips') {
       const type = action.type === 'add-vips' ? 'vips-added' : 'vips-renewed';
       const add = () => {
@@ -391,9 +394,11 @@ export class SimNode {
     for (let path = 0; path < PATHS; path++) this.#deliver(path, this.#datagram(report, this.#counter, path));
   }
 
-  #datagram(report: PeerReport, counter: number, path: number): Datagram {
-    const { echo, helloEcho } = this.#session;
-    return { ...report, nonce: this.#nonce, echo, helloEcho, counter, path };
+  #datagram(report: PeerReport, counter: number, path: number, aheadMs = 0): Datagram {
+    const { now } = this.machine;
+    const echoes = this.#session.echoes(now, LIFETIME_MS);
+    const clock = { sentMs: Math.floor(now) + aheadMs, ahead: aheadMs > 0 };
+    return { ...report, ...clock, version: 3, nonce: this.#nonce, echoes, counter, path };
   }
 
   #deliver(path: number, datagram: Datagram): void {

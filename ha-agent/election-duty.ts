@@ -66,7 +66,7 @@ export function considerTakeover(turn: Turn): void {
   else if (turn.now < s.recoveredUntilMs)
     turn.because(`the fault is gone; ${peer.name} may be about to take over`);
   else if (report.priority === 0) takeOver(turn, `${peer.name} stepped down`);
-  else if (compareCandidates(turn.ownClaim(), turn.peerClaim(report)) > 0)
+  else if (compareCandidates(turn.ownClaim(report), turn.peerClaim(report)) > 0)
     takeOver(turn, `nobody is active and ${self.name} goes before ${peer.name}`);
   else turn.because(`nobody is active and ${peer.name} goes before ${self.name}`);
 }

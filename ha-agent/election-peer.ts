@@ -61,7 +61,7 @@ function dualActive(turn: Turn, report: PeerReport): void {
   const { s } = turn;
   const { peer } = turn.config;
   const leaving = report.priority === 0;
-  const [mine, theirs] = [turn.ownClaim(), turn.peerClaim(report)];
+  const [mine, theirs] = [turn.ownClaim(report), turn.peerClaim(report)];
   const claims = [
     `epoch ${mine.epoch} here, ${theirs.epoch} there`,
     `served ${inSeconds(mine)} here, ${inSeconds(theirs)} there`,

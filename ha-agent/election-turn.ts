@@ -121,11 +121,13 @@ export class Turn {
     return !lbd.alive || downInterfaces.size > 0 || vipFault !== undefined;
   }
 
-  ownClaim(): Claim {
+  /** @param report of the peer: where it does not say how long it served, it goes by other things alone */
+  ownClaim(report: PeerReport): Claim {
     const { priority, address } = this.config.self;
     // What the peer says of its own time is older by its way here, and by an interval.
-    const served = servedMs(this.s, this.now) - 2 * jointIntervalMs(this.config, this.s);
-    return { epoch: this.s.epoch, servedMs: Math.max(0, served), healthy: this.healthy, priority, address };
+    const lagMs = 2 * jointIntervalMs(this.config, this.s);
+    const served = report.servedMs === undefined ? 0 : Math.max(0, servedMs(this.s, this.now) - lagMs);
+    return { epoch: this.s.epoch, servedMs: served, healthy: this.healthy, priority, address };
   }
 
   peerClaim({ epoch, servedMs = 0, healthy, priority }: PeerReport): Claim {

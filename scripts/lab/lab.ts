@@ -180,6 +180,14 @@ export class Lab {
     return this.drop(`iifname "${host}" ${match} ${chance}`);
   }
 
+  /** The switch carries nothing of a host, though its cable has a signal. @returns a function that mends it */
+  async isolate(host: Host): Promise<() => Promise<void>> {
+    const mends = await Promise.all([this.drop(`iifname "${host}"`), this.drop(`oifname "${host}"`)]);
+    return async () => {
+      await Promise.all(mends.map((mend) => mend()));
+    };
+  }
+
   /** @param rule nftables conditions of what the switch loses @returns a function that mends it, once */
   async drop(rule: string): Promise<() => Promise<void>> {
     const added = await this.exec(

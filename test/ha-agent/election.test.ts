@@ -1299,6 +1299,15 @@ const STORIES: readonly Story[] = [
     never: [/remove-vips/],
   },
   {
+    name: 'both active in one epoch, and the peer is of a release that does not say how long it served: by priority',
+    script: `${BEGIN}
+      10 hears standby e1 p200
+      20 hears init e1 p0
+      ${heard(120, 2020, 'standby e1 p0')}
+      2400 hears active e2 p200 old`,
+    happens: ['20 add-vips', '> 2400 hears active e2 p200 old', '2400 remove-vips'],
+  },
+  {
     name: 'while the peer is not heard, the neighbours are told more often on which machine the VIPs are',
     script: `${ACTIVE}
       ${heard(100, 900, 'standby')}

@@ -176,7 +176,7 @@ class Story {
     return { type: 'vips-removed', now: this.#now, error, parked: words === 'ok' };
   }
 
-  /** `ROLE e1 p100 [i100] [d300] [s5000] [sick] [request] [probe] [ask] [finishing] [forwards] [reboot]` */
+  /** `ROLE e1 p100 [i100] [d300] [s5000] [old] [sick] [request] [probe] [ask] [finishing] [forwards] [reboot]` */
   #heartbeat(rest: readonly string[]): ElectionEvent {
     const number = (letter: string, otherwise: number) =>
       Number(rest.find((word) => new RegExp(`^${letter}\\d+$`).test(word))?.slice(1) ?? otherwise);
@@ -193,7 +193,7 @@ class Story {
       probe: rest.includes('probe'),
       finishing: rest.includes('finishing'),
       forwards: rest.includes('forwards'),
-      servedMs: number('s', 0),
+      servedMs: rest.includes('old') ? undefined : number('s', 0),
       ask: rest.includes('ask'),
     };
     return { type: 'heartbeat', now: this.#now, report, restarted };

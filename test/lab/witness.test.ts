@@ -1,6 +1,5 @@
 import t from 'tap';
 import { ADDRESS, INTERFACE, NODES, type NodeName, PREFIX, VIP } from '../../scripts/lab/hosts.ts';
-import type { Lab } from '../../scripts/lab/lab.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
 import type { Pair } from '../../scripts/lab/pair.ts';
 import { until } from '../../scripts/lab/wait.ts';
@@ -11,12 +10,6 @@ const MOVES = `
     - { address: ${VIP}/${PREFIX}, interface: ${INTERFACE} }
   priority: { lb1: 150, lb2: 100 }
   witness: { addresses: [${ADDRESS.client}], interval: 2s, timeout: 1500ms }`;
-
-/** A switch that carries nothing of a node any more, though its cable has a signal. @returns what mends it */
-async function isolate(lab: Lab, node: NodeName): Promise<() => Promise<unknown>> {
-  const mends = await Promise.all([lab.drop(`iifname "${node}"`), lab.drop(`oifname "${node}"`)]);
-  return () => Promise.all(mends.map((mend) => mend()));
-}
 
 async function becomes(pair: Pair, node: NodeName, role: string): Promise<string> {
   let why = '';
@@ -35,7 +28,7 @@ t.test('a node that hears neither the other one nor a witness', { skip: skipLab(
 
   await t.test('a standby that is cut off does not become active', async (t) => {
     const active = pair.active();
-    const mend = await isolate(lab, other(active));
+    const mend = await lab.isolate(other(active));
     t.teardown(mend);
     const why = await becomes(pair, other(active), 'fault');
     t.match(why, /^isolated: .*, and lb\d is not heard$/);
@@ -49,7 +42,7 @@ t.test('a node that hears neither the other one nor a witness', { skip: skipLab(
 
   await t.test('an active node that is cut off drops the VIP, the other one serves', async (t) => {
     const active = pair.active();
-    const mend = await isolate(lab, active);
+    const mend = await lab.isolate(active);
     t.teardown(mend);
     await becomes(pair, other(active), 'active');
     t.match(await becomes(pair, active, 'fault'), /^isolated: /);

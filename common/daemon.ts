@@ -71,14 +71,19 @@ export async function runDaemon(name: string, run: (options: DaemonOptions) => P
     if (options === 'help') console.log(usage(name));
     else if (options === 'version') console.log(VERSION);
     else {
-      const unsafe = unsafeStart(process.env, process.execArgv, debuggerUrl());
-      if (unsafe !== undefined) throw new OperatorError('UNSAFE_START', unsafe);
-      await settlePrograms();
+      await settleProcess();
       await run(options);
     }
   } catch (error) {
     failDaemon(name, error);
   }
+}
+
+/** @throws OperatorError where the start lets others into this process */
+export async function settleProcess(): Promise<void> {
+  const unsafe = unsafeStart(process.env, process.execArgv, debuggerUrl());
+  if (unsafe !== undefined) throw new OperatorError('UNSAFE_START', unsafe);
+  await settlePrograms();
 }
 
 /** Ends the process with the message of what was thrown; see `runDaemon`. */

@@ -93,6 +93,11 @@ function considerYielding(turn: Turn): void {
   if (s.role !== 'active' || !isCheckDue(turn)) return;
   s.checkVipsAtMs = undefined;
   if (s.answers.rival?.seenMs !== now) return;
+  // The other node cannot serve beside the lease of a witness: whoever that is, it is not the peer.
+  if (now < s.lease.view.heldUntilMs) {
+    turn.log('warn', 'peer', `${s.answers.rival.who}, too; this node has the lease of the witness and stays`);
+    return;
+  }
   turn.become(
     'standby',
     `${s.answers.rival.who}: ${config.peer.name} lives and serves, though it is not heard`,

@@ -1127,6 +1127,17 @@ const STORIES: readonly Story[] = [
     never: [/38\d\d announce/, /> 3811[\s\S]*probe\n[\s\S]*> 60000/],
   },
   {
+    name: 'whoever answers for the VIPs beside the lease of a witness is not the peer: this node stays',
+    script: `${BEGIN}
+      10 hears active e4
+      20 answers 02:00:00:00:00:02
+      300 lease 60000
+      9000 end`,
+    config: { leaseMs: 2_000 },
+    happens: ['310 add-vips'],
+    never: [/remove-vips/],
+  },
+  {
     name: 'the other one of two that took over blindly looks a second later, so that not both yield',
     script: `${BEGIN}
       10 hears active e4

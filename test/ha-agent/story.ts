@@ -4,6 +4,7 @@ import type {
   ElectionConfig,
   ElectionEvent,
   ElectionState,
+  LeaseView,
   PeerReport,
   StepTime,
   WitnessResult,
@@ -33,6 +34,10 @@ const LBD: Readonly<Record<string, ElectionState['lbd']>> = {
   'has 3': { ...WELL, connections: 3 },
   'has 0': { ...WELL, connections: 0 },
 };
+
+function leaseUntil(heldUntilMs: number): LeaseView {
+  return { reachesWitness: true, heldUntilMs, takenUntilMs: 0, epoch: 1, silenceMs: 0 };
+}
 
 /** Actions that happen all the time. */
 const SILENT: ReadonlySet<ElectionAction['type']> = new Set(['renew-vips', 'renew-parked', 'probe-vips']);
@@ -110,6 +115,8 @@ class Story {
         return { type: word, now };
       case 'lbd':
         return { type: 'lbd', now, report: LBD[words]! };
+      case 'lease':
+        return { type: 'lease', now, view: leaseUntil(Number(rest[0])) };
       case 'presence':
         return { type: 'presence', now, why: words };
       case 'answers':

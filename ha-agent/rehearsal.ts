@@ -6,15 +6,13 @@ import type {
   ElectionState,
   PeerReport,
 } from './election-types.ts';
+import type { Happening } from './group-agent.ts';
 
 /** What is not used for some minutes is thrown away. */
 const AGAIN_MS = 60_000;
 /** Any will do. */
 const TIMES = { intervalMs: 100, deadAfter: 3, settleMs: 0 } as const;
 const WELL = { alive: true, ready: true, healthy: true, synced: true, why: '', connections: 0 };
-
-/** An event without its time. */
-type Happening = ElectionEvent extends infer E ? (E extends ElectionEvent ? Omit<E, 'now'> : never) : never;
 
 /**
  * Keeps a standby warm: plays takeovers and switchovers on an election that touches nothing, so that no code runs for the

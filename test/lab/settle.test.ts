@@ -11,6 +11,9 @@ const moves = (settle: string) => `
   priority: { lb1: 150, lb2: 100 }
   settle: ${settle}`;
 
+/** The one who served must be clearly seen to have served longer. */
+const SERVED_MS = 3_000;
+
 /**
  * The cable of the active node is pulled and put back; its switch port has a signal, and does not forward yet.
  *
@@ -46,4 +49,26 @@ t.test('the cable is back before the switch forwards', { skip: skipLab() }, asyn
     });
     t.equal(ownership.changes.length, before, 'it takes nothing over from a network that it does not hear');
   });
+});
+
+t.test('the isolated node takes over all the same, in the same epoch', { skip: skipLab() }, async (t) => {
+  const pair = await startPair(t, { moves: moves('0s') });
+  // By priority it would win against the one that serves.
+  if (pair.active() !== 'lb1') await pair.switchover(pair.active());
+  await pair.whole();
+  await replug(t, pair, async (from, to) => {
+    const { ownership } = pair;
+    await ownership.until(`${from} to take over, too`, () => ownership.holders().length === 2);
+    await until(`${to} to have served for a while`, async () => {
+      const { role, since_ms } = await pair.status(to);
+      return role === 'active' && since_ms >= SERVED_MS;
+    });
+    const [here, there] = await Promise.all([pair.status(from), pair.status(to)]);
+    t.equal(here.epoch, there.epoch);
+  });
+  const events = await pair.events();
+  t.ok(
+    events.some(({ node, text }) => node === 'lb1' && /lb2 is active too and stays/.test(text)),
+    'lb1 yields, and says why',
+  );
 });

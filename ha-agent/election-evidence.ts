@@ -12,6 +12,8 @@ const ANSWER_HOLDS_MS = 600;
  * anybody can send such datagrams.
  */
 const PRESENCE_MS = LEASE_GONE_MS;
+/** It counts for so long at least: how often such a peer sends, nobody can know. */
+const PRESENCE_HOLDS_MS = 1_000;
 /** Where nobody can be asked who answers, it does so for that many times as long. */
 const UNKNOWN_FACTOR = 10;
 /** Two nodes that took over at the same moment, and do not hear each other, do not look at the same moment. */
@@ -158,7 +160,8 @@ function isAnswerDue({ s, now }: Turn): boolean {
 function doubtful({ s, now, config }: Turn): string | undefined {
   const { presence, hello, peer } = s;
   const deadMs = deadTimeMs(config, s);
-  if (presence !== undefined && now - presence.heardMs < deadMs) return `not understood: ${presence.why}`;
+  if (presence !== undefined && now < presence.heardMs + Math.max(deadMs, PRESENCE_HOLDS_MS))
+    return `not understood: ${presence.why}`;
   // A peer that this node hears but that has never heard this process will become or stay active, whatever this node
   // says. It only counts while this process has never had a fresh heartbeat.
   if (peer !== undefined || hello === undefined || hello.role === 'fault') return undefined;

@@ -151,7 +151,6 @@ export function wakeAt(config: ElectionConfig, s: ElectionState, now: number): n
   add(nextQuestion(s));
   add(settleUntil(config, s));
   add(s.checkVipsAtMs);
-  if (s.presence !== undefined) add(s.presence.heardMs + deadTimeMs(config, s));
   add(s.forwardUntilMs);
   add(twinUntil(config, s));
   if (s.finishing !== undefined && s.vip === 'none') {

@@ -1201,6 +1201,16 @@ const STORIES: readonly Story[] = [
     never: [/add-vips/, /probe/],
   },
   {
+    name: 'heard and not understood once: it counts for a second, however short the dead time is',
+    script: `${BEGIN}
+      10 hears active e4
+      30 presence wrong signature
+      1000 end
+      1100 end`,
+    config: { intervalMs: 20, deadAfter: 2 },
+    happens: ['> 1000 end', '1050 add-vips'],
+  },
+  {
     name: 'heard and not understood, and nobody answers for the VIPs: the lower address waits for twice as long',
     script: `${BEGIN}
       ${presences(10, 9_010)}`,

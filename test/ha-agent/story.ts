@@ -1,3 +1,4 @@
+import t from 'tap';
 import { initialState, reportOf, step } from '../../ha-agent/election.ts';
 import type {
   ElectionAction,
@@ -22,6 +23,31 @@ export const CONFIG: ElectionConfig = {
   secondChance: false,
   drainMs: 5000,
 };
+
+/** One node, what happens to it, and what it must do. */
+export interface Story {
+  readonly name: string;
+  readonly script: string;
+  /** What must be in the transcript, in this order, among other lines. */
+  readonly happens: readonly string[];
+  readonly never?: readonly RegExp[];
+  readonly config?: Partial<typeof CONFIG>;
+}
+
+export const BEGIN = `
+  0 lbd well
+  0 start`;
+
+/** This node is active, the peer is a standby. */
+export const ACTIVE = `${BEGIN}
+  10 hears standby`;
+
+/** Heartbeats of the peer every 100 ms. */
+export const heard = (first: number, last: number, words: string) =>
+  Array.from(
+    { length: Math.floor((last - first) / 100) + 1 },
+    (_, i) => `${first + i * 100} hears ${words}`,
+  ).join('\n');
 
 const WELL = { alive: true, ready: true, healthy: true, synced: true, why: '' };
 const LBD: Readonly<Record<string, ElectionState['lbd']>> = {
@@ -48,12 +74,32 @@ const SILENT: ReadonlySet<ElectionAction['type']> = new Set(['renew-vips', 'rene
  * `manual`. The transcript has the script's lines, marked `>`, and under each what the node did, with its time.
  */
 export function play(script: string, config: ElectionConfig = CONFIG): string {
-  const story = new Story(config);
+  const story = new Player(config);
   for (const line of script.trim().split('\n')) story.line(line.trim());
   return story.transcript();
 }
 
-class Story {
+/** Plays each story as a test of its own. */
+export function tell(stories: readonly Story[]): void {
+  for (const { name, script, happens, never = [], config } of stories) {
+    t.test(name, (t) => {
+      const transcript = play(script, { ...CONFIG, ...config });
+      const lines = transcript.split('\n');
+      let at = 0;
+      for (const line of happens) {
+        const found = lines.indexOf(line, at);
+        if (found < 0) t.fail(`expected "${line}" after line ${at} of\n${transcript}`);
+        else at = found + 1;
+      }
+      for (const pattern of never)
+        if (pattern.test(transcript)) t.fail(`${pattern} must not happen in\n${transcript}`);
+      t.pass('the story ends');
+      t.end();
+    });
+  }
+}
+
+class Player {
   readonly #config: ElectionConfig;
   readonly #lines: string[] = [];
   #state: ElectionState;

@@ -1,0 +1,247 @@
+import { ACTIVE, BEGIN, CONFIG, heard, type Story, tell } from './story.ts';
+
+/** Datagrams of the peer that cannot be authenticated. */
+const presences = (first: number, last: number) =>
+  Array.from(
+    { length: Math.floor((last - first) / 100) + 1 },
+    (_, i) => `${first + i * 100} presence wrong signature`,
+  ).join('\n');
+/** This node has the numerically higher address. */
+const HIGHER = { self: { ...CONFIG.self, address: '10.0.0.3' } };
+const SETTLE = { settleMs: 30_000 };
+
+const STORIES: readonly Story[] = [
+  {
+    name: 'only heartbeats are filtered: takeover without delay, and back once every lease would be over and one answers',
+    script: `${BEGIN}
+      10 hears active e4
+      20 answers 02:00:00:00:00:02
+      3809 end
+      3811 end
+      60000 why
+      60001 answers
+      61000 end`,
+    happens: [
+      '310 active (epoch 5): lb2 is dead: silent for 300 ms',
+      '> 3809 end',
+      '3810 standby (epoch 5): 02:00:00:00:00:02 answers for 10.0.0.100: lb2 lives and serves, though it is not heard',
+      '3810 remove-vips',
+      '60000 lb2 is silent, but 02:00:00:00:00:02 answers for 10.0.0.100',
+      '> 60001 answers',
+      '60610 active (epoch 6): lb2 is dead: silent for 60600 ms',
+    ],
+    never: [/38\d\d announce/, /> 3811[\s\S]*probe\n[\s\S]*> 60000/],
+  },
+  {
+    name: 'whoever answers for the VIPs beside the lease of a witness is not the peer: this node stays',
+    script: `${BEGIN}
+      10 hears active e4
+      20 answers 02:00:00:00:00:02
+      300 lease 60000
+      9000 end`,
+    config: { leaseMs: 2_000 },
+    happens: ['310 add-vips'],
+    never: [/remove-vips/],
+  },
+  {
+    name: 'the other one of two that took over blindly looks a second later, so that not both yield',
+    script: `${BEGIN}
+      10 hears active e4
+      20 answers 02:00:00:00:00:01
+      4809 end
+      4811 end`,
+    config: HIGHER,
+    happens: ['> 4809 end', '4810 remove-vips'],
+  },
+  {
+    name: 'a stopped machine answers until its lease ends: the role stays with the node that took over',
+    script: `${BEGIN}
+      10 hears active e4
+      20 answers 02:00:00:00:00:02
+      3300 answers
+      9000 end`,
+    happens: ['310 add-vips', '3810 announce'],
+    never: [/remove-vips/],
+  },
+  {
+    name: 'a rival that answers later is not yielded to: this node served first',
+    script: `${BEGIN}
+      10 hears active e4
+      4000 answers 02:00:00:00:00:02
+      20000 end`,
+    happens: ['310 add-vips'],
+    never: [/remove-vips/],
+  },
+  {
+    name: 'at the start somebody answers for the VIPs: not taken over, and taken over once nobody does',
+    script: `0 answers 02:00:00:00:00:02${BEGIN}
+      5000 why
+      5001 answers
+      6000 end`,
+    happens: [
+      '5000 lb2 is silent, but 02:00:00:00:00:02 answers for 10.0.0.100',
+      '> 5001 answers',
+      '5800 active (epoch 1): lb2 is dead: was never heard',
+    ],
+    never: [/add-vips[\s\S]*> 5001/],
+  },
+  {
+    name: 'nobody can be asked who answers for the VIPs: as without the question',
+    script: `0 answers unknown${BEGIN}
+      10 hears active e4
+      5000 end`,
+    happens: ['310 active (epoch 5): lb2 is dead: silent for 300 ms', '3810 announce'],
+    never: [/remove-vips/],
+  },
+  {
+    name: 'heard and not understood, and somebody answers for the VIPs: that is not dead',
+    script: `${BEGIN}
+      10 hears active e4
+      20 answers 02:00:00:00:00:02
+      ${presences(110, 20_010)}
+      20050 why
+      20400 end`,
+    happens: [
+      '20050 lb2 is heard, but not understood: wrong signature; 02:00:00:00:00:02 answers for 10.0.0.100',
+    ],
+    never: [/add-vips/, /probe/],
+  },
+  {
+    name: 'heard and not understood once: it counts for a second, however short the dead time is',
+    script: `${BEGIN}
+      10 hears active e4
+      30 presence wrong signature
+      1000 end
+      1100 end`,
+    config: { intervalMs: 20, deadAfter: 2 },
+    happens: ['> 1000 end', '1050 add-vips'],
+  },
+  {
+    name: 'heard and not understood, and nobody answers for the VIPs: the lower address waits for twice as long',
+    script: `${BEGIN}
+      ${presences(10, 9_010)}`,
+    happens: ['> 7210 presence wrong signature', '7300 says standby p150 probe', '7350 add-vips'],
+  },
+  {
+    name: 'heard and not understood, and nobody answers for the VIPs: the higher address is the first to go on',
+    script: `${BEGIN}
+      ${presences(10, 9_010)}`,
+    config: HIGHER,
+    happens: ['> 3710 presence wrong signature', '3800 says standby p150 probe', '3850 add-vips'],
+  },
+  {
+    name: 'what cannot be understood does not matter while the peer is heard, nor to an active node',
+    script: `${ACTIVE}
+      ${heard(100, 900, 'standby')}
+      910 presence wrong signature
+      950 hears standby
+      1000 presence wrong signature
+      1500 presence wrong signature
+      1550 why`,
+    happens: ['10 add-vips', '1550 nobody is active and lb1 goes before lb2'],
+    never: [/remove-vips/],
+  },
+  {
+    name: 'recorded hellos of a dead peer do not keep the VIPs without an owner for ever',
+    script: `${BEGIN}
+      ${Array.from({ length: 100 }, (_, i) => `${10 + i * 100} hello active`).join('\n')}`,
+    happens: ['300 standby (epoch 0): lb2 is heard, but does not hear this node', '7350 add-vips'],
+  },
+  {
+    name: 'settle: alone at the start, and nothing shows that the network works: the peer is not threatened meanwhile',
+    script: `${BEGIN}
+      29000 why
+      29999 end
+      30100 end`,
+    config: SETTLE,
+    happens: [
+      '29000 this node has just started, and nothing shows yet that the network carries frames; waiting 30 s at most',
+      '> 29999 end',
+      '30050 active (epoch 1): lb2 is dead: was never heard',
+    ],
+    never: [/probe[\s\S]*> 29999/],
+  },
+  {
+    name: 'settle: the machine of the peer answers, so the network works and the node that is alone serves at once',
+    script: `0 answers neighbour${BEGIN}
+      300 end`,
+    config: SETTLE,
+    happens: ['300 active (epoch 1): lb2 is dead: was never heard'],
+  },
+  {
+    name: 'settle: a witness answers, so the network works',
+    script: `${BEGIN}
+      5000 witness yes
+      5100 end`,
+    config: SETTLE,
+    happens: ['> 5000 witness yes', '5050 active (epoch 1): lb2 is dead: was never heard'],
+  },
+  {
+    name: 'settle: the peer is heard, so there is nothing to wait for',
+    script: `${BEGIN}
+      10 hears standby`,
+    config: SETTLE,
+    happens: ['10 active (epoch 1): nobody is active and lb1 goes before lb2'],
+  },
+  {
+    name: 'settle: the cable comes back before the switch forwards: no leadership of nobody, the one who served stays',
+    script: `${ACTIVE}
+      1000 link eth1 down
+      1010 hears standby e1
+      2000 link eth1 up
+      6000 why
+      7000 hears active e2 s5700
+      7010 why`,
+    config: SETTLE,
+    happens: [
+      '1000 remove-vips',
+      '6000 interface eth1 has come up, and nothing shows yet that the network carries frames; waiting 30 s at most',
+      '7010 lb2 is active',
+    ],
+    never: [/add-vips[\s\S]*add-vips/],
+  },
+  {
+    name: 'both active in one epoch: the one that shows that it served stays, whatever the priorities',
+    script: `${ACTIVE}
+      1000 link eth1 down
+      1010 hears standby e1
+      2000 link eth1 up
+      7000 hears active e2 s5700`,
+    happens: [
+      '> 2000 link eth1 up',
+      '2300 active (epoch 2): lb2 is dead: silent for 1290 ms',
+      '7000 standby (epoch 2): lb2 is active too and stays: epoch 2 here, 2 there; served 0 s here, 6 s there; priority 150 here, 100 there',
+      '7000 remove-vips',
+    ],
+  },
+  {
+    name: 'both active in one epoch: the node that served keeps the role against a priority',
+    script: `${BEGIN}
+      10 hears standby e1 p200
+      20 hears init e1 p0
+      ${heard(120, 2020, 'standby e1 p0')}
+      2400 hears active e2 p200
+      2500 hears standby e2 p200`,
+    happens: ['20 add-vips', '> 2400 hears active e2 p200', '2400 sends 1'],
+    never: [/remove-vips/],
+  },
+  {
+    name: 'both active in one epoch, and the peer is of a release that does not say how long it served: by priority',
+    script: `${BEGIN}
+      10 hears standby e1 p200
+      20 hears init e1 p0
+      ${heard(120, 2020, 'standby e1 p0')}
+      2400 hears active e2 p200 old`,
+    happens: ['20 add-vips', '> 2400 hears active e2 p200 old', '2400 remove-vips'],
+  },
+  {
+    name: 'while the peer is not heard, the neighbours are told more often on which machine the VIPs are',
+    script: `${ACTIVE}
+      ${heard(100, 900, 'standby')}
+      12000 end`,
+    config: { announceRefreshMs: 60_000 },
+    happens: ['10 announce', '6200 announce', '11200 announce'],
+  },
+];
+
+tell(STORIES);

@@ -3,7 +3,7 @@ import { setPriority } from 'node:os';
 import { serialize } from 'node:v8';
 import { ConfigError, type ConfigProblem, messageOf, OperatorError } from './errors.ts';
 
-/** What the process that reads a config file writes to its standard output, by `v8.serialize`. */
+/** What the process that reads a config file writes to its standard output: `answer`, and this in base64 by `v8.serialize`. */
 export type ConfigAnswer<T> =
   | { readonly value: T; readonly fingerprint: string }
   | { readonly problems: readonly ConfigProblem[] }
@@ -13,7 +13,7 @@ export type ConfigAnswer<T> =
 const NICE = 5;
 
 /**
- * The other end of `readConfig`: the process reads and checks the config, writes what became of it, and ends.
+ * The other end of `ConfigReader`: the process reads and checks the config, writes what became of it, and ends.
  *
  * @param read called with the arguments of the process; what it returns survives a structured clone
  */
@@ -24,7 +24,8 @@ export async function answerConfig(
   process.on('SIGHUP', () => {});
   yieldToOthers();
   const [file = '', node] = process.argv.slice(2);
-  process.stdout.write(serialize(await answerOf(() => read(file, node))));
+  const answer = serialize(await answerOf(() => read(file, node)));
+  process.stdout.write(`\nanswer ${answer.toString('base64')}\n`);
 }
 
 async function answerOf(read: () => Promise<unknown>): Promise<ConfigAnswer<unknown>> {

@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { ConfigReader } from '../common/config-reader.ts';
 import { type ReloadAnswer, refusedReload, SOCKETS } from '../common/control.ts';
 import { serveControl } from '../common/control-server.ts';
 import { type DaemonOptions, failDaemon } from '../common/daemon.ts';
@@ -7,7 +8,6 @@ import type { EarlySignals } from '../common/early-signals.ts';
 import { problemLines } from '../common/errors.ts';
 import { EventLog } from '../common/events.ts';
 import { createLogger } from '../common/logger.ts';
-import { readConfig } from '../common/read-config.ts';
 import { ReloadQueue } from '../common/reload-queue.ts';
 import { ServiceNotifier } from '../common/sd-notify.ts';
 import { deriveKey, readSecret } from '../common/secret.ts';
@@ -24,8 +24,8 @@ const CONFIG_PROCESS = new URL('./config-process.ts', import.meta.url);
 
 /** Runs the agent in this process until a signal ends it. */
 export async function run(options: DaemonOptions, signals: EarlySignals): Promise<void> {
-  const load = async () =>
-    (await readConfig<LoadedConfig>(CONFIG_PROCESS, options.config, options.node)).value;
+  const reader = new ConfigReader<LoadedConfig>(CONFIG_PROCESS, options.config, options.node);
+  const load = async () => (await reader.read()).value;
   const { config } = await load();
   const { name, secretFile, self, peer } = config.cluster;
   const secret = readSecret(secretFile);
@@ -77,7 +77,10 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
     }),
   );
 
-  process.once('exit', () => rmSync(socketPath, { force: true }));
+  process.once('exit', () => {
+    reader.close();
+    rmSync(socketPath, { force: true });
+  });
 
   const manager = new ServiceNotifier();
   let stopping = false;

@@ -96,7 +96,7 @@ export class Backends {
           sticky: pool.stick !== undefined,
           drainTimeoutMs: pool.drainTimeoutMs,
           patient: patientOf(before.get(id), slots[id]!),
-          weight: before.get(id)?.weight ?? this.#admin(id).weight ?? backend.weight,
+          weight: this.#admin(id).weight ?? backend.weight,
           life: before.get(id)?.life,
         };
         entries.push(entry);

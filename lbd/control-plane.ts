@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
+import type { ReadConfig } from '../common/config-reader.ts';
 import { type LbdStatus, type ReloadAnswer, refusedReload, SOCKETS } from '../common/control.ts';
 import { serveControl } from '../common/control-server.ts';
 import type { DaemonOptions } from '../common/daemon.ts';
@@ -8,7 +9,6 @@ import { messageOf, OperatorError } from '../common/errors.ts';
 import { EventLog } from '../common/events.ts';
 import type { Logger } from '../common/logger.ts';
 import type { Config } from '../common/model.ts';
-import type { ReadConfig } from '../common/read-config.ts';
 import { deriveKey, readSecret } from '../common/secret.ts';
 import { AccessFiles } from './access-files.ts';
 import { Backends } from './backends.ts';
@@ -373,15 +373,17 @@ export class ControlPlane {
 
   /** Puts the backends of a config in their slots and waits, not for long, until it is known how they are. */
   async #checkBackends(config: Config, slots: Readonly<Record<string, number>>): Promise<void> {
+    this.#backends.apply(config, slots);
+    await nextTurn();
     this.#monitor.apply(targetsOf(config, (pool) => this.#tls.pool(pool)));
     for (const id of backendIds(config)) this.#learnt.seed(id);
-    this.#backends.apply(config, slots);
     const patience = new AbortController();
     await Promise.race([
       this.#monitor.settled(),
       delay(FIRST_CHECKS_MS, undefined, { signal: patience.signal }).catch(() => {}),
     ]);
     patience.abort();
+    await nextTurn();
     this.#backends.evaluate();
   }
 
@@ -392,12 +394,16 @@ export class ControlPlane {
     return () => clearInterval(timer);
   }
 
+  /** In turns of a few milliseconds each, however large the config is. */
   async #apply(next: Config): Promise<string[]> {
+    await nextTurn();
     this.#tls.take(next);
+    await nextTurn();
     const plan = this.#planner.plan(next);
     this.#access.apply(next);
     await this.#checkBackends(next, plan.slots);
     this.#plan = plan;
+    await nextTurn();
     const problems = await this.#supervisor.update(this.#withTls(plan));
     // The workers have it: what fails from here on is told and does not take it back.
     await this.#kernel

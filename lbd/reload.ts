@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { type ReloadAnswer, refusedReload } from '../common/control.ts';
 import { problemLines } from '../common/errors.ts';
@@ -190,6 +191,7 @@ export class Reloader {
   /** @throws Refusal */
   async #judge({ config }: Candidate): Promise<ConfigChanges> {
     this.#options.checkFit(config);
+    await nextTurn();
     const compared = compareConfigs(this.config, config);
     const taken = await this.#options.preflight(compared.newBinds);
     if (taken.length > 0) throw new Refusal(taken);

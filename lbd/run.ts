@@ -1,8 +1,8 @@
 import { hostname } from 'node:os';
+import { ConfigReader } from '../common/config-reader.ts';
 import { type DaemonOptions, failDaemon } from '../common/daemon.ts';
 import type { EarlySignals } from '../common/early-signals.ts';
 import { createLogger } from '../common/logger.ts';
-import { readConfig } from '../common/read-config.ts';
 import { ServiceNotifier } from '../common/sd-notify.ts';
 import type { LoadedConfig } from './config-process.ts';
 import { ControlPlane } from './control-plane.ts';
@@ -14,13 +14,16 @@ const CONFIG_PROCESS = new URL('./config-process.ts', import.meta.url);
 
 /** Runs `lbd` in this process until a signal ends it. */
 export async function run(options: DaemonOptions, signals: EarlySignals): Promise<void> {
-  const load = () => readConfig<LoadedConfig>(CONFIG_PROCESS, options.config, options.node);
-  const read = await load();
+  const reader = new ConfigReader<LoadedConfig>(CONFIG_PROCESS, options.config, options.node);
+  const read = await reader.read();
   const node = read.value.config.cluster?.self.name ?? options.node ?? hostname();
   const log = createLogger('lbd', node);
-  const plane = new ControlPlane(options, read, load, node, log);
+  const plane = new ControlPlane(options, read, () => reader.read(), node, log);
   const manager = new ServiceNotifier();
-  process.once('exit', () => plane.removeSockets());
+  process.once('exit', () => {
+    reader.close();
+    plane.removeSockets();
+  });
   process.once('uncaughtException', (err) => {
     log.fatal({ err }, 'lbd failed');
     process.exit(1);

@@ -2,8 +2,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import t from 'tap';
+import { ConfigReader, type ReadConfig } from '../../common/config-reader.ts';
 import { ConfigError } from '../../common/errors.ts';
-import { readConfig } from '../../common/read-config.ts';
 import type { LoadedConfig as AgentLoaded } from '../../ha-agent/config-process.ts';
 import type { LoadedConfig } from '../../lbd/config-process.ts';
 import { tempDir } from './temp-dir.ts';
@@ -14,6 +14,11 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const script = (path: string) => pathToFileURL(join(ROOT, path));
 const LBD = script('lbd/config-process.ts');
 const AGENT = script('ha-agent/config-process.ts');
+
+function readConfig<T>(script: URL, file: string, node: string | undefined): Promise<ReadConfig<T>> {
+  const reader = new ConfigReader<T>(script, file, node);
+  return reader.read().finally(() => reader.close());
+}
 
 const PAIR = `cluster:
   name: shop
@@ -85,13 +90,35 @@ t.test('what is wrong with a file comes out as it would here', async (t) => {
   await t.rejects(readConfig(AGENT, file, undefined), { code: 'NO_CLUSTER', message: /lbd runs alone/ });
 });
 
-t.test('a process that fails is a refusal with its last words', async (t) => {
-  const broken = join(tempDir(t), 'broken.mjs');
-  writeFileSync(broken, "console.error('no memory'); process.exit(3);");
-  await t.rejects(readConfig(pathToFileURL(broken), '/f', undefined), {
-    code: 'CONFIG_PROCESS',
-    message: 'the config could not be read: its process ended with code 3: no memory',
-  });
+t.test('a process that fails or dies is a refusal, and the next one may do better', async (t) => {
+  const directory = tempDir(t);
+  const broken = join(directory, 'broken.mjs');
+  const step = join(directory, 'step');
+  writeFileSync(
+    broken,
+    `import { readFileSync } from 'node:fs';
+    import { serialize } from 'node:v8';
+    const step = readFileSync(${JSON.stringify(step)}, 'utf8');
+    if (step === 'fail') { console.error('no memory'); process.exit(3); }
+    if (step === 'die') process.kill(process.ppid, 'SIGKILL');
+    console.log('exit 0 is said by many');
+    console.log('answer ' + serialize({ value: step, fingerprint: '' }).toString('base64'));`,
+  );
+  const reader = new ConfigReader<string>(pathToFileURL(broken), '/f', undefined);
+  t.teardown(() => reader.close());
+  const read = (what: string) => {
+    writeFileSync(step, what);
+    return reader.read();
+  };
+  const message = 'the config could not be read: its process ended with code 3: no memory';
+  await t.rejects(read('fail'), { code: 'CONFIG_PROCESS', message });
+  await t.rejects(read('die'), { code: 'CONFIG_PROCESS', message: /its process was ended$/ });
+  t.match(await read('work'), { value: 'work' });
+  t.same(
+    (await Promise.all([reader.read(), reader.read()])).map(({ value }) => value),
+    ['work', 'work'],
+    'one after the other',
+  );
 });
 
 /** Files and packages that a file brings into its process, by way of static and dynamic imports. */

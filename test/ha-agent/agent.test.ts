@@ -182,6 +182,27 @@ t.test('another secret: heartbeats are counted by cause and shown', async (t) =>
   t.ok(warnings.some((line) => line.includes('another secret')));
 });
 
+t.test('a peer with another secret that serves is not dead; once it has stopped, it is', async (t) => {
+  const two = await pair(t);
+  const lb1 = await two.start('lb1');
+  await holds(lb1);
+  const lb2 = await two.start('lb2', Buffer.alloc(32, 2));
+  const answer = { address: '192.0.2.100', by: '02:00:00:00:00:01' };
+  lb2.network.neighbours = () => (lb1.network.held.size > 0 ? [answer] : []);
+  await until('lb2 to say what it waits for', () =>
+    /^lb1 is heard, but not understood: .*; 02:00:00:00:00:01 answers for 192\.0\.2\.100$/.test(
+      lb2.agent.status().why,
+    ),
+  );
+  t.match(
+    [lb1, lb2].map(({ agent }) => agent.status().role),
+    ['active', 'standby'],
+  );
+  await lb1.agent.stop();
+  await holds(lb2);
+  t.notOk(two.owners.includes('lb1+lb2'));
+});
+
 t.test('lbd is told the role before the VIP is added; its death is a fault at once', async (t) => {
   const directory = tempDir(t);
   const two = await pair(t, true, directory);

@@ -15,6 +15,8 @@ export class FakeNetwork implements HostNetwork {
   /** Why the next change of the config fails. */
   refusing: string | undefined;
   onChange: () => void = () => {};
+  /** Who answers when this host asks for the VIPs. */
+  neighbours: () => readonly VipAnswer[] = () => [];
   readonly events: HostNetworkEvents;
   readonly #groups = new Map<string, FakeGroup>();
 
@@ -100,7 +102,7 @@ export class FakeGroup implements GroupNetwork {
   }
 
   async probe(): Promise<readonly VipAnswer[]> {
-    return [];
+    return this.#host.neighbours();
   }
 
   async removeVips(): Promise<void> {

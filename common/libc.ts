@@ -4,7 +4,7 @@ import { getSystemErrorMessage } from 'node:util';
 import { OperatorError } from './errors.ts';
 
 /** Flags and types of sockets, the same on x86-64 and arm64. */
-export const SOCK = { raw: 3, nonBlocking: 0o4000, closeOnExec: 0o2000000 } as const;
+export const SOCK = { datagram: 2, raw: 3, nonBlocking: 0o4000, closeOnExec: 0o2000000 } as const;
 export const SOL_SOCKET = 1;
 /** Options of SOL_SOCKET. */
 export const SO = { rcvbuf: 8, rcvbufForce: 33 } as const;

@@ -1,44 +1,47 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { messageOf } from './errors.ts';
+import { errorText, libc, MSG, SOCK } from './libc.ts';
 
-const SCRIPT = fileURLToPath(new URL('sd-notify.sh', import.meta.url));
 /** Beats a watchdog period: two may be late or lost (sd_watchdog_enabled(3) advises half the period). */
 const BEATS_PER_PERIOD = 3;
-/** A helper that has not read so much is stuck; more would wait in vain. */
-const MAX_UNREAD_BYTES = 256;
+const AF_UNIX = 1;
+/** `sun_path` (unix(7)). */
+const MAX_PATH_BYTES = 107;
 
 /**
  * Tells the service manager that this daemon is ready, alive, or stopping (sd_notify(3)); does nothing where no
- * service manager asks for it. Each call writes a line to one long-lived helper and never waits; a helper that ended
- * is started again by the next line. The beats come from the event loop, so a daemon that hangs is killed and
- * started again.
+ * service manager asks for it. It speaks for itself, without a program in between, so that the unit need not listen to
+ * any other process of the service. A message is one datagram that is never waited for. The beats come from the event
+ * loop, so a daemon that hangs is killed and started again.
  */
 export class ServiceNotifier {
-  readonly #socket: string | undefined;
+  readonly #address: Buffer | undefined;
   readonly #watchdogMs: number;
-  readonly #program: string;
-  #helper: ChildProcess | undefined;
+  readonly #onTrouble: (text: string) => void;
+  #told = '';
   #timer: NodeJS.Timeout | undefined;
 
   /**
    * @param environment NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID are read and removed, so that no child process
    *   speaks for the daemon
-   * @param program the shell that runs the helper; another one only in tests
+   * @param onTrouble told once when the service manager cannot be reached, which then ends the daemon after a while
    */
-  constructor(environment: NodeJS.ProcessEnv = process.env, program = 'bash') {
+  constructor(
+    environment: NodeJS.ProcessEnv = process.env,
+    onTrouble: (text: string) => void = (text) => console.error(text),
+  ) {
     const { NOTIFY_SOCKET: socket, WATCHDOG_USEC: period, WATCHDOG_PID: pid } = environment;
     const mine = pid === undefined || Number(pid) === process.pid;
     const periodMs = Number(period) / 1000;
-    this.#socket = socket;
+    this.#address = socket ? addressOf(socket) : undefined;
     this.#watchdogMs = mine && periodMs > 0 ? periodMs / BEATS_PER_PERIOD : 0;
-    this.#program = program;
+    this.#onTrouble = onTrouble;
     for (const name of ['NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID']) delete environment[name];
   }
 
   /** The daemon does its work from now on; the beats of the watchdog begin. */
   ready(): void {
     this.#send('READY=1');
-    if (this.#watchdogMs > 0 && this.#socket !== undefined)
+    if (this.#watchdogMs > 0 && this.#address !== undefined)
       this.#timer = setInterval(() => this.#send('WATCHDOG=1'), this.#watchdogMs).unref();
   }
 
@@ -49,29 +52,42 @@ export class ServiceNotifier {
 
   close(): void {
     clearInterval(this.#timer);
-    this.#helper?.stdin?.end();
-    this.#helper = undefined;
   }
 
   #send(line: string): void {
-    if (this.#socket === undefined) return;
-    this.#helper ??= this.#start(this.#socket);
-    const { stdin } = this.#helper;
-    if (stdin !== null && stdin.writableLength <= MAX_UNREAD_BYTES) stdin.write(`${line}\n`);
+    if (this.#address === undefined) return;
+    let trouble: string | undefined;
+    try {
+      trouble = sendDatagram(this.#address, Buffer.from(line));
+    } catch (error) {
+      trouble = messageOf(error);
+    }
+    if (trouble !== undefined && trouble !== this.#told)
+      this.#onTrouble(`the service manager does not hear of this daemon: ${trouble}`);
+    this.#told = trouble ?? '';
   }
+}
 
-  #start(socket: string): ChildProcess {
-    const helper = spawn(this.#program, [SCRIPT], {
-      stdio: ['pipe', 'ignore', 'inherit'],
-      env: { PATH: process.env.PATH, NOTIFY_SOCKET: socket },
-    });
-    const forget = () => {
-      if (this.#helper === helper) this.#helper = undefined;
-    };
-    helper.on('error', forget).on('exit', forget);
-    helper.stdin?.on('error', forget);
-    helper.unref();
-    (helper.stdin as unknown as { unref(): void }).unref();
-    return helper;
-  }
+/** `struct sockaddr_un`; a name that begins with "@" is in the abstract namespace. */
+function addressOf(socket: string): Buffer | undefined {
+  const path = Buffer.from(socket);
+  if (path.length > MAX_PATH_BYTES || !/^[/@]./s.test(socket)) return undefined;
+  const abstract = socket.startsWith('@');
+  if (abstract) path[0] = 0;
+  const family = Buffer.alloc(2);
+  family.writeUInt16LE(AF_UNIX);
+  return Buffer.concat([family, path, Buffer.alloc(abstract ? 0 : 1)]);
+}
+
+/** A socket for each: the manager may have made its own anew. @returns what went wrong, if anything did */
+function sendDatagram(address: Buffer, bytes: Buffer): string | undefined {
+  const { socket, connect, send, close, errno } = libc();
+  const fd = socket(AF_UNIX, SOCK.datagram | SOCK.nonBlocking | SOCK.closeOnExec, 0);
+  if (fd < 0) return errorText(errno());
+  const failed =
+    connect(fd, address, address.length) < 0 ||
+    send(fd, bytes, BigInt(bytes.length), MSG.dontWait | MSG.noSignal) < 0;
+  const trouble = failed ? errorText(errno()) : undefined;
+  close(fd);
+  return trouble;
 }

@@ -1,173 +1,172 @@
+import type { AgentProcess } from './agent-process.ts';
+import type { Child } from './child.ts';
+import { Kernel } from './kernel.ts';
 import type { Simulation } from './simulation.ts';
 
-/** `ip` has made a change, in milliseconds. */
-const IP_MS = 1;
-/** A guardian needs from 5 to 25 ms until the VIPs are gone: measured 14 at the median, 30 at worst. */
-const GUARDIAN_MS = 5;
-const GUARDIAN_SPREAD_MS = 20;
-const GUARDIAN_RETRY_MS = 100;
-/** `valid_lft`, and how often the kernel sweeps. */
-const LEASE_MS = 2_000;
-const SWEEP_MS = 1_000;
-
-/** What is stopped on a machine. `agent`: SIGSTOP. `node`: all processes. `vm`: the kernel, too. */
-export type Pause = 'agent' | 'node' | 'vm';
+/** What is stopped on a machine. `agent`: SIGSTOP. `all`: all processes. `vm`: the kernel, too. */
+export type Pause = 'agent' | 'all' | 'vm';
 /** Who does something; a pause holds up some of them. */
 export type Actor = 'agent' | 'helper' | 'kernel';
-const ACTORS: readonly Actor[] = ['agent', 'helper', 'kernel'];
+/** What an actor does next: a timer went off, something can be read, or a turn of its event loop is over. */
+export type Reason = 'timer' | 'input' | 'turn';
 
+const ACTORS: readonly Actor[] = ['agent', 'helper', 'kernel'];
 const HELD: Readonly<Record<Pause, readonly Actor[]>> = {
   agent: ['agent'],
-  node: ['agent', 'helper'],
+  all: ['agent', 'helper'],
   vm: ['agent', 'helper', 'kernel'],
 };
 
-/** A machine without its agent: addresses with a lease, `ip`, the guardian, and pauses of all that. */
-export class SimMachine {
-  /** Whether it has power. */
-  on = true;
-  /** The VIP is on its interface. */
-  owns = false;
-  /** The VIP is on `lo`, for connections that finish. */
-  parked = false;
-  /** It sends on to the peer what belongs there. */
-  forwards = false;
-  /** `ip` fails. */
-  ipBroken = false;
-  guardianRuns = false;
-  /** How many guardians there were, and since when there is this one. */
-  guardians = 0;
+interface Waiting {
+  readonly actor: Actor;
+  readonly reason: Reason;
+  readonly run: () => void;
+}
+
+/** How long a program takes for one thing, in milliseconds, or what else it does. */
+export type Pace = () => number | 'hang' | 'fail' | 'die';
+
+/** A machine: a clock of its own, a kernel, and processes that can be stopped. */
+export class Machine {
+  readonly name: string;
+  readonly address: string;
+  readonly sim: Simulation;
+  readonly random: () => number;
+  readonly kernel: Kernel;
+  /** By program: what is not here is fast. */
+  readonly paces = new Map<string, Pace>();
+  /** Programs that are not installed. */
+  readonly missing = new Set<string>();
+  readonly log: (line: string) => void;
+  /** Counts what may change who answers for an address. */
+  version = 0;
+  /** Programs that run, by pid. */
+  readonly children = new Map<number, Child>();
+  /** Since when there is the guardian of now, in simulated milliseconds. */
   guardianSinceMs = 0;
+  on = true;
   paused: Pause | undefined;
-  /** The clock stands still while the VM is paused. */
+  agent: AgentProcess | undefined;
+  /** Milliseconds of its monotonic clock per simulated one. */
+  readonly #rate: number;
+  #offset: number;
   #clockStops = false;
   #pausedAt = 0;
-  #clockMs: number;
-  #leases = 0;
-  #waiting: {
-    readonly actor: Actor;
-    readonly at: number;
-    readonly timer: boolean;
-    readonly run: () => void;
-  }[] = [];
-  readonly #sim: Simulation;
-  readonly #random: () => number;
+  #boot = 0;
+  #pids = 100;
+  #waiting: Waiting[] = [];
+  /** Milliseconds by which the wall clock is wrong. */
+  wallMs = 0;
 
-  constructor(sim: Simulation, random: () => number) {
-    this.#sim = sim;
-    this.#random = random;
+  /** @param drift of its clock, as a share: 500 ppm are 0.0005 */
+  constructor(
+    sim: Simulation,
+    name: string,
+    address: string,
+    random: () => number,
+    drift: number,
+    log: (line: string) => void,
+  ) {
+    this.sim = sim;
+    this.name = name;
+    this.address = address;
+    this.random = random;
+    this.log = (line) => log(`${name} ${line}`);
+    this.#rate = 1 + drift;
     // Monotonic clocks of two machines have nothing to do with each other.
-    this.#clockMs = Math.floor(random() * 1e6);
+    this.#offset = Math.floor(random() * 1e6);
+    this.kernel = new Kernel(this);
   }
 
-  /** The machine's monotonic clock in milliseconds. */
+  /** Its monotonic clock in milliseconds, to the microsecond. */
   get now(): number {
-    return this.#sim.now + this.#clockMs;
+    const at = this.#clockStops && this.paused !== undefined ? this.#pausedAt : this.sim.now;
+    return Math.floor((at * this.#rate + this.#offset) * 1000) / 1000;
   }
 
-  /** Whether the VIP is on its interface and the kernel answers for it. */
-  get serves(): boolean {
-    return this.owns && this.paused !== 'vm';
+  newPid(): number {
+    return ++this.#pids;
   }
 
   holds(actor: Actor): boolean {
     return this.paused !== undefined && HELD[this.paused].includes(actor);
   }
 
-  /** Runs as soon as the actor is not held up. */
-  when(actor: Actor, run: () => void, timer = false): void {
-    if (this.holds(actor)) this.#waiting.push({ actor, at: this.#sim.now, timer, run });
+  /** Runs now, or as soon as the actor is not held up; never after the power was off. */
+  when(actor: Actor, reason: Reason, run: () => void): void {
+    if (!this.on) return;
+    if (this.holds(actor)) this.#waiting.push({ actor, reason, run });
     else run();
   }
 
-  /** A timer of the actor. */
-  after(actor: Actor, ms: number, run: () => void): void {
-    this.#sim.after(ms, () => this.when(actor, run, true));
+  /** Runs after so many milliseconds of its own clock. */
+  after(actor: Actor, ms: number, run: () => void, reason: Reason = 'timer'): void {
+    const due = this.now + ms;
+    const boot = this.#boot;
+    const check = () => {
+      if (this.#boot !== boot || !this.on) return;
+      if (this.holds(actor)) {
+        this.#waiting.push({ actor, reason, run: check });
+        return;
+      }
+      const left = due - this.now;
+      if (left > 0.002) this.sim.after(left / this.#rate, check);
+      else run();
+    };
+    this.sim.after(ms / this.#rate, check);
   }
 
-  pause(what: Pause, clockStops: boolean): void {
+  pause(what: Pause, clockStops = false): void {
     if (!this.on || this.paused !== undefined) return;
+    this.log(
+      `${what === 'agent' ? 'the agent is' : `${what} is`} stopped${clockStops ? ', its clock too' : ''}`,
+    );
+    this.#pausedAt = this.sim.now;
     this.paused = what;
+    this.version++;
     this.#clockStops = what === 'vm' && clockStops;
-    this.#pausedAt = this.#sim.now;
   }
 
   resume(): void {
     if (this.paused === undefined) return;
+    this.log('goes on');
     this.paused = undefined;
+    this.version++;
+    if (this.#clockStops) this.#offset -= (this.sim.now - this.#pausedAt) * this.#rate;
+    this.#clockStops = false;
     const waiting = this.#waiting;
     this.#waiting = [];
-    const pausedAt = this.#pausedAt;
-    if (this.#clockStops) this.#clockMs -= this.#sim.now - pausedAt;
-    // Which process comes first after a pause is a matter of luck; each keeps its order. But the agent's timers wait
-    // until it has read what its sockets and pipes hold.
-    const first = ACTORS[Math.floor(this.#random() * ACTORS.length)];
-    const isLater = ({ actor, timer }: (typeof waiting)[number]) => Number(actor === 'agent' && timer);
-    waiting.sort((a, b) => Number(b.actor === first) - Number(a.actor === first) || isLater(a) - isLater(b));
-    for (const { actor, at, timer, run } of waiting)
-      if (timer && this.#clockStops) this.after(actor, at - pausedAt, run);
-      else run();
+    // Which process comes first after a pause is a matter of luck, and where it was stopped: before its timers or after
+    // them. Each keeps its order.
+    const first = ACTORS[Math.floor(this.random() * ACTORS.length)];
+    const timersFirst = this.random() < 0.3;
+    const rank = ({ actor, reason }: Waiting) =>
+      (actor === first ? 0 : 10) + (reason === 'turn' ? 2 : Number((reason === 'timer') !== timersFirst));
+    waiting.sort((a, b) => rank(a) - rank(b));
+    for (const { actor, reason, run } of waiting) this.sim.after(0, () => this.when(actor, reason, run));
   }
 
   powerOff(): void {
+    this.log('power off');
+    this.agent?.die();
     this.on = false;
-    this.guardianRuns = false;
+    this.version++;
+    this.#boot++;
     this.paused = undefined;
+    this.#clockStops = false;
     this.#waiting = [];
-    this.clear();
+    this.children.clear();
+    this.kernel.reset();
   }
 
-  /** @param done the outcome, in the name of the process that asked */
-  ip(change: () => void, done: (error: string | undefined) => void): void {
-    this.after('helper', IP_MS, () => {
-      if (!this.on) return;
-      if (!this.ipBroken) change();
-      const error = this.ipBroken ? 'ip fails' : undefined;
-      this.when('agent', () => done(error));
-    });
+  powerOn(): void {
+    this.on = true;
+    this.version++;
   }
 
-  addVips(): void {
-    this.owns = true;
-    const lease = ++this.#leases;
-    this.after('kernel', LEASE_MS + this.#random() * SWEEP_MS, () => {
-      if (this.#leases === lease) this.owns = false;
-    });
-  }
-
-  removeVips(): void {
-    this.owns = false;
-    this.#leases++;
-  }
-
-  /** What the guardian does. @returns whether the VIPs are gone */
-  clear(): boolean {
-    if (this.ipBroken && this.on) return false;
-    this.removeVips();
-    this.parked = false;
-    this.forwards = false;
-    return true;
-  }
-
-  startGuardian(): void {
-    this.guardianRuns = true;
-    this.guardians++;
-    this.guardianSinceMs = this.#sim.now;
-  }
-
-  /**
-   * The guardian of now removes the VIPs, and tries again where it cannot.
-   *
-   * @param removed what it does afterwards
-   * @param wanted whether it is still to go on
-   */
-  guard(removed: () => void, wanted: () => boolean): void {
-    const guardian = this.guardians;
-    const attempt = () => {
-      if (!this.on || !this.guardianRuns || this.guardians !== guardian) return;
-      if (this.clear()) removed();
-      else if (wanted()) this.after('helper', GUARDIAN_RETRY_MS, attempt);
-    };
-    this.after('helper', GUARDIAN_MS + this.#random() * GUARDIAN_SPREAD_MS, attempt);
+  /** What a program does next. @param usual milliseconds at most */
+  pace(program: string, usual: number): number | 'hang' | 'fail' | 'die' {
+    const pace = this.paces.get(program);
+    return pace === undefined ? (0.3 + 0.7 * this.random()) * usual : pace();
   }
 }

@@ -1,0 +1,155 @@
+import { type Fault, never, type Scene, silence } from './fault.ts';
+import { LANES, type Lane } from './network.ts';
+import type { Node } from './node.ts';
+
+function cut(node: Node, isCut: boolean, lanes: readonly Lane[] = LANES): void {
+  const network = node.network;
+  for (const lane of lanes) network.link(node.machine, lane).cut = isCut;
+}
+
+function cutBoth(scene: Scene, isCut: boolean, lanes?: readonly Lane[]): void {
+  scene.pair.log(`  ${isCut ? 'cut' : 'healed'}: ${lanes?.join(', ') ?? 'everything'}, both ways`);
+  for (const node of scene.pair.nodes) cut(node, isCut, lanes);
+}
+
+function cutOne(scene: Scene, from: Node, isCut: boolean, lanes?: readonly Lane[]): void {
+  scene.pair.log(`  ${isCut ? 'cut' : 'healed'}: ${lanes?.join(', ') ?? 'everything'} from ${from.name}`);
+  cut(from, isCut, lanes);
+}
+
+/** Cables, switches and what they do to datagrams. */
+export const FAULTS_OF_NETWORKS: readonly Fault[] = [
+  {
+    name: 'the cable of the active node is cut',
+    begin: ({ active }) => active.machine.kernel.setDevice('eth0', { carrier: false }),
+    end: ({ active }) => active.machine.kernel.setDevice('eth0', { carrier: true }),
+    nobodyMs: silence,
+    twoMs: never,
+    who: 'other',
+    tailMs: { nobody: 700, two: 200 },
+  },
+  {
+    name: 'the cable of the standby is cut',
+    begin: ({ standby }) => standby.machine.kernel.setDevice('eth0', { carrier: false }),
+    end: ({ standby }) => standby.machine.kernel.setDevice('eth0', { carrier: true }),
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+    tailMs: { nobody: 700, two: 200 },
+  },
+  {
+    name: 'the interface of the active node is gone',
+    begin: ({ active }) => active.machine.kernel.setDevice('eth0', { exists: false }),
+    end: ({ active }) => active.machine.kernel.setDevice('eth0', { exists: true }),
+    nobodyMs: silence,
+    twoMs: never,
+    who: 'other',
+  },
+  {
+    name: 'the nodes are cut off from each other',
+    begin: (scene) => cutBoth(scene, true),
+    end: (scene) => cutBoth(scene, false),
+    nobodyMs: never,
+    twoMs: (scene) => scene.lastsMs + scene.intervalMs + 2 * scene.tripMs + 60,
+    who: 'any',
+    moves: 2,
+    tailMs: { nobody: 300, two: 500 },
+  },
+  {
+    name: 'the active node is not heard any more',
+    begin: (scene) => cutOne(scene, scene.active, true),
+    end: (scene) => cutOne(scene, scene.active, false),
+    lastsMs: [600, 6_000],
+    nobodyMs: (scene) => 3 * scene.intervalMs + 2 * scene.tripMs + 60,
+    twoMs: never,
+    who: 'other',
+    moves: 1,
+    tailMs: { nobody: 700, two: 500 },
+  },
+  {
+    name: 'the standby is not heard any more',
+    begin: (scene) => cutOne(scene, scene.standby, true),
+    end: (scene) => cutOne(scene, scene.standby, false),
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+    tailMs: { nobody: 700, two: 500 },
+  },
+  ...(['multicast eth0', 'unicast'] as const).map(
+    (lane): Fault => ({
+      name: `${lane} is silent`,
+      begin: (scene) => cutBoth(scene, true, [lane]),
+      end: (scene) => cutBoth(scene, false, [lane]),
+      nobodyMs: never,
+      twoMs: never,
+      who: 'stays',
+      tailMs: { nobody: 0, two: 0 },
+    }),
+  ),
+  ...(['multicast eth0', 'unicast'] as const).map(
+    (lane): Fault => ({
+      name: `${lane} loses a third of all datagrams`,
+      begin: ({ pair }) => {
+        for (const { machine } of pair.nodes) pair.network.link(machine, lane).loss = 0.3;
+      },
+      end: ({ pair }) => {
+        for (const { machine } of pair.nodes) pair.network.link(machine, lane).loss = 0;
+      },
+      nobodyMs: never,
+      twoMs: never,
+      who: 'stays',
+      tailMs: { nobody: 0, two: 0 },
+    }),
+  ),
+  {
+    name: 'the second interface takes nothing more',
+    needs: 'thirdPath',
+    begin: ({ pair, active }) => {
+      pair.network.link(active.machine, 'multicast eth1').stalled = true;
+    },
+    end: ({ pair, active }) => {
+      pair.network.link(active.machine, 'multicast eth1').stalled = false;
+    },
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+    tailMs: { nobody: 0, two: 0 },
+  },
+  {
+    name: 'the session sync between both lbd is cut',
+    begin: (scene) => cutBoth(scene, true, ['sync']),
+    end: (scene) => cutBoth(scene, false, ['sync']),
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+    tailMs: { nobody: 0, two: 0 },
+  },
+  {
+    name: 'the active node is cut off from everybody, and a witness tells',
+    needs: 'witness',
+    begin: (scene) => {
+      scene.pair.deaf.add(scene.active.machine);
+      cutBoth(scene, true);
+    },
+    end: (scene) => {
+      scene.pair.deaf.delete(scene.active.machine);
+      cutBoth(scene, false);
+    },
+    lastsMs: [2_500, 6_000],
+    nobodyMs: (scene) => silence(scene) + 800,
+    twoMs: (scene) => silence(scene) + 800,
+    who: 'other',
+  },
+  {
+    name: 'no witness answers',
+    needs: 'witness',
+    begin: ({ pair }) => {
+      for (const { machine } of pair.nodes) pair.deaf.add(machine);
+    },
+    end: ({ pair }) => pair.deaf.clear(),
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+    tailMs: { nobody: 1_500, two: 0 },
+  },
+];

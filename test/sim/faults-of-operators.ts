@@ -1,0 +1,109 @@
+import { type Fault, handover, never } from './fault.ts';
+
+/** What people do to a pair, rightly or by mistake. */
+export const FAULTS_OF_OPERATORS: readonly Fault[] = [
+  {
+    name: 'a switchover is asked for at the active node',
+    begin: ({ active }) => active.switchover('all'),
+    nobodyMs: handover,
+    twoMs: never,
+    who: 'other',
+    tailMs: { nobody: 300, two: 0 },
+  },
+  {
+    name: 'a switchover is asked for at the standby',
+    needs: 'loneGroup',
+    begin: ({ standby }) => standby.switchover(),
+    nobodyMs: handover,
+    twoMs: never,
+    who: 'other',
+    tailMs: { nobody: 300, two: 0 },
+  },
+  {
+    name: 'the agent of the active node is stopped',
+    begin: ({ active }) => active.stop(),
+    end: ({ active }) => active.start(),
+    lastsMs: [2_500, 6_000],
+    nobodyMs: handover,
+    twoMs: never,
+    who: 'other',
+    tailMs: { nobody: 400, two: 0 },
+  },
+  {
+    name: 'the agent of the standby is stopped',
+    begin: ({ standby }) => standby.stop(),
+    end: ({ standby }) => standby.start(),
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+    tailMs: { nobody: 400, two: 0 },
+  },
+  {
+    name: 'a node reloads the file that it has',
+    begin: ({ active, standby, random }) => {
+      const node = random() < 0.7 ? active : standby;
+      node.reload(node.choice);
+    },
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+    tailMs: { nobody: 0, two: 0 },
+  },
+  {
+    name: 'both nodes reload the file that they have',
+    begin: ({ pair, random }) => {
+      for (const node of pair.nodes) pair.sim.after(random() * 30, () => node.reload(node.choice));
+    },
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+    tailMs: { nobody: 0, two: 0 },
+  },
+  {
+    name: 'one node reloads another file, then the other one',
+    begin: ({ pair, active, standby, random }) => {
+      const [first, second] = random() < 0.5 ? [active, standby] : [standby, active];
+      const choice = { ...first.choice, drainMs: 2_000, deadAfter: (first.choice.deadAfter ?? 3) + 1 };
+      first.reload(choice);
+      pair.sim.after(random() * 2_000, () => second.reload(choice));
+    },
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+  },
+  {
+    name: 'one node alone reloads a file with another dead time',
+    begin: ({ active, standby, random }) => {
+      const node = random() < 0.5 ? active : standby;
+      node.reload({ ...node.choice, deadAfter: 8 });
+    },
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+  },
+  {
+    name: 'a second VIP comes by a reload and leaves again',
+    needs: 'loneGroup',
+    begin: ({ pair, random }) => {
+      for (const node of pair.nodes)
+        pair.sim.after(random() * 300, () => node.reload({ ...node.choice, extraVip: true }));
+    },
+    end: ({ pair, random }) => {
+      for (const node of pair.nodes)
+        pair.sim.after(random() * 300, () => node.reload({ ...node.choice, extraVip: false }));
+    },
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+  },
+  {
+    name: 'the wall clocks are set',
+    begin: ({ pair, random }) => {
+      for (const { machine } of pair.nodes) machine.wallMs += (random() - 0.5) * 1e10;
+    },
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+    tailMs: { nobody: 0, two: 0 },
+  },
+];

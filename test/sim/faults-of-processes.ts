@@ -1,0 +1,206 @@
+import { type Fault, farewell, handover, LEASE_GONE_MS, never, STEP_MS, silence } from './fault.ts';
+
+/** Agent, lbd and machines: what dies, stands still or restarts. */
+export const FAULTS_OF_PROCESSES: readonly Fault[] = [
+  {
+    name: 'the agent of the active node is killed',
+    begin: ({ active }) => active.crash(),
+    end: ({ active }) => active.start(),
+    nobodyMs: farewell,
+    twoMs: never,
+    who: 'other',
+    tailMs: { nobody: 400, two: 0 },
+  },
+  {
+    name: 'the agent of the standby is killed',
+    begin: ({ standby }) => standby.crash(),
+    end: ({ standby }) => standby.start(),
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+    tailMs: { nobody: 400, two: 0 },
+  },
+  {
+    name: 'agent and guardian of the active node are killed at once',
+    begin: ({ active }) => {
+      active.killGuardian();
+      active.crash();
+    },
+    end: ({ active }) => active.start(),
+    nobodyMs: farewell,
+    twoMs: () => LEASE_GONE_MS,
+    who: 'other',
+    tailMs: { nobody: 400, two: LEASE_GONE_MS },
+  },
+  {
+    name: 'the agent of the active node stands still',
+    begin: ({ active }) => active.machine.pause('agent'),
+    end: ({ active }) => active.machine.resume(),
+    lastsMs: [400, 6_000],
+    nobodyMs: farewell,
+    twoMs: never,
+    who: 'other',
+    tailMs: { nobody: 700, two: 0 },
+  },
+  {
+    name: 'the agent of the standby stands still',
+    begin: ({ standby }) => standby.machine.pause('agent'),
+    end: ({ standby }) => standby.machine.resume(),
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+    tailMs: { nobody: 400, two: 0 },
+  },
+  {
+    name: 'all processes of the active node stand still',
+    begin: ({ active }) => active.machine.pause('all'),
+    end: ({ active }) => active.machine.resume(),
+    lastsMs: [500, 8_000],
+    nobodyMs: silence,
+    twoMs: () => LEASE_GONE_MS,
+    who: 'other',
+    tailMs: { nobody: 700, two: 100 },
+  },
+  {
+    name: 'the virtual machine of the active node stands still',
+    begin: ({ active }) => active.machine.pause('vm'),
+    end: ({ active }) => active.machine.resume(),
+    lastsMs: [500, 8_000],
+    nobodyMs: silence,
+    twoMs: (scene) => scene.intervalMs + 60 + 2 * scene.tripMs,
+    who: 'other',
+    tailMs: { nobody: 700, two: 500 },
+  },
+  {
+    name: 'the virtual machine of the active node stands still, and so does its clock',
+    begin: ({ active }) => active.machine.pause('vm', true),
+    end: ({ active }) => active.machine.resume(),
+    lastsMs: [500, 8_000],
+    nobodyMs: silence,
+    twoMs: (scene) => scene.intervalMs + 60 + 2 * scene.tripMs,
+    who: 'other',
+    tailMs: { nobody: 700, two: 500 },
+  },
+  {
+    name: 'the virtual machine of the standby stands still',
+    begin: ({ standby, random }) => standby.machine.pause('vm', random() < 0.5),
+    end: ({ standby }) => standby.machine.resume(),
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+    tailMs: { nobody: 400, two: 500 },
+  },
+  {
+    name: 'both virtual machines are suspended together, and resumed',
+    begin: ({ pair, random }) => {
+      for (const { machine } of pair.nodes) pair.sim.after(random() * 50, () => machine.pause('vm', true));
+    },
+    end: ({ pair, random }) => {
+      for (const { machine } of pair.nodes) pair.sim.after(60 + random() * 50, () => machine.resume());
+    },
+    lastsMs: [1_000, 6_000],
+    nobodyMs: (scene) => scene.lastsMs + 200 + silence(scene),
+    twoMs: never,
+    who: 'any',
+  },
+  {
+    name: 'both virtual machines are suspended together, their clocks go on, and they are resumed',
+    begin: ({ pair, random }) => {
+      for (const { machine } of pair.nodes) pair.sim.after(random() * 50, () => machine.pause('vm'));
+    },
+    end: ({ pair, random }) => {
+      for (const { machine } of pair.nodes) pair.sim.after(60 + random() * 50, () => machine.resume());
+    },
+    lastsMs: [1_000, 6_000],
+    nobodyMs: (scene) => scene.lastsMs + 200 + 2 * silence(scene),
+    twoMs: never,
+    who: 'any',
+  },
+  {
+    name: 'the active node loses power',
+    begin: ({ active }) => active.powerOff(),
+    end: ({ active }) => active.powerOn(),
+    nobodyMs: silence,
+    twoMs: never,
+    who: 'other',
+    tailMs: { nobody: 700, two: 0 },
+  },
+  {
+    name: 'the standby loses power',
+    begin: ({ standby }) => standby.powerOff(),
+    end: ({ standby }) => standby.powerOn(),
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+    tailMs: { nobody: 400, two: 0 },
+  },
+  {
+    name: 'the guardian of the active node is killed',
+    begin: ({ active }) => active.killGuardian(),
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+    tailMs: { nobody: 0, two: 100 },
+  },
+  {
+    name: 'lbd of the active node is killed',
+    begin: ({ active }) => active.lbd.kill(),
+    end: ({ active }) => active.lbd.start(),
+    nobodyMs: handover,
+    twoMs: never,
+    who: 'other',
+    tailMs: { nobody: 200, two: 0 },
+  },
+  {
+    name: 'lbd of the standby is killed',
+    begin: ({ standby }) => standby.lbd.kill(),
+    end: ({ standby }) => standby.lbd.start(),
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+    tailMs: { nobody: 200, two: 0 },
+  },
+  {
+    name: 'lbd of the active node hangs',
+    begin: ({ active }) => active.lbd.hang(),
+    end: ({ active }) => active.lbd.goOn(),
+    lastsMs: [3_000, 6_000],
+    nobodyMs: handover,
+    twoMs: never,
+    who: 'other',
+    tailMs: { nobody: 200, two: 0 },
+  },
+  {
+    name: 'lbd of the active node is late',
+    begin: ({ active }) => active.lbd.hang(),
+    end: ({ active }) => active.lbd.goOn(),
+    lastsMs: [100, 1_500],
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+    tailMs: { nobody: 0, two: 0 },
+  },
+  {
+    name: 'the active node has no backend, the standby has',
+    begin: ({ active }) => active.lbd.setHealthy(false),
+    end: ({ active }) => active.lbd.setHealthy(true),
+    lastsMs: [2_000, 6_000],
+    nobodyMs: (scene) => 2 * scene.tripMs + 3 * STEP_MS,
+    twoMs: never,
+    who: 'other',
+    tailMs: { nobody: 200, two: 0 },
+  },
+  {
+    name: 'no node has a backend',
+    begin: ({ pair, random }) => {
+      for (const { lbd } of pair.nodes) pair.sim.after(random() * 800, () => lbd.setHealthy(false));
+    },
+    end: ({ pair, random }) => {
+      for (const { lbd } of pair.nodes) pair.sim.after(random() * 800, () => lbd.setHealthy(true));
+    },
+    lastsMs: [2_000, 6_000],
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+  },
+];

@@ -1,0 +1,88 @@
+import { type Fault, handover, LEASE_GONE_MS, type Scene } from './fault.ts';
+import { FAULTS } from './faults.ts';
+import type { Node } from './node.ts';
+import type { Ownership } from './ownership.ts';
+import { Stage } from './stage.ts';
+
+/** After the end of a fault: restarts, two dead times, connections that finish. */
+const SETTLED_MS = 2_000;
+/** A node that could not add the VIPs tries again after so long. */
+const FAILED_MS = 2_000;
+/** And then nothing may happen for so long. */
+const CALM_MS = 1_200;
+
+/** What came of a story: nothing, or what must not be; and all that happened, line by line. */
+export interface Outcome {
+  readonly problems: readonly string[];
+  readonly lines: readonly string[];
+}
+
+/** What the product does not keep to yet. */
+const AWAITED = new Set(['no node has a backend', 'the interface of the active node is gone']);
+const JUDGED = FAULTS.filter(({ name }) => !AWAITED.has(name));
+
+/** The seed tells which fault it is. */
+export function oneFaultOf(seed: number): Promise<Outcome> {
+  return oneFault(seed, JUDGED[seed % JUDGED.length]!);
+}
+
+/** A pair at rest, one fault, and the pair at rest again. */
+export async function oneFault(seed: number, fault: Fault): Promise<Outcome> {
+  const stage = new Stage(seed, fault.needs);
+  const { pair, choice, ownerships } = stage;
+  const { sim } = pair;
+  pair.log(`${fault.name}; ${JSON.stringify(choice)}, ${stage.tripMs} ms`);
+  const active = await stage.begin();
+  if (active === undefined) return pair;
+  const before = ownerships.map(({ owners }) => owners[0]!);
+  const scene = stage.scene(active, fault.lastsMs);
+  const beginMs = sim.now;
+  pair.log(`-- for ${scene.lastsMs.toFixed(0)} ms: ${fault.name}`);
+  sim.after(0, () => fault.begin(scene));
+  await stage.run(scene.lastsMs);
+  pair.log('-- it ends');
+  sim.after(0, () => fault.end?.(scene));
+  await stage.run(SETTLED_MS + (choice.preemptMs === undefined ? 0 : choice.preemptMs + FAILED_MS));
+  const calmMs = sim.now;
+  await stage.run(CALM_MS);
+  for (const [i, ownership] of ownerships.entries())
+    judge(stage, fault, scene, ownership, before[i]!, beginMs);
+  stage.conclude(calmMs);
+  return pair;
+}
+
+function judge(
+  { pair, choice }: Stage,
+  fault: Fault,
+  scene: Scene,
+  ownership: Ownership,
+  before: Node,
+  beginMs: number,
+): void {
+  const { now } = pair.sim;
+  const { vip, owners } = ownership;
+  // For a group whose active node is the other one, the fault is its counterpart: some bound holds, but not this one.
+  const isMet = before === scene.active;
+  // A planned change follows where a node takes its role back.
+  const plannedMs = choice.preemptMs === undefined ? 0 : handover(scene);
+  const limits = {
+    nobody: Math.max(fault.nobodyMs(scene), plannedMs, isMet ? 0 : LEASE_GONE_MS + 500),
+    two: Math.max(fault.twoMs(scene), isMet ? 0 : LEASE_GONE_MS),
+  };
+  for (const [who, count] of [
+    ['nobody', 0],
+    ['two', 2],
+  ] as const) {
+    const { ms, sinceMs } = ownership.longest(count, beginMs, now);
+    if (ms > limits[who])
+      pair.problem(
+        `${who} answered for ${vip} for ${ms.toFixed(0)} ms from ${sinceMs.toFixed(0)} on; allowed: ${limits[who].toFixed(0)}`,
+      );
+  }
+  if (!isMet || choice.preemptMs !== undefined) return;
+  const wanted = fault.who === 'any' ? owners[0] : fault.who === 'other' ? before.peer : before;
+  if (owners[0] !== wanted) pair.problem(`${vip} is on ${owners[0]?.name}, not on ${wanted?.name}`);
+  const moves = ownership.moves(beginMs, now);
+  const allowed = fault.moves ?? { stays: 0, other: 1, any: 2 }[fault.who];
+  if (moves > allowed) pair.problem(`${vip} moved ${moves} times`);
+}

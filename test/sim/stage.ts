@@ -1,0 +1,112 @@
+import { Adversary } from './adversary.ts';
+import type { ConfigChoice } from './config.ts';
+import type { Fault, Scene } from './fault.ts';
+import type { Node } from './node.ts';
+import { Ownership } from './ownership.ts';
+import { Pair } from './pair.ts';
+import { randomFrom } from './simulation.ts';
+
+/** Both have started, listened and elected. */
+const REST_MS = 1_300;
+/** A switchover is over: connections that finish have had their time. */
+const SWITCHED_MS = 1_500;
+/** Share by which a clock may be wrong. */
+const DRIFT = 500e-6;
+export const PREEMPT_MS = 500;
+
+/** A pair as the dice make it, and those who look at it. */
+export class Stage {
+  readonly pair: Pair;
+  readonly choice: ConfigChoice;
+  /** A datagram takes so long at most. */
+  readonly tripMs: number;
+  /** In the order of the groups. */
+  readonly ownerships: readonly Ownership[];
+  readonly #groups: readonly string[];
+
+  constructor(seed: number, needs?: Fault['needs']) {
+    const dice = randomFrom(seed);
+    this.choice = {
+      groups: dice() < 0.25 && needs !== 'loneGroup' ? 2 : 1,
+      preemptMs: dice() < 0.25 ? PREEMPT_MS : undefined,
+      thirdPath: dice() < 0.3 || needs === 'thirdPath',
+      witness: dice() < 0.2 || needs === 'witness',
+      priorities: dice() < 0.2 ? [100, 100] : [150, 100],
+    };
+    this.tripMs = dice() < 0.7 ? 1 : 15;
+    this.pair = new Pair({
+      seed: seed + 1e6,
+      choice: this.choice,
+      link: { maxDelayMs: this.tripMs, duplicate: dice() < 0.3 ? 0.2 : 0 },
+      drift: [(dice() - 0.5) * 2 * DRIFT, (dice() - 0.5) * 2 * DRIFT],
+    });
+    this.#groups = this.choice.groups === 2 ? ['one', 'two'] : ['default'];
+    this.ownerships = this.#groups.map((group, i) => new Ownership(this.pair, this.pair.vips[i]!, group));
+  }
+
+  /** Goes on for so long. */
+  run(ms: number): Promise<void> {
+    const { sim } = this.pair;
+    return sim.runUntil(sim.now + ms, () => {
+      for (const ownership of this.ownerships) ownership.watch();
+    });
+  }
+
+  /** Starts both nodes, and waits until they are at rest. @returns who serves; undefined: nobody, or both */
+  async begin(): Promise<Node | undefined> {
+    const { pair } = this;
+    const { random } = pair;
+    pair.start();
+    if (random() < 0.4) new Adversary(pair).begin(1 + random() * 20);
+    await this.run(REST_MS);
+    const [first] = this.ownerships;
+    if (random() < 0.4) {
+      first!.owners[0]?.switchover('all');
+      await this.run(SWITCHED_MS);
+    }
+    await this.run(random() * 500);
+    for (const { vip, owners } of this.ownerships)
+      if (owners.length !== 1) pair.problem(`${owners.length} nodes answer for ${vip} at rest`);
+    return first!.owners.length === 1 ? first!.owners[0] : undefined;
+  }
+
+  scene(active: Node, [leastMs, mostMs]: readonly [number, number] = [300, 6_000]): Scene {
+    const { random } = this.pair;
+    const { intervalMs = 100, deadAfter = 3 } = this.choice;
+    return {
+      pair: this.pair,
+      active,
+      standby: active.peer,
+      intervalMs,
+      deadMs: intervalMs * deadAfter,
+      tripMs: this.tripMs,
+      lastsMs: leastMs + random() * (mostMs - leastMs),
+      random,
+    };
+  }
+
+  /** Looks whether all is as it must be at rest, whatever happened before. @param sinceMs nothing may have happened since */
+  conclude(sinceMs: number): void {
+    const { pair } = this;
+    const { now } = pair.sim;
+    for (const ownership of this.ownerships) {
+      const { vip, owners } = ownership;
+      if (owners.length !== 1) pair.problem(`${owners.length} nodes answer for ${vip} in the end`);
+      if (ownership.longest(1, sinceMs, now).ms < now - sinceMs - 1 || ownership.moves(sinceMs, now) > 0)
+        pair.problem(`${vip} moved without a cause`);
+    }
+    const [a, b] = pair.nodes.map((node) => node.status());
+    for (const [i, group] of this.#groups.entries()) {
+      const [one, other] = [a?.groups[i], b?.groups[i]];
+      const roles = [one?.role, other?.role].sort().join();
+      if (roles !== 'active,standby') pair.problem(`group ${group}: roles in the end: ${roles}`);
+      if (one?.epoch !== other?.epoch)
+        pair.problem(`group ${group}: epochs in the end: ${one?.epoch}, ${other?.epoch}`);
+    }
+    for (const { machine } of pair.nodes) {
+      const parked = pair.vips.filter((vip) => machine.kernel.parks(vip));
+      if (parked.length > 0 || machine.kernel.tables.size > 0)
+        pair.problem(`${machine.name} has ${parked} on lo and ${[...machine.kernel.tables]} in the end`);
+    }
+  }
+}

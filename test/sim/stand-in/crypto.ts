@@ -1,0 +1,40 @@
+import { asking } from './current.ts';
+
+export * from 'node:crypto';
+
+/** In place of `crypto.randomBytes`: a seed replays. */
+export function randomBytes(size: number): Buffer {
+  const { random } = asking().machine;
+  return Buffer.from(Array.from({ length: size }, () => Math.floor(random() * 256)));
+}
+
+/** In place of `crypto.createHmac`: not secret at all, but each bit of key and text counts, and it is fast. */
+export function createHmac(algorithm: string, key: Buffer): { update(text: Buffer): { digest(): Buffer } } {
+  void algorithm;
+  return { update: (text) => ({ digest: () => digestOf(key, text) }) };
+}
+
+/** 32 bytes. Source of the mixing: MurmurHash3 by A. Appleby, two lanes of 32 bits. */
+function digestOf(key: Buffer, text: Buffer): Buffer {
+  let a = key.readInt32LE(0) ^ text.length;
+  let b = key.readInt32LE(4) ^ 0x9e3779b9;
+  let i = 0;
+  for (; i + 4 <= text.length; i += 4) {
+    const word = text[i]! | (text[i + 1]! << 8) | (text[i + 2]! << 16) | (text[i + 3]! << 24);
+    a = Math.imul(a ^ word, 0xcc9e2d51);
+    a = (a << 15) | (a >>> 17);
+    b = Math.imul(b + word, 0x1b873593) ^ (b >>> 13);
+  }
+  for (; i < text.length; i++) {
+    a = Math.imul(a ^ text[i]!, 0xcc9e2d51);
+    b = Math.imul(b + text[i]!, 0x1b873593) ^ (b >>> 13);
+  }
+  const out = Buffer.alloc(32);
+  for (let at = 0; at < 32; at += 8) {
+    a = Math.imul(a ^ (a >>> 16) ^ at, 0x85ebca6b);
+    b = Math.imul(b ^ (b >>> 13) ^ a, 0xc2b2ae35);
+    out.writeInt32LE(a, at);
+    out.writeInt32LE(b, at + 4);
+  }
+  return out;
+}

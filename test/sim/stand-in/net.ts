@@ -1,0 +1,72 @@
+import { EventEmitter } from 'node:events';
+import { asking, surroundings } from './current.ts';
+
+export * from 'node:net';
+
+/** Until a connection is refused. */
+const REFUSE_MS = 0.2;
+
+/** In place of a socket that is connected to a path of this machine. */
+class PathSocket extends EventEmitter {
+  readonly #process = asking();
+  readonly #lbd = surroundings().lbdOf(this.#process.machine);
+  readyState: 'opening' | 'open' | 'closed' = 'opening';
+  destroyed = false;
+
+  constructor() {
+    super();
+    const accepted = this.#lbd.accept(this.#process, {
+      connected: () => {
+        if (this.destroyed) return;
+        this.readyState = 'open';
+        this.emit('connect');
+      },
+      said: (text) => {
+        if (!this.destroyed) this.emit('data', text);
+      },
+      ended: () => this.#close(),
+    });
+    if (accepted) return;
+    this.#process.inputLater(REFUSE_MS, () => {
+      this.emit('error', Object.assign(new Error('connect ENOENT'), { code: 'ENOENT' }));
+      this.#close();
+    });
+  }
+
+  setEncoding(): this {
+    return this;
+  }
+
+  write(text: string): boolean {
+    if (this.readyState === 'open')
+      for (const line of text.split('\n')) if (line !== '') this.#lbd.fromAgent(line);
+    return true;
+  }
+
+  end(): this {
+    return this.destroy();
+  }
+
+  destroy(): this {
+    if (!this.destroyed) this.#process.inputLater(0, () => this.#close());
+    this.destroyed = true;
+    this.readyState = 'closed';
+    return this;
+  }
+
+  #close(): void {
+    if (this.readyState === 'closed' && !this.destroyed) return;
+    this.readyState = 'closed';
+    this.destroyed = true;
+    this.emit('close', false);
+    this.removeAllListeners();
+  }
+}
+
+/** In place of `net.createConnection`, for the liveness socket of `lbd`. */
+export function createConnection(path: string): PathSocket {
+  void path;
+  return new PathSocket();
+}
+
+export const connect = createConnection;

@@ -1,3 +1,5 @@
+import type { RuntimeStatus } from './runtime.ts';
+
 /**
  * What the daemons and `lbctl` say to each other on unix sockets in the run directory.
  *
@@ -160,6 +162,8 @@ export interface FrontendStatus {
 export interface LbdStatus {
   readonly node: string;
   readonly version: string;
+  /** undefined: from a release that does not say it. */
+  readonly runtime?: RuntimeStatus | undefined;
   readonly pid: number;
   readonly uptime_ms: number;
   readonly config: {
@@ -227,6 +231,8 @@ export interface GroupStatus {
 export interface AgentStatus {
   readonly node: string;
   readonly version: string;
+  /** undefined: from a release that does not say it. */
+  readonly runtime?: RuntimeStatus | undefined;
   readonly pid: number;
   readonly role: Role;
   readonly epoch: number;

@@ -1,5 +1,6 @@
 import type { AgentStatus, GroupStatus, Role } from '../common/control.ts';
 import { differingSections } from '../common/digest.ts';
+import { ownRuntime } from '../common/runtime.ts';
 import { VERSION } from '../common/version.ts';
 import type { AgentConfig } from './agent-config.ts';
 import { isPeerAlive } from './election.ts';
@@ -46,6 +47,7 @@ export function agentStatus(input: StatusInput): AgentStatus {
   return {
     node: self.name,
     version: VERSION,
+    runtime: ownRuntime(),
     pid: process.pid,
     role: role as Role,
     epoch: Math.max(0, ...groups.map(({ epoch }) => epoch)),

@@ -6,6 +6,7 @@ import type {
   SyncStatus,
 } from '../common/control.ts';
 import type { Config, SocketAddress } from '../common/model.ts';
+import { ownRuntime } from '../common/runtime.ts';
 import { VERSION } from '../common/version.ts';
 import { addressText, type Backends } from './backends.ts';
 import type { Planner } from './planner.ts';
@@ -34,6 +35,7 @@ export function lbdStatus(sources: StatusSources): LbdStatus {
   return {
     node: sources.node,
     version: VERSION,
+    runtime: ownRuntime(),
     pid: process.pid,
     uptime_ms: Math.round(process.uptime() * 1000),
     config: { file: config.file, digest: config.digest, reload_error: sources.reloadError() },

@@ -10,6 +10,7 @@ import {
 import { control } from '../../common/control-client.ts';
 import { messageOf, OperatorError } from '../../common/errors.ts';
 import { printableAll } from '../../common/printable.ts';
+import { type RuntimeStatus, runtimeWarning } from '../../common/runtime.ts';
 import { ago, count, paint, table } from './format.ts';
 
 /** What one daemon said, or why it said nothing. */
@@ -77,8 +78,8 @@ export function statusJson({ lbd, agent }: NodeView): object {
   };
 }
 
-function processOf({ version, pid }: LbdStatus | AgentStatus): object {
-  return { version, pid };
+function processOf({ version, runtime, pid }: LbdStatus | AgentStatus): object {
+  return { version, runtime, pid };
 }
 
 /** Status for people. */
@@ -124,6 +125,10 @@ function warningsOf({ lbd, agent }: NodeView): string[] {
       warnings.push('the session tables of the two nodes differ; a repair is under way');
     warnings.push(...lbd.status.warnings);
   }
+  for (const runtime of [agent.status?.runtime, lbd.status?.runtime]) {
+    const old = runtime && runtimeWarning(runtime, new Date());
+    if (old !== undefined) warnings.push(old);
+  }
   return [...new Set(warnings)];
 }
 
@@ -160,10 +165,15 @@ function agentRows({ agent: { status: agent }, lbd }: NodeView): string[][] {
       [
         `pid ${agent.pid}`,
         agent.version,
+        ...runtimeFacts(agent.runtime),
         `guardian ${agent.guardian.alive ? 'alive' : paint('red', 'dead')}`,
       ].join(SEPARATOR),
     ],
   ];
+}
+
+function runtimeFacts(runtime: RuntimeStatus | undefined): string[] {
+  return runtime === undefined ? [] : [`${runtime.name} ${runtime.version} (OpenSSL ${runtime.openssl})`];
 }
 
 function witnessFacts({ addresses, state, why }: WitnessStatus): string[] {
@@ -266,6 +276,7 @@ function lbdRows(lbd: LbdStatus | null): string[][] {
       [
         `pid ${lbd.pid}`,
         lbd.version,
+        ...runtimeFacts(lbd.runtime),
         `up ${ago(lbd.uptime_ms)}`,
         `${workers.running} of ${count(workers.wanted, 'worker')}`,
         ...(workers.replaced === 0 ? [] : [`${workers.replaced} replaced`]),

@@ -96,6 +96,8 @@ t.test('the clocks of two nodes may drift', (t) => {
   accept(stamp(NEW, 1, 0, 90), 100);
   for (let i = 1; i < 5_000; i++)
     if (accept(stamp(NEW, 1 + i, i * 100.1, 90), 100 + i * 100) !== 'fresh') return t.fail(`heartbeat ${i}`);
+  const ageMs = LIFETIME_MS + 100;
+  t.equal(accept(stamp(NEW, 5_001, 5_000 * 100.1, 90), 500_100 + ageMs), 'hello', 'and make nothing younger');
   t.end();
 });
 
@@ -134,8 +136,8 @@ t.test('recorded processes do not keep a new one waiting for its echo', (t) => {
   const { accept, echoed } = createSession();
   for (let i = 0; i < 40; i++) accept(stamp(i.toString(16).padStart(16, 'f'), 1, 100), 100);
   for (let i = 0; i < 20; i++) echoed(110);
-  for (let i = 0; i < 40; i++) accept(stamp(i.toString(16).padStart(16, 'f'), 2, 110), 110);
-  accept(stamp(NEW, 1, 111), 111);
+  accept(stamp(NEW, 1, 110), 110);
+  for (let i = 0; i < 40; i++) accept(stamp(i.toString(16).padStart(16, 'f'), 2, 110), 111);
   t.ok(echoed(112).includes(NEW));
   t.end();
 });

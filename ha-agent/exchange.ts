@@ -3,29 +3,22 @@ import type { AgentStatus, Role } from '../common/control.ts';
 import type { PathConfig } from '../common/model.ts';
 import { DropLog, PRESENCE } from './drop-causes.ts';
 import type { PeerReport } from './election-types.ts';
-import type { EnvelopeKey } from './envelope.ts';
 import {
   ALL_GROUPS,
   type DropCause,
-  encodeHeartbeat,
   groupHash,
   type Heartbeat,
   type HeartbeatIdentity,
+  type Mark,
 } from './heartbeat.ts';
 import { HeartbeatPath, pathId } from './heartbeat-path.ts';
-import { encodeV2, readDatagram, seemsOfPeer, v2Stamp } from './heartbeat-v2.ts';
+import { readDatagram, seemsOfPeer } from './heartbeat-v2.ts';
+import { HeartbeatWriter, type WriterContext } from './heartbeat-writer.ts';
 import type { Lane, LaneEvents } from './lane.ts';
 import { LaneSet } from './lane-set.ts';
 import type { LaneTraffic } from './lane-traffic.ts';
 import { isSameProcess, PeerSession } from './peer-session.ts';
-import { V2Nonce } from './v2-nonce.ts';
 
-/** The counter of a farewell runs ahead of so many rounds that may go out after it. */
-const FAREWELL_AHEAD = 16;
-/** Another one is made after so many rounds; until then it is ahead of all that may go out before the next beat. */
-const FAREWELL_ROUNDS = 8;
-/** A round goes out in two formats, with two keys, at most. */
-const MAX_VARIANTS = 4;
 /** Proof of life is one for so many dead times, and for so long at least: a busy machine must not lose its peer by it. */
 const LIFETIME_DEAD_TIMES = 2;
 const MIN_LIFETIME_MS = 1_000;
@@ -75,7 +68,7 @@ interface Talk {
 export class Exchange {
   readonly #options: ExchangeOptions;
   readonly #nonce = randomBytes(8).toString('hex');
-  readonly #v2: V2Nonce;
+  readonly #writer: HeartbeatWriter;
   readonly #lanes: LaneSet;
   /** Of processes that claim this node's name. */
   readonly #twin: PeerSession;
@@ -86,20 +79,17 @@ export class Exchange {
   #hashes: ReadonlyMap<string, string> = new Map();
   /** By `groupHash`. */
   #talks: ReadonlyMap<string, Talk> = new Map();
-  #counter = 0;
   #peerConfig: PeerConfig | undefined;
   /** Ids of keys that the peer accepts, by its latest fresh heartbeat. */
   #peerKeys: readonly string[] = [];
   #presenceMs = Number.NEGATIVE_INFINITY;
   #twinMs = Number.NEGATIVE_INFINITY;
   #answeredMs = Number.NEGATIVE_INFINITY;
-  /** What `encodeNext` made last: of what, and for how long it is good. */
-  #next: { readonly said: string; readonly until: number; readonly datagram: Buffer } | undefined;
 
   constructor(options: ExchangeOptions) {
     this.#options = options;
     this.#identity = options.identity;
-    this.#v2 = new V2Nonce(this.#nonce, options.now());
+    this.#writer = new HeartbeatWriter(this.#nonce, options.identity, options.now());
     this.#twin = this.#createSession();
     this.#lanes = new LaneSet({
       now: options.now,
@@ -132,7 +122,7 @@ export class Exchange {
   /** Other keys, such as after the secret was replaced. */
   rekey(identity: HeartbeatIdentity): void {
     this.#identity = identity;
-    this.#next = undefined;
+    this.#writer.rekey(identity);
   }
 
   /**
@@ -169,13 +159,8 @@ export class Exchange {
     if (hash === undefined) return Promise.resolve();
     const talk = this.#talks.get(hash)!;
     const now = this.#options.now();
-    const variants = this.#variants(talk.session, now);
     this.#renewV2Nonce(now);
-    const heartbeat = this.#heartbeat(hash, talk.session, report, now);
-    const counters = variants.map(() => ++this.#counter);
-    return this.#lanes.send((path) =>
-      variants.map((variant, i) => this.#encode(variant, { ...heartbeat, path, counter: counters[i]! })),
-    );
+    return this.#lanes.send(this.#writer.round(hash, talk.session, report, this.#context(), now));
   }
 
   /**
@@ -190,30 +175,13 @@ export class Exchange {
     const [hash, talk] = talks.find(([, { session }]) => session.current !== undefined) ?? talks[0] ?? [];
     if (path < 0 || hash === undefined || talk === undefined) return undefined;
     const group = talks.length === 1 ? hash : ALL_GROUPS;
-    const now = this.#options.now();
-    const [variant] = this.#variants(talk.session, now);
-    const { current } = talk.session;
-    const said = JSON.stringify([report, group, path, variant, current, this.#v2.nonce]);
-    if (this.#next?.said !== said || this.#counter > this.#next.until) {
-      const steps = talks.length * MAX_VARIANTS;
-      const counter = this.#counter + FAREWELL_AHEAD * steps;
-      const heartbeat = {
-        ...this.#heartbeat(group, talk.session, report, now),
-        ...{ path, counter, ahead: true },
-        sentMs: Math.floor(now + FAREWELL_ROUNDS * report.intervalMs + this.#config.deadTimeMs),
-      };
-      const datagram = this.#encode(variant!, heartbeat);
-      this.#next = { said, until: this.#counter + FAREWELL_ROUNDS * talks.length, datagram };
-    }
-    return this.#next.datagram;
+    return this.#writer.farewell(group, talk.session, report, path, this.#context(), this.#options.now());
   }
 
   /** After a pause: what waited in the sockets must not count, and what was made in advance has been sent. */
   renewNonce(): void {
     const now = this.#options.now();
-    this.#v2.renew(now);
-    this.#counter += 2 * FAREWELL_AHEAD * Math.max(1, this.#talks.size) * MAX_VARIANTS;
-    this.#next = undefined;
+    this.#writer.renew(now, this.#talks.size);
     for (const session of this.#sessions()) session.forgetBefore(now);
   }
 
@@ -232,63 +200,32 @@ export class Exchange {
   }
 
   #createSession(): PeerSession {
-    return new PeerSession({ nonce: this.#nonce, drawnMs: (nonce) => this.#v2.timeOf(nonce) });
+    return new PeerSession({ nonce: this.#nonce, drawnMs: (nonce) => this.#writer.v2.timeOf(nonce) });
   }
 
   #sessions(): PeerSession[] {
     return [this.#twin, ...[...this.#talks.values()].map(({ session }) => session)];
   }
 
-  #heartbeat(
-    group: string,
-    session: PeerSession,
-    report: PeerReport,
-    now: number,
-  ): Omit<Heartbeat, 'version' | 'counter' | 'path'> {
-    const lifetimeMs = this.#lifetimeMs();
+  #context(): WriterContext {
+    const { digest, sectionDigests, groups, deadTimeMs } = this.#config;
     return {
-      instance: this.#nonce,
-      ...report,
-      group,
-      configDigest: this.#config.digest.slice(0, 16),
-      sectionDigests: this.#config.sectionDigests,
-      nonce: this.#nonce,
-      sentMs: Math.floor(now),
-      ahead: false,
-      echoes: [...session.echoes(now, lifetimeMs), ...this.#twin.echoes(now, lifetimeMs)],
-      keys: this.#identity.keys.map(({ id }) => id),
+      ...{ digest, sectionDigests, deadTimeMs, groups: groups.length },
+      lifetimeMs: this.#lifetimeMs(),
       paths: this.#lanes.ids,
+      peerKeys: this.#peerKeys,
+      twin: this.#twin,
     };
-  }
-
-  /** In which formats, signed by which keys, a round goes out: all that somebody may wait for. The first one is for the peer's current process. */
-  #variants(session: PeerSession, now: number): Variant[] {
-    const heard = session.versionsHeard(now, this.#lifetimeMs());
-    const versions = ([3, 2] as const).filter(
-      (version) => session.current === undefined || heard.has(version),
-    );
-    const { keys } = this.#identity;
-    const known = keys.filter(({ id }) => this.#peerKeys.includes(id));
-    const isHeard = known.length > 0 && session.isHeard(now, this.#lifetimeMs());
-    const signing = isHeard ? known.slice(0, 1) : keys;
-    return versions
-      .toSorted((a, b) => Number(b === session.version) - Number(a === session.version))
-      .flatMap((version) => signing.map((key) => ({ version, key })));
-  }
-
-  #encode({ version, key }: Variant, heartbeat: Omit<Heartbeat, 'version'>): Buffer {
-    if (version === 3) return encodeHeartbeat(this.#identity, heartbeat, key);
-    return encodeV2(this.#identity, heartbeat, v2Stamp(this.#v2.nonce, heartbeat.echoes), key);
   }
 
   /** So that what a process of the last release said long ago proves nothing. */
   #renewV2Nonce(now: number): void {
     const lifetimeMs = this.#lifetimeMs();
-    if (now - this.#v2.drawnMs < lifetimeMs / 2) return;
+    if (now - this.#writer.v2.drawnMs < lifetimeMs / 2) return;
     const isSpoken = this.#sessions().some(
       (session) => session.version === 2 && session.isHeard(now, lifetimeMs),
     );
-    if (!isSpoken) this.#v2.renew(now);
+    if (!isSpoken) this.#writer.v2.renew(now);
   }
 
   #lifetimeMs(heartbeat?: PeerReport): number {
@@ -301,7 +238,7 @@ export class Exchange {
   }
 
   #receive(traffic: LaneTraffic, data: Buffer, from: string | undefined): void {
-    const read = readDatagram(this.#identity, data);
+    const read = readDatagram(this.#identity, data, this.#isOld);
     if (!read.ok) {
       this.#drop(traffic, read.cause);
       this.#considerPresence(read.cause, data, from);
@@ -319,6 +256,10 @@ export class Exchange {
       else this.#hear(traffic, talk, heartbeat);
     }
   }
+
+  /** About one group it is for that conversation to say; about all of them each says so when it hears it. */
+  readonly #isOld = ({ group, nonce, counter, path }: Mark): boolean =>
+    this.#talks.get(group)?.session.isOld(nonce, counter, path) === true;
 
   #hear(traffic: LaneTraffic, talk: Talk, heartbeat: Heartbeat): void {
     const now = this.#options.now();
@@ -342,7 +283,7 @@ export class Exchange {
       const isFirst = !isKnown && now - this.#answeredMs >= TELL_MS / 2;
       if (isFirst) this.#answeredMs = now;
       // The former process may have heard the nonce of now: the answer to another one shows which is the later one.
-      if (isFirst && heartbeat.version === 2 && talk.session.version === 2) this.#v2.renew(now);
+      if (isFirst && heartbeat.version === 2 && talk.session.version === 2) this.#writer.v2.renew(now);
       this.#options.onHello(talk.name, heartbeat.role, isFirst);
     }
   }
@@ -371,10 +312,4 @@ export class Exchange {
     traffic.dropped[cause] = (traffic.dropped[cause] ?? 0) + 1;
     this.#drops.add(cause, this.#options.now());
   }
-}
-
-/** A way to say the same: in which format, signed by which key. */
-interface Variant {
-  readonly version: 2 | 3;
-  readonly key: EnvelopeKey;
 }

@@ -8,6 +8,7 @@ import {
   type Heartbeat,
   type HeartbeatIdentity,
   isSound,
+  type Mark,
   NO_NONCE,
   ROLES,
 } from './heartbeat.ts';
@@ -130,8 +131,12 @@ export function v2Stamp(nonce: string, echoes: readonly Echo[]): V2Stamp {
 }
 
 /** Checks and reads one datagram in either format. */
-export function readDatagram(identity: HeartbeatIdentity, data: Buffer): Decoded {
-  return isV2(data) ? decodeV2(identity, data) : decodeHeartbeat(identity, data);
+export function readDatagram(
+  identity: HeartbeatIdentity,
+  data: Buffer,
+  isOld: (mark: Mark) => boolean,
+): Decoded {
+  return isV2(data) ? decodeV2(identity, data) : decodeHeartbeat(identity, data, isOld);
 }
 
 /** Whether a datagram that was not understood names the peer as its sender. Anybody can write that. */

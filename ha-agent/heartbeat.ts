@@ -188,21 +188,34 @@ export function encodeHeartbeat(
   return seal(identity, key, KIND, sections);
 }
 
-/** Checks and reads one datagram in this format. */
-export function decodeHeartbeat(identity: HeartbeatIdentity, data: Buffer): Decoded {
+/** What tells a datagram apart from others of its sender. */
+export type Mark = Pick<Heartbeat, 'group' | 'nonce' | 'counter' | 'path'>;
+
+/**
+ * Checks and reads one datagram in this format.
+ *
+ * @param isOld whether one with this mark was there before: then the rest is not read, which a flood of them would make dear
+ */
+export function decodeHeartbeat(
+  identity: HeartbeatIdentity,
+  data: Buffer,
+  isOld: (mark: Mark) => boolean = () => false,
+): Decoded {
   const opened = open(identity, data);
   if (!opened.ok) return drop(opened.cause);
-  const heartbeat = opened.kind === KIND ? read(opened.sections) : undefined;
+  const stamp = opened.sections.get(STAMP);
+  if (opened.kind !== KIND || stamp === undefined || stamp.length < STAMP_BYTES) return drop('malformed');
+  const mark = readMark(stamp);
+  if (!opened.self && isOld(mark)) return drop('replay');
+  const heartbeat = read(opened.sections, mark, stamp.readUIntBE(14, 6));
   if (heartbeat === undefined) return drop('malformed');
   return { ok: true, heartbeat, self: opened.self, keyId: opened.keyId };
 }
 
 /** @returns undefined when it has values that do not exist */
-function read(sections: Sections): Heartbeat | undefined {
+function read(sections: Sections, mark: Mark, sentMs: number): Heartbeat | undefined {
   const state = sections.get(STATE);
-  const stamp = sections.get(STAMP);
   if (state === undefined || state.length < STATE_BYTES) return undefined;
-  if (stamp === undefined || stamp.length < STAMP_BYTES) return undefined;
   const bits = state.readUInt16BE(2);
   const flag = (name: (typeof FLAGS)[number]) => (bits & (1 << FLAGS.indexOf(name))) !== 0;
   const config = sections.get(CONFIG);
@@ -219,11 +232,8 @@ function read(sections: Sections): Heartbeat | undefined {
     forwards: flag('forwards'),
     ask: flag('ask'),
     ahead: flag('ahead'),
-    nonce: stamp.toString('hex', 0, 8),
-    counter: stamp.readUIntBE(8, 6),
-    sentMs: stamp.readUIntBE(14, 6),
-    path: stamp[20]!,
-    group: stamp.toString('hex', 21, 29),
+    ...mark,
+    sentMs,
     configDigest: config?.toString('hex', 0, DIGEST_BYTES) ?? '',
     sectionDigests: config?.toString('hex', DIGEST_BYTES, DIGEST_BYTES + MAX_SECTION_DIGEST_BYTES) ?? '',
     echoes: parts(sections.get(ECHOES), ECHO_BYTES, MAX_ECHOES).map((echo) => ({
@@ -236,6 +246,15 @@ function read(sections: Sections): Heartbeat | undefined {
   if (!isSound(heartbeat)) return undefined;
   const more = Object.assign({}, ...FIELDS.map(({ type, read }) => readField(sections.get(type), read)));
   return { ...heartbeat, ...more };
+}
+
+function readMark(stamp: Buffer): Mark {
+  return {
+    nonce: stamp.toString('hex', 0, 8),
+    counter: stamp.readUIntBE(8, 6),
+    path: stamp[20]!,
+    group: stamp.toString('hex', 21, 29),
+  };
 }
 
 /** Values that every version has. */

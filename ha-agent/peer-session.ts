@@ -112,6 +112,16 @@ export class PeerSession {
     this.#floorMs = now;
   }
 
+  /** Whether a heartbeat with this mark came before, or one that is far ahead of it. */
+  isOld(nonce: string, counter: number, path: number): boolean {
+    const process = this.#processes.get(nonce);
+    if (process === undefined) return false;
+    return (
+      counter <= (process.lastOnPath.get(path) ?? 0) ||
+      counter <= process.max - WINDOW_ROUNDS * this.stepsPerRound
+    );
+  }
+
   /**
    * Judges an authentic heartbeat, and remembers it.
    *
@@ -122,8 +132,7 @@ export class PeerSession {
     const { nonce, counter, path } = stamp;
     if (this.#isSuperseded(nonce)) return 'replay';
     const process = this.#processes.get(nonce) ?? this.#add(nonce, stamp.version);
-    if (counter <= (process.lastOnPath.get(path) ?? 0)) return 'replay';
-    if (counter <= process.max - WINDOW_ROUNDS * this.stepsPerRound) return 'replay';
+    if (this.isOld(nonce, counter, path)) return 'replay';
     const provenMs = Math.min(now, this.#proof(process, stamp, now, lifetimeMs));
     const proves = provenMs >= this.#floorMs && now - provenMs <= lifetimeMs;
     const current = this.#processOf(this.#current);

@@ -2,8 +2,8 @@ import t, { type Test } from 'tap';
 import type { PeerReport } from '../../ha-agent/election-types.ts';
 import { Exchange } from '../../ha-agent/exchange.ts';
 import { createIdentity } from '../../ha-agent/heartbeat.ts';
-import type { Lane, LaneEvents } from '../../ha-agent/lane.ts';
 import { PeerSession, type Stamp } from '../../ha-agent/peer-session.ts';
+import { MemoryLane } from '../ha-agent/memory-lane.ts';
 import { AdversaryWorld, type CreateSpeaker, INTERVAL_MS, LIFETIME_MS } from './adversary-world.ts';
 import { randomFrom } from './simulation.ts';
 
@@ -39,28 +39,6 @@ const sessions: CreateSpeaker<Plain> = (node, host, random) => {
     },
   };
 };
-
-/** A path of an exchange without sockets. */
-class MemoryLane implements Lane {
-  readonly name = 'memory';
-  readonly unicast = false;
-  readonly why = undefined;
-  readonly events: LaneEvents;
-  sent: Buffer[] = [];
-
-  constructor(events: LaneEvents) {
-    this.events = events;
-  }
-
-  async open(): Promise<void> {}
-
-  send(data: Buffer): Promise<boolean> {
-    this.sent.push(data);
-    return Promise.resolve(true);
-  }
-
-  async close(): Promise<void> {}
-}
 
 const exchanges: CreateSpeaker<Buffer> = (node, host) => {
   const exchange = new Exchange({

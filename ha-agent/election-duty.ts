@@ -3,6 +3,7 @@ import { leaseObstacle, takeoverObstacle } from './election-lease.ts';
 import { deafPeerCause, probe, silence } from './election-peer.ts';
 import {
   deadTimeMs,
+  isPeerHealthy,
   jointIntervalMs,
   LEASE_GONE_MS,
   probedAt,
@@ -132,7 +133,7 @@ function considerPreempting(turn: Turn, report: PeerReport): string {
 
 /** An active node: whether the peer should have the role. */
 export function considerStepDown(turn: Turn): void {
-  const { s, config } = turn;
+  const { s, now, config } = turn;
   const { peer, self } = config;
   const deaf = deafPeerCause(turn);
   if (deaf !== undefined) {
@@ -148,13 +149,13 @@ export function considerStepDown(turn: Turn): void {
     return;
   }
   if (s.vip !== 'held' || !turn.peerCanTakeOver) return;
-  const { request, priority, healthy } = s.peer!.report;
+  const { request, priority } = s.peer!.report;
   if (s.lbd.stopping) handOver(turn, 'lbd is stopping');
   else if (request) {
     handOver(turn, `${peer.name} asked for the role`);
     // A worse node does not ask by itself.
     if (priority < self.priority) s.operatorsChoice = operatorsChoice(peer.name);
-  } else if (!turn.healthy && healthy)
+  } else if (!turn.healthy && isPeerHealthy(config, s, now))
     handOver(turn, `lbd has no healthy backend and ${peer.name} has (${s.lbd.why})`);
 }
 

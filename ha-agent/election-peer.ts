@@ -25,7 +25,8 @@ export function heartbeat(turn: Turn, report: PeerReport, restarted: boolean): v
   const asked = report.probe || report.ask === true;
   if (restarted || !s.peerAlive || asked || s.probingSinceMs !== undefined) turn.send(1);
   answered(turn);
-  s.peer = { report, heardMs: now };
+  const healthySinceMs = report.healthy ? (s.peer?.healthySinceMs ?? now) : undefined;
+  s.peer = { report, heardMs: now, healthySinceMs };
   s.hello = undefined;
   s.presence = undefined;
   s.heldOff = undefined;

@@ -71,6 +71,16 @@ function healthHoldMs(config: ElectionConfig): number {
   return config.healthHoldMs ?? HEALTH_HOLD_MS;
 }
 
+/** Whether `lbd` has backends at this moment: what the peer is told. */
+export function hasBackends({ trackLbd }: ElectionConfig, { lbd, unhealthySinceMs }: ElectionState): boolean {
+  return !trackLbd || (lbd.alive && unhealthySinceMs === undefined);
+}
+
+/** Whether the peer has had backends for so long that its checks and this node's have seen the same. */
+export function isPeerHealthy(config: ElectionConfig, { peer }: ElectionState, now: number): boolean {
+  return peer?.healthySinceMs !== undefined && now - peer.healthySinceMs >= healthHoldMs(config);
+}
+
 /** Whether `lbd` has backends; a short lack of them does not count. */
 export function isHealthy(config: ElectionConfig, state: ElectionState, now: number): boolean {
   if (!config.trackLbd) return true;

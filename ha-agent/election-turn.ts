@@ -1,7 +1,14 @@
 import type { FinishPhase, Role } from '../common/control.ts';
 import { leaseWakeAt } from './election-lease.ts';
 import { servedMs } from './election-link.ts';
-import { deadTimeMs, isHealthy, isPeerAlive, jointIntervalMs, wakeAt } from './election-times.ts';
+import {
+  deadTimeMs,
+  hasBackends,
+  isHealthy,
+  isPeerAlive,
+  jointIntervalMs,
+  wakeAt,
+} from './election-times.ts';
 import type {
   Draft,
   ElectionAction,
@@ -127,7 +134,8 @@ export class Turn {
     // What the peer says of its own time is older by its way here, and by an interval.
     const lagMs = 2 * jointIntervalMs(this.config, this.s);
     const served = report.servedMs === undefined ? 0 : Math.max(0, servedMs(this.s, this.now) - lagMs);
-    return { epoch: this.s.epoch, servedMs: served, healthy: this.healthy, priority, address };
+    const healthy = hasBackends(this.config, this.s);
+    return { epoch: this.s.epoch, servedMs: served, healthy, priority, address };
   }
 
   peerClaim({ epoch, servedMs = 0, healthy, priority }: PeerReport): Claim {

@@ -332,6 +332,8 @@ export interface PeerView {
   /** Of the latest heartbeat, whether or not the peer is still alive. */
   readonly report: PeerReport;
   readonly heardMs: number;
+  /** Since when it says that it has backends; undefined while it says that it has none. */
+  readonly healthySinceMs: number | undefined;
 }
 
 export interface ElectionState {

@@ -17,7 +17,7 @@ import {
 } from './election-lease.ts';
 import { carries, linkUp, servedMs } from './election-link.ts';
 import { heartbeat, suspect, watchPeer } from './election-peer.ts';
-import { isHealthy, lateLimitMs, ownDeadTimeMs } from './election-times.ts';
+import { hasBackends, lateLimitMs, ownDeadTimeMs } from './election-times.ts';
 import { Turn } from './election-turn.ts';
 import { twin } from './election-twin.ts';
 import type {
@@ -97,7 +97,7 @@ export function reportOf(config: ElectionConfig, state: ElectionState, now: numb
     priority: unwilling ? 0 : config.self.priority,
     epoch: state.epoch,
     intervalMs: config.intervalMs,
-    healthy: isHealthy(config, state, now),
+    healthy: hasBackends(config, state),
     request: state.role === 'standby' && state.requestUntilMs !== undefined && now < state.requestUntilMs,
     // A node that leaves takes nothing over.
     probe: state.probingSinceMs !== undefined && !state.stopping,

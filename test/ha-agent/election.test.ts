@@ -488,6 +488,17 @@ const STORIES: readonly Story[] = [
     never: [/remove-vips/],
   },
   {
+    name: 'an outage of all backends that ends, and the checks of the peer see it first: no switchover',
+    script: `${ACTIVE}
+      50 lbd sick
+      ${heard(100, 2400, 'standby sick')}
+      ${heard(2500, 3300, 'standby')}
+      3350 lbd well
+      3360 end`,
+    happens: ['10 add-vips'],
+    never: [/remove-vips/],
+  },
+  {
     name: 'no healthy backend and a dead peer: stay',
     script: `${BEGIN}
       350 lbd sick

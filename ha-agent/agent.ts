@@ -362,6 +362,7 @@ export class Agent {
   }
 
   #onInterface(name: string, up: boolean, why: string): void {
+    if (up) this.#exchange.retry();
     if (this.#groups.onInterface(name, up, why))
       this.#log(up ? 'info' : 'warn', 'interface', up ? `interface ${name} is up` : why);
   }

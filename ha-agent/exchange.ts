@@ -185,6 +185,11 @@ export class Exchange {
     for (const session of this.#sessions()) session.forgetBefore(now);
   }
 
+  /** An interface is there again. */
+  retry(): void {
+    this.#lanes.retry();
+  }
+
   /** @param deadTimeMs silence after which a path counts as silent */
   status(deadTimeMs: number): AgentStatus['paths'] {
     return this.#lanes.status(deadTimeMs);

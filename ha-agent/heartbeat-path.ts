@@ -121,6 +121,13 @@ export class HeartbeatPath implements Lane {
     });
   }
 
+  /** An interface is there again: what waits for its next try is tried now. */
+  retry(): void {
+    if (this.#retry === undefined || this.#socket !== undefined) return;
+    clearTimeout(this.#retry);
+    void this.open();
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     const socket = this.#socket;

@@ -87,6 +87,11 @@ export class LaneSet {
     });
   }
 
+  /** An interface is there again: its peer may be missed only once this node can hear it. */
+  retry(): void {
+    for (const { lane } of this.#all()) lane.retry?.();
+  }
+
   /** What the peer says in a fresh heartbeat: ids of the paths on which it speaks. */
   peerSpeaksOn(ids: readonly string[]): void {
     this.#peerIds = ids;

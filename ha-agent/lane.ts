@@ -13,6 +13,8 @@ export interface Lane {
   open(): Promise<void>;
   /** @returns whether the datagram was taken; settles late or never where the lane stalls, and never rejects */
   send(data: Buffer): Promise<boolean>;
+  /** Tries at once what waits for its next try; one that needs no interface has nothing to try. */
+  retry?(): void;
   close(): Promise<void>;
 }
 

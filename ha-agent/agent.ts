@@ -33,6 +33,7 @@ import { Notifier } from './notifier.ts';
 import { Pulse } from './pulse.ts';
 import { Rehearsal } from './rehearsal.ts';
 import { Sightings } from './sightings.ts';
+import { onlySyncWarning, SyncLane } from './sync-lane.ts';
 import { Witness } from './witness.ts';
 
 export interface AgentOptions {
@@ -48,6 +49,7 @@ export interface AgentOptions {
 }
 
 const FIRST_REPORT_POLL_MS = 5;
+const PATHS_EVERY_MS = 1000;
 /** The reload error of the status; the log has every problem. */
 const MAX_ERROR_CHARS = 2000;
 
@@ -59,6 +61,8 @@ export class Agent {
   readonly #guardian: Guardian;
   readonly #link: LbdLink;
   readonly #exchange: Exchange;
+  /** Heartbeats beside the session sync; there from the start on. */
+  #syncLane: SyncLane | undefined;
   readonly #witness: Witness;
   readonly #leases: LeaseClient;
   readonly #notifiers = new Map<string, Notifier>();
@@ -66,6 +70,9 @@ export class Agent {
   readonly #rehearsal = new Rehearsal();
   readonly #strangers = new Sightings(monotonicMs, (text) => this.#log('warn', 'peer', text));
   readonly #pulse = new Pulse(() => this.#tick());
+  #pathsMs = 0;
+  /** The peer was heard by the session sync alone. */
+  #onlySync = false;
   #running = false;
   #renewing = false;
   #reloadError: string | undefined;
@@ -95,6 +102,8 @@ export class Agent {
       onPromoted: (group, epoch) => this.#groups.find(group)?.dispatch({ type: 'promoted', epoch }),
       onRetired: (group, epoch) => this.#groups.find(group)?.dispatch({ type: 'retired', epoch }),
       onLate: (text) => this.#log('warn', 'lbd', `lbd: ${text}`),
+      onHeartbeat: (datagram, ageMs) => this.#syncLane?.receive(datagram, ageMs),
+      onCarriage: () => this.#syncLane?.changed(),
     });
     this.#exchange = new Exchange({
       identity: options.identity,
@@ -140,6 +149,10 @@ export class Agent {
     await this.#network.open();
     this.#configureExchange();
     await this.#exchange.open(this.#config.ha.paths, vipAddresses(this.#config));
+    await this.#exchange.addLane((events) => {
+      this.#syncLane = new SyncLane(this.#link, events, () => this.#config.ha.heartbeat.intervalMs);
+      return this.#syncLane;
+    });
     await this.#firstReport();
     this.#guardian.start();
     this.#guardian.beat();
@@ -166,12 +179,13 @@ export class Agent {
 
   status(): AgentStatus {
     const now = monotonicMs();
-    const deadTimes = this.#groups.all.map(({ config, state }) => deadTimeMs(config, state));
+    const paths = this.#paths();
+    const onlySync = onlySyncWarning(paths, this.#config.cluster.peer.name);
     return agentStatus({
       config: this.#config,
       groups: this.#groups.all,
       now,
-      paths: this.#exchange.status(Math.max(0, ...deadTimes)),
+      paths,
       peerConfig: this.#exchange.peerConfig,
       guardianAlive: this.#guardian.alive,
       witness: this.#witness.status(),
@@ -180,6 +194,7 @@ export class Agent {
         ...(this.#reloadError === undefined ? [] : [`the config was not reloaded: ${this.#reloadError}`]),
         ...this.#strangers.warnings(now),
         ...this.#exchange.warnings(),
+        ...(onlySync === undefined ? [] : [onlySync]),
         ...this.#witness.warnings,
         ...this.#network.warnings,
       ],
@@ -344,6 +359,7 @@ export class Agent {
     // heard, and remove the VIPs after the peer has taken over.
     void Promise.all(this.#groups.all.map(({ sent }) => sent)).then(() => this.#beat());
     if (this.#groups.all.some(({ state }) => state.role === 'standby')) this.#rehearse();
+    this.#lookAtPaths();
   }
 
   /** Before the first takeover, and now and then while one may come. */
@@ -359,6 +375,24 @@ export class Agent {
     // It speaks for all groups: an epoch that is too high harms none of them.
     const epoch = Math.max(...farewells.map((farewell) => farewell.epoch));
     this.#guardian.beat(first && this.#exchange.encodeNext({ ...first, epoch }));
+  }
+
+  #paths(): AgentStatus['paths'] {
+    const deadTimes = this.#groups.all.map(({ config, state }) => deadTimeMs(config, state));
+    return this.#exchange.status(Math.max(0, ...deadTimes));
+  }
+
+  /** Now and then: says once that only the session sync is left, and that it is not any more. */
+  #lookAtPaths(): void {
+    const now = monotonicMs();
+    if (now - this.#pathsMs < PATHS_EVERY_MS) return;
+    this.#pathsMs = now;
+    const text = onlySyncWarning(this.#paths(), this.#config.cluster.peer.name);
+    if ((text === undefined) === !this.#onlySync) return;
+    this.#onlySync = text !== undefined;
+    if (text === undefined)
+      this.#log('info', 'path', 'heartbeats come by a path of the config again, or by none');
+    else this.#log('warn', 'path', text);
   }
 
   #onInterface(name: string, up: boolean, why: string): void {

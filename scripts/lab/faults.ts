@@ -1,6 +1,6 @@
 import { monotonicMs } from '../../common/events.ts';
 import { INTERFACE, NODES, type NodeName, PREFIX, VIP } from './hosts.ts';
-import { breakIp, delay, duplicate, split, starve } from './impair.ts';
+import { breakIp, delay, dropDatagrams, duplicate, split, starve } from './impair.ts';
 import { mislead } from './neighbour.ts';
 import { signalAll, signalPid } from './signals.ts';
 import { type Part, signal, type TestedPair } from './tested-pair.ts';
@@ -185,6 +185,14 @@ const faults = {
     unnoticed: true,
     lastsMs: 1500,
     inflict: async ({ lab }, node) => mending(await lab.partition(other(node), node)),
+  },
+  filtered: {
+    title: 'a filter between the nodes drops the datagrams of all paths, and nothing else',
+    vip: 'stays',
+    unnoticed: true,
+    needs: 'guardian',
+    lastsMs: 4000,
+    inflict: async ({ lab }) => mending(await dropDatagrams(lab)),
   },
   loss: {
     title: `one path of the heartbeats loses ${100 * LOSS} % of them`,

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type { NodeName } from './hosts.ts';
 import type { Lab } from './lab.ts';
+import { MULTICAST_PORT, UNICAST_PORT } from './pair-config.ts';
 import { signalPid } from './signals.ts';
 
 /** What ends an impairment. */
@@ -10,6 +11,11 @@ export type End = () => Promise<void>;
 export function split(lab: Lab, a: NodeName, b: NodeName): Promise<End> {
   // One rule, so that both directions go and come back at the same moment.
   return lab.drop(`iifname . oifname { "${a}" . "${b}", "${b}" . "${a}" }`);
+}
+
+/** Loses the heartbeats of all paths, and nothing else. */
+export function dropDatagrams(lab: Lab): Promise<End> {
+  return lab.drop(`udp dport { ${MULTICAST_PORT}, ${UNICAST_PORT} }`);
 }
 
 /**

@@ -6,6 +6,7 @@ export const ECHO_PORT = 9001;
 /** The pair's TCP frontend, which leads to the echo port of the origins. */
 export const TCP_PORT = 5000;
 export const MULTICAST_PORT = 7470;
+export const UNICAST_PORT = 7471;
 
 export interface PairConfigOptions {
   /** Milliseconds between two heartbeats; default 100. */
@@ -31,7 +32,7 @@ ha:
   heartbeat: { interval: ${options.heartbeatMs ?? 100}ms, dead_after: 3 }
   paths:
     - { type: multicast, group: 239.255.84.1, port: ${MULTICAST_PORT}, interface: ${INTERFACE} }
-    - { type: unicast, port: 7471 }${options.moves ?? ONE_VIP}
+    - { type: unicast, port: ${UNICAST_PORT} }${options.moves ?? ONE_VIP}
   preempt: false
 sessions: { capacity: 65536 }
 workers: 1

@@ -3,7 +3,7 @@ import type { FaultName } from '../../scripts/lab/faults.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
 import { eachFault, startPair } from './fault-run.ts';
 
-const PATHS: readonly FaultName[] = ['mute', 'deaf', 'loss', 'double', 'late'];
+const PATHS: readonly FaultName[] = ['mute', 'deaf', 'filtered', 'loss', 'double', 'late'];
 
 t.test('the heartbeats have trouble on their way', { skip: skipLab() }, async (t) => {
   const pair = await startPair(t);

@@ -27,6 +27,8 @@ export interface BackendStatus {
   readonly state: BackendState;
   readonly health: HealthState;
   readonly admin: AdminState;
+  /** When an operator set `admin` or the weight last, ISO 8601; undefined: nobody did, or it is not known. */
+  readonly admin_at?: string | undefined;
   /** Requests (http) or connections (tcp) in flight, all workers together. */
   readonly active: number;
   readonly weight: number;

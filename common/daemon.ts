@@ -1,4 +1,5 @@
 import { url as debuggerUrl } from 'node:inspector';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ConfigError, messageOf, OperatorError, problemLines } from './errors.ts';
 import { printable } from './printable.ts';
@@ -6,22 +7,28 @@ import { settlePrograms } from './programs.ts';
 import { unsafeStart } from './safe-start.ts';
 import { VERSION } from './version.ts';
 
+const RUN_DIR = '/run/tandem';
+const STATE_DIR = '/var/lib/tandem';
+
 /** What both daemons are started with. */
 export interface DaemonOptions {
   readonly config: string;
   readonly node: string | undefined;
   readonly runDir: string;
+  /** For what must outlive a restart. */
+  readonly stateDir: string;
 }
 
 /** Wrong arguments; its message is one line. */
 export class UsageError extends Error {}
 
 export function usage(name: string): string {
-  return `usage: ${name} [--config FILE] [--node NAME] [--run-dir DIR]
+  return `usage: ${name} [--config FILE] [--node NAME] [--run-dir DIR] [--state-dir DIR]
 
   --config FILE   configuration (default /etc/tandem/tandem.yaml)
   --node NAME     which node of the cluster this is (default: the host name)
-  --run-dir DIR   where the control sockets are (default /run/tandem)
+  --run-dir DIR   where the control sockets are (default ${RUN_DIR})
+  --state-dir DIR what lbd keeps over a restart (default ${STATE_DIR}; with --run-dir, DIR/state in that)
   --help          show this text
   --version       show the version`;
 }
@@ -35,12 +42,14 @@ export function parseOptions(args: readonly string[]): DaemonOptions | 'help' | 
   const values = parse(args);
   if (values.help) return 'help';
   if (values.version) return 'version';
-  for (const name of ['config', 'node', 'run-dir'] as const)
+  for (const name of ['config', 'node', 'run-dir', 'state-dir'] as const)
     if (values[name] === '') throw new UsageError(`--${name} needs a value`);
   return {
     config: values.config ?? '/etc/tandem/tandem.yaml',
     node: values.node,
-    runDir: values['run-dir'] ?? '/run/tandem',
+    runDir: values['run-dir'] ?? RUN_DIR,
+    // Whoever runs it by hand, in places of their own, must not meet what the service keeps.
+    stateDir: values['state-dir'] ?? (values['run-dir'] ? join(values['run-dir'], 'state') : STATE_DIR),
   };
 }
 
@@ -52,6 +61,7 @@ function parse(args: readonly string[]) {
         config: { type: 'string' },
         node: { type: 'string' },
         'run-dir': { type: 'string' },
+        'state-dir': { type: 'string' },
         help: { type: 'boolean', short: 'h' },
         version: { type: 'boolean' },
       },

@@ -38,6 +38,13 @@ export interface BackendLife {
  */
 export const DRAIN_SETTLE_MS = 50;
 
+const BY_OPERATOR = 'set to drain by the operator';
+
+/** Of a backend whose drain was over before this process began: stuck clients must not come back to it. */
+export function drainedLife(nowMs: number): BackendLife {
+  return { state: 'drained', gate: GATE_CLOSED, why: BY_OPERATOR, sinceMs: nowMs, drainSinceMs: nowMs };
+}
+
 /**
  * The state machine of a backend, without a clock or a socket.
  *
@@ -90,9 +97,7 @@ function settled(facts: BackendFacts): Verdict {
 
 function draining(before: BackendLife | undefined, facts: BackendFacts, elapsedMs: number): Verdict {
   const cause =
-    facts.admin === 'drain'
-      ? 'set to drain by the operator'
-      : 'its health check asked for a drain (503 and Connection: close)';
+    facts.admin === 'drain' ? BY_OPERATOR : 'its health check asked for a drain (503 and Connection: close)';
   // While it asks for the drain itself, it answers, so stuck clients may still go there.
   const answers = facts.health === 'healthy' || facts.drainRequested;
   const sick = facts.health === 'unhealthy' && !answers;

@@ -1,6 +1,6 @@
 import type { BackendState, BackendStatus, PoolStrain } from '../common/control.ts';
 import type { Config, PoolConfig } from '../common/model.ts';
-import { type BackendLife, nextLife } from './backend-life.ts';
+import { type BackendLife, drainedLife, nextLife } from './backend-life.ts';
 import type { HealthReport } from './health/monitor.ts';
 import { newPatient, type Patient, PoolCare } from './pool-care.ts';
 import { poolStrain } from './pool-status.ts';
@@ -21,6 +21,8 @@ export interface BackendsOptions {
   health(id: string): HealthReport;
   /** Flows to `pool/backend` in the kernel, which no worker sees; undefined: there is no kernel engine. */
   flows?(id: string): number;
+  /** Whether its drain was over before this process began; see `AdminStates`. */
+  wasDrained?(id: string): boolean;
   /** Monotonic milliseconds. */
   now(): number;
   /** A transition, once per change. */
@@ -97,7 +99,7 @@ export class Backends {
           drainTimeoutMs: pool.drainTimeoutMs,
           patient: patientOf(before.get(id), slots[id]!),
           weight: this.#admin(id).weight ?? backend.weight,
-          life: before.get(id)?.life,
+          life: before.get(id)?.life ?? this.#lifeBefore(id, nowMs),
         };
         entries.push(entry);
         this.#entries.set(id, entry);
@@ -136,7 +138,10 @@ export class Backends {
   ): void {
     const now = this.#admin(id);
     const weight = change.weight === undefined ? now.weight : (change.weight ?? undefined);
-    this.#options.registers.set(adminKey(id), adminValue({ admin: change.admin ?? now.admin, weight }));
+    this.#options.registers.set(
+      adminKey(id),
+      adminValue({ admin: change.admin ?? now.admin, weight, atMs: Date.now() }),
+    );
     this.evaluate(id);
   }
 
@@ -154,12 +159,14 @@ export class Backends {
     if (entry?.life === undefined) throw new Error(`no such backend: ${id}`);
     const { shared } = this.#options;
     const report = this.#options.health(id);
+    const admin = this.#admin(id);
     const share = shared.vitals.share(entry.slot);
     return {
       address: entry.address,
       state: entry.life.state,
       health: report.state,
-      admin: this.#admin(id).admin,
+      admin: admin.admin,
+      ...(admin.atMs !== undefined && { admin_at: new Date(admin.atMs).toISOString() }),
       active: this.#active(entry),
       weight: entry.weight,
       why: this.#why(entry, entry.life),
@@ -222,6 +229,11 @@ export class Backends {
   close(): void {
     clearInterval(this.#tick);
     this.#tick = undefined;
+  }
+
+  /** Of a backend that is new to this process. */
+  #lifeBefore(id: string, nowMs: number): BackendLife | undefined {
+    return this.#options.wasDrained?.(id) ? drainedLife(nowMs) : undefined;
   }
 
   #active({ slot, id }: Entry): number {

@@ -11,6 +11,7 @@ import type { Logger } from '../common/logger.ts';
 import type { Config } from '../common/model.ts';
 import { deriveKey, readSecret } from '../common/secret.ts';
 import { AccessFiles } from './access-files.ts';
+import { AdminStates } from './admin-states.ts';
 import { Backends } from './backends.ts';
 import { DECAY_INTERVAL_MS, LatencyDecay } from './balancer/latency-decay.ts';
 import type { LoadedConfig } from './config-process.ts';
@@ -41,6 +42,8 @@ import { TlsControl } from './tls/tls-control.ts';
 
 /** A dead backend must not hold up the start: its pool serves with the others meanwhile. */
 const FIRST_CHECKS_MS = 5_000;
+/** At a stop, so long for the disk to take the latest admin states. */
+const SAVE_MS = 1_000;
 /** At a stop, so long for the peer to acknowledge the last changes of the session table. */
 const FLUSH_MS = 500;
 const SYNC_RETRY_MS = 1_000;
@@ -64,6 +67,7 @@ export class ControlPlane {
   readonly #table: SessionTable;
   readonly #registers: Registers;
   readonly #monitor: HealthMonitor;
+  readonly #adminStates: AdminStates;
   readonly #learnt: LearntHealth;
   readonly #backends: Backends;
   readonly #tls: TlsControl;
@@ -125,11 +129,19 @@ export class ControlPlane {
         this.#backends.evaluate(id);
       },
     });
+    this.#adminStates = new AdminStates({
+      directory: options.stateDir,
+      registers: this.#registers,
+      knows: (id) => this.#backends.has(id),
+      isDrained: (id) => this.#backends.state(id) === 'drained',
+      tell: (level, text) => this.#tell(level, 'backend', text),
+    });
     this.#learnt = new LearntHealth(this.#registers, this.#monitor);
     this.#backends = new Backends({
       shared: this.#shared,
       registers: this.#registers,
       health: (id) => this.#monitor.report(id),
+      wasDrained: (id) => this.#adminStates.wasDrained(id),
       flows: (id) => this.#kernel.flows(id, (frontend, backend) => this.#flows.active(frontend, backend)),
       now: () => performance.now(),
       tell: (level, kind, text) => this.#tell(level, kind, text),
@@ -138,6 +150,7 @@ export class ControlPlane {
         this.#kernel.cut(id);
       },
       changed: () => {
+        this.#adminStates.touch();
         void this.#kernel.refresh();
         this.#refreshLive();
       },
@@ -258,6 +271,8 @@ export class ControlPlane {
         () => this.#backends.close(),
       );
       this.#tls.take(config);
+      await this.#adminStates.load();
+      this.#closers.push(() => this.#adminStates.close(SAVE_MS));
       this.#plan = this.#planner.plan(config);
       await this.#checkBackends(config, this.#plan.slots);
       this.#access.apply(config);
@@ -552,6 +567,7 @@ export class ControlPlane {
       ...this.#supervisor.warnings(),
       ...this.#access.warnings(),
       ...this.#backends.warnings(),
+      this.#adminStates.warning,
       ...this.#tls.warnings(),
       ...this.#kernel.warnings(),
       ...this.#sync.warnings(),

@@ -9,6 +9,8 @@ export interface AdminEntry {
   readonly admin: AdminState;
   /** Undefined: the weight of the config. */
   readonly weight: number | undefined;
+  /** When the operator said so, by the wall clock of that node, in milliseconds: for people only. */
+  readonly atMs: number | undefined;
 }
 
 export interface LearntHealth {
@@ -20,6 +22,8 @@ const ADMIN_PREFIX = 'backend/';
 const HEALTH_PREFIX = 'health/';
 /** A register holds at most 4 KiB; a reason is one line. */
 const MAX_WHY = 300;
+/** The last moment of `Date`. */
+const MAX_AT_MS = 8.64e15;
 
 export const adminKey = (id: string): string => `${ADMIN_PREFIX}${id}`;
 export const healthKey = (id: string): string => `${HEALTH_PREFIX}${id}`;
@@ -33,10 +37,11 @@ export function parseKey(key: string): { kind: 'admin' | 'health'; id: string } 
 
 /** A register's value as it came from the peer; whatever is not understood counts as not set. */
 export function parseAdmin(value: unknown): AdminEntry {
-  const { admin, weight } = fieldsOf(value);
+  const { admin, weight, at } = fieldsOf(value);
   return {
     admin: isAdminState(admin) ? admin : 'ready',
     weight: isWeight(weight) ? weight : undefined,
+    atMs: typeof at === 'number' && Number.isSafeInteger(at) && at >= 0 && at <= MAX_AT_MS ? at : undefined,
   };
 }
 
@@ -56,8 +61,8 @@ export function isWeight(value: unknown): value is number {
 }
 
 /** As it goes into a register; `null` is the weight of the config. */
-export function adminValue({ admin, weight }: AdminEntry): Json {
-  return { admin, weight: weight ?? null };
+export function adminValue({ admin, weight, atMs }: AdminEntry) {
+  return { admin, weight: weight ?? null, ...(atMs !== undefined && { at: atMs }) } satisfies Json;
 }
 
 export function healthValue({ healthy, why }: LearntHealth): Json {

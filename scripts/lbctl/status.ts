@@ -355,7 +355,18 @@ export function backendTable(answered: LbdStatus['pools']): string {
   return [backends, ...queues].join('\n');
 }
 
-function whyOf({ why, failing_checks: failing }: BackendStatus): string {
+function whyOf(backend: BackendStatus): string {
+  const { why, failing_checks: failing } = backend;
   const missing = failing.filter((check) => !why.includes(check));
-  return missing.length === 0 ? why : `${why} (failing: ${missing.join(', ')})`;
+  return [
+    missing.length === 0 ? why : `${why} (failing: ${missing.join(', ')})`,
+    ...(backend.admin_at === undefined ? [] : [byOperator(backend, backend.admin_at)]),
+  ].join('; ');
+}
+
+/** Somebody forgets that a backend is drained; how long ago it was tells whether it is still meant. */
+function byOperator({ admin, weight }: BackendStatus, at: string): string {
+  const what = admin === 'ready' ? `ready, weight ${weight}` : admin;
+  const ms = Date.now() - Date.parse(at);
+  return `${what} by an operator ${ago(Math.max(0, ms))} ago`;
 }

@@ -2,12 +2,19 @@ import t from 'tap';
 import { parseOptions } from '../../common/daemon.ts';
 
 t.test('defaults, values, help and version', async (t) => {
-  t.same(parseOptions([]), { config: '/etc/tandem/tandem.yaml', node: undefined, runDir: '/run/tandem' });
+  t.same(parseOptions([]), {
+    config: '/etc/tandem/tandem.yaml',
+    node: undefined,
+    runDir: '/run/tandem',
+    stateDir: '/var/lib/tandem',
+  });
   t.same(parseOptions(['--config', 'a.yaml', '--node=lb1', '--run-dir', 'run']), {
     config: 'a.yaml',
     node: 'lb1',
     runDir: 'run',
+    stateDir: 'run/state',
   });
+  t.match(parseOptions(['--run-dir', 'run', '--state-dir', 'kept']), { runDir: 'run', stateDir: 'kept' });
   t.equal(parseOptions(['-h']), 'help');
   t.equal(parseOptions(['--version']), 'version');
 });

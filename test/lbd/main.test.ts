@@ -1,5 +1,5 @@
 import { EventEmitter, once } from 'node:events';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import t from 'tap';
 import type { ControlEvent } from '../../common/control.ts';
+import { until } from '../../scripts/lab/wait.ts';
 import { freePort } from '../common/free-port.ts';
 import { tempDir } from '../common/temp-dir.ts';
 import { LbdProcess, origin, writeConfig } from './lbd-process.ts';
@@ -123,7 +124,56 @@ t.test('the life of an lbd: start, reload, refuse, drain, stop', async (t) => {
   lbd.child.kill('SIGTERM');
   t.same(await lbd.exited, { code: 0, signal: null });
   t.equal(await lbd.stderr, '');
-  t.same(readdirSync(lbd.runDir), [], 'no socket stays behind');
+  t.same(readdirSync(lbd.runDir), ['state'], 'no socket stays behind');
+});
+
+t.test('drain, maint and weight outlive a restart, also one without warning', async (t) => {
+  const dir = tempDir(t);
+  const port = await freePort();
+  const backend = await origin(t, (_req, res) => res.end('a'));
+  const file = writeConfig(dir, config(port, { s1: backend, s2: backend, s3: backend, s4: backend }));
+  const first = new LbdProcess(t, dir, ['--config', file]);
+  await first.logged(/^ready/);
+  const asked = Date.now();
+  await first.call('POST', '/v1/backends/web/s1', { admin: 'drain' });
+  await first.call('POST', '/v1/backends/web/s2', { admin: 'maint' });
+  await first.call('POST', '/v1/backends/web/s3', { weight: 7 });
+  const kept = join(first.runDir, 'state/admin-states.json');
+  await until('the drain to be over, and on disk', () =>
+    /web\/s1.*"drained":true/.test(readFileSync(kept, 'utf8')),
+  );
+  t.equal(statSync(kept).mode & 0o777, 0o600);
+  first.child.kill('SIGKILL');
+  await first.exited;
+
+  const second = new LbdProcess(t, dir, ['--config', file]);
+  await second.logged(/^3 admin states and weights of operators are in force again$/);
+  await second.logged(/^ready/);
+  const { backends } = (await second.status()).pools.web!;
+  t.match(backends, {
+    s1: { admin: 'drain', state: 'drained' },
+    s2: { admin: 'maint', state: 'maint' },
+    s3: { admin: 'ready', state: 'ready', weight: 7 },
+    s4: { admin: 'ready', admin_at: undefined },
+  });
+  t.ok(Math.abs(Date.parse(backends.s1!.admin_at!) - asked) < 60_000, 'and when it was said');
+  await second.call('POST', '/v1/backends/web/s1', { admin: 'ready' });
+  second.child.kill('SIGTERM');
+  t.same(await second.exited, { code: 0, signal: null });
+  t.match(readFileSync(kept, 'utf8'), /web\/s1","value":\{"admin":"ready"/, 'a stop writes what is new');
+});
+
+t.test('SIGHUP during the start neither kills nor is lost', async (t) => {
+  const dir = tempDir(t);
+  const file = writeConfig(dir, config(await freePort(), { s1: 1 }));
+  const lbd = new LbdProcess(t, dir, ['--config', file]);
+  // Bit 0 of the signals that it catches.
+  const caught = () =>
+    /^SigCgt:\s*[0-9a-f]*([0-9a-f])$/m.exec(readFileSync(`/proc/${lbd.child.pid}/status`, 'utf8'));
+  await until('its first line', () => (Number.parseInt(caught()![1]!, 16) & 1) !== 0);
+  lbd.child.kill('SIGHUP');
+  await lbd.logged(/^ready/);
+  t.match(await lbd.logged(/^reload: /), /is unchanged: nothing to do$/);
 });
 
 t.test('a stop tells the agent, lets a request finish, and a second one does not wait', async (t) => {

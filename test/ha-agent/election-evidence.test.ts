@@ -86,6 +86,26 @@ const STORIES: readonly Story[] = [
     never: [/add-vips[\s\S]*> 5001/],
   },
   {
+    name: 'at the start the answer is waited for, for a moment; it may be that somebody serves',
+    script: `0 answers later${BEGIN}
+      310 why
+      340 answered 02:00:00:00:00:02
+      341 why
+      900 end`,
+    happens: [
+      '310 lb2 is silent; asking who answers for the VIPs',
+      '341 lb2 is silent, but 02:00:00:00:00:02 answers for 10.0.0.100',
+    ],
+    never: [/add-vips/],
+  },
+  {
+    name: 'at the start there is no answer at all: not waited for without end',
+    script: `0 answers later${BEGIN}
+      349 end
+      360 end`,
+    happens: ['> 349 end', '350 active (epoch 1): lb2 is dead: was never heard'],
+  },
+  {
     name: 'nobody can be asked who answers for the VIPs: as without the question',
     script: `0 answers unknown${BEGIN}
       10 hears active e4
@@ -130,6 +150,13 @@ const STORIES: readonly Story[] = [
     happens: ['> 3710 presence wrong signature', '3800 says standby p150 probe', '3850 add-vips'],
   },
   {
+    name: 'heard and not understood, and nobody can be asked who answers: ten times as long',
+    script: `0 answers unknown${BEGIN}
+      ${presences(10, 36_010)}`,
+    config: HIGHER,
+    happens: ['> 35210 presence wrong signature', '35350 add-vips'],
+  },
+  {
     name: 'what cannot be understood does not matter while the peer is heard, nor to an active node',
     script: `${ACTIVE}
       ${heard(100, 900, 'standby')}
@@ -160,6 +187,14 @@ const STORIES: readonly Story[] = [
       '30050 active (epoch 1): lb2 is dead: was never heard',
     ],
     never: [/probe[\s\S]*> 29999/],
+  },
+  {
+    name: 'settle: something of the peer arrives, even if it is not understood, so the network works',
+    script: `${BEGIN}
+      5000 presence wrong signature
+      20000 end`,
+    config: SETTLE,
+    happens: ['> 5000 presence wrong signature', '6050 active (epoch 1): lb2 is dead: was never heard'],
   },
   {
     name: 'settle: the machine of the peer answers, so the network works and the node that is alone serves at once',
@@ -213,6 +248,21 @@ const STORIES: readonly Story[] = [
       '7000 standby (epoch 2): lb2 is active too and stays: epoch 2 here, 2 there; served 0 s here, 6 s there; priority 150 here, 100 there',
       '7000 remove-vips',
     ],
+  },
+  {
+    name: 'how long it served is counted from the first sign that the network carries frames',
+    script: `${BEGIN}
+      2300 served
+      2400 answered neighbour
+      3400 served`,
+    happens: ['2300 served 0 ms', '3400 served 1000 ms'],
+  },
+  {
+    name: 'a word of the peer is older than now: what it did not say yet does not count for this node',
+    script: `${BEGIN}
+      10 hears standby e1 p0
+      2010 hears active e2 p200 s900`,
+    happens: ['10 add-vips', '2010 remove-vips'],
   },
   {
     name: 'both active in one epoch: the node that served keeps the role against a priority',

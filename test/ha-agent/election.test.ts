@@ -1,5 +1,5 @@
 import t from 'tap';
-import { initialState, step } from '../../ha-agent/election.ts';
+import { initialState, reportOf, step } from '../../ha-agent/election.ts';
 import { ACTIVE, BEGIN, CONFIG, heard, type Story, tell } from './story.ts';
 
 /** Both nodes can let open connections finish on the one that was active. */
@@ -1086,6 +1086,11 @@ const STORIES: readonly Story[] = [
 ];
 
 tell(STORIES);
+
+t.test('a heartbeat says when this node takes its peer for dead, by its own config', (t) => {
+  t.equal(reportOf(CONFIG, initialState(CONFIG, 0), 0).deadTimeMs, 300);
+  t.end();
+});
 
 t.test('a step leaves the state that it was given alone', (t) => {
   const state = initialState(CONFIG, 0);

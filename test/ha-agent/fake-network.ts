@@ -67,7 +67,7 @@ export class FakeNetwork implements HostNetwork {
 export class FakeGroup implements GroupNetwork {
   readonly held = new Set<string>();
   readonly parked = new Set<string>();
-  failing: string | undefined;
+  failing: string | Error | undefined;
   readonly #host: FakeNetwork;
   readonly #name: string;
   #vips: readonly VipConfig[];
@@ -95,7 +95,8 @@ export class FakeGroup implements GroupNetwork {
 
   async renewVips(): Promise<void> {
     this.#note('add');
-    if (this.failing !== undefined) throw new Error(this.failing);
+    if (this.failing !== undefined)
+      throw this.failing instanceof Error ? this.failing : new Error(this.failing);
     for (const { address, prefix } of this.#vips) this.held.add(`${address}/${prefix}`);
     this.parked.clear();
     this.#host.onChange();

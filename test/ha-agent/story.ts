@@ -127,6 +127,7 @@ class Player {
     if (word === 'manual') this.#manual = true;
     else if (word === 'pause') this.#pause(Number(rest[0]));
     else if (word === 'why') this.#tell(this.#state.why);
+    else if (word === 'served') this.#tell(`served ${this.#report().servedMs} ms`);
     else if (word !== 'end') this.#dispatch(this.#event(word, rest));
     if (word === 'start') this.#nextTick = this.#now + this.#config.intervalMs;
   }
@@ -168,6 +169,9 @@ class Player {
       case 'answers':
         this.#answers = rest;
         return { type: 'wake', now };
+      case 'answered':
+        this.#answers = rest;
+        return this.#probed();
       case 'suspect':
         return { type: 'suspect', now, sign: rest[0] as 'refused' | 'channel', why: words };
       case 'witness':
@@ -206,7 +210,7 @@ class Player {
     return { reachable, why, sinceMs: sinceMs === undefined ? this.#now : Number(sinceMs) };
   }
 
-  /** What the neighbours say: a MAC address for the VIP, `neighbour`, `unknown`, or nothing. */
+  /** What the neighbours say: a MAC address for the VIP, `neighbour`, `unknown`, `later`, or nothing. */
   #probed(): ElectionEvent {
     const now = this.#now;
     const [by] = this.#answers;
@@ -260,7 +264,7 @@ class Player {
     this.#wakeAt = wakeAtMs;
     if (state.role !== before.role) this.#tell(`${state.role} (epoch ${state.epoch}): ${state.why}`);
     for (const action of actions) this.#note(action);
-    const report = reportOf(this.#config, state, event.now);
+    const report = this.#report();
     const flags = (['probe', 'request', 'finishing', 'ask'] as const).filter((flag) => report[flag]);
     const says = [report.role, `p${report.priority}`, ...flags].join(' ');
     if (actions.some(({ type }) => type === 'send') && says !== this.#sent) {
@@ -270,6 +274,10 @@ class Player {
     for (const action of actions)
       if (action.type === 'send' && event.type !== 'tick') this.#tell(`sends ${action.copies}`);
     if (!this.#manual) for (const action of actions) this.#obey(action);
+  }
+
+  #report(): PeerReport {
+    return reportOf(this.#config, this.#state, this.#now);
   }
 
   #note(action: ElectionAction): void {
@@ -285,7 +293,7 @@ class Player {
 
   #obey(action: ElectionAction): void {
     const now = this.#now;
-    if (action.type === 'probe-vips') this.#dispatch(this.#probed());
+    if (action.type === 'probe-vips' && this.#answers[0] !== 'later') this.#dispatch(this.#probed());
     else if (action.type === 'add-vips') this.#dispatch({ type: 'vips-added', now, error: undefined });
     else if (action.type === 'renew-vips') this.#dispatch({ type: 'vips-renewed', now, error: undefined });
     else if (action.type === 'remove-vips') this.#dispatch({ type: 'vips-removed', now, error: undefined });

@@ -73,6 +73,9 @@ function clusterOf(cluster: NonNullable<Shape['cluster']>, self: string, file: s
   return {
     name: cluster.name,
     secretFile: resolve(dirname(file), cluster.secret_file),
+    ...(cluster.previous_secret_file !== undefined && {
+      previousSecretFile: resolve(dirname(file), cluster.previous_secret_file),
+    }),
     self: nodes.find((node) => node.name === self)!,
     peer: nodes.find((node) => node.name !== self)!,
   };

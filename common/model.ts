@@ -31,6 +31,8 @@ export interface ClusterConfig {
   readonly name: string;
   /** Absolute path of the secret; read by `readSecret` in `common/secret.ts`, never kept in the config. */
   readonly secretFile: string;
+  /** Absolute path of the secret that is being replaced, which is accepted as well; undefined: none is. */
+  readonly previousSecretFile?: string | undefined;
   /** This node and the other one. */
   readonly self: NodeConfig;
   readonly peer: NodeConfig;

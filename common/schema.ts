@@ -316,6 +316,10 @@ const cluster = mapping({
     .string({ error: 'the path of a file' })
     .min(1, { error: 'the path of a file' })
     .default('secret'),
+  previous_secret_file: z
+    .string({ error: 'the path of a file' })
+    .min(1, { error: 'the path of a file' })
+    .optional(),
   nodes: named(mapping({ address: nodeAddress })),
 });
 

@@ -62,6 +62,32 @@ export function readSecret(file: string): Buffer {
   }
 }
 
+/** A key for each secret that is accepted: the one that replaces, then the one that is replaced. */
+export type Keys = readonly [Buffer, ...Buffer[]];
+
+/**
+ * The keys of a cluster for one purpose.
+ *
+ * @throws OperatorError (`SECRET_*`), see `readSecret`
+ */
+export function clusterKeys(
+  { name, secretFile, previousSecretFile }: SecretFiles,
+  purpose: Parameters<typeof deriveKey>[1],
+): Keys {
+  const keys: [Buffer, ...Buffer[]] = [deriveKey(readSecret(secretFile), purpose, name)];
+  if (previousSecretFile !== undefined) keys.push(deriveKey(readSecret(previousSecretFile), purpose, name));
+  return keys;
+}
+
+/** Where a cluster has its secrets. */
+export interface SecretFiles {
+  /** Of the cluster. */
+  readonly name: string;
+  readonly secretFile: string;
+  /** While the secret is replaced: the one from before. */
+  readonly previousSecretFile?: string | undefined;
+}
+
 /**
  * Derives the key for one purpose with HKDF-SHA256 (RFC 5869), so that a key that leaks says nothing about
  * the other. Equal on both nodes.

@@ -118,8 +118,8 @@ export function networkConfig({ ha, frontends }: AgentConfig): NetworkConfig {
 }
 
 /** What a process cannot change while it lives. */
-function fixedPart({ cluster: { name, secretFile, self, peer } }: AgentConfig): readonly string[] {
-  return [name, secretFile, self.name, self.address, peer.name, peer.address];
+function fixedPart({ cluster: { name, self, peer } }: AgentConfig): readonly string[] {
+  return [name, self.name, self.address, peer.name, peer.address];
 }
 
 /**
@@ -132,7 +132,7 @@ export function reasonsAgainst(
   unmet: readonly UnmetNeed[],
 ): readonly string[] {
   if (differ(fixedPart(running), fixedPart(next)))
-    return ['cluster name, node names, addresses and secret need a restart of the agent'];
+    return ['cluster name, node names and addresses need a restart of the agent'];
   const needed = new Set(hostNeeds(running.ha).map(({ subject }) => subject));
   return unmet
     .filter(({ subject }) => !needed.has(subject))

@@ -23,7 +23,7 @@ import { Exchange } from './exchange.ts';
 import { GroupAgent, type Happening } from './group-agent.ts';
 import { GroupSet } from './group-set.ts';
 import { Guardian } from './guardian.ts';
-import type { HeartbeatIdentity } from './heartbeat.ts';
+import { type HeartbeatIdentity, sameKeys } from './heartbeat.ts';
 import type { HostNetwork, HostNetworkEvents } from './host-network.ts';
 import { LbdLink } from './lbd-link.ts';
 import { LeaseClient } from './lease-client.ts';
@@ -73,6 +73,7 @@ export class Agent {
   #pathsMs = 0;
   /** The peer was heard by the session sync alone. */
   #onlySync = false;
+  #identity: HeartbeatIdentity;
   #running = false;
   #renewing = false;
   #reloadError: string | undefined;
@@ -83,6 +84,7 @@ export class Agent {
     const { config } = options;
     this.#options = options;
     this.#config = config;
+    this.#identity = options.identity;
     this.#network = options.createNetwork(config, {
       onInterface: (name, up, why) => this.#onInterface(name, up, why),
       onSettings: (former) => this.#guardian.setSettings(former),
@@ -213,22 +215,32 @@ export class Agent {
   }
 
   /**
-   * Applies another config, or refuses it whole. What names the pair (cluster, nodes, addresses, secret) needs a restart.
+   * Applies another config, or refuses it whole. What names the pair (cluster, nodes, addresses) needs a restart.
    * A group that is no longer there is handed over first. Never rejects.
    *
    * @param unmet what the config needs and this host does not have
+   * @param identity with the keys of the secrets as they are now; left out: those in force
    */
-  reload(config: AgentConfig, unmet: readonly UnmetNeed[] = []): Promise<ReloadAnswer> {
-    const done = this.#reloading.then(() => this.#reload(config, unmet));
+  reload(
+    config: AgentConfig,
+    unmet: readonly UnmetNeed[] = [],
+    identity?: HeartbeatIdentity,
+  ): Promise<ReloadAnswer> {
+    const done = this.#reloading.then(() => this.#reload(config, unmet, identity ?? this.#identity));
     this.#reloading = done;
     return done;
   }
 
   /** What `reload` would do; nothing is changed. */
-  checkReload(config: AgentConfig, unmet: readonly UnmetNeed[]): ReloadAnswer {
+  checkReload(
+    config: AgentConfig,
+    unmet: readonly UnmetNeed[],
+    identity: HeartbeatIdentity = this.#identity,
+  ): ReloadAnswer {
     const problems = reasonsAgainst(this.#config, config, unmet);
-    const outcome = problems.length > 0 ? 'refused' : this.#isInForce(config) ? 'unchanged' : 'accepted';
-    return { outcome, changes: this.#changesOf(config), problems, warnings: [] };
+    const isInForce = this.#isInForce(config, identity);
+    const outcome = problems.length > 0 ? 'refused' : isInForce ? 'unchanged' : 'accepted';
+    return { outcome, changes: this.#changesOf(config, identity), problems, warnings: [] };
   }
 
   /** A new config was bad: the old one stays in force, and `status` says so. */
@@ -238,16 +250,20 @@ export class Agent {
     return refusedReload(problems);
   }
 
-  async #reload(config: AgentConfig, unmet: readonly UnmetNeed[]): Promise<ReloadAnswer> {
+  async #reload(
+    config: AgentConfig,
+    unmet: readonly UnmetNeed[],
+    identity: HeartbeatIdentity,
+  ): Promise<ReloadAnswer> {
     const before = this.#config;
     const against = this.#running ? reasonsAgainst(before, config, unmet) : ['the agent does not run'];
     if (against.length > 0) return this.refuseReload(against);
     this.#reloadError = undefined;
-    if (this.#isInForce(config)) {
+    if (this.#isInForce(config, identity)) {
       this.#log('info', 'reload', 'the config is unchanged: nothing to do');
       return { outcome: 'unchanged', changes: [], problems: [], warnings: [] };
     }
-    const changes = this.#changesOf(config);
+    const changes = this.#changesOf(config, identity);
     try {
       await prepareNetwork(this.#network, this.#guardian, before, config);
     } catch (error) {
@@ -259,6 +275,8 @@ export class Agent {
       this.#notifiers.delete(name);
     }
     this.#apply(config);
+    this.#identity = identity;
+    this.#exchange.rekey(identity);
     const problems = await leaveNetwork(this.#network, this.#guardian, before, config);
     for (const line of problems) this.#log('warn', 'reload', line);
     if (differ([config.ha.paths, config.ha.vips], [before.ha.paths, before.ha.vips]))
@@ -273,12 +291,14 @@ export class Agent {
     return { outcome: 'applied', changes, problems, warnings: [] };
   }
 
-  #isInForce(config: AgentConfig): boolean {
-    return !differ(config, this.#config);
+  #isInForce(config: AgentConfig, identity: HeartbeatIdentity): boolean {
+    return !differ(config, this.#config) && sameKeys(identity, this.#identity);
   }
 
-  #changesOf({ sectionDigests }: AgentConfig): string[] {
-    return differingSections(this.#config.sectionDigests, sectionDigests).map((name) => `${name} changed`);
+  #changesOf({ sectionDigests }: AgentConfig, identity: HeartbeatIdentity): string[] {
+    const sections = differingSections(this.#config.sectionDigests, sectionDigests);
+    const secrets = sameKeys(identity, this.#identity) ? [] : ['the secrets'];
+    return [...sections, ...secrets].map((name) => `${name} changed`);
   }
 
   /** Everything that takes effect at once. */

@@ -2,6 +2,7 @@ import { loadWithNeeds } from '../common/config.ts';
 import { answerConfig } from '../common/config-process.ts';
 import { hostFacts, unmetNeeds } from '../common/host-facts.ts';
 import type { UnmetNeed } from '../common/host-needs.ts';
+import { clusterKeys, type Keys } from '../common/secret.ts';
 import { type AgentConfig, requireHa } from './agent-config.ts';
 
 /** A config for the agent. */
@@ -9,9 +10,13 @@ export interface LoadedConfig {
   readonly config: AgentConfig;
   /** What it needs and this host does not have. */
   readonly unmet: readonly UnmetNeed[];
+  /** Of the heartbeats. */
+  readonly keys: Keys;
 }
 
 await answerConfig(async (file, node): Promise<LoadedConfig> => {
   const { config, needs } = loadWithNeeds(file, { node });
-  return { config: requireHa(config), unmet: await unmetNeeds(needs, await hostFacts()) };
+  const complete = requireHa(config);
+  const keys = clusterKeys(complete.cluster, 'heartbeat');
+  return { config: complete, unmet: await unmetNeeds(needs, await hostFacts()), keys };
 });

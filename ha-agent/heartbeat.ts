@@ -145,6 +145,11 @@ export function createIdentity(
   };
 }
 
+/** Whether two identities sign and accept with the same keys. */
+export function sameKeys(a: HeartbeatIdentity, b: HeartbeatIdentity): boolean {
+  return a.keys.map(({ id }) => id).join() === b.keys.map(({ id }) => id).join();
+}
+
 /** @param key one of the identity's */
 export function encodeHeartbeat(
   identity: HeartbeatIdentity,

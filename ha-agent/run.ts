@@ -10,7 +10,7 @@ import { EventLog } from '../common/events.ts';
 import { createLogger } from '../common/logger.ts';
 import { ReloadQueue } from '../common/reload-queue.ts';
 import { ServiceNotifier } from '../common/sd-notify.ts';
-import { deriveKey, readSecret } from '../common/secret.ts';
+import { deriveKey, type Keys, readSecret } from '../common/secret.ts';
 import { Agent } from './agent.ts';
 import { networkConfig } from './agent-config.ts';
 import type { LoadedConfig } from './config-process.ts';
@@ -26,15 +26,15 @@ const CONFIG_PROCESS = new URL('./config-process.ts', import.meta.url);
 export async function run(options: DaemonOptions, signals: EarlySignals): Promise<void> {
   const reader = new ConfigReader<LoadedConfig>(CONFIG_PROCESS, options.config, options.node);
   const load = async () => (await reader.read()).value;
-  const { config } = await load();
+  const { config, keys } = await load();
   const { name, secretFile, self, peer } = config.cluster;
   const secret = readSecret(secretFile);
-  const key = deriveKey(secret, 'heartbeat', name);
+  const identityOf = (keys: Keys) => createIdentity(keys, name, self.name, peer.name);
   const log = createLogger('ha-agent', self.name);
   const events = new EventLog('agent');
   const agent = new Agent({
     config,
-    identity: createIdentity(key, name, self.name, peer.name),
+    identity: identityOf(keys),
     leaseIdentity: leaseIdentity(name, deriveKey(secret, 'witness', name)),
     runDir: options.runDir,
     log,
@@ -51,16 +51,16 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
   });
   const reloads = new ReloadQueue(async (): Promise<ReloadAnswer> => {
     try {
-      const { config, unmet } = await load();
-      return await agent.reload(config, unmet);
+      const { config, unmet, keys } = await load();
+      return await agent.reload(config, unmet, identityOf(keys));
     } catch (error) {
       return agent.refuseReload(problemLines(error));
     }
   });
   const checkReload = async (): Promise<ReloadAnswer> => {
     try {
-      const { config, unmet } = await load();
-      return agent.checkReload(config, unmet);
+      const { config, unmet, keys } = await load();
+      return agent.checkReload(config, unmet, identityOf(keys));
     } catch (error) {
       return refusedReload(problemLines(error));
     }

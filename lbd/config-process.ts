@@ -1,6 +1,7 @@
 import { loadConfig } from '../common/config.ts';
 import { answerConfig } from '../common/config-process.ts';
 import type { Config } from '../common/model.ts';
+import { clusterKeys, type Keys } from '../common/secret.ts';
 import { problemsOf } from './tls/tls-control.ts';
 
 /** A config for lbd. */
@@ -8,9 +9,12 @@ export interface LoadedConfig {
   readonly config: Config;
   /** What cannot be used of the certificates and keys that it names, a line each. */
   readonly tlsProblems: readonly string[];
+  /** Of the session sync; undefined without a cluster. */
+  readonly keys: Keys | undefined;
 }
 
 await answerConfig(async (file, node): Promise<LoadedConfig> => {
   const config = loadConfig(file, { node });
-  return { config, tlsProblems: problemsOf(config) };
+  const keys = config.cluster && clusterKeys(config.cluster, 'sync');
+  return { config, tlsProblems: problemsOf(config), keys };
 });

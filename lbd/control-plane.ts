@@ -9,7 +9,7 @@ import { messageOf, OperatorError } from '../common/errors.ts';
 import { EventLog } from '../common/events.ts';
 import type { Logger } from '../common/logger.ts';
 import type { Config } from '../common/model.ts';
-import { deriveKey, readSecret } from '../common/secret.ts';
+import type { Keys } from '../common/secret.ts';
 import { AccessFiles } from './access-files.ts';
 import { AdminStates } from './admin-states.ts';
 import { Backends } from './backends.ts';
@@ -99,7 +99,6 @@ export class ControlPlane {
    * @param read the config, as `load` read it
    * @param load reads it again
    * @param node name of this node
-   * @throws OperatorError when the cluster's secret cannot be used
    */
   constructor(
     options: DaemonOptions,
@@ -108,11 +107,10 @@ export class ControlPlane {
     node: string,
     log: Logger,
   ) {
-    const { config } = read.value;
+    const { config, keys } = read.value;
     const { cluster } = config;
-    const secret = cluster && readSecret(cluster.secretFile);
-    const psk = cluster && deriveKey(secret!, 'sync', cluster.name);
-    const hashKey = sessionHashKey(psk);
+    // While the secret is replaced, a node that restarts keeps the hashes of the one that does not.
+    const hashKey = sessionHashKey(keys?.at(-1));
     const sessions = SessionTable.create(config.sessions.capacity);
     this.#options = options;
     this.#log = log;
@@ -208,7 +206,7 @@ export class ControlPlane {
       table: this.#table,
       registers: this.#registers,
       cluster,
-      psk,
+      keys,
       port: config.sync.port,
       log,
       companion: this.#flows.companion,
@@ -243,11 +241,11 @@ export class ControlPlane {
       load: async () => {
         const { value, fingerprint } = await load();
         this.#tls.check(value.tlsProblems);
-        return { config: value.config, fingerprint };
+        return { config: value.config, fingerprint, keys: value.keys };
       },
       preflight,
       checkFit: (next) => this.#planner.checkRoom(next),
-      apply: (next) => this.#apply(next),
+      apply: (next, keys) => this.#apply(next, keys),
       tell: (level, text) => this.#tell(level, 'reload', text),
     });
     this.#registers.onChange((key, _value, origin) => this.#registerChanged(key, origin));
@@ -410,7 +408,7 @@ export class ControlPlane {
   }
 
   /** In turns of a few milliseconds each, however large the config is. */
-  async #apply(next: Config): Promise<string[]> {
+  async #apply(next: Config, keys: Keys | undefined): Promise<string[]> {
     await nextTurn();
     this.#tls.take(next);
     await nextTurn();
@@ -418,6 +416,7 @@ export class ControlPlane {
     this.#access.apply(next);
     await this.#checkBackends(next, plan.slots);
     this.#plan = plan;
+    if (keys !== undefined) this.#sync.rekey(keys);
     await nextTurn();
     const problems = await this.#supervisor.update(this.#withTls(plan));
     // The workers have it: what fails from here on is told and does not take it back.

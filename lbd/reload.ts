@@ -4,6 +4,7 @@ import { type ReloadAnswer, refusedReload } from '../common/control.ts';
 import { problemLines } from '../common/errors.ts';
 import type { Config } from '../common/model.ts';
 import { ReloadQueue } from '../common/reload-queue.ts';
+import type { Keys } from '../common/secret.ts';
 import { bindsOf, type NamedBind } from './preflight.ts';
 
 /** The reload error of the status; the log has every problem. */
@@ -56,7 +57,6 @@ export function restartNeeded(started: Config, now: Config): string[] {
     ['sessions.capacity', (c) => c.sessions.capacity],
     ['sync.port', (c) => c.sync.port],
     ['cluster.name', (c) => c.cluster?.name],
-    ['cluster.secret_file', (c) => c.cluster?.secretFile],
     ['the name of this node', (c) => c.cluster?.self.name],
     ['the address of this node', (c) => c.cluster?.self.address],
     ['the name of the peer', (c) => c.cluster?.peer.name],
@@ -78,6 +78,8 @@ export interface Candidate {
   readonly config: Config;
   /** Equal for configs that are equal in all that lbd looks at. */
   readonly fingerprint: string;
+  /** Of the session sync. */
+  readonly keys?: Keys | undefined;
 }
 
 export interface ReloaderOptions {
@@ -95,7 +97,7 @@ export interface ReloaderOptions {
    * @returns what of it could not be done, one line each
    * @throws OperatorError when it does not fit; nothing is changed then
    */
-  apply(next: Config): Promise<string[]>;
+  apply(next: Config, keys: Keys | undefined): Promise<string[]>;
   /** What became of a reload, one line each. */
   tell(level: 'info' | 'warn', text: string): void;
 }
@@ -173,7 +175,7 @@ export class Reloader {
   async #putInForce(next: Candidate): Promise<ReloadAnswer> {
     const { apply, tell } = this.#options;
     const { changes } = await this.#judge(next);
-    const problems = await apply(next.config);
+    const problems = await apply(next.config, next.keys);
     this.#current = next;
     const restart = this.warnings();
     for (const line of restart) tell('warn', line);

@@ -1,6 +1,7 @@
 import type { HeartbeatCarriage, SyncStatus } from '../common/control.ts';
 import type { Logger } from '../common/logger.ts';
 import type { ClusterConfig } from '../common/model.ts';
+import type { Keys } from '../common/secret.ts';
 import type { Registers } from './session/registers.ts';
 import { SessionSync, type SessionSyncOptions } from './session/sync-link.ts';
 import type { SyncCompanion } from './session/sync-protocol.ts';
@@ -17,6 +18,8 @@ export interface SyncEnd {
   carry(datagram: Uint8Array): boolean;
   /** The secrets of session tickets are others now: tells the peer. */
   ticketsChanged(): void;
+  /** Other keys, such as after the secret was replaced. The link that is there stays. */
+  rekey(keys: Keys): void;
   /** Whether the peer has all of this node's changes. */
   flush(timeoutMs: number): Promise<boolean>;
   close(): Promise<void>;
@@ -27,8 +30,8 @@ export function createSync(options: {
   readonly table: SessionTable;
   readonly registers: Registers;
   readonly cluster: ClusterConfig | undefined;
-  /** From `deriveKey(…, 'sync', …)`; there exactly when the cluster is. */
-  readonly psk: Buffer | undefined;
+  /** From `clusterKeys(…, 'sync')`; there exactly when the cluster is. */
+  readonly keys: Keys | undefined;
   readonly port: number;
   readonly log: Logger;
   /** What travels on the same link. */
@@ -37,15 +40,15 @@ export function createSync(options: {
   readonly heartbeats?: SessionSyncOptions['heartbeats'];
   onStatus(): void;
 }): SyncEnd {
-  const { table, cluster, psk } = options;
-  if (cluster === undefined || psk === undefined) return alone(table);
+  const { table, cluster, keys } = options;
+  if (cluster === undefined || keys === undefined) return alone(table);
   return new SessionSync({
     table,
     registers: options.registers,
     self: cluster.self,
     peer: cluster.peer,
     port: options.port,
-    psk,
+    keys,
     cluster: cluster.name,
     log: options.log,
     companion: options.companion,
@@ -70,6 +73,7 @@ function alone(table: SessionTable): SyncEnd {
     carriage: undefined,
     carry: () => false,
     ticketsChanged: () => {},
+    rekey: () => {},
     flush: async () => true,
     close: async () => {},
   };

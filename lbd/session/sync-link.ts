@@ -2,18 +2,13 @@ import { randomBytes } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import type { HeartbeatCarriage, SyncStatus } from '../../common/control.ts';
 import type { Logger } from '../../common/logger.ts';
+import type { Keys } from '../../common/secret.ts';
 import { HeartbeatLink, type HeartbeatLinkOptions } from './heartbeat-link.ts';
+import { KeyRing, type SyncPurpose, type TlsEnds } from './key-ring.ts';
 import { monotonicMs } from './memory.ts';
 import type { Registers } from './registers.ts';
 import { type SyncCompanion, SyncProtocol, type TicketSharing } from './sync-protocol.ts';
-import {
-  dialTls,
-  listenTls,
-  type SyncListener,
-  type SyncPurpose,
-  type TlsEnds,
-  tlsCause,
-} from './sync-tls.ts';
+import { dialTls, listenTls, type SyncListener, tlsCause } from './sync-tls.ts';
 import type { SessionTable } from './table.ts';
 
 /** How often changes are taken from the workers while there are any. The first one after a rest is taken at once. */
@@ -48,8 +43,8 @@ export interface SessionSyncOptions {
   readonly port: number;
   /** Where the peer listens, if not at `port`. */
   readonly peerPort?: number;
-  /** 32 bytes derived from the cluster's secret. */
-  readonly psk: Buffer;
+  /** Derived from the cluster's secrets. */
+  readonly keys: Keys;
   readonly cluster: string;
   readonly log: Logger;
   /** Flow sync of the kernel engine. */
@@ -69,6 +64,7 @@ export interface SessionSyncOptions {
 export class SessionSync {
   readonly #options: SessionSyncOptions;
   readonly #ends: TlsEnds;
+  readonly #keyRing: KeyRing;
   readonly #dials: boolean;
   readonly #protocol: SyncProtocol;
   readonly #heartbeats: HeartbeatLink | undefined;
@@ -109,8 +105,8 @@ export class SessionSync {
       cluster: options.cluster,
       dialer: this.#dials ? self.name : peer.name,
       listener: this.#dials ? peer.name : self.name,
-      psk: options.psk,
     };
+    this.#keyRing = new KeyRing(this.#ends, options.keys);
     this.#protocol = new SyncProtocol({
       table: options.table,
       registers: options.registers,
@@ -147,7 +143,7 @@ export class SessionSync {
     const { self, peer, port } = this.#options;
     this.#why = `waiting for ${peer.name}`;
     if (!this.#dials)
-      this.#listener = await listenTls(this.#ends, self.address, port, peer.address, {
+      this.#listener = await listenTls(this.#ends, this.#keyRing, self.address, port, peer.address, {
         onSocket: (socket, purpose) => this.#accept(socket, purpose),
         onRefused: (cause, stranger) =>
           stranger === undefined ? this.#refused(cause) : this.#noteStranger(stranger, cause),
@@ -174,6 +170,11 @@ export class SessionSync {
   }
 
   /** The secrets of session tickets are others now: tells the peer. */
+  /** Other keys, such as after the secret was replaced. The link that is there stays. */
+  rekey(keys: Keys): void {
+    this.#keyRing.replace(keys);
+  }
+
   ticketsChanged(): void {
     this.#protocol.ticketsChanged();
     this.#pumpSoon();
@@ -307,7 +308,7 @@ export class SessionSync {
 
   #connect(purpose: SyncPurpose): TLSSocket {
     const { self, peer, port, peerPort } = this.#options;
-    return dialTls(this.#ends, peer.address, peerPort ?? port, self.address, purpose);
+    return dialTls(this.#keyRing, peer.address, peerPort ?? port, self.address, purpose);
   }
 
   #accept(socket: TLSSocket, purpose: SyncPurpose): void {

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import {
   type AddressInfo,
   createServer as createTcpServer,
@@ -9,6 +8,7 @@ import {
 import { type ConnectionOptions, connect, createServer, type TLSSocket } from 'node:tls';
 import { messageOf, OperatorError } from '../../common/errors.ts';
 import { Doorkeeper } from './doorkeeper.ts';
+import type { KeyRing, SyncPurpose, TlsEnds } from './key-ring.ts';
 import { monotonicMs } from './memory.ts';
 
 /**
@@ -23,20 +23,6 @@ const SECURE = {
 const HANDSHAKE_MS = 3000;
 /** A new attempt comes through sooner than TCP's next one. */
 const SHORT_HANDSHAKE_MS = 1000;
-const PURPOSES: readonly SyncPurpose[] = ['sessions', 'heartbeats'];
-
-/** What a connection to the sync port is for. */
-export type SyncPurpose = 'sessions' | 'heartbeats';
-
-/** The two ends of a sync link, named as on the dialling side. */
-export interface TlsEnds {
-  readonly cluster: string;
-  readonly dialer: string;
-  readonly listener: string;
-  /** 32 bytes, derived from the cluster's secret. */
-  readonly psk: Buffer;
-}
-
 export interface SyncListener {
   readonly port: number;
   close(): Promise<void>;
@@ -58,12 +44,12 @@ export interface ListenEvents {
  */
 export async function listenTls(
   ends: TlsEnds,
+  ring: KeyRing,
   host: string,
   port: number,
   peerAddress: string,
   events: ListenEvents,
 ): Promise<SyncListener> {
-  const purposes = new Map(PURPOSES.map((purpose) => [identity(ends, purpose), purpose]));
   const named = new WeakMap<TLSSocket, SyncPurpose>();
   const door = new Doorkeeper(peerAddress);
   const refuse = (cause: string, address: string | undefined) =>
@@ -74,10 +60,10 @@ export async function listenTls(
       handshakeTimeout: HANDSHAKE_MS,
       pskIdentityHint: 'tandem',
       pskCallback: (socket, id) => {
-        const purpose = purposes.get(id);
-        if (purpose === undefined) return null;
-        named.set(socket, purpose);
-        return ends.psk;
+        const called = ring.called(id);
+        if (called === undefined) return null;
+        named.set(socket, called.purpose);
+        return called.key;
       },
     },
     (socket) => {
@@ -117,26 +103,30 @@ export async function listenTls(
 
 /** Dials the peer. The socket emits `secureConnect`, or `error` and `close`. */
 export function dialTls(
-  ends: TlsEnds,
+  ring: KeyRing,
   host: string,
   port: number,
   localAddress: string,
   purpose: SyncPurpose = 'sessions',
 ): TLSSocket {
+  const call = ring.nextCall(purpose);
   const options: ConnectionOptions & Pick<TcpNetConnectOpts, 'localAddress'> = {
     ...SECURE,
     host,
     port,
     // Never from the VIP: it may move away under the link.
     localAddress,
-    pskCallback: () => ({ identity: identity(ends, purpose), psk: ends.psk }),
+    pskCallback: () => ({ identity: call.identity, psk: call.key }),
     // There is no certificate to check: the key is the identity.
     checkServerIdentity: () => undefined,
   };
   const socket = connect(options);
   const patienceMs = purpose === 'heartbeats' ? SHORT_HANDSHAKE_MS : HANDSHAKE_MS;
   const timer = setTimeout(() => socket.destroy(new Error('no answer')), patienceMs);
-  socket.once('secureConnect', () => clearTimeout(timer));
+  socket.once('secureConnect', () => {
+    clearTimeout(timer);
+    call.worked();
+  });
   socket.once('close', () => clearTimeout(timer));
   return socket;
 }
@@ -151,17 +141,6 @@ export function tlsCause(error: NodeJS.ErrnoException, peer: string): string {
   if (/WRONG_VERSION|UNSUPPORTED_PROTOCOL|HTTP_REQUEST|NO_SHARED_CIPHER/.test(code))
     return `refused: a stranger that does not speak session sync (${code})`;
   return `no link to ${peer}: ${messageOf(error)}`;
-}
-
-/**
- * Names in a fixed length, because an identity has at most 128 bytes. It is no secret. That of sessions is the one of
- * former releases, which know no other purpose.
- */
-function identity(ends: TlsEnds, purpose: SyncPurpose): string {
-  const names = [ends.cluster, ends.dialer, ends.listener];
-  return createHash('sha256')
-    .update(JSON.stringify(purpose === 'sessions' ? names : [...names, purpose]))
-    .digest('hex');
 }
 
 function endOf({ remoteAddress, remotePort }: Socket): string {

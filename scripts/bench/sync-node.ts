@@ -42,7 +42,7 @@ export class BenchNode {
       self: node(name),
       peer: node(name === 'a' ? 'b' : 'a'),
       port,
-      psk: Buffer.alloc(32, 7),
+      keys: [Buffer.alloc(32, 7)],
       cluster: 'bench',
       log: pino({ level: 'silent' }),
     });

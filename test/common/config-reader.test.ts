@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { ConfigReader, type ReadConfig } from '../../common/config-reader.ts';
 import { ConfigError } from '../../common/errors.ts';
 import type { LoadedConfig as AgentLoaded } from '../../ha-agent/config-process.ts';
@@ -39,22 +39,35 @@ frontends:
 pools: { web: { drain_timeout: 7s, backends: { s1: { address: "127.0.0.1:9000" } } } }
 `;
 
-t.test('a config comes whole out of the process that reads it', async (t) => {
-  const file = join(tempDir(t), 'tandem.yaml');
+/** The config beside its secret. */
+function writePair(t: Test): string {
+  const directory = tempDir(t);
+  writeFileSync(join(directory, 'secret'), Buffer.alloc(32, 1), { mode: 0o600 });
+  const file = join(directory, 'tandem.yaml');
   writeFileSync(file, PAIR);
+  return file;
+}
+
+t.test('a config comes whole out of the process that reads it', async (t) => {
+  const file = writePair(t);
   const { value, fingerprint } = await readConfig<LoadedConfig>(LBD, file, 'lb2');
   t.match(value.config, { file, cluster: { self: { name: 'lb2' } }, pools: [{ name: 'web' }] });
   t.match(value.config.frontends[0]?.routes[0]?.match.path, { regex: /^\/x/ });
   t.same(value.tlsProblems, []);
   const again = await readConfig<LoadedConfig>(LBD, file, 'lb2');
   t.equal(again.fingerprint, fingerprint);
+  const { keys } = value;
+  writeFileSync(join(dirname(file), 'secret'), Buffer.alloc(32, 2), { mode: 0o600 });
+  const rekeyed = await readConfig<LoadedConfig>(LBD, file, 'lb2');
+  t.not(rekeyed.fingerprint, fingerprint, 'another secret under the same name');
+  t.equal(keys?.length, 1);
+  t.notSame(rekeyed.value.keys, keys);
   writeFileSync(file, PAIR.replace('9000', '9001'));
   t.not((await readConfig<LoadedConfig>(LBD, file, 'lb2')).fingerprint, fingerprint);
 });
 
 t.test('the agent gets little of frontends and pools, and hears what its host does not have', async (t) => {
-  const file = join(tempDir(t), 'tandem.yaml');
-  writeFileSync(file, PAIR);
+  const file = writePair(t);
   const { config, unmet } = (await readConfig<AgentLoaded>(AGENT, file, 'lb1')).value;
   const health = { type: 'tcp', intervalMs: 10_000, timeoutMs: 5000 };
   t.strictSame(config.pools, [{ name: 'web', drainTimeoutMs: 7000, health }]);

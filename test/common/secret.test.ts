@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { OperatorError } from '../../common/errors.ts';
-import { deriveKey, readSecret } from '../../common/secret.ts';
+import { clusterKeys, deriveKey, readSecret } from '../../common/secret.ts';
 
 const BYTES = Buffer.from('0123456789abcdef0123456789abcdef');
 
@@ -52,4 +52,17 @@ t.test('keys', async (t) => {
   t.notSame(deriveKey(BYTES, 'heartbeat', 'other'), key, 'one for each cluster');
   // Pinned: a change of the derivation would part nodes of different versions.
   t.equal(key.toString('hex').slice(0, 16), '893cd67dd155a241');
+});
+
+t.test('while a secret is replaced there is a key for each, the new one first', async (t) => {
+  const directory = t.testdir({ new: Buffer.alloc(32, 2).toString('latin1'), old: BYTES.toString('latin1') });
+  const [secretFile, previousSecretFile] = [join(directory, 'new'), join(directory, 'old')];
+  for (const file of [secretFile, previousSecretFile]) chmodSync(file, 0o600);
+  const cluster = { name: 'shop', secretFile };
+  const keys = clusterKeys({ ...cluster, previousSecretFile }, 'heartbeat');
+  t.same(keys, [deriveKey(Buffer.alloc(32, 2), 'heartbeat', 'shop'), deriveKey(BYTES, 'heartbeat', 'shop')]);
+  t.same(clusterKeys(cluster, 'heartbeat'), keys.slice(0, 1));
+  t.throws(() => clusterKeys({ ...cluster, previousSecretFile: join(directory, 'gone') }, 'sync'), {
+    code: 'SECRET_MISSING',
+  });
 });

@@ -6,6 +6,7 @@ import { SECTIONS } from '../../common/digest.ts';
 import { EventLog } from '../../common/events.ts';
 import type { UnmetNeed } from '../../common/host-needs.ts';
 import type { GroupConfig, VipRoute } from '../../common/model.ts';
+import type { Keys } from '../../common/secret.ts';
 import { Agent } from '../../ha-agent/agent.ts';
 import { type AgentConfig, networkConfig } from '../../ha-agent/agent-config.ts';
 import { createIdentity } from '../../ha-agent/heartbeat.ts';
@@ -455,6 +456,33 @@ t.test('a reload of an unchanged config does nothing, and says so', async (t) =>
   });
   t.equal(lb1.events.list().at(-1)?.text, 'the config is unchanged: nothing to do');
   t.notOk(lb1.network.calls.includes('configure'));
+});
+
+t.test('the secret is replaced by reloads of one node after the other, and nobody notices', async (t) => {
+  const two = await pair(t);
+  const [lb1, lb2] = await Promise.all([two.start('lb1'), two.start('lb2')]);
+  await holds(lb1);
+  await until('lb2 to know', () => lb2.agent.status().peer.role === 'active');
+  const identity = (node: Node, keys: Keys) => {
+    const { self, peer } = node.config.cluster;
+    return createIdentity(keys, 'shop', self.name, peer.name);
+  };
+  const next = Buffer.alloc(32, 9);
+  const owners = two.owners.length - 1;
+  for (const [node, keys] of [
+    [lb1, [next, KEY]],
+    [lb2, [next, KEY]],
+    [lb1, [next]],
+    [lb2, [next]],
+  ] as const) {
+    t.match(node.agent.checkReload(node.config, [], identity(node, keys)), { outcome: 'accepted' });
+    const answer = await node.agent.reload(node.config, [], identity(node, keys));
+    t.match(answer, { outcome: 'applied', changes: ['the secrets changed'] });
+    const heard = lb2.agent.status().paths[0]!.received;
+    await until('heartbeats after that', () => lb2.agent.status().paths[0]!.received > heard + 5);
+  }
+  t.same(new Set(two.owners.slice(owners)), new Set(['lb1']), 'the VIP stayed where it was');
+  t.match(lb2.agent.status(), { role: 'standby', peer: { role: 'active', alive: true } });
 });
 
 t.test('groups come and go by reload, one node after the other', async (t) => {

@@ -34,7 +34,7 @@ const sync = new SessionSync({
   self: { name, address: ADDRESS[name] },
   peer: { name: peer, address: ADDRESS[peer] },
   port: 7472,
-  psk: Buffer.alloc(32, 7),
+  keys: [Buffer.alloc(32, 7)],
   cluster: 'lab',
   log,
   companion: flows.companion,

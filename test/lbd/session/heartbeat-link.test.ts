@@ -3,15 +3,16 @@ import type { TLSSocket } from 'node:tls';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import { MAX_HEARTBEAT_BYTES } from '../../../common/control.ts';
+import { KeyRing, type SyncPurpose } from '../../../lbd/session/key-ring.ts';
 import { Registers } from '../../../lbd/session/registers.ts';
 import { SessionSync } from '../../../lbd/session/sync-link.ts';
-import { dialTls, type SyncPurpose } from '../../../lbd/session/sync-tls.ts';
+import { dialTls } from '../../../lbd/session/sync-tls.ts';
 import { SessionTable } from '../../../lbd/session/table.ts';
 import { Watchers } from '../../common/watchers.ts';
 
 const ADDRESS = '127.0.0.1';
 const PSK = Buffer.alloc(32, 1);
-const ENDS = { cluster: 'shop', dialer: 'a', listener: 'b', psk: PSK };
+const RING = new KeyRing({ cluster: 'shop', dialer: 'a', listener: 'b' }, [PSK]);
 const TTL_MS = 3_600_000;
 const DATAGRAM = Buffer.alloc(152, 7);
 
@@ -33,7 +34,7 @@ function node(t: Test, name: 'a' | 'b', { peerPort, carries = true, maxAgeMs = 6
     peer: { name: name === 'a' ? 'b' : 'a', address: ADDRESS },
     port: 0,
     ...(peerPort === undefined ? {} : { peerPort }),
-    psk: PSK,
+    keys: [PSK],
     cluster: 'shop',
     log: pino({ level: 'silent' }),
     heartbeats: carries
@@ -63,7 +64,7 @@ async function pair(t: Test, one: Options = {}, other: Options = {}) {
 
 /** A peer that knows the secret, and does only what the test makes it do. */
 async function dial(t: Test, port: number, purpose: SyncPurpose): Promise<TLSSocket> {
-  const socket = dialTls(ENDS, ADDRESS, port, ADDRESS, purpose);
+  const socket = dialTls(RING, ADDRESS, port, ADDRESS, purpose);
   socket.on('error', () => {});
   t.teardown(() => socket.destroy());
   await once(socket, 'secureConnect');

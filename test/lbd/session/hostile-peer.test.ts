@@ -4,6 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
+import { KeyRing } from '../../../lbd/session/key-ring.ts';
 import { Registers } from '../../../lbd/session/registers.ts';
 import { RECORD_WORDS } from '../../../lbd/session/scan.ts';
 import {
@@ -25,7 +26,7 @@ const SELF = '127.0.0.1';
 const PEER = '127.0.0.2';
 const STRANGER = '127.0.0.3';
 const PSK = Buffer.alloc(32, 1);
-const ENDS = { cluster: 'shop', dialer: 'a', listener: 'b', psk: PSK };
+const RING = new KeyRing({ cluster: 'shop', dialer: 'a', listener: 'b' }, [PSK]);
 const START = wordsFrame(FRAME.start, [0, 0, 0]);
 
 async function victim(t: Test) {
@@ -38,7 +39,7 @@ async function victim(t: Test) {
     self: { name: 'b', address: SELF },
     peer: { name: 'a', address: PEER },
     port: 0,
-    psk: PSK,
+    keys: [PSK],
     cluster: 'shop',
     log: pino({ base: null }, { write: (line) => logged.push(JSON.parse(line).msg) }),
     onStatus: watchers.changed,
@@ -52,7 +53,7 @@ async function victim(t: Test) {
   });
   /** Somebody who knows the secret. What it reads is thrown away. */
   const liar = async (): Promise<TLSSocket> => {
-    const socket = dialTls(ENDS, SELF, sync.port!, PEER);
+    const socket = dialTls(RING, SELF, sync.port!, PEER);
     socket.on('error', () => {});
     t.teardown(() => socket.destroy());
     await once(socket, 'secureConnect');
@@ -66,7 +67,7 @@ async function victim(t: Test) {
       registers: new Registers('a'),
       self: { name: 'a', address: PEER },
       peer: { name: 'b', address: SELF },
-      ...{ port: 0, peerPort: sync.port!, psk: PSK, cluster: 'shop' },
+      ...{ port: 0, peerPort: sync.port!, keys: [PSK], cluster: 'shop' },
       log: pino({ level: 'silent' }),
     });
     t.teardown(() => peer.close());
@@ -155,7 +156,7 @@ t.test('a peer that dials again and again is slowed down, and served once it beh
   const { sync, until, honest } = await victim(t);
   let refused = 0;
   for (let i = 0; i < 40; i++) {
-    const socket = dialTls(ENDS, SELF, sync.port!, PEER);
+    const socket = dialTls(RING, SELF, sync.port!, PEER);
     socket.on('error', () => {});
     const through = await Promise.race([
       new Promise<true>((resolve) => socket.once('secureConnect', () => resolve(true))),

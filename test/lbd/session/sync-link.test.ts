@@ -1,6 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
+import type { Keys } from '../../../common/secret.ts';
 import { ASLEEP } from '../../../lbd/session/layout.ts';
 import { Registers } from '../../../lbd/session/registers.ts';
 import { SessionSync } from '../../../lbd/session/sync-link.ts';
@@ -8,11 +9,13 @@ import { SessionTable } from '../../../lbd/session/table.ts';
 import { Watchers } from '../../common/watchers.ts';
 
 const ADDRESS = '127.0.0.1';
+/** A secret that replaces it. */
+const OTHER = Buffer.alloc(32, 2);
 const PSK = Buffer.alloc(32, 1);
 const TTL_MS = 3_600_000;
 
 interface Options {
-  readonly psk?: Buffer;
+  readonly keys?: Keys;
   readonly cluster?: string;
   readonly peerPort?: number;
   readonly peer?: string;
@@ -30,7 +33,7 @@ function node(t: Test, name: 'a' | 'b', options: Options = {}) {
     peer: { name: options.peer ?? (name === 'a' ? 'b' : 'a'), address: ADDRESS },
     port: 0,
     ...(options.peerPort === undefined ? {} : { peerPort: options.peerPort }),
-    psk: options.psk ?? PSK,
+    keys: options.keys ?? [PSK],
     cluster: options.cluster ?? 'shop',
     log: pino({ level: 'silent' }),
     onStatus: watchers.changed,
@@ -111,13 +114,46 @@ t.test('another secret is refused, and both sides say so', async (t) => {
   const b = node(t, 'b');
   b.put(1, 4);
   await b.sync.start();
-  const a = node(t, 'a', { peerPort: b.sync.port!, psk: Buffer.alloc(32, 2) });
+  const a = node(t, 'a', { peerPort: b.sync.port!, keys: [OTHER] });
   await a.sync.start();
   await Promise.all([
     a.until(() => /b has another secret/.test(a.sync.status().why)),
     b.until(() => /a has another secret/.test(b.sync.status().why)),
   ]);
   t.equal(a.get(1), 0);
+});
+
+t.test('a secret is replaced on one node after the other, and the link is made at any time', async (t) => {
+  const steps: readonly (readonly [a: Keys, b: Keys])[] = [
+    [[OTHER, PSK], [PSK]],
+    [[PSK], [OTHER, PSK]],
+    [
+      [OTHER, PSK],
+      [OTHER, PSK],
+    ],
+    [[OTHER], [OTHER, PSK]],
+    [[OTHER, PSK], [OTHER]],
+  ];
+  for (const [here, there] of steps) {
+    const b = node(t, 'b', { keys: there });
+    b.put(1, 4);
+    await b.sync.start();
+    const a = node(t, 'a', { peerPort: b.sync.port!, keys: here });
+    await a.sync.start();
+    await a.synced();
+    t.equal(a.get(1), 4);
+    await Promise.all([a.sync.close(), b.sync.close()]);
+  }
+});
+
+t.test('keys that come by a reload serve the next link', async (t) => {
+  const b = node(t, 'b', { keys: [OTHER] });
+  await b.sync.start();
+  const a = node(t, 'a', { peerPort: b.sync.port! });
+  await a.sync.start();
+  await a.until(() => /b has another secret/.test(a.sync.status().why));
+  a.sync.rekey([OTHER, PSK]);
+  await a.synced();
 });
 
 t.test('another cluster with the same secret is refused', async (t) => {
@@ -169,7 +205,7 @@ t.test('a port that is taken is an error for the operator', async (t) => {
     self: { name: 'b', address: ADDRESS },
     peer: { name: 'a', address: ADDRESS },
     port: b.sync.port!,
-    psk: PSK,
+    keys: [PSK],
     cluster: 'shop',
     log: pino({ level: 'silent' }),
   });

@@ -53,7 +53,7 @@ export function complete(
     file,
     cluster: shape.cluster && self !== undefined ? clusterOf(shape.cluster, self, file) : undefined,
     ha: shape.ha && haOf(shape.ha, Object.keys(shape.cluster?.nodes ?? {})),
-    sync: shape.sync,
+    sync: { port: shape.sync.port, flowMarks: shape.sync.flow_marks },
     // The table finds a cell with a mask instead of a division.
     sessions: { capacity: 2 ** Math.ceil(Math.log2(shape.sessions.capacity)) },
     workers: shape.workers === 'auto' ? Math.min(Math.max(cores, 1), MAX_WORKERS) : shape.workers,

@@ -145,6 +145,8 @@ export interface VipRoute {
 
 export interface SyncConfig {
   readonly port: number;
+  /** Bits of connection marks that travel with the flows of the kernel engine. 0 to 2^32 - 1. */
+  readonly flowMarks: number;
 }
 
 export interface SessionsConfig {

@@ -327,7 +327,10 @@ const cluster = mapping({
 export const schema = mapping({
   cluster: cluster.optional(),
   ha: ha.optional(),
-  sync: mapping({ port: port.default(7472) }).prefault({}),
+  sync: mapping({
+    port: port.default(7472),
+    flow_marks: integer(0, 4_294_967_295).default(0),
+  }).prefault({}),
   sessions: mapping({ capacity: integer(1024, 16 * 1024 * 1024).default(1024 * 1024) }).prefault({}),
   workers: z
     .union([z.literal('auto'), integer(1, 64)], { error: 'auto or a whole number from 1 to 64' })

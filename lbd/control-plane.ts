@@ -29,7 +29,7 @@ import type { OpenByGroup, Plan } from './plan.ts';
 import { backendIds, Planner, targetsOf } from './planner.ts';
 import { bindsOf, preflight } from './preflight.ts';
 import { Reloader } from './reload.ts';
-import { parseKey } from './replicated.ts';
+import { keyStanding, parseKey } from './replicated.ts';
 import { Registers } from './session/registers.ts';
 import { SessionTable } from './session/table.ts';
 import { sessionHashKey, sessionRows, sweepSessions } from './sessions.ts';
@@ -119,7 +119,7 @@ export class ControlPlane {
     this.#shared = new SharedState(createSharedBuffers(config.workers), -1);
     this.#planner = new Planner(this.#shared);
     this.#table = new SessionTable(sessions, 0, { hashKey });
-    this.#registers = new Registers(node);
+    this.#registers = new Registers(node, (key) => keyStanding(key, (id) => this.#backends.has(id)));
     this.#monitor = new HealthMonitor({
       log,
       onChange: (id, report) => {
@@ -200,6 +200,7 @@ export class ControlPlane {
     });
     this.#flows = new FlowSync({
       peer: cluster?.peer.name,
+      marks: () => this.#reloader.config.sync.flowMarks,
       tell: (level, text) => this.#tell(level, 'flows', text),
     });
     this.#sync = createSync({

@@ -1,5 +1,5 @@
 import type { AdminState } from '../common/control.ts';
-import type { Json } from './session/registers.ts';
+import type { Json, KeyStanding } from './session/registers.ts';
 
 /**
  * What the pair shares about its backends in the replicated registers: the operator's wishes, which hold on both
@@ -27,6 +27,20 @@ const MAX_AT_MS = 8.64e15;
 
 export const adminKey = (id: string): string => `${ADMIN_PREFIX}${id}`;
 export const healthKey = (id: string): string => `${HEALTH_PREFIX}${id}`;
+
+/** `pool/backend`, as a config can have them; see `common/schema.ts`. */
+const ID = /^[^/\s]{1,128}\/[^/\s]{1,128}$/;
+
+/**
+ * What a register is about.
+ *
+ * @param has whether the config has a backend of this id
+ */
+export function keyStanding(key: string, has: (id: string) => boolean): KeyStanding {
+  const about = parseKey(key);
+  if (about === undefined || !ID.test(about.id)) return 'unknown';
+  return has(about.id) ? 'ours' : 'foreign';
+}
 
 /** Which kind of register a key is, and the `pool/backend` that it is about. */
 export function parseKey(key: string): { kind: 'admin' | 'health'; id: string } | undefined {

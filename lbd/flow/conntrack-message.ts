@@ -26,6 +26,7 @@ export const ATTRIBUTE = {
   countersReply: 10,
   natDestination: 13,
   zone: 18,
+  markMask: 21,
 } as const;
 /** After the netlink header: family, version, resource (`struct nfgenmsg`). */
 export const CONNTRACK_HEAD = NETLINK_HEAD + 4;

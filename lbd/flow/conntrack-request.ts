@@ -63,19 +63,23 @@ export class RequestBatch {
   }
 
   /**
-   * Gives a flow that the kernel has a new life and mark, and lets it take packets of any window; ENOENT where it does
+   * Gives a flow that the kernel has a new life, and some bits of its mark, and lets it take packets of any window; ENOENT where it does
    * not have it.
    *
    * @param has the status that it has there: bits cannot be taken back, trying is an error
+   * @param marks bits of the mark that are set as in `flow`; the others stay
    */
-  update(sequence: number, flow: FlowWrite, has: number): void {
+  update(sequence: number, flow: FlowWrite, has: number, marks: number): void {
     const { tuples } = flow;
     this.#begin(MESSAGE.new, FLAG.request, sequence, isIpv6(tuples));
     this.#originalTuple(tuples);
     const known = has & (STATUS.seenReply | STATUS.assured);
     this.#word(ATTRIBUTE.status, STATUS.confirmed | known | toldStatus(tuples, flow.status));
     this.#word(ATTRIBUTE.timeout, flow.timeoutS);
-    this.#word(ATTRIBUTE.mark, flow.mark);
+    if (marks !== 0) {
+      this.#word(ATTRIBUTE.mark, flow.mark);
+      this.#word(ATTRIBUTE.markMask, marks);
+    }
     if (protocolOf(tuples) === TCP) this.#tcp(false);
     this.#finish();
   }

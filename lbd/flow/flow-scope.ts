@@ -3,6 +3,9 @@ import type { KernelFrontend } from '../kernel/kernel-frontend.ts';
 import { parseAddress } from '../session/address.ts';
 import { KEY_CHARS_IPV4, TCP, UDP } from './flow.ts';
 
+/** No backend has this name in the counts of flows by accident: it is one that the config does not have any more. */
+const OTHER = 'other';
+
 interface Service {
   readonly frontend: string;
   readonly protocol: number;
@@ -18,12 +21,21 @@ export interface FlowPlace {
   readonly backend: string;
 }
 
+/** A backend that left the config may have open flows for so long; the other node may know them from now on only. */
+const FORMER_MS = 3_600_000;
+/** More than leave a config in an hour. */
+const MAX_FORMER = 4096;
+
 /** Says which flows are of our frontends. Made anew at each config. */
 export class FlowScope {
+  /** Frontend, address and port as latin1 bytes of backends that the config had, and when they were seen to be gone. */
+  readonly #former = new Map<string, number>();
+
   /** By destination address, as latin1 bytes; '' for every address. */
   readonly #services = new Map<string, Service[]>();
 
-  constructor(frontends: readonly KernelFrontend[]) {
+  /** @param before the scope of the config before @param nowMs monotonic */
+  constructor(frontends: readonly KernelFrontend[], before?: FlowScope, nowMs = 0) {
     for (const { name, protocol, ports, addresses, backends } of frontends) {
       const service: Service = {
         frontend: name,
@@ -37,6 +49,34 @@ export class FlowScope {
         if (address !== undefined)
           this.#services.set(address, [...(this.#services.get(address) ?? []), service]);
     }
+    for (const [key, goneMs] of before?.keys(nowMs) ?? [])
+      if (nowMs - goneMs < FORMER_MS && this.#former.size < MAX_FORMER) this.#former.set(key, goneMs);
+  }
+
+  /** What a later scope must know of this one's backends: those of now leave it at `nowMs` at the earliest. */
+  *keys(nowMs: number): Generator<readonly [key: string, goneMs: number]> {
+    yield* this.#former;
+    for (const { frontend, backends } of new Set([...this.#services.values()].flat()))
+      for (const backend of backends.keys()) yield [`${frontend}\n${backend}`, nowMs];
+  }
+
+  /**
+   * Whether this node may have a flow in its kernel that another node tells of: it leads to a backend that the config has,
+   * or had until just now, and its answers go to the client or the address that the client asked.
+   */
+  allows(tuples: string, nowMs: number): boolean {
+    const place = this.place(tuples);
+    if (place === undefined) return false;
+    const bytes = (tuples.length - 9) / 4;
+    const reply = 1 + 2 * bytes + 4;
+    const answersTo = tuples.slice(reply + bytes, reply + 2 * bytes);
+    const [client, asked] = [tuples.slice(1, 1 + bytes), tuples.slice(1 + bytes, 1 + 2 * bytes)];
+    if (answersTo !== client && answersTo !== asked) return false;
+    if (place.backend !== OTHER) return true;
+    const backend =
+      tuples.slice(reply, reply + bytes) + tuples.slice(reply + 2 * bytes, reply + 2 * bytes + 2);
+    const goneMs = this.#former.get(`${place.frontend}\n${backend}`);
+    return goneMs !== undefined && nowMs - goneMs < FORMER_MS;
   }
 
   get empty(): boolean {
@@ -62,7 +102,7 @@ export class FlowScope {
     const backend = service.backends.get(
       tuples.slice(reply, reply + bytes) + tuples.slice(replyPorts, replyPorts + 2),
     );
-    return { frontend: service.frontend, backend: backend ?? 'other' };
+    return { frontend: service.frontend, backend: backend ?? OTHER };
   }
 
   #find(address: string, protocol: number, port: number): Service | undefined {

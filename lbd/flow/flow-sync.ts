@@ -5,6 +5,7 @@ import { monotonicMs } from '../session/memory.ts';
 import type { SyncCompanion } from '../session/sync-protocol.ts';
 import { Conntrack } from './conntrack.ts';
 import { ConntrackMessage } from './conntrack-message.ts';
+import { endText } from './flow.ts';
 import { FlowProtocol } from './flow-protocol.ts';
 import { FlowReplica } from './flow-replica.ts';
 import { type FlowRole, FlowRoles } from './flow-roles.ts';
@@ -23,11 +24,15 @@ const ADDRESSES_EVERY_MS = 5_000;
 const LOSS_EVERY_MS = 60_000;
 /** A takeover waits so long for the last flows of the former active node; at rest it waits for nothing. */
 const SETTLE_MS = 200;
+/** What was refused is shown for so long. */
+const SHOWN_MS = 60_000;
 const NOT_NEEDED = { usable: false, why: 'no frontend there has the kernel engine' };
 
 export interface FlowSyncOptions {
   /** Name of the other node; undefined: there is none, and flows are counted only. */
   readonly peer: string | undefined;
+  /** Bits of connection marks that the peer may set here. None by default. */
+  marks?(): number;
   tell(level: 'info' | 'warn', text: string): void;
   /** Another one only in tests. */
   readonly open?: () => NetlinkSocket;
@@ -82,6 +87,7 @@ export class FlowSync {
       replica: this.#replica,
       roles: this.#roles,
       scope: () => this.#scope,
+      marks: () => options.marks?.() ?? 0,
     });
     this.#protocol = new FlowProtocol({
       table: this.#table,
@@ -128,7 +134,7 @@ export class FlowSync {
 
   /** Follows the flows of these frontends from now on; with none, nothing runs. */
   apply(frontends: readonly KernelFrontend[]): void {
-    this.#scope = new FlowScope(frontends);
+    this.#scope = new FlowScope(frontends, this.#scope, monotonicMs());
     this.#table.rescope(this.#scope);
     if (this.#scope.empty) {
       this.#stop();
@@ -193,9 +199,15 @@ export class FlowSync {
   warnings(): string[] {
     const { state, why } = this.#state();
     const { count, cause } = this.#writer.failed;
+    const { peer } = this.#options;
     const lines: string[] = [];
     if (state !== 'off' && why !== '') lines.push(`flow sync: ${why}`);
     if (count > 0) lines.push(`flow sync: ${count} writes failed, the last one: ${cause}`);
+    const { strange } = this.#writer;
+    if (strange !== undefined && monotonicMs() - strange.atMs < SHOWN_MS)
+      lines.push(
+        `flow sync: ${peer} tells of flows to ${endText(strange.tuples)}, which is no backend here: they are not written`,
+      );
     if (this.#table.dropped > 0) lines.push(`flow sync: ${this.#table.dropped} flows are too many to follow`);
     return lines;
   }

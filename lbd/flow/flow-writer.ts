@@ -32,6 +32,8 @@ export interface FlowWriterParts {
   readonly replica: FlowReplica;
   readonly roles: FlowRoles;
   readonly scope: () => FlowScope;
+  /** Bits of connection marks that the peer may set here. None by default. */
+  readonly marks?: () => number;
   /** Flows that a batch looks at; another number only in tests. */
   readonly looks?: number;
 }
@@ -61,6 +63,7 @@ export class FlowWriter {
   #patrol: MapIterator<[string, ReplicaFlow]> | undefined;
   /** The kernel's table was, since the latest patrol. */
   #full = false;
+  #strange: { readonly tuples: string; readonly atMs: number } | undefined;
   #written = 0;
   #failed = 0;
   #cause = '';
@@ -78,6 +81,11 @@ export class FlowWriter {
   /** Requests that it refused, and the latest reason. */
   get failed(): { readonly count: number; readonly cause: string } {
     return { count: this.#failed, cause: this.#cause };
+  }
+
+  /** The latest flow to one of our frontends that the peer told of, and that leads where this config leads nobody. */
+  get strange(): { readonly tuples: string; readonly atMs: number } | undefined {
+    return this.#strange;
   }
 
   get idle(): boolean {
@@ -239,7 +247,10 @@ export class FlowWriter {
       if (have !== undefined && roles.deletes(key)) this.#push(key, 'delete');
       return;
     }
-    if (scope().place(want.tuples) === undefined) return;
+    if (!scope().allows(want.tuples, nowMs)) {
+      if (scope().place(want.tuples) !== undefined) this.#strange = { tuples: want.tuples, atMs: nowMs };
+      return;
+    }
     const other = have !== undefined && (have.tuples !== want.tuples || !lives(have));
     if (other || corrected === 'replace') this.#push(key, 'delete');
     else if (have !== undefined && !isDue(want, nowMs) && corrected === undefined) return;
@@ -251,10 +262,11 @@ export class FlowWriter {
   #push(key: string, operation: Operation, want?: ReplicaFlow): void {
     const sequence = this.#base + this.#flying.length;
     this.#flying.push({ key, operation });
-    const flow = want && { ...want, timeoutS: lifeS(want) };
+    const marks = this.#parts.marks?.() ?? 0;
+    const flow = want && { ...want, mark: (want.mark & marks) >>> 0, timeoutS: lifeS(want) };
     if (flow === undefined) this.#batch.delete(sequence, key);
     else if (operation === 'insert') this.#batch.insert(sequence, flow);
-    else this.#batch.update(sequence, flow, this.#parts.table.get(key)?.status ?? 0);
+    else this.#batch.update(sequence, flow, this.#parts.table.get(key)?.status ?? 0, marks);
   }
 
   #refused(key: string, operation: Operation, error: number): void {

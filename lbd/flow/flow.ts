@@ -87,3 +87,14 @@ export function toldStatus(tuples: string, status: number): number {
     ? STATUS.seenReply | STATUS.assured
     : status & (STATUS.seenReply | STATUS.assured);
 }
+
+/** Where a flow leads after translation, for people. */
+export function endText(tuples: string): string {
+  const bytes = isIpv6(tuples) ? 16 : 4;
+  const [at, portAt] = [5 + 2 * bytes, 5 + 4 * bytes];
+  const address = Buffer.from(tuples.slice(at, at + bytes), 'latin1');
+  const port = tuples.charCodeAt(portAt) * 256 + tuples.charCodeAt(portAt + 1);
+  if (bytes === 4) return `${address.join('.')}:${port}`;
+  const words = Array.from({ length: 8 }, (_, i) => address.readUInt16BE(2 * i).toString(16));
+  return `[${words.join(':')}]:${port}`;
+}

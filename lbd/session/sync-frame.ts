@@ -160,14 +160,19 @@ export function sequenceWords(sequence: number): [low: number, high: number] {
 }
 
 /**
- * Number of records after `head` words of a payload, each of them checked: a pool, a known kind, a version
- * and a life in their ranges.
+ * Checks the records after `head` words of a payload: each has a pool, a known kind, a version and a life in their ranges.
  *
+ * @returns their number and the highest version, 0 without any
  * @throws ProtocolError
  */
-export function checkRecords(words: Int32Array, head: number, length: number): number {
+export function checkRecords(
+  words: Int32Array,
+  head: number,
+  length: number,
+): { count: number; version: number } {
   const count = (length / 4 - head) / RECORD_WORDS;
   if (!Number.isInteger(count)) throw new ProtocolError(`${length} bytes are no whole number of entries`);
+  let highest = 0;
   for (let i = 0; i < count; i++) {
     const at = head + i * RECORD_WORDS;
     const [kind, version, life] = [words[at + 5]!, words[at + 7]!, words[at + 8]!];
@@ -175,6 +180,7 @@ export function checkRecords(words: Int32Array, head: number, length: number): n
       throw new ProtocolError(`entry with pool ${words[at + 4]! >>> 0} and kind ${kind}`);
     if (version < 1 || version > MAX_VERSION || life < 1 || life > MAX_TTL_TICKS)
       throw new ProtocolError(`entry with version ${version} and ${life} ticks to live`);
+    if (version > highest) highest = version;
   }
-  return count;
+  return { count, version: highest };
 }

@@ -191,6 +191,11 @@ export class SessionSync {
         `session sync: the link was dropped ${times(count)} since the start, the last time: ${text}`,
       );
     }
+    const { leftOut } = this.#options.registers;
+    if (leftOut > 0)
+      lines.push(
+        `session sync: ${leftOut} registers of ${this.#options.peer.name} about backends that this config does not have were left out`,
+      );
     if (recent(this.#strangers)) {
       const { count, text } = this.#strangers;
       lines.push(`session sync: strangers at the port were refused ${times(count)}, the last one: ${text}`);

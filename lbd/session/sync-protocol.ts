@@ -1,4 +1,5 @@
 import type { SyncStatus } from '../../common/control.ts';
+import { JumpLimit } from './jump-limit.ts';
 import { MAX_VERSION } from './layout.ts';
 import type { Registers } from './registers.ts';
 import { Repair } from './repair.ts';
@@ -36,6 +37,9 @@ const GREET_MS = 5000;
 const STALL_MS = 15_000;
 /** and without any progress of the comparison of tables that is to bring both in step. */
 const REPAIR_STALL_MS = 30_000;
+
+/** The clock goes on by one a second or so. Half of its range remains, whatever the peer does: 34 years. */
+const CLOCK_JUMPS = { first: 2 ** 30, perSecond: 10, burst: 2 ** 20 } as const;
 
 /**
  * What else travels on the link, in frames of type `flows`, to a peer whose hello offers it. All calls come from the
@@ -110,6 +114,7 @@ export class SyncProtocol {
   readonly #log = new UpdateLog(LOG_CAPACITY);
   readonly #repair: Repair;
   readonly #reader = new FrameReader();
+  readonly #jumps = new JumpLimit(CLOCK_JUMPS);
   readonly #drained = new Int32Array(DRAIN_MAX);
 
   #link: 'down' | 'greeting' | 'up' = 'down';
@@ -433,8 +438,8 @@ export class SyncProtocol {
     else if (type === FRAME.ack) this.#onAck(words, nowMs);
     else if (type === FRAME.entries) {
       this.#repairedMs = nowMs;
-      this.#mergeAll(words, ENTRIES_HEAD, length, words[0]!);
-    } else if (type === FRAME.register) this.#onRegister(length);
+      this.#mergeAll(words, ENTRIES_HEAD, length, words[0]!, nowMs);
+    } else if (type === FRAME.register) this.#onRegister(length, nowMs);
     else if (type === FRAME.round) this.#repair.wantStrict();
     else if (type === FRAME.digests) {
       // The comparison must see what the workers changed, or it would take it for a difference.
@@ -491,6 +496,7 @@ export class SyncProtocol {
       this.#received = 0;
       this.#whole = false;
     }
+    this.#checkClock(hello.clock, nowMs);
     this.#table.raiseClock(Math.min(hello.clock + 1, MAX_VERSION));
     const resume =
       hello.known?.boot === boot &&
@@ -531,18 +537,25 @@ export class SyncProtocol {
     const count = words[2]!;
     if (sequence !== this.#received || count < 1 || count > WINDOW)
       throw new ProtocolError(`updates from ${sequence}, ${count} of them; expected from ${this.#received}`);
-    this.#mergeAll(words, UPDATES_HEAD, length, words[3]!);
+    this.#mergeAll(words, UPDATES_HEAD, length, words[3]!, nowMs);
     this.#repair.noteMerged(nowMs);
     this.#received += count;
     this.#ackDue = true;
   }
 
-  #mergeAll(words: Int32Array, head: number, length: number, clock: number): void {
-    const count = checkRecords(words, head, length);
+  #mergeAll(words: Int32Array, head: number, length: number, clock: number, nowMs: number): void {
+    const { count, version } = checkRecords(words, head, length);
     if (clock < 1) throw new ProtocolError(`clock ${clock}`);
+    this.#checkClock(Math.max(clock, version), nowMs);
     this.#table.raiseClock(clock);
     const now = this.#table.memory.now();
     for (let i = 0; i < count; i++) this.#table.merge(words, head + i * RECORD_WORDS, now);
+  }
+
+  /** @throws ProtocolError where the peer moves the clock of sessions too far */
+  #checkClock(clock: number, nowMs: number): void {
+    const jump = clock - this.#table.clock;
+    if (!this.#jumps.take(jump, nowMs)) throw new ProtocolError(`a clock of sessions that is ${jump} ahead`);
   }
 
   #onAck(words: Int32Array, nowMs: number): void {
@@ -555,10 +568,13 @@ export class SyncProtocol {
     this.#repair.onDonesRead(words[3]!);
   }
 
-  #onRegister(length: number): void {
+  #onRegister(length: number, nowMs: number): void {
     this.#merging = true;
     try {
-      this.#registers.merge(parseRegister(this.#reader.bytes(length)));
+      const register = parseRegister(this.#reader.bytes(length));
+      const breach = this.#registers.breachOf(register, nowMs);
+      if (breach !== undefined) throw new ProtocolError(breach);
+      this.#registers.merge(register);
     } finally {
       this.#merging = false;
     }

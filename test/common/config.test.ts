@@ -23,7 +23,7 @@ t.test('defaults of the smallest file', async (t) => {
     file: '/etc/tandem/tandem.yaml',
     cluster: undefined,
     ha: undefined,
-    sync: { port: 7472 },
+    sync: { port: 7472, flowMarks: 0 },
     sessions: { capacity: 1048576 },
     workers: 3,
     admin: { metrics: { host: '127.0.0.1', port: 9600 } },

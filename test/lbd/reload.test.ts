@@ -31,7 +31,7 @@ t.test('a port that we hold is not tried again', async (t) => {
 });
 
 t.test('what needs a restart is named with the value in force', async (t) => {
-  const next = { ...one, workers: 8, sessions: { capacity: 2048 }, sync: { port: 7999 } };
+  const next = { ...one, workers: 8, sessions: { capacity: 2048 }, sync: { flowMarks: 0, port: 7999 } };
   t.same(restartNeeded(one, next), [
     'workers is now 8, but needs a restart of lbd; 2 is in force',
     'sessions.capacity is now 2048, but needs a restart of lbd; 1048576 is in force',

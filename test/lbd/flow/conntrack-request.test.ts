@@ -20,7 +20,7 @@ for (const [name, tuples] of Object.entries(FLOWS))
   t.test(name, async (t) => {
     const batch = new RequestBatch(3);
     batch.insert(1, { tuples, mark: 7, status: 0, timeoutS: 600 });
-    batch.update(2, { tuples, mark: 0, status: 0, timeoutS: 900 }, 4);
+    batch.update(2, { tuples, mark: 0, status: 0, timeoutS: 900 }, 4, 0xf);
     batch.delete(3, keyOf(tuples));
     t.equal(batch.room, 0);
     const [insert, update, remove] = readRequests(batch.take());
@@ -43,6 +43,7 @@ for (const [name, tuples] of Object.entries(FLOWS))
     t.strictSame(
       [...update!.words].sort(),
       [
+        [21, 15],
         [3, isTcp ? 14 : 12],
         [7, 900],
         [8, 0],

@@ -1,4 +1,5 @@
 import t from 'tap';
+import { endText } from '../../../lbd/flow/flow.ts';
 import { addressBytes, FlowScope } from '../../../lbd/flow/flow-scope.ts';
 import { FRONTENDS, tuplesOf, VIP, VIP6 } from './flows.ts';
 
@@ -62,4 +63,43 @@ t.test('addresses as bytes', async (t) => {
   ] as const)
     t.equal(addressBytes(address), bytes, address);
   for (const text of ['', '1.2.3', 'host', ':::']) t.equal(addressBytes(text), undefined, text);
+});
+
+t.test(
+  'where flows of the peer may lead: backends of this config, and those that just left it',
+  async (t) => {
+    const flow = (backend: string, translated = `${VIP}:9999`) =>
+      tuplesOf('tcp', client, `${VIP}:80`, backend, translated);
+    t.ok(scope.allows(flow('10.0.0.21:80'), 0));
+    t.ok(scope.allows(flow('10.0.0.21:80', client), 0), 'the backend may see the client');
+    for (const [backend, translated] of [
+      ['10.0.0.21:81'],
+      ['10.0.0.99:80'],
+      ['10.0.0.21:80', '10.0.0.7:9999'],
+    ])
+      t.notOk(scope.allows(flow(backend!, translated), 0), `${backend} for ${translated}`);
+    t.notOk(
+      scope.allows(tuplesOf('udp', client, `${VIP}:53`, '10.0.0.21:80', `${VIP}:9`), 0),
+      'of another frontend',
+    );
+    t.notOk(scope.allows(tuplesOf('tcp', client, '10.0.0.7:80', '10.0.0.21:80'), 0), 'not to a VIP');
+
+    const [web] = FRONTENDS;
+    const later = new FlowScope([{ ...web!, backends: web!.backends.slice(1) }], scope, 1000);
+    t.ok(later.allows(flow('10.0.0.21:80'), 2000), 'open flows of a backend that left go on');
+    t.notOk(later.allows(flow('10.0.0.99:80'), 2000));
+    t.notOk(later.allows(flow('10.0.0.21:80'), 3_601_000), 'but not for ever');
+    const last = new FlowScope([{ ...web!, backends: [] }], later, 3_000_000);
+    t.ok(last.allows(flow('10.0.0.21:80'), 3_000_000));
+    t.notOk(last.allows(flow('10.0.0.21:80'), 3_700_000), 'each from when it left');
+    t.ok(last.allows(flow('10.0.0.22:80'), 3_700_000));
+  },
+);
+
+t.test('where a flow leads, for people', async (t) => {
+  t.equal(endText(tuplesOf('tcp', client, `${VIP}:80`, '10.0.0.21:8080')), '10.0.0.21:8080');
+  t.equal(
+    endText(tuplesOf('udp', '[fd00::1]:4', `[${VIP6}]:53`, '[fd00::21]:53')),
+    '[fd00:0:0:0:0:0:0:21]:53',
+  );
 });

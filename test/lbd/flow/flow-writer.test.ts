@@ -1,6 +1,6 @@
 import t from 'tap';
 import { MESSAGE } from '../../../lbd/flow/conntrack-message.ts';
-import { keyOf } from '../../../lbd/flow/flow.ts';
+import { endText, keyOf } from '../../../lbd/flow/flow.ts';
 import { FlowReplica } from '../../../lbd/flow/flow-replica.ts';
 import { FlowRoles } from '../../../lbd/flow/flow-roles.ts';
 import { addressBytes, FlowScope } from '../../../lbd/flow/flow-scope.ts';
@@ -11,7 +11,7 @@ import { FakeKernel, FRONTENDS, readRequests, VIP, webFlow } from './flows.ts';
 const ADDRESS = addressBytes(VIP)!;
 
 /** A standby whose peer is active. */
-function newStandby(looks?: number) {
+function newStandby(looks?: number, marks?: number) {
   const kernel = new FakeKernel();
   const roles = new FlowRoles();
   roles.assign(new Map([[ADDRESS, 'standby']]));
@@ -23,7 +23,14 @@ function newStandby(looks?: number) {
     onFlow: () => {},
     onGone: (key) => writer.onGone(key, place, nowMs),
   });
-  const writer = new FlowWriter({ table, replica, roles, scope: () => scope, ...(looks && { looks }) });
+  const writer = new FlowWriter({
+    table,
+    replica,
+    roles,
+    scope: () => scope,
+    marks: () => marks ?? 0,
+    ...(looks && { looks }),
+  });
   let place = 0;
   const listen = () => {
     for (const { kind, flow } of kernel.events.splice(0))
@@ -37,8 +44,8 @@ function newStandby(looks?: number) {
     table,
     writer,
     /** The peer tells. */
-    tell(number: number, ended = false, backend?: string) {
-      const { tuples, mark, status, timeoutS } = webFlow(number, backend);
+    tell(number: number, ended = false, backend?: string, mark = 0) {
+      const { tuples, status, timeoutS } = webFlow(number, backend);
       const record = { tuples: ended ? keyOf(tuples) : tuples, ended, mark, status: status & 6, timeoutS };
       writer.want(replica.apply(record), place++);
     },
@@ -275,3 +282,28 @@ t.test(
     t.strictSame(node.write(), [MESSAGE.delete]);
   },
 );
+
+t.test('a flow to a host that is no backend is not written, and said', async (t) => {
+  const node = newStandby();
+  node.tell(1, false, '10.9.9.9:80');
+  node.tell(2);
+  t.strictSame(node.write(), [MESSAGE.new]);
+  t.strictSame(node.has(), [2]);
+  t.equal(node.applied(), 2, 'the stream goes on');
+  t.equal(endText(node.writer.strange!.tuples), '10.9.9.9:80');
+  node.wait(1000);
+  t.strictSame(node.write(), []);
+});
+
+t.test('marks that no rule of this pair uses do not come with a flow', async (t) => {
+  for (const [marks, mark] of [
+    [0, 0],
+    [0x0f, 0x07],
+    [0xffffffff, 0xfffffff7],
+  ] as const) {
+    const node = newStandby(undefined, marks);
+    node.tell(1, false, undefined, 0xfffffff7);
+    node.write();
+    t.equal([...node.kernel.flows.values()][0]!.mark, mark);
+  }
+});

@@ -15,7 +15,7 @@ import {
   UPDATES_HEAD,
   wordsFrame,
 } from '../../../lbd/session/sync-frame.ts';
-import { helloFrame } from '../../../lbd/session/sync-hello.ts';
+import { helloFrame, registerFrame } from '../../../lbd/session/sync-hello.ts';
 import { SessionSync } from '../../../lbd/session/sync-link.ts';
 import { dialTls } from '../../../lbd/session/sync-tls.ts';
 import { SessionTable } from '../../../lbd/session/table.ts';
@@ -35,7 +35,7 @@ async function victim(t: Test) {
   const watchers = new Watchers();
   const sync = new SessionSync({
     table,
-    registers: new Registers('b'),
+    registers: new Registers('b', (key) => (key.startsWith('backend/') ? 'ours' : 'unknown')),
     self: { name: 'b', address: SELF },
     peer: { name: 'a', address: PEER },
     port: 0,
@@ -111,6 +111,26 @@ const LIES: readonly (readonly [what: string, bytes: readonly Buffer[], why: Reg
   ['a frame of 4 GiB', [START, head(0xffffffff, FRAME.entries)], /with 4294967295 bytes, expected/],
   ['updates out of sequence', [START, updates(1000)], /updates from 1000, .* expected from 0/],
   ['an acknowledgement of what was never sent', [START, wordsFrame(FRAME.ack, [9, 0, 0, 0])], /not sent/],
+  [
+    'a register of an unknown kind',
+    [START, registerFrame({ key: 'junk', value: 1, version: 1, origin: 'a' })],
+    /a register of an unknown kind: "junk"/,
+  ],
+  [
+    'a register from the end of time',
+    [START, registerFrame({ key: 'backend/web/s1', value: 1, version: 2 ** 48, origin: 'a' })],
+    /a register whose version is 281474976710656 ahead/,
+  ],
+  [
+    'a clock from the end of time',
+    [START, wordsFrame(FRAME.entries, [0x7fffffff])],
+    /a clock of sessions that is/,
+  ],
+  [
+    'an entry from the end of time',
+    [START, wordsFrame(FRAME.entries, [1, 1, 2, 3, 4, 7, 1, 5, 0x7fffffff, 100])],
+    /a clock of sessions that is/,
+  ],
   ['a greeting of another version', [bytesFrame(FRAME.hello, Buffer.alloc(4))], /version 0 of session sync/],
 ];
 
@@ -129,6 +149,21 @@ for (const [what, bytes, why] of LIES)
     await until(() => sync.status().state === 'synced');
     t.match(sync.warnings(), [why], 'shown even when all is well again');
   });
+
+t.test('a clock that was pushed as far as it goes still orders what comes after', async (t) => {
+  const { sync, liar, hello, until, honest, table, put } = await victim(t);
+  const socket = await liar();
+  socket.write(Buffer.concat([hello, START, wordsFrame(FRAME.entries, [2 ** 30])]));
+  await until(() => table.clock >= 2 ** 30);
+  socket.destroy();
+  const peer = await honest();
+  await until(() => sync.status().state === 'synced');
+  put(1);
+  table.store(2, 3_600_000);
+  t.ok(table.clock > 2 ** 30 && table.clock < 2 ** 30 + 2 ** 20, 'it goes on from there');
+  t.ok(await sync.flush(5000));
+  t.equal(peer.status().entries, 1);
+});
 
 t.test('a peer that floods and never reads: the thread goes on, and memory is bounded', async (t) => {
   const { sync, table, liar, hello, until, put } = await victim(t);

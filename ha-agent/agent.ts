@@ -88,7 +88,9 @@ export class Agent {
     this.#network = options.createNetwork(config, {
       onInterface: (name, up, why) => this.#onInterface(name, up, why),
       onSettings: (former) => this.#guardian.setSettings(former),
-      onAdder: (pid) => this.#guardian.setAdder(pid),
+      onAdders: (pids) => this.#guardian.setAdders(pids),
+      onFormerRoutes: (lines) => this.#guardian.setFormerRoutes(lines),
+      onAbility: () => this.#groups.refresh(),
       onTold: (addresses) => this.#guardian.setTold(addresses),
       onTrouble: (text) => this.#log('warn', 'host', text),
     });

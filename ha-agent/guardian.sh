@@ -11,9 +11,10 @@
 # died, missed beats that it hangs or is stopped; both remove the addresses. After missed beats it says "fired"
 # on standard output and waits for the next beat; after end of file it ends. The line "bye" relieves it:
 # another guardian has taken over. The line "settings INTERFACE/NAME=VALUE..." says what to restore below
-# /proc/sys/net/ipv4/conf, the line "ip PID" which process adds addresses for the agent, the line "told ADDRESS..." for
-# which addresses the command after "exec" is to be called. An address that is parked on lo goes as well, and so do routes
-# (lines for ip) and the rules that forward to the peer.
+# /proc/sys/net/ipv4/conf, the line "ip PID..." which processes add addresses for the agent, the line "told ADDRESS..." for
+# which addresses the command after "exec" is to be called, the line "former IP_COMMAND\x01..." what brings back routes of
+# the host. An address that is parked on lo goes as well, and so does a copy that somebody else has added, wherever it is;
+# so do routes (lines for ip) and the rules that forward to the peer.
 #
 # It runs in a session of its own and outlives signals meant for the agent. The loop uses builtins only: a
 # guardian that must fork to notice something is late on the machine that is in trouble.
@@ -63,19 +64,29 @@ while [ $# -ge 2 ]; do
   esac
 done
 told=
+copies=
 settings=
-adder=
+adders=
+former=
 farewell=
 fired=
 
+# Finds what is left of the addresses, on any interface and with any prefix: \$copies has the lines for ip that remove it.
+# Fails where ip does not tell; lo is always there.
+look() {
+  local line number device family address vip shown
+  copies=
+  shown=$(ip -o addr show </dev/null 2>/dev/null)
+  [[ $shown == *' lo '* ]] || return 1
+  while read -r number device family address line; do
+    for vip in "${vips[@]}"; do
+      if [[ $address == "$vip/"* ]]; then copies+="addr del $address dev $device"$'\n'; fi
+    done
+  done <<<"$shown"
+}
+
 are_gone() {
-  local left vip
-  left=$(ip -o addr show </dev/null 2>/dev/null)
-  # No answer is no proof; lo is always there.
-  [[ $left == *' lo '* ]] || return 1
-  for vip in "${vips[@]}"; do
-    if [[ $left == *" $vip/"* ]]; then return 1; fi
-  done
+  look && [ -z "$copies" ]
 }
 
 say_farewell() {
@@ -104,18 +115,23 @@ call_commands() {
 
 # What the agent has asked for and what has not happened yet must not happen after the removal: on a machine where all is
 # late, a renewal would bring the addresses back.
-stop_adder() {
-  local name=
-  if [ -n "$adder" ]; then read -r name 2>/dev/null <"/proc/$adder/comm"; fi
-  if [ "$name" = ip ]; then kill -KILL "$adder" 2>/dev/null; fi
-  adder=
+stop_adders() {
+  local adder name
+  for adder in $adders; do
+    name=
+    read -r name 2>/dev/null <"/proc/$adder/comm"
+    if [ "$name" = ip ]; then kill -KILL "$adder" 2>/dev/null; fi
+  done
+  adders=
 }
 
 # Fails as long as an address is there: `ip` may not have started on a machine that is out of memory or processes.
 remove() {
   local gone=1
-  stop_adder
-  ip -force -batch - <<<"$lines$parked" >/dev/null 2>&1
+  stop_adders
+  ip -force -batch - <<<"$lines$parked$former" >/dev/null 2>&1
+  former=
+  if look && [ -n "$copies" ]; then ip -force -batch - <<<"$copies" >/dev/null 2>&1; fi
   if are_gone; then
     gone=0
     say_farewell
@@ -145,7 +161,8 @@ while :; do
       none) farewell= ;;
       settings*) settings=${beat#settings} ;;
       told*) told=${beat#told} ;;
-      'ip '*) adder=${beat#ip } ;;
+      'ip '*) adders=${beat#ip } ;;
+      'former '*) former=${beat#former } former=${former//$'\x01'/$'\n'}$'\n' ;;
       *[!0-9a-f]*) ;;
       *) farewell=$beat ;;
     esac

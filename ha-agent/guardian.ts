@@ -61,7 +61,8 @@ export class Guardian {
   #given: Buffer | undefined;
   #settings: readonly string[] = [];
   #told: readonly string[] = [];
-  #adder = '';
+  #adders: readonly number[] = [];
+  #formerRoutes: readonly string[] = [];
 
   constructor(plan: GuardianPlan, events: GuardianEvents) {
     this.#plan = plan;
@@ -88,7 +89,8 @@ export class Guardian {
     shell.stdin.on('error', () => {});
     if (this.#settings.length > 0) this.#writeSettings();
     if (this.#told.length > 0) this.#writeTold();
-    if (this.#adder !== '') this.#writeAdder();
+    if (this.#adders.length > 0) this.#writeAdders();
+    if (this.#formerRoutes.length > 0) this.#writeFormerRoutes();
     shell.stdout.on('data', () => {
       if (this.#shell !== shell) return;
       // It is said once.
@@ -126,14 +128,24 @@ export class Guardian {
     this.#writeTold();
   }
 
-  /** @param pid of the process `ip` that adds addresses for the agent: it must not do so once they are removed */
-  setAdder(pid: number): void {
-    this.#adder = `${pid}`;
-    this.#writeAdder();
+  /** @param pids of the processes `ip` that add addresses for the agent: they must not do so once they are removed */
+  setAdders(pids: readonly number[]): void {
+    this.#adders = pids;
+    this.#writeAdders();
   }
 
-  #writeAdder(): void {
-    this.#shell?.stdin.write(`ip ${this.#adder}\n`);
+  /** @param lines for `ip`, after the routes of the VIPs have gone */
+  setFormerRoutes(lines: readonly string[]): void {
+    this.#formerRoutes = lines;
+    this.#writeFormerRoutes();
+  }
+
+  #writeAdders(): void {
+    this.#shell?.stdin.write(`ip ${this.#adders.join(' ')}\n`);
+  }
+
+  #writeFormerRoutes(): void {
+    this.#shell?.stdin.write(`former ${this.#formerRoutes.join('\x01')}\n`);
   }
 
   #writeTold(): void {

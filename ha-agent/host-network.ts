@@ -78,7 +78,12 @@ export interface GroupNetwork {
   announce(): void;
   /** VIPs that were there at the last look, as `address/prefix`. */
   readonly held: ReadonlySet<string>;
-  /** Whether this host can park and forward; known after `open`. */
+  /**
+   * Addresses of VIPs that are on this host and not by this agent, as `address/prefix dev interface`: another program has
+   * added them, and they could not be removed.
+   */
+  readonly copies: readonly string[];
+  /** Whether this host can park and forward, as far as it is known; see `HostNetworkEvents.onAbility`. */
   readonly secondChance: boolean;
 }
 
@@ -90,8 +95,12 @@ export interface HostNetworkEvents {
    * Empty: they are as before.
    */
   onSettings(former: readonly string[]): void;
-  /** The process that adds addresses from now on; once it is gone, no address comes any more. */
-  onAdder(pid: number): void;
+  /** The processes that add addresses and routes from now on; once they are gone, none comes any more. */
+  onAdders(pids: readonly number[]): void;
+  /** What routes of VIPs have taken the place of: lines for `ip` that bring it back. Empty: nothing. */
+  onFormerRoutes(lines: readonly string[]): void;
+  /** `secondChance` of a group may be another one than before. */
+  onAbility(): void;
   /** Addresses of provider `exec` that a command has brought to this host, or is about to. */
   onTold(addresses: readonly string[]): void;
   /** Something failed that the agent can live with. */

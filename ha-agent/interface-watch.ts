@@ -1,27 +1,53 @@
 import { execa } from 'execa';
 import { messageOf } from '../common/errors.ts';
-import type { HostNetworkEvents } from './host-network.ts';
-import type { IpBatch } from './ip-batch.ts';
+import type { IpAnswer, IpBatch } from './ip-batch.ts';
+import type { Copy } from './vip-copies.ts';
 
 /**
  * `ip monitor` does not notice that nobody reads it any more; the shell ends it when the agent is gone, however
  * it went. The shell gives up its standard output, so that the end of `ip` shows there.
  */
-const MONITOR = 'ip -oneline monitor link & exec >&-; read -r _; kill $!';
-/** After `ip monitor` died. */
+const MONITOR = 'ip -oneline monitor link address & exec >&-; read -r _; kill $!';
+/** After `ip monitor` died, or the interfaces could not be looked at. */
 const RETRY_MS = 1_000;
+const MAX_LINE_CHARS = 4_096;
+/** An address that has come or changed, see ip-address(8). */
+const ADDRESS = /^\d+: ([^\s@]+)(?:@\S+)?\s+inet6? ([^\s/]+)(?: peer [^\s/]+)?\/(\d+) /;
+/** An address that has gone. */
+const NO_NEWS = /^Deleted \d+: \S+\s+inet/;
+
+export interface InterfaceEvents {
+  /** It came or went; also once for each at the start. `why` says what is wrong. */
+  onInterface(name: string, up: boolean, why: string): void;
+  /** Interfaces are there that were not there before; those with a name of before are others. */
+  onNew(): void;
+  /** This host has an address; told again and again. */
+  onAddress(copy: Copy): void;
+  /**
+   * What has never been there is not missed, where this says so.
+   *
+   * @param absent all that are not there
+   */
+  isDispensable(name: string, absent: ReadonlySet<string>): boolean;
+  onDispensed(name: string): void;
+  onTrouble(text: string): void;
+}
 
 /** Tells whether interfaces are up and have a carrier, within milliseconds after that changes. */
 export class InterfaceWatch {
   readonly #ip: IpBatch;
-  readonly #events: HostNetworkEvents;
+  readonly #events: InterfaceEvents;
+  /** Of those that have been there: the kernel's number of each. */
+  readonly #indexes = new Map<string, number>();
+  #rest = '';
+  #retry: NodeJS.Timeout | undefined;
   #names: readonly string[];
   #stop: (() => void) | undefined;
   #looking = false;
   #lookAgain = false;
   #closed = false;
 
-  constructor(names: readonly string[], ip: IpBatch, events: HostNetworkEvents) {
+  constructor(names: readonly string[], ip: IpBatch, events: InterfaceEvents) {
     this.#names = names;
     this.#ip = ip;
     this.#events = events;
@@ -39,8 +65,14 @@ export class InterfaceWatch {
     await this.#look();
   }
 
+  /** Looks at them, in case that nothing has told of a change. */
+  look(): void {
+    void this.#look();
+  }
+
   close(): void {
     this.#closed = true;
+    clearTimeout(this.#retry);
     this.#stop?.();
   }
 
@@ -57,7 +89,8 @@ export class InterfaceWatch {
       cleanup: false,
     });
     child.stdin.on('error', () => {});
-    child.stdout.on('data', () => void this.#look());
+    this.#rest = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => this.#read(text));
     let timer: NodeJS.Timeout | undefined;
     this.#stop = () => {
       clearTimeout(timer);
@@ -75,6 +108,19 @@ export class InterfaceWatch {
     child.catch((error: unknown) => this.#events.onTrouble(`bash failed: ${messageOf(error)}`));
   }
 
+  #read(text: string): void {
+    const lines = (this.#rest + text).split('\n');
+    this.#rest = (lines.pop() ?? '').slice(-MAX_LINE_CHARS);
+    let isLink = false;
+    for (const line of lines) {
+      const [, device, address, prefix] = ADDRESS.exec(line) ?? [];
+      if (device !== undefined && address !== undefined)
+        this.#events.onAddress({ address, prefix: Number(prefix), interface: device });
+      else if (!NO_NEWS.test(line)) isLink = true;
+    }
+    if (isLink) void this.#look();
+  }
+
   /** Asks for the state of all watched interfaces; never twice at the same time. */
   async #look(): Promise<void> {
     if (this.#looking) {
@@ -88,7 +134,10 @@ export class InterfaceWatch {
         await this.#lookOnce(this.#names);
       } while (this.#lookAgain && !this.#closed);
     } catch (error) {
-      if (!this.#closed) this.#events.onTrouble(`the interfaces cannot be looked at: ${messageOf(error)}`);
+      if (this.#closed) return;
+      this.#events.onTrouble(`the interfaces cannot be looked at: ${messageOf(error)}`);
+      clearTimeout(this.#retry);
+      this.#retry = setTimeout(() => void this.#look(), RETRY_MS);
     } finally {
       this.#looking = false;
     }
@@ -97,23 +146,41 @@ export class InterfaceWatch {
   async #lookOnce(names: readonly string[]): Promise<void> {
     if (names.length === 0) return;
     const queries = names.map((name) => `addr show dev ${name}`);
-    let { objects } = await this.#ip.run(queries);
-    if (names.some((name) => !objects.some(({ ifname }) => ifname === name))) {
+    let answer = await this.#ip.run(queries);
+    const isThere = (name: string) => answer.objects.some(({ ifname }) => ifname === name);
+    if (!names.every(isThere)) {
       this.#ip.refresh();
-      objects = (await this.#ip.run(queries)).objects;
+      answer = await this.#ip.run(queries);
     }
+    if (!answer.complete) throw new Error(answer.errors.join('; ') || 'ip did not answer');
+    const absent = new Set(names.filter((name) => !isThere(name)));
     for (const name of names) {
-      const link = objects.find(({ ifname }) => ifname === name);
-      const flags = Array.isArray(link?.flags) ? link.flags : [];
-      const why =
-        link === undefined
-          ? `interface ${name} does not exist`
-          : !flags.includes('UP')
-            ? `interface ${name} is down`
-            : !flags.includes('LOWER_UP') || flags.includes('NO-CARRIER')
-              ? `interface ${name} has no carrier`
-              : '';
+      const link = answer.objects.find(({ ifname }) => ifname === name);
+      const isDispensed =
+        link === undefined && !this.#indexes.has(name) && this.#events.isDispensable(name, absent);
+      if (isDispensed) this.#events.onDispensed(name);
+      const why = isDispensed ? '' : troubleOf(name, link);
       this.#events.onInterface(name, why === '', why);
     }
+    this.#compare(answer.objects);
   }
+
+  #compare(links: IpAnswer['objects']): void {
+    let isNew = false;
+    for (const { ifname, ifindex } of links) {
+      isNew ||= this.#indexes.get(String(ifname)) !== ifindex;
+      this.#indexes.set(String(ifname), Number(ifindex));
+    }
+    if (isNew) this.#events.onNew();
+  }
+}
+
+/** @returns what is wrong with an interface; empty: nothing */
+function troubleOf(name: string, link: Readonly<Record<string, unknown>> | undefined): string {
+  if (link === undefined) return `interface ${name} does not exist`;
+  const flags: unknown[] = Array.isArray(link.flags) ? link.flags : [];
+  if (!flags.includes('UP')) return `interface ${name} is down`;
+  return !flags.includes('LOWER_UP') || flags.includes('NO-CARRIER')
+    ? `interface ${name} has no carrier`
+    : '';
 }

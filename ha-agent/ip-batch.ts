@@ -1,8 +1,8 @@
 import { execa, type ResultPromise } from 'execa';
 import { messageOf, OperatorError } from '../common/errors.ts';
 
-/** `ip` answers within a millisecond; what takes longer than this hangs. */
-const TIMEOUT_MS = 1_000;
+/** `ip` answers within a millisecond; on a machine where all is slow within some hundreds. What takes longer hangs. */
+const HANG_MS = 2_000;
 /** All addresses of a large machine fit; more is not an answer of `ip`. */
 const MAX_ANSWER_CHARS = 4 * 1024 * 1024;
 /** Fails in every version of `ip`, so that its error line shows that all earlier errors have been read. */
@@ -12,12 +12,18 @@ const END_OF_ERRORS = 'tandem-end';
  * within one process it makes all later `addr show` leave out the addresses (iproute2 6.1).
  */
 const END_OF_ANSWERS = 'addr show dev lo';
+/** What answers with one JSON array, unless it fails. */
+const QUERY = /^(?:addr|neigh) show(?: |$)|^route (?:show|get) /;
+/** A query that fails for this reason has told something. */
+const NO_DEVICE = /^Device "[^"]*" does not exist\.$|^Cannot find device /;
 
 export interface IpAnswer {
   /** Objects of the JSON arrays that the queries printed, in order. */
   readonly objects: readonly Record<string, unknown>[];
   /** What went wrong, without line numbers; empty when nothing did. */
   readonly errors: readonly string[];
+  /** Every query was answered, if only by "there is no such interface": what is not among the objects is not there. */
+  readonly complete: boolean;
 }
 
 interface Job {
@@ -25,7 +31,9 @@ interface Job {
   readonly endLine: number;
   readonly objects: Record<string, unknown>[];
   readonly errors: string[];
-  /** Answers about `lo` that are still to come; the last one is that of END_OF_ANSWERS. */
+  /** Answers that are to come, without that of END_OF_ANSWERS. */
+  queriesLeft: number;
+  /** Answers about `lo` alone that are still to come; the last one is that of END_OF_ANSWERS. */
   loopbacksLeft: number;
   errorsRead: boolean;
   readonly timer: NodeJS.Timeout;
@@ -55,37 +63,56 @@ export class IpBatch {
   #err = '';
   #stale = false;
   #closed = false;
+  /** Processes that were ended and may still carry out what they were told. */
+  readonly #dying = new Set<Promise<void>>();
 
   /** The name of the program; another one only in tests. */
   readonly #program: string;
-  readonly #onStart: (pid: number) => void;
+  readonly #onStart: () => void;
+  readonly #family: readonly string[];
 
-  /** @param onStart told the pid of each process that carries out what follows */
-  constructor(program = 'ip', onStart: (pid: number) => void = () => {}) {
+  /**
+   * @param onStart called after each start of a process, which carries out what follows
+   * @param family that `route show` is about, where it does not follow from the address
+   */
+  constructor(program = 'ip', onStart: () => void = () => {}, family?: 6) {
     this.#program = program;
     this.#onStart = onStart;
+    this.#family = family === undefined ? [] : ['-6'];
+  }
+
+  /** Of the process that carries out what follows; undefined: none is running. */
+  get pid(): number | undefined {
+    return this.#process?.pid;
+  }
+
+  /** Something was asked for and has not been answered. */
+  get busy(): boolean {
+    return this.#jobs.length > 0;
   }
 
   /**
-   * Runs lines as `ip` understands them, without the word `ip`; queries are `addr show …` only.
+   * Runs lines as `ip` understands them, without the word `ip`; queries are `addr show…`, `neigh show …`,
+   * `route show …` and `route get …`.
    *
    * @throws OperatorError when `ip` cannot be started, hangs or dies; the next call starts it again
    */
-  run(lines: readonly string[]): Promise<IpAnswer> {
+  run(lines: readonly string[], hangMs = HANG_MS): Promise<IpAnswer> {
     if (this.#closed) return Promise.reject(new OperatorError('IP_CLOSED', 'the agent is stopping'));
-    if (this.#stale && this.#jobs.length === 0) this.#end();
+    if (this.#stale && !this.busy) this.#retire();
     this.#process ??= this.#start();
     const { stdin } = this.#process;
     this.#line += lines.length + 1;
     const endLine = this.#line;
     this.#line++;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.#fail(`ip did not answer within ${TIMEOUT_MS} ms`), TIMEOUT_MS);
+      const timer = setTimeout(() => void this.end(`ip did not answer within ${hangMs} ms`), hangMs);
       this.#jobs.push({
         lines,
         endLine,
         objects: [],
         errors: [],
+        queriesLeft: lines.filter((line) => QUERY.test(line)).length,
         loopbacksLeft: 1 + lines.filter((line) => line === END_OF_ANSWERS).length,
         errorsRead: false,
         timer,
@@ -96,6 +123,11 @@ export class IpBatch {
     });
   }
 
+  /** Has a process ready before it is needed. */
+  warm(): void {
+    if (!this.#closed) this.#process ??= this.#start();
+  }
+
   /**
    * Lets a new process run the next job that finds none under way: `ip` remembers the index of an interface for
    * as long as it runs, so one that was deleted and made again would stay missing for ever.
@@ -104,20 +136,36 @@ export class IpBatch {
     this.#stale = true;
   }
 
+  /**
+   * Kills the process. All that waits fails; what was written may still have happened, so the caller must look again.
+   *
+   * @returns settles when nothing of it can happen any more; with processes that the kernel holds up that may take long
+   */
+  end(why: string): Promise<void> {
+    this.#fail(why);
+    return this.ended;
+  }
+
+  /** Settles when nothing can happen any more that processes were told which have been ended. */
+  get ended(): Promise<void> {
+    return Promise.all(this.#dying).then(() => {});
+  }
+
   close(): void {
     this.#closed = true;
-    this.#end();
+    this.#retire();
     this.#fail('the agent is stopping');
   }
 
-  #end(): void {
+  /** Lets the process end by itself, when it has done what it was told. */
+  #retire(): void {
     this.#stale = false;
     this.#process?.stdin.end();
     this.#process = undefined;
   }
 
   #start(): IpProcess {
-    const child = execa(this.#program, ['-json', '-force', '-batch', '-'], {
+    const child: IpProcess = execa(this.#program, [...this.#family, '-json', '-force', '-batch', '-'], {
       stdin: 'pipe',
       stdout: 'pipe',
       stderr: 'pipe',
@@ -125,31 +173,30 @@ export class IpBatch {
       reject: false,
       env: { LC_ALL: 'C' },
     });
+    this.#process = child;
     this.#line = 0;
     this.#out = '';
     this.#err = '';
-    if (child.pid !== undefined) this.#onStart(child.pid);
+    this.#onStart();
     const mine = (handle: (text: string) => void) => (text: string) => {
       if (this.#process === child) handle(text);
     };
     child.stdin.on('error', () => {});
-    child.stdout.setEncoding('utf8').on(
-      'data',
-      mine((text) => this.#answers(text)),
-    );
-    child.stderr.setEncoding('utf8').on(
-      'data',
-      mine((text) => this.#errors(text)),
-    );
+    const answers = mine((text) => this.#answers(text));
+    const errors = mine((text) => this.#errors(text));
+    child.stdout.setEncoding('utf8').on('data', answers);
+    child.stderr.setEncoding('utf8').on('data', errors);
+    const ended = (why: string) => {
+      if (this.#process === child) this.#fail(why);
+    };
+    // It comes before the promise where something that it has started lives on.
+    child.once('exit', () => ended('ip ended unexpectedly'));
     child.then(
       (result) => {
-        if (this.#process !== child) return;
         const missing = (result as { code?: string }).code === 'ENOENT';
-        this.#fail(missing ? 'there is no program "ip"; install iproute2' : 'ip ended unexpectedly');
+        ended(missing ? 'there is no program "ip"; install iproute2' : 'ip ended unexpectedly');
       },
-      (error: unknown) => {
-        if (this.#process === child) this.#fail(messageOf(error));
-      },
+      (error: unknown) => ended(messageOf(error)),
     );
     return child;
   }
@@ -172,9 +219,14 @@ export class IpBatch {
         return;
       }
       if (!Array.isArray(parsed)) continue;
-      const objects = parsed.filter((item) => typeof item === 'object' && item !== null && 'ifname' in item);
-      if (objects.some(({ ifname }) => ifname === 'lo')) job.loopbacksLeft--;
-      if (job.loopbacksLeft > 0) job.objects.push(...objects);
+      const objects = parsed.filter(isTelling);
+      // A query for an address tells nothing of the interface's type, one for all has more interfaces.
+      const [first] = objects;
+      const isWhole = first !== undefined && ('link_type' in first || this.#family.length > 0);
+      if (objects.length === 1 && isWhole && first.ifname === 'lo') job.loopbacksLeft--;
+      if (job.loopbacksLeft === 0) continue;
+      job.objects.push(...objects);
+      job.queriesLeft--;
     }
     this.#settle();
   }
@@ -190,26 +242,32 @@ export class IpBatch {
       const job = this.#jobs.find(({ errorsRead }) => !errorsRead);
       if (job === undefined) continue;
       const number = /^Command failed .*:(\d+)$/.exec(line)?.[1];
-      if (number === undefined) {
-        if (!line.includes(END_OF_ERRORS)) job.errors.push(line);
-      } else if (Number(number) >= job.endLine) job.errorsRead = true;
+      if (number !== undefined) {
+        if (Number(number) >= job.endLine) job.errorsRead = true;
+        else this.#failed(job, Number(number));
+      } else if (!line.includes(END_OF_ERRORS)) job.errors.push(line);
     }
     this.#settle();
+  }
+
+  #failed(job: Job, number: number): void {
+    const line = job.lines[number - (job.endLine - job.lines.length)] ?? '';
+    if (QUERY.test(line) && NO_DEVICE.test(job.errors.at(-1) ?? '')) job.queriesLeft--;
   }
 
   #settle(): void {
     for (let job = this.#jobs[0]; job?.loopbacksLeft === 0 && job.errorsRead; job = this.#jobs[0]) {
       this.#jobs.shift();
       clearTimeout(job.timer);
-      job.resolve({ objects: job.objects, errors: job.errors });
+      const { objects, errors } = job;
+      job.resolve({ objects, errors, complete: job.queriesLeft <= 0 });
     }
   }
 
-  /** All that waits fails; what was written may still have happened, so the caller must look again. */
   #fail(why: string): void {
     const child = this.#process;
     this.#process = undefined;
-    child?.kill('SIGKILL');
+    if (child !== undefined) this.#kill(child);
     const jobs = this.#jobs;
     this.#jobs = [];
     for (const job of jobs) {
@@ -217,4 +275,17 @@ export class IpBatch {
       job.reject(new OperatorError('IP_FAILED', why));
     }
   }
+
+  #kill(child: IpProcess): void {
+    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    this.#dying.add(gone);
+    void gone.then(() => this.#dying.delete(gone));
+    child.kill('SIGKILL');
+  }
+}
+
+/** Empty objects stand for interfaces that a query leaves out. */
+function isTelling(item: unknown): item is Record<string, unknown> {
+  return typeof item === 'object' && item !== null && ('ifname' in item || 'dst' in item);
 }

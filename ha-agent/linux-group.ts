@@ -1,58 +1,71 @@
-import { messageOf, OperatorError } from '../common/errors.ts';
+import { messageOf } from '../common/errors.ts';
 import { monotonicMs } from '../common/events.ts';
-import type { GroupConfig, VipConfig, VipRoute } from '../common/model.ts';
+import type { GroupConfig, VipConfig } from '../common/model.ts';
 import type { Announcer } from './announcer.ts';
+import { within } from './bounded.ts';
+import { Complaints } from './complaints.ts';
 import type { StepTime, VipAnswer } from './election-types.ts';
-import { forwardable } from './forward-rules.ts';
-import { Forwarder } from './forwarder.ts';
 import type { GroupNetwork } from './host-network.ts';
-import type { IpAnswer, IpBatch } from './ip-batch.ts';
-import type { QuietArp } from './quiet-arp.ts';
-import { VipCommand, type VipCommandEvents } from './vip-command.ts';
-import {
-  addition,
-  cidr,
-  hostPrefix,
-  identity,
-  isOn,
-  parking,
-  removal,
-  routeLine,
-  unparking,
-} from './vip-lines.ts';
+import type { IpAnswer } from './ip-batch.ts';
+import type { NeighbourProbe } from './neighbour-probe.ts';
+import { ParkedVips, type ParkingHost } from './parked-vips.ts';
+import { SecondChance, type SecondChanceHost } from './second-chance.ts';
+import type { VipCommandEvents } from './vip-command.ts';
+import { VipCommands } from './vip-commands.ts';
+import { type Copy, copiesIn, copyName, copyQuery, copyRemoval, isOurs } from './vip-copies.ts';
+import { addition, cidr, identity, isOn, removal, routeLine, unparking } from './vip-lines.ts';
+import { type RouteHost, VipRoutes } from './vip-routes.ts';
+import { causeOf, notListed, vipFailure } from './vip-trouble.ts';
 
-const OVERTAKEN = 'the VIPs were asked to leave in the meantime';
+/** Rules for the peer's connections are there within some milliseconds; without an address nobody serves anybody. */
+const RULES_WAIT_MS = 300;
+/** A command that takes an address from the network is waited for so long. */
+const COMMAND_WAIT_MS = 1_000;
+const CLOSE_MS = 2_000;
+
+class Overtaken extends Error {
+  constructor() {
+    super('the VIPs were asked to leave in the meantime');
+  }
+}
 
 /** What all groups of a host share. */
-export interface LinuxHost extends VipCommandEvents {
-  readonly ip: IpBatch;
+export interface LinuxHost extends VipCommandEvents, SecondChanceHost, RouteHost, ParkingHost {
   readonly announcer: Announcer;
-  readonly quietArp: QuietArp;
-  /** To which segments of the peer's connections are sent on. */
-  readonly peerAddress: string;
-  /** Whether this host's kernel balances flows itself. */
-  readonly knowsFlows: () => boolean;
+  readonly prober: NeighbourProbe;
 }
 
 /** One VIP group on a Linux host. */
 export class LinuxGroup implements GroupNetwork {
   readonly #host: LinuxHost;
-  readonly #forwarder: Forwarder;
+  readonly #secondChance: SecondChance;
+  readonly #routes: VipRoutes;
+  readonly #complaints: Complaints;
   #config: GroupConfig;
-  readonly #commands = new Map<string, VipCommand>();
+  readonly #commands: VipCommands;
+  readonly #parked: ParkedVips;
   #held: ReadonlySet<string> = new Set();
-  #parked: readonly VipConfig[] = [];
-  /** Why open connections do not outlive a switchover; undefined: they do. */
-  #noSecondChance: string | undefined = 'not known yet';
-  #routed = false;
-  #routeTrouble: string | undefined;
+  /** VIPs that have been on this host: it can have them. */
+  readonly #known = new Set<string>();
+  /** The VIPs are to be here. */
+  #here = false;
+  #copies: readonly Copy[] = [];
   /** How often the VIPs were asked to leave: an addition that waited meanwhile must not bring them back. */
   #departures = 0;
+  /** How often they began to come or go, and what of that is under way: what was seen meanwhile tells nothing. */
+  #moves = 0;
+  #moving = 0;
+  /** Lines for `ip` that a reload could not carry out yet. */
+  #leftovers: readonly string[] = [];
 
   constructor(config: GroupConfig, host: LinuxHost) {
     this.#config = config;
     this.#host = host;
-    this.#forwarder = new Forwarder(config.name, host.peerAddress, host.knowsFlows);
+    this.#secondChance = new SecondChance(config.name, config.vips, host);
+    this.#complaints = new Complaints(host.onTrouble);
+    this.#commands = new VipCommands(host);
+    this.#parked = new ParkedVips(config.name, host);
+    this.#routes = new VipRoutes(config.name, host, this.#complaints);
   }
 
   get config(): GroupConfig {
@@ -63,122 +76,112 @@ export class LinuxGroup implements GroupNetwork {
     return this.#held;
   }
 
+  get copies(): readonly string[] {
+    return this.#copies.map(copyName);
+  }
+
   get secondChance(): boolean {
-    return this.#noSecondChance === undefined;
+    return this.#secondChance.available;
   }
 
   /** Limits that an operator should know of, one line each. */
   get warnings(): readonly string[] {
-    const warnings: string[] = [];
-    const left = this.#config.vips.filter((vip) => !this.#movable.includes(vip));
-    if (this.#noSecondChance !== undefined)
-      warnings.push(`a switchover breaks open connections: ${this.#noSecondChance}`);
-    else if (left.length > 0)
-      warnings.push(
-        `a switchover breaks open connections of ${left.map(({ address }) => address).join(', ')}: only VIPs of provider interface and of the family of the peer's address ${this.#host.peerAddress} are forwarded`,
-      );
-    if (this.#routeTrouble !== undefined) warnings.push(this.#routeTrouble);
-    return warnings;
+    return [...this.#secondChance.warnings, ...this.#complaints.warnings];
   }
 
   async addVips(): Promise<readonly StepTime[]> {
     const departures = this.#departures;
     const beganMs = monotonicMs();
     // Strangers' segments must find the rules, or they are answered with a reset.
-    await this.#forwarder.settled;
+    const ruled = await this.#secondChance.settled(RULES_WAIT_MS);
     const ruledMs = monotonicMs();
-    if (departures !== this.#departures) throw new Error(OVERTAKEN);
-    await this.renewVips();
+    if (departures !== this.#departures) throw new Overtaken();
+    if (!ruled)
+      this.#complaints.add(
+        'nft',
+        `nft has not finished within ${RULES_WAIT_MS} ms: the VIPs do not wait for it, and open connections may break`,
+      );
+    this.#here = true;
+    await this.#move(() => this.renewVips());
     return [
-      { step: 'nft', ms: ruledMs - beganMs },
+      { step: ruled ? 'nft' : 'nft (not waited for any longer)', ms: ruledMs - beganMs },
       { step: 'ip', ms: monotonicMs() - ruledMs },
     ];
   }
 
   async renewVips(): Promise<void> {
-    const { vips } = this.#config;
+    const config = this.#config;
     const departures = this.#departures;
-    const requireStay = () => {
-      if (departures !== this.#departures) throw new Error(OVERTAKEN);
-    };
+    const { relay, announcer } = this.#host;
+    const { vips, routes } = config;
+    const isWanted = () => departures === this.#departures && config === this.#config;
+    const shown = [...new Set(vips.map((vip) => vip.interface))].map((name) => `addr show dev ${name}`);
+    const answer = await relay.renew([...vips.map(addition), ...shown], isWanted).catch((error: unknown) => {
+      if (isWanted()) throw error;
+    });
+    if (departures !== this.#departures) throw new Overtaken();
+    if (config !== this.#config || answer === undefined) return this.renewVips();
+    announcer.learn(answer.objects);
     const before = this.#held;
-    const answer = await this.#change(vips.map(addition));
-    requireStay();
-    this.#host.announcer.learn(answer.objects);
-    const present = this.#present(vips, answer);
-    this.#held = new Set(present.map(cidr));
+    const present = vips.filter((vip) => isOn(answer.objects, vip.interface, vip.address, vip.prefix));
     const missing = vips.filter((vip) => !present.includes(vip));
-    if (missing.length > 0) {
-      this.#host.ip.refresh();
-      throw failure('is not there', missing, answer);
-    }
+    if (missing.length > 0 && !answer.complete) throw notListed(answer);
+    this.#held = new Set(present.map(cidr));
+    for (const vip of present) this.#known.add(identity(vip));
+    this.#missed(missing, present, answer);
     // One that joins the others later has no burst of announcements of its own.
-    if (before.size > 0) this.#host.announcer.announce(vips.filter((vip) => !before.has(cidr(vip))));
+    if (before.size > 0) announcer.announce(present.filter((vip) => !before.has(cidr(vip))));
     // After the address is on its interface, so that open connections have it at every moment.
-    if (this.#parked.length > 0) await this.unparkVips();
-    requireStay();
-    this.#addRoutes();
-    this.#tellCommands();
+    if (this.#parked.any) this.unparkVips().catch((error: unknown) => this.#host.onTrouble(messageOf(error)));
+    this.#routes.add(routes);
+    this.#commands.add(vips);
   }
 
-  async probe(): Promise<readonly VipAnswer[]> {
-    throw new OperatorError('CANNOT_PROBE', 'this host cannot ask who answers for a VIP');
+  probe(neighbours: readonly string[]): Promise<readonly VipAnswer[]> {
+    return this.#host.prober.ask(this.#config.vips, neighbours);
   }
 
-  async parkVips(): Promise<boolean> {
+  parkVips(): Promise<boolean> {
     this.#departures++;
-    const vips = this.#movable;
-    let parked = false;
-    try {
-      this.#host.quietArp.hold(this.#config.name, vips);
-      this.#parked = vips;
-      const { objects } = await this.#host.ip.run([...vips.map(parking), 'addr show dev lo']);
-      parked = vips.every((vip) => isOn(objects, 'lo', vip.address, hostPrefix(vip)));
-      if (!parked) this.#host.onTrouble('open connections break: the VIPs could not be parked on lo');
-    } catch (error) {
-      this.#host.onTrouble(`open connections break: ${messageOf(error)}`);
-    }
-    if (parked) await this.#removeFromInterfaces([]);
-    else await this.removeVips();
-    return parked;
+    return this.#move(async () => {
+      const parked = await this.#parked.park(this.#secondChance.movable);
+      if (parked) await this.#leave([]);
+      else await this.removeVips();
+      return parked;
+    });
   }
 
-  async renewParked(): Promise<void> {
-    if (this.#parked.length > 0) await this.#host.ip.run(this.#parked.map(parking));
+  renewParked(): Promise<void> {
+    return this.#parked.renew();
   }
 
-  async unparkVips(): Promise<void> {
-    const vips = this.#parked;
-    this.#parked = [];
-    if (vips.length > 0) {
-      const { objects } = await this.#host.ip.run([...vips.map(unparking), 'addr show dev lo']);
-      const left = vips.filter((vip) => isOn(objects, 'lo', vip.address, hostPrefix(vip)));
-      if (left.length > 0)
-        this.#host.onTrouble(`still on lo until its lease is over: ${left.map(cidr).join(', ')}`);
-    }
-    this.#host.quietArp.release(this.#config.name);
+  unparkVips(): Promise<void> {
+    return this.#parked.unpark();
   }
 
   async removeVips(): Promise<void> {
     this.#departures++;
-    await this.#removeFromInterfaces(this.#parked.map(unparking));
-    await this.unparkVips();
+    await this.#move(async () => {
+      await this.#leave(this.#parked.removals);
+      this.#parked.removed();
+    });
   }
 
   forward(): Promise<void> {
-    return this.#forwarder.forward(this.#movable);
+    return this.#secondChance.forward();
   }
 
   unforward(): Promise<void> {
-    return this.#forwarder.unforward();
+    return this.#secondChance.unforward();
   }
 
   announce(): void {
-    this.#host.announcer.announce(this.#config.vips);
+    this.#host.announcer.announce(this.#config.vips.filter((vip) => this.#held.has(cidr(vip))));
   }
 
   /**
-   * Where the VIPs are held, adds those that are new; then removes VIPs and routes that are no longer listed.
+   * Where the VIPs are held, adds those that are new; then removes VIPs and routes that are no longer listed. What cannot
+   * be removed now is removed later.
    *
    * @param staying identities of VIPs of other groups that must not be removed
    * @throws OperatorError when a new VIP does not come; nothing is changed then
@@ -191,28 +194,32 @@ export class LinuxGroup implements GroupNetwork {
     const kept = new Set([...config.vips.map(identity), ...staying]);
     const gone = before.vips.filter((vip) => !kept.has(identity(vip)));
     const keptRoutes = new Set(config.routes.map((route) => routeLine('del', route)));
-    const lines = before.routes
-      .map((route) => routeLine('del', route))
-      .filter((line) => !keptRoutes.has(line));
+    const goneRoutes = before.routes.filter((route) => !keptRoutes.has(routeLine('del', route)));
+    const lines = goneRoutes.length === 0 ? [] : this.#routes.removals(goneRoutes);
     lines.push(...gone.map(removal), ...gone.map(unparking));
-    if (lines.length > 0) await this.#host.ip.run(lines);
+    for (const vip of gone) {
+      this.#known.delete(identity(vip));
+      this.#complaints.forget(asideAbout(vip));
+    }
     this.#held = new Set(config.vips.map(cidr).filter((name) => this.#held.has(name)));
-    this.#parked = this.#parked.filter((vip) => kept.has(identity(vip)));
-    this.#routed = false;
-    this.#routeTrouble = undefined;
-    this.#dropCommands(config.vips);
+    this.#parked.keep(kept);
+    this.#leftovers = [...this.#leftovers, ...lines];
+    this.#commands.keep(config.vips);
+    this.#secondChance.configure(config.vips);
+    await this.#move(() => this.#clear());
   }
 
   /** @throws OperatorError when they do not come; none of them is there then */
   async #tryVips(vips: readonly VipConfig[]): Promise<void> {
     if (vips.length === 0) return;
+    const { relay } = this.#host;
     const look = [...new Set(vips.map((vip) => `addr show dev ${vip.interface}`))];
-    const answer = await this.#host.ip.run([...vips.map(addition), ...look]);
+    const answer = await relay.renew([...vips.map(addition), ...look]);
     const missing = vips.filter((vip) => !isOn(answer.objects, vip.interface, vip.address, vip.prefix));
     if (missing.length === 0) return;
-    this.#host.ip.refresh();
-    await this.#host.ip.run(vips.map(removal));
-    throw failure('is not there', missing, answer);
+    relay.refresh();
+    await relay.change(vips.map(removal));
+    throw vipFailure(missing.map(identity), 'is not there', answer);
   }
 
   /** The lines that take away everything that an earlier run may have left behind. */
@@ -222,115 +229,144 @@ export class LinuxGroup implements GroupNetwork {
   }
 
   /** Finds out whether open connections can outlive a switchover of this group. */
-  async findSecondChance(): Promise<void> {
-    const { peerAddress, quietArp } = this.#host;
-    const vips = this.#movable;
-    try {
-      if (vips.length === 0)
-        throw new Error(
-          `no VIP is of provider interface and of the family of the peer's address ${peerAddress}`,
-        );
-      quietArp.check(vips);
-      await this.#forwarder.check(vips);
-      this.#noSecondChance = undefined;
-    } catch (error) {
-      const why = messageOf(error);
-      if (why !== this.#noSecondChance)
-        this.#host.onTrouble(`a switchover will break open connections: ${why}`);
-      this.#noSecondChance = why;
-    }
+  findSecondChance(): Promise<void> {
+    return this.#secondChance.find();
+  }
+
+  /** Now and then, and when an address of a VIP has come to this host: removes what is not this agent's. */
+  async tend(): Promise<void> {
+    await this.#clear();
+    const moves = this.#moves;
+    const { vips } = this.#config;
+    const { objects, complete } = await this.#host.queries.run(vips.map(copyQuery));
+    if (!complete || moves !== this.#moves || this.#moving > 0) return;
+    const copies = this.#foreign(copiesIn(objects, vips));
+    if (copies.length > 0) await this.#removeCopies(copies, []);
+    else this.#copies = [];
+  }
+
+  /** Whether that address of a VIP is not this agent's. */
+  isForeign(copy: Copy): boolean {
+    return this.#foreign([copy]).length > 0;
   }
 
   /** Leaves nothing behind but the VIPs that are held: those are the guardian's where they could not be removed. */
   async close(): Promise<void> {
-    await this.unparkVips().catch(() => {});
-    await this.#forwarder.unforward().catch(() => {});
-    this.#forwarder.close();
-    for (const command of this.#commands.values()) command.close();
+    const done = Promise.allSettled([this.unparkVips(), this.#secondChance.unforward()]);
+    await within(CLOSE_MS, done);
+    this.#secondChance.close();
+    this.#commands.close();
   }
 
   /** @param more lines for `ip` */
-  async #removeFromInterfaces(more: readonly string[]): Promise<void> {
+  async #leave(more: readonly string[]): Promise<void> {
     const { vips, routes } = this.#config;
-    this.#routed = false;
-    const removed = routes.map((route) => routeLine('del', route));
-    const answer = await this.#change([...removed, ...vips.map(removal), ...more]);
-    const present = this.#present(vips, answer);
-    this.#held = new Set(present.map(cidr));
-    if (present.length > 0) throw failure('is still there', present, answer);
+    const { relay, routes: routing } = this.#host;
+    this.#here = false;
+    if (routing.busy) void routing.end('the routes leave');
+    const lines = [...this.#routes.removals(routes), ...vips.map(removal), ...more];
+    let answer = await relay.change([...lines, ...vips.map(copyQuery)]);
+    let left = this.#left(answer);
+    // The peer adds them next: whoever has put them here, and however.
+    if (left.length > 0) {
+      answer = await this.#removeCopies(left, vips.map(removal));
+      left = this.#left(answer);
+    }
+    if (left.length > 0) throw vipFailure(left.map(copyName), 'is still there', answer);
+    this.#routes.removed();
     // After the address has left, and before the other node tells the network that it has it.
-    await Promise.all([...this.#commands.values()].map((command) => command.remove()));
+    const told = this.#commands.remove().then(() => true);
+    if ((await within(COMMAND_WAIT_MS, told)) === undefined)
+      this.#complaints.add('remove', `a command that removes a VIP has not ended; not waited for any longer`);
   }
 
-  /** Runs changes and then lists every VIP's interface: what `ip` did counts, not what it was told. */
-  #change(lines: readonly string[]): Promise<IpAnswer> {
-    const interfaces = new Set(this.#config.vips.map((vip) => vip.interface));
-    return this.#host.ip.run([...lines, ...[...interfaces].map((name) => `addr show dev ${name}`)]);
+  /** @throws OperatorError when it is not known what is left */
+  #left(answer: IpAnswer): Copy[] {
+    const { vips } = this.#config;
+    const found = copiesIn(answer.objects, vips);
+    const left = found.filter((copy) => !isOurs(copy, vips, false, this.#parked.any));
+    const isHeld = (vip: VipConfig) => left.some((copy) => copyName(copy) === identity(vip));
+    if (left.length === 0 && !answer.complete) throw notListed(answer);
+    this.#held = new Set(vips.filter(isHeld).map(cidr));
+    return left;
   }
 
-  #present(vips: readonly VipConfig[], answer: IpAnswer): VipConfig[] {
-    return vips.filter((vip) => isOn(answer.objects, vip.interface, vip.address, vip.prefix));
+  #foreign(copies: readonly Copy[]): Copy[] {
+    return copies.filter((copy) => !isOurs(copy, this.#config.vips, this.#here, this.#parked.any));
   }
 
-  /** VIPs whose open connections can outlive a switchover. */
-  get #movable(): readonly VipConfig[] {
-    return forwardable(this.#config.vips, this.#host.peerAddress);
+  /** @param own lines by which this agent's own went already */
+  async #removeCopies(copies: readonly Copy[], own: readonly string[]): Promise<IpAnswer> {
+    const foreign = copies.filter((copy) => !own.includes(copyRemoval(copy)));
+    for (const copy of foreign)
+      this.#complaints.add(
+        `copy ${copyName(copy)}`,
+        `${copyName(copy)} was here, and not by this agent: removed, or both nodes would answer for it`,
+      );
+    this.#copies = foreign;
+    const { vips } = this.#config;
+    const answer = await this.#host.relay.change([...copies.map(copyRemoval), ...vips.map(copyQuery)]);
+    const left = this.#foreign(copiesIn(answer.objects, vips));
+    if (answer.complete || left.length > 0) this.#copies = left;
+    return answer;
   }
 
-  /** Nothing waits for the routes: the VIPs are worth more. What the kernel dropped meanwhile comes back. */
-  #addRoutes(): void {
-    const { routes } = this.#config;
-    if (routes.length === 0) return;
-    const verb = this.#routed ? 'add' : 'replace';
-    this.#routed = true;
-    this.#host.ip.run(routes.map((route) => routeLine(verb, route))).then(
-      ({ errors }) =>
-        this.#routesAdded(
-          routes,
-          errors.filter((line) => !line.includes('File exists')),
-        ),
-      (error: unknown) => this.#routesAdded(routes, [messageOf(error)]),
-    );
+  /**
+   * The group is no longer configured: all of it goes.
+   *
+   * @param staying identities of VIPs of other groups
+   */
+  async leave(staying: ReadonlySet<string>): Promise<void> {
+    this.#departures++;
+    this.#here = false;
+    const { vips, routes } = this.#config;
+    const leaving = { ...this.#config, vips: vips.filter((vip) => !staying.has(identity(vip))) };
+    this.#leftovers = [...this.#routes.removals(routes), ...LinuxGroup.removals(leaving)];
+    await this.#clear();
+    await this.close();
   }
 
-  #routesAdded(routes: readonly VipRoute[], errors: readonly string[]): void {
-    const which = routes.map(({ to }) => to).join(', ');
-    const trouble =
-      errors.length === 0 ? undefined : `a route (${which}) was not added: ${errors.join('; ')}`;
-    if (trouble !== undefined && trouble !== this.#routeTrouble) this.#host.onTrouble(trouble);
-    this.#routeTrouble = trouble;
-  }
-
-  /** @throws OperatorError when a command has failed for too long */
-  #tellCommands(): void {
-    for (const vip of this.#config.vips) {
-      if (vip.provider !== 'exec') continue;
-      const key = commandKey(vip);
-      let command = this.#commands.get(key);
-      if (command === undefined) {
-        command = new VipCommand(vip, this.#host);
-        this.#commands.set(key, command);
-      }
-      command.add();
-      if (command.failure !== undefined) throw new OperatorError('VIP_FAILED', command.failure);
+  /** What a reload could not do. */
+  async #clear(): Promise<void> {
+    const lines = this.#leftovers;
+    if (lines.length === 0) return;
+    try {
+      await this.#host.relay.change(lines);
+      this.#leftovers = this.#leftovers.slice(lines.length);
+    } catch (error) {
+      const why = messageOf(error);
+      this.#complaints.add('clear', `what is no longer listed was not removed, trying again: ${why}`);
     }
   }
 
-  #dropCommands(vips: readonly VipConfig[]): void {
-    const kept = new Set(vips.map(commandKey));
-    for (const [key, command] of this.#commands) {
-      if (kept.has(key)) continue;
-      this.#commands.delete(key);
-      void command.remove().then(() => command.close());
+  /** @throws OperatorError where this host cannot have what it had, or nothing at all; the rest is left aside */
+  #missed(missing: readonly VipConfig[], present: readonly VipConfig[], answer: IpAnswer): void {
+    const { relay } = this.#host;
+    const lost = present.length === 0 ? missing : missing.filter((vip) => this.#known.has(identity(vip)));
+    if (lost.length > 0) {
+      relay.refresh();
+      throw vipFailure(lost.map(identity), 'is not there', answer);
+    }
+    for (const vip of missing)
+      this.#complaints.add(
+        asideAbout(vip),
+        `${identity(vip)} is left aside, tried again and again${causeOf(answer)}`,
+      );
+    for (const vip of present) this.#complaints.forget(asideAbout(vip));
+  }
+
+  async #move<T>(work: () => Promise<T>): Promise<T> {
+    this.#moves++;
+    this.#moving++;
+    try {
+      return await work();
+    } finally {
+      this.#moving--;
+      this.#moves++;
     }
   }
 }
 
-function commandKey(vip: VipConfig): string {
-  return JSON.stringify([vip.address, vip.command]);
-}
-
-function failure(what: string, vips: readonly VipConfig[], answer: IpAnswer): OperatorError {
-  const cause = answer.errors.length > 0 ? `: ${answer.errors.join('; ')}` : '';
-  return new OperatorError('VIP_FAILED', `${vips.map(identity).join(', ')} ${what}${cause}`);
+function asideAbout(vip: VipConfig): string {
+  return `aside ${identity(vip)}`;
 }

@@ -1,24 +1,41 @@
 import { OperatorError } from '../common/errors.ts';
 import type { GroupConfig } from '../common/model.ts';
 import { Announcer } from './announcer.ts';
+import { within } from './bounded.ts';
+import { Complaints } from './complaints.ts';
 import type { HostNetwork, HostNetworkEvents, NetworkConfig } from './host-network.ts';
 import { InterfaceWatch } from './interface-watch.ts';
 import { IpBatch } from './ip-batch.ts';
+import { IpRelay, type Patience } from './ip-relay.ts';
 import { LinuxGroup, type LinuxHost } from './linux-group.ts';
+import { NeighbourProbe } from './neighbour-probe.ts';
 import { QuietArp } from './quiet-arp.ts';
-import { identity, isOn } from './vip-lines.ts';
+import { type Copy, copiesIn, copyName, copyQuery, copyRemoval } from './vip-copies.ts';
+import { identity } from './vip-lines.ts';
 
-/** The network of a Linux host, by way of `ip`, `socat`, `arping`, `ndptool`, `nft` and two settings of the kernel. */
+/** A machine that boots may be slow, and nobody waits for the VIPs yet. */
+const AT_START: Patience = { overtakeMs: 5_000, limitMs: 15_000 };
+/** `nft` may take its time: what it can do is told later then. */
+const ABILITY_MS = 1_000;
+/** The kernel tells of addresses that come; what it has not told is found by then. */
+const TEND_MS = 10_000;
+
+/** The network of a Linux host, by way of `ip`, `socat`, `arping`, `ndptool`, `nft` and some settings of the kernel. */
 export class LinuxNetwork implements HostNetwork {
-  readonly #ip: IpBatch;
+  readonly #relay: IpRelay;
+  /** By what they are for: none of them waits for another. */
+  readonly #batches: Readonly<Record<'queries' | 'routes' | 'routes6' | 'neighbours', IpBatch>>;
   readonly #announcer: Announcer;
   readonly #watch: InterfaceWatch;
   readonly #host: LinuxHost;
+  readonly #complaints: Complaints;
   /** Addresses that an operator's command has brought here. */
   readonly #told = new Set<string>();
+  readonly #formerRoutes = new Map<string, readonly string[]>();
   #groups: readonly LinuxGroup[];
   #kernelFlows: boolean;
   readonly #leftSettings: readonly string[];
+  #tending: NodeJS.Timeout | undefined;
 
   /**
    * @param peerAddress to which segments of the peer's connections are sent on
@@ -32,20 +49,57 @@ export class LinuxNetwork implements HostNetwork {
   ) {
     this.#leftSettings = leftSettings;
     this.#kernelFlows = kernelFlows;
-    this.#ip = new IpBatch('ip', events.onAdder);
+    this.#complaints = new Complaints(events.onTrouble);
+    const tellAdders = () =>
+      events.onAdders([...this.#relay.pids, this.#batches.routes.pid].filter((pid) => pid !== undefined));
+    this.#batches = {
+      queries: new IpBatch(),
+      routes: new IpBatch('ip', tellAdders),
+      routes6: new IpBatch('ip', () => {}, 6),
+      neighbours: new IpBatch(),
+    };
+    this.#relay = new IpRelay({
+      onStart: tellAdders,
+      onSlow: (why) => this.#complaints.add('ip', `ip is slow or fails: ${why}`),
+    });
     this.#announcer = new Announcer(events.onTrouble);
-    this.#watch = new InterfaceWatch(watched, this.#ip, events);
+    this.#watch = new InterfaceWatch(watched, this.#batches.queries, {
+      onInterface: events.onInterface,
+      onTrouble: (why) => this.#complaints.add('watch', why),
+      isDispensable: (name, absent) =>
+        this.#groups.every(
+          ({ config: { vips } }) =>
+            vips.every((vip) => vip.interface !== name) || vips.some((vip) => !absent.has(vip.interface)),
+        ),
+      onDispensed: (name) =>
+        this.#complaints.add(
+          `absent ${name}`,
+          `interface ${name} does not exist: left aside until it appears`,
+        ),
+      onNew: () => {
+        this.#relay.refresh();
+        for (const batch of Object.values(this.#batches)) batch.refresh();
+      },
+      onAddress: (copy) => this.#onAddress(copy),
+    });
     this.#host = {
-      ip: this.#ip,
+      relay: this.#relay,
+      ...this.#batches,
+      prober: new NeighbourProbe(this.#batches.neighbours),
       announcer: this.#announcer,
       quietArp: new QuietArp(events),
       peerAddress,
       knowsFlows: () => this.#kernelFlows,
       onTrouble: events.onTrouble,
+      onAbility: events.onAbility,
       onTold: (address, here) => {
         if (here) this.#told.add(address);
         else this.#told.delete(address);
         events.onTold([...this.#told]);
+      },
+      onFormerRoutes: (group, lines) => {
+        this.#formerRoutes.set(group, lines);
+        events.onFormerRoutes([...this.#formerRoutes.values()].flat());
       },
     };
     this.#groups = groups.map((group) => new LinuxGroup(group, this.#host));
@@ -53,7 +107,11 @@ export class LinuxNetwork implements HostNetwork {
 
   get warnings(): readonly string[] {
     const vips = this.#groups.flatMap(({ config }) => config.vips);
-    return [...this.#groups.flatMap((group) => this.#ofGroup(group)), ...this.#announcer.warnings(vips)];
+    return [
+      ...this.#groups.flatMap((group) => this.#ofGroup(group)),
+      ...this.#announcer.warnings(vips),
+      ...this.#complaints.warnings,
+    ];
   }
 
   group(name: string): LinuxGroup {
@@ -66,38 +124,50 @@ export class LinuxNetwork implements HostNetwork {
     const groups = this.#groups.map(({ config }) => config);
     const vips = groups.flatMap((group) => group.vips);
     const interfaces = [...new Set(vips.map((vip) => vip.interface))];
-    const { objects, errors } = await this.#ip.run([
-      ...groups.flatMap(LinuxGroup.removals),
-      ...interfaces.map((name) => `addr show dev ${name}`),
-    ]);
+    const look = [...vips.map(copyQuery), ...interfaces.map((name) => `addr show dev ${name}`)];
+    let { objects, errors } = await this.#relay.change(
+      [...groups.flatMap(LinuxGroup.removals), ...look],
+      AT_START,
+    );
     if (errors.some((line) => line.includes('Operation not permitted')))
       throw new OperatorError(
         'NO_PERMISSION',
         'no permission to change addresses; run as root or with CAP_NET_ADMIN',
       );
-    const left = vips.filter((vip) => isOn(objects, vip.interface, vip.address, vip.prefix));
-    if (left.length > 0)
-      throw new OperatorError(
-        'STALE_VIP',
-        `a VIP of an earlier run cannot be removed: ${left.map(identity).join(', ')}`,
-      );
+    const copies = copiesIn(objects, vips);
+    if (copies.length > 0) {
+      ({ objects, errors } = await this.#relay.change([...copies.map(copyRemoval), ...look], AT_START));
+      const left = copiesIn(objects, vips);
+      if (left.length > 0)
+        throw new OperatorError(
+          'STALE_VIP',
+          `a VIP is on this host already and cannot be removed: ${left.map(copyName).join(', ')}`,
+        );
+      for (const copy of copies)
+        this.#complaints.add(
+          `copy ${copyName(copy)}`,
+          `${copyName(copy)} was here at the start, and not by this agent: removed, or both nodes would answer for it`,
+        );
+    }
     this.#host.quietArp.restore(this.#leftSettings);
     this.#announcer.learn(objects);
-    await this.#announcer.open();
-    for (const group of this.#groups) await group.findSecondChance();
+    void this.#announcer.open();
+    this.#relay.warm();
+    for (const batch of [this.#batches.queries, this.#batches.neighbours]) batch.warm();
+    await within(ABILITY_MS, Promise.all(this.#groups.map((group) => group.findSecondChance())));
     await this.#watch.start();
+    this.#tending = setInterval(() => this.#tend(), TEND_MS);
   }
 
   async configure({ groups, watched, kernelFlows = false }: NetworkConfig): Promise<void> {
     const known = new Map(this.#groups.map((group) => [group.config.name, group]));
     const gone = this.#groups.filter(({ config }) => !groups.some(({ name }) => name === config.name));
-    const leaving = gone.flatMap(({ config }) => LinuxGroup.removals(config));
-    if (leaving.length > 0) await this.#ip.run(leaving);
     await this.#configureKnown(groups.filter(({ name }) => known.has(name)));
-    for (const group of gone) await group.close();
     this.#kernelFlows = kernelFlows;
     this.#groups = groups.map((group) => known.get(group.name) ?? new LinuxGroup(group, this.#host));
-    for (const group of this.#groups) await group.findSecondChance();
+    for (const group of this.#groups) if (!known.has(group.config.name)) void group.findSecondChance();
+    const staying = new Set(groups.flatMap(({ vips }) => vips.map(identity)));
+    await Promise.all(gone.map((group) => group.leave(staying)));
     await this.#watch.watch(watched);
   }
 
@@ -123,11 +193,25 @@ export class LinuxNetwork implements HostNetwork {
   }
 
   async close(): Promise<void> {
+    clearInterval(this.#tending);
     // What fails here is left to the guardian, which does the same once more.
-    for (const group of this.#groups) await group.close();
+    await Promise.all(this.#groups.map((group) => group.close()));
     this.#announcer.close();
     this.#watch.close();
-    this.#ip.close();
+    this.#relay.close();
+    for (const batch of Object.values(this.#batches)) batch.close();
+  }
+
+  /** What fails is done at the next turn. */
+  #tend(): void {
+    this.#watch.look();
+    for (const group of this.#groups) void group.tend().catch(() => {});
+  }
+
+  #onAddress(copy: Copy): void {
+    for (const group of this.#groups)
+      if (group.config.vips.some(({ address }) => address === copy.address) && group.isForeign(copy))
+        void group.tend().catch(() => {});
   }
 
   #ofGroup(group: LinuxGroup): readonly string[] {

@@ -7,6 +7,9 @@ import type { IpAnswer } from './ip-batch.ts';
  */
 const LEASE_S = 2;
 
+/** Tells routes of this agent from the host's own (rtnetlink(7), `rtm_protocol`); a number that no known program uses. */
+export const OUR_ROUTES = 77;
+
 /** The lines of `ip -batch` by which VIPs and their routes come and go. */
 
 export function cidr(vip: VipConfig): string {
@@ -21,7 +24,7 @@ export function identity(vip: VipConfig): string {
 /** Adds it or renews its lease. Without duplicate address detection, which would keep it silent for a second. */
 export function addition(vip: VipConfig): string {
   const flags = `${vip.prefixRoute ? '' : ' noprefixroute'}${vip.family === 6 ? ' nodad' : ''}`;
-  return `addr replace ${identity(vip)} ${lease()}${flags}`;
+  return `addr replace ${identity(vip)} ${lease(vip)}${flags}`;
 }
 
 export function removal(vip: VipConfig): string {
@@ -30,7 +33,7 @@ export function removal(vip: VipConfig): string {
 
 /** Keeps it on the loopback interface for connections that are open. */
 export function parking(vip: VipConfig): string {
-  return `addr replace ${vip.address}/${hostPrefix(vip)} dev lo ${lease()}${vip.family === 6 ? ' nodad' : ''}`;
+  return `addr replace ${vip.address}/${hostPrefix(vip)} dev lo ${lease(vip)}${vip.family === 6 ? ' nodad' : ''}`;
 }
 
 export function unparking(vip: VipConfig): string {
@@ -41,6 +44,11 @@ export function hostPrefix({ family }: Pick<VipConfig, 'family'>): number {
   return family === 4 ? 32 : 128;
 }
 
+/** Asks for what is in the place of a route. */
+export function routeQuery({ to, table }: VipRoute): string {
+  return `route show to exact ${to}${table === undefined ? '' : ` table ${table}`}`;
+}
+
 /** @param verb `replace` for a takeover; `add` leaves a route alone that is there */
 export function routeLine(verb: 'replace' | 'add' | 'del', route: VipRoute): string {
   const { to, via, interface: device, src, table } = route;
@@ -48,6 +56,7 @@ export function routeLine(verb: 'replace' | 'add' | 'del', route: VipRoute): str
   if (via !== undefined) parts.push(`via ${via}`);
   parts.push(`dev ${device}`);
   if (src !== undefined) parts.push(`src ${src}`);
+  parts.push(`proto ${OUR_ROUTES}`);
   if (table !== undefined) parts.push(`table ${table}`);
   return parts.join(' ');
 }
@@ -62,6 +71,7 @@ export function isOn(objects: IpAnswer['objects'], name: string, address: string
   );
 }
 
-function lease(): string {
-  return `valid_lft ${LEASE_S} preferred_lft ${LEASE_S}`;
+/** IPv6 would make the newest address the source of this host's own connections; one that is not preferred is never that. */
+function lease({ family }: VipConfig): string {
+  return `valid_lft ${LEASE_S} preferred_lft ${family === 6 ? 0 : LEASE_S}`;
 }

@@ -1,7 +1,8 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
+import { PROGRAM_FOLDERS } from '../../common/programs.ts';
 import type { NodeName } from './hosts.ts';
 import { type Lab, NODE, ROOT } from './lab.ts';
 import { GiveUp } from './wait.ts';
@@ -17,10 +18,23 @@ export class Daemon {
   readonly logFile: string;
   readonly #lab: Lab;
   readonly #argv: readonly string[];
+  readonly #env: NodeJS.ProcessEnv;
   #process: ChildProcess | undefined;
 
-  /** @param directory on the hosts, where the config is; the node's run directory and log files go below it */
-  constructor(lab: Lab, name: DaemonName, node: NodeName, directory: string, config: string) {
+  /**
+   * @param directory on the hosts, where the config is; the node's run directory and log files go below it
+   * @param firstInPath a directory on the hosts whose programs go before all others
+   */
+  constructor(
+    lab: Lab,
+    name: DaemonName,
+    node: NodeName,
+    directory: string,
+    config: string,
+    firstInPath?: string,
+  ) {
+    this.#env =
+      firstInPath === undefined ? {} : { TANDEM_PROGRAMS: `${firstInPath}${delimiter}${PROGRAM_FOLDERS}` };
     this.name = name;
     this.node = node;
     this.#lab = lab;
@@ -47,7 +61,7 @@ export class Daemon {
   start(): void {
     if (this.running) throw new Error(`${this.name} on ${this.node} runs already`);
     const log = openSync(this.logFile, 'a');
-    this.#process = this.#lab.spawn(this.node, this.#argv, { stdio: ['ignore', log, log] });
+    this.#process = this.#lab.spawn(this.node, this.#argv, { stdio: ['ignore', log, log], env: this.#env });
     closeSync(log);
   }
 

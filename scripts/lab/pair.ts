@@ -13,6 +13,12 @@ import { MULTICAST_PORT, type PairConfigOptions, pairConfig } from './pair-confi
 import type { Part, TestedPair, TimelineEvent } from './tested-pair.ts';
 import { PATIENCE_MS, until } from './wait.ts';
 
+/** Programs that the agents run, which may be hindered. */
+export interface AgentHelpers {
+  /** @returns a directory on the node that comes first in its agent's PATH */
+  path(node: NodeName): string;
+}
+
 /** Tandem itself in the lab: two nodes, each with its two daemons. */
 export class Pair implements TestedPair {
   readonly lab: Lab;
@@ -26,7 +32,13 @@ export class Pair implements TestedPair {
   /** By node, time and text, so that what was read before a daemon died stays. */
   readonly #events = new Map<string, TimelineEvent>();
 
-  private constructor(lab: Lab, directory: string, ownership: OwnershipWatch, neighbour: Neighbour) {
+  private constructor(
+    lab: Lab,
+    directory: string,
+    ownership: OwnershipWatch,
+    neighbour: Neighbour,
+    helpers: AgentHelpers | undefined,
+  ) {
     this.lab = lab;
     this.#neighbour = neighbour;
     this.directory = directory;
@@ -34,19 +46,27 @@ export class Pair implements TestedPair {
     this.ownership = ownership;
     const on = (node: NodeName) =>
       Object.fromEntries(
-        DAEMONS.map((name) => [name, new Daemon(lab, name, node, directory, this.configFile)]),
+        DAEMONS.map((name) => {
+          const first = name === 'ha-agent' ? helpers?.path(node) : undefined;
+          return [name, new Daemon(lab, name, node, directory, this.configFile, first)];
+        }),
       ) as Record<DaemonName, Daemon>;
     this.daemons = { lb1: on('lb1'), lb2: on('lb2') };
   }
 
-  /** Starts both nodes. @returns once the pair is whole */
-  static async start(lab: Lab, options: PairConfigOptions = {}): Promise<Pair> {
+  /**
+   * Starts both nodes.
+   *
+   * @param helpers programs for the agents in the place of the machine's
+   * @returns once the pair is whole
+   */
+  static async start(lab: Lab, options: PairConfigOptions = {}, helpers?: AgentHelpers): Promise<Pair> {
     const outside = mkdtempSync(lab.outside(join(SHARED, 'pair-')));
     writeFileSync(join(outside, 'tandem.yaml'), pairConfig(options));
     writeFileSync(join(outside, 'secret'), randomBytes(48), { mode: 0o600 });
     const neighbour = await Neighbour.of(lab);
     const ownership = await OwnershipWatch.start(lab);
-    const pair = new Pair(lab, join(SHARED, basename(outside)), ownership, neighbour);
+    const pair = new Pair(lab, join(SHARED, basename(outside)), ownership, neighbour, helpers);
     try {
       for (const node of NODES) await pair.startNode(node);
       await pair.whole();

@@ -68,6 +68,7 @@ export class FakeGroup implements GroupNetwork {
   readonly held = new Set<string>();
   readonly parked = new Set<string>();
   failing: string | Error | undefined;
+  readonly copies: readonly string[] = [];
   readonly #host: FakeNetwork;
   readonly #name: string;
   #vips: readonly VipConfig[];

@@ -15,7 +15,15 @@ const FAULTY: PeerReport = {
 };
 
 function start(t: Test) {
-  const events = { onInterface() {}, onSettings() {}, onAdder() {}, onTold() {}, onTrouble() {} };
+  const events = {
+    onInterface() {},
+    onSettings() {},
+    onAdders() {},
+    onFormerRoutes() {},
+    onAbility() {},
+    onTold() {},
+    onTrouble() {},
+  };
   const host = new FakeNetwork({ groups: [group('default', [vip('192.0.2.100/24')])], watched: [] }, events);
   const sent: PeerReport[] = [];
   const agent = new GroupAgent('default', SLOW, host.group(), {

@@ -84,9 +84,9 @@ t.test('the agent’s ip, late like all else, adds nothing once the VIPs are rem
     return existsSync(file) ? readFileSync(file, 'latin1').split(') ')[1]![0] : 'gone';
   };
   const guardian = new Guardian(plan(NEVER_MS), { onFired: () => {}, onTrouble: (text) => t.fail(text) });
-  guardian.setAdder(former!.pid!);
+  guardian.setAdders([former!.pid!]);
   guardian.start();
-  guardian.setAdder(ip!.pid!);
+  guardian.setAdders([ip!.pid!]);
   guardian.close();
   t.equal(await done(), REMOVED);
   t.not(state(ip!), 'T');
@@ -94,7 +94,7 @@ t.test('the agent’s ip, late like all else, adds nothing once the VIPs are rem
 
   // Its number may be that of another program by now.
   const careful = new Guardian(plan(NEVER_MS), { onFired: () => {}, onTrouble: (text) => t.fail(text) });
-  careful.setAdder(other!.pid!);
+  careful.setAdders([other!.pid!]);
   rmSync(join(process.env.PATH!.split(delimiter)[0]!, 'done'));
   careful.start();
   careful.close();
@@ -251,7 +251,7 @@ t.test('a farewell that was taken back is not said', async (t) => {
 });
 
 t.test('while a VIP is still there, the peer hears nothing', async (t) => {
-  showingIp(t, `${LO} 2: eth1 inet 192.0.2.100/24 scope global eth1`);
+  showingIp(t, `${LO}\n2: eth1    inet 192.0.2.100/24 scope global eth1`);
   const { socket, port } = await listener(t);
   const first = once(socket, 'message');
   const guardian = new Guardian(
@@ -273,7 +273,7 @@ t.test('while a VIP is still there, the peer hears nothing', async (t) => {
 t.test('what cannot be removed at once is tried again; then the peer is told', async (t) => {
   const directory = firstInPath(t);
   const tries = join(directory, 'tries');
-  const shown = `${LO} 2: eth1 inet 192.0.2.100/24 scope global eth1`;
+  const shown = `${LO}\n2: eth1    inet 192.0.2.100/24 scope global eth1`;
   program(
     directory,
     'ip',

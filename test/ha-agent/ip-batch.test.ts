@@ -16,7 +16,7 @@ function program(t: Test, body: string): string {
 /** Answers as `ip -json -force -batch -` of iproute2 6.1 does. */
 const LIKE_IP = `
 case $line in
-  'addr show dev lo') echo '[{"ifname":"lo","addr_info":[]}]' ;;
+  'addr show dev lo') echo '[{"ifname":"lo","link_type":"loopback","addr_info":[]}]' ;;
   'addr show dev nope') { echo 'Device "nope" does not exist.'; echo "Command failed -:$n"; } >&2 ;;
   addr\\ show*) echo "[{\\"ifname\\":\\"\${line##* }\\",\\"addr_info\\":[{}]}]" ;;
   addr*) ;;
@@ -31,8 +31,8 @@ t.test('answers and errors belong to their job, also when jobs overlap', async (
     ip.run(['addr show dev nope']),
     ip.run(['addr show dev lo', 'addr show dev eth2']),
   ]);
-  t.match(one, { objects: [{ ifname: 'eth1' }], errors: [] });
-  t.same(two, { objects: [], errors: ['Device "nope" does not exist.'] });
+  t.match(one, { objects: [{ ifname: 'eth1' }], errors: [], complete: true });
+  t.same(two, { objects: [], errors: ['Device "nope" does not exist.'], complete: true });
   t.match(three, { objects: [{ ifname: 'lo' }, { ifname: 'eth2' }], errors: [] });
 });
 

@@ -79,7 +79,9 @@ const troubles: string[] = [];
 const events = {
   onInterface: () => {},
   onSettings: () => {},
-  onAdder: () => {},
+  onAdders: () => {},
+  onFormerRoutes: () => {},
+  onAbility: () => {},
   onTold: (addresses: readonly string[]) => void told.push(addresses),
   onTrouble: (text: string) => void troubles.push(text),
 };

@@ -5,7 +5,7 @@ import { FAULTS, type FaultName } from '../../scripts/lab/faults.ts';
 import { NODES } from '../../scripts/lab/hosts.ts';
 import { Lab } from '../../scripts/lab/lab.ts';
 import { startOrigins } from '../../scripts/lab/origins.ts';
-import { Pair } from '../../scripts/lab/pair.ts';
+import { type AgentHelpers, Pair } from '../../scripts/lab/pair.ts';
 import type { PairConfigOptions } from '../../scripts/lab/pair-config.ts';
 import { type FailOptions, type FaultResult, fail, recover, regained } from '../../scripts/lab/scenario.ts';
 import { STICKY_KINDS } from '../../scripts/lab/sticky.ts';
@@ -14,18 +14,18 @@ import { HEARTBEAT_MS, LOAD, PATIENT } from './calm.ts';
 /**
  * A pair with its backends in a lab of its own, until the test ends.
  *
- * @param prepare called once the hosts are there, before the pair starts
+ * @param prepare called once the hosts are there, before the pair starts; may have programs for the agents
  */
 export async function startPair(
   t: Test,
   options: PairConfigOptions = {},
-  prepare: (lab: Lab) => void = () => {},
+  prepare: (lab: Lab) => AgentHelpers | undefined = () => undefined,
 ): Promise<Pair> {
   const lab = await Lab.up();
   t.teardown(() => lab.down());
   await startOrigins(lab);
-  prepare(lab);
-  const pair = await Pair.start(lab, { heartbeatMs: HEARTBEAT_MS, ...options });
+  const helpers = prepare(lab);
+  const pair = await Pair.start(lab, { heartbeatMs: HEARTBEAT_MS, ...options }, helpers);
   t.teardown(() => pair.close());
   return pair;
 }

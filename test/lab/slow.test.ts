@@ -50,6 +50,7 @@ t.test(
     const ends: (() => Promise<void>)[] = [];
     const pair = await startPair(t, {}, (lab) => {
       for (const node of NODES) ends.push(slow(lab, node, SHARE));
+      return undefined;
     });
     await eachFault(t, pair, FAULTS, { load: UNHURRIED }, async (t, { to, events, changes = [] }) => {
       const ms = activeWithoutVipMs(to, events, changes);

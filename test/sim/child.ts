@@ -100,6 +100,7 @@ export class Child {
   #program: Program | undefined;
   #rest = '';
   #over = false;
+  readonly #atExit: (() => void)[] = [];
   readonly #forget: () => void;
 
   /** @param rejects a failure rejects, as execa does by default */
@@ -155,6 +156,11 @@ export class Child {
   unref(): void {}
   ref(): void {}
 
+  once(_event: 'exit', run: () => void): this {
+    this.#atExit.push(run);
+    return this;
+  }
+
   toProgram(data: string | Buffer, length: number): void {
     this.#parent.machine.after('helper', PIPE_MS, () => {
       if (this.#over) return;
@@ -193,6 +199,7 @@ export class Child {
       ? `${this.name} ended: ${exit.signal ?? exit.code ?? `exit code ${exit.exitCode}`}`
       : '';
     this.#parent.inputLater(PIPE_MS, () => {
+      for (const run of this.#atExit) run();
       this.stdout.emit('end');
       this.stderr.emit('end');
       this.stdout.emit('close');

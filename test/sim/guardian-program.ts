@@ -66,17 +66,23 @@ export function guardian(
   let ended = false;
   let told: readonly string[] = [];
   let settings: readonly string[] = [];
-  let adder = 0;
+  let adders: readonly number[] = [];
+  let former: readonly string[] = [];
   let farewell = '';
   let fired = false;
   let patienceMs: number | undefined;
   let reading = 0;
   machine.guardianSinceMs = machine.sim.now;
 
+  const copies = () =>
+    [...kernel.addresses.values()]
+      .filter(({ address }) => vips.includes(address))
+      .map(({ address, prefix, device }) => `addr del ${address}/${prefix} dev ${device}`);
+
   const remove = (done: (isGone: boolean) => void) => {
     busy = true;
-    if (adder !== 0) machine.children.get(adder)?.kill('SIGKILL');
-    adder = 0;
+    for (const adder of adders) machine.children.get(adder)?.kill('SIGKILL');
+    adders = [];
     const pace = machine.pace('guardian', 0);
     if (pace === 'hang') return;
     const takes = typeof pace === 'number' ? pace : 0;
@@ -84,7 +90,8 @@ export function guardian(
       if (!child.running) return;
       const ip = machine.pace('ip', 0);
       const works = ip !== 'fail' && ip !== 'die' && pace !== 'fail';
-      if (works) for (const line of lines) kernel.run(line);
+      if (works) for (const line of [...lines, ...former, ...copies()]) kernel.run(line);
+      former = [];
       const isGone = works && !vips.some((vip) => kernel.has(vip) || kernel.parks(vip));
       if (isGone && peer !== '' && farewell !== '') {
         const data = Buffer.from(farewell, 'hex');
@@ -114,7 +121,8 @@ export function guardian(
       if (text === 'none') farewell = '';
       else if (text.startsWith('settings')) settings = text.split(' ').slice(1).filter(Boolean);
       else if (text.startsWith('told')) told = text.split(' ').slice(1).filter(Boolean);
-      else if (text.startsWith('ip ')) adder = Number(text.slice(3));
+      else if (text.startsWith('ip ')) adders = text.slice(3).split(' ').map(Number);
+      else if (text.startsWith('former ')) former = text.slice(7).split('\x01');
       else if (/^[0-9a-f]+$/.test(text)) farewell = text;
       patienceMs = timeoutMs;
       fired = false;

@@ -99,10 +99,15 @@ export class Kernel {
     if (words[0] === '-4' || words[0] === '-6') words.shift();
     const [object, verb] = words;
     if (object === 'addr' || object === 'address') {
+      if (verb === 'show' && option(words, 'to') !== undefined) return this.#find(option(words, 'to')!);
       if (verb === 'show' || verb === undefined) return this.#show(option(words, 'dev'));
       if (verb === 'replace' || verb === 'add' || verb === 'change') return this.#replace(words);
       if (verb === 'del') return this.#remove(words);
     }
+    if (object === 'route' && verb === 'get')
+      return { out: `[{"dst":"${words[2]}","dev":"eth0","flags":[],"cache":[]}]` };
+    if (object === 'neigh' && verb === 'show') return { out: '[]' };
+    if (object === 'route' && verb === 'show') return { out: '[]' };
     if (object === 'route' || object === 'rule' || object === 'neigh') return OK;
     return { error: `Object "${object}" is unknown, try "ip help".` };
   }
@@ -119,6 +124,18 @@ export class Kernel {
     this.#machine.version++;
     if (seconds !== Number.POSITIVE_INFINITY) this.#sweepAfter(untilMs);
     return OK;
+  }
+
+  /** Every interface that has one address; says nothing of the interface itself. */
+  #find(wanted: string): IpResult {
+    const [address] = wanted.split('/');
+    const objects = [...this.addresses.values()]
+      .filter((it) => it.address === address && this.devices.get(it.device)?.exists)
+      .map(
+        (it) =>
+          `{"ifname":"${it.device}","addr_info":[{"family":"inet","local":"${it.address}","prefixlen":${it.prefix}}]}`,
+      );
+    return { out: `[${objects.join(',')}]` };
   }
 
   #remove(words: readonly string[]): IpResult {

@@ -1,0 +1,87 @@
+import { OperatorError } from '../common/errors.ts';
+import type { VipConfig } from '../common/model.ts';
+import type { VipAnswer } from './election-types.ts';
+import type { IpBatch } from './ip-batch.ts';
+
+/** A neighbour answers within a millisecond; one that is busy within some. From one look to the next. */
+const LOOK_AFTER_MS = [3, 5, 12];
+/** The kernel has been told to ask within a millisecond. */
+const HANG_MS = 200;
+/** What somebody has entered by hand says nothing of who is there. */
+const BY_HAND = ['PERMANENT', 'NOARP'];
+
+/**
+ * Asks on the link who has an address, by way of the kernel: its entry is forgotten, it asks anew at once (ARP, RFC 826; a
+ * neighbour solicitation, RFC 4861 section 7.2.2), and its entry then shows who has answered. So nothing has to listen to
+ * the network at other times.
+ */
+export class NeighbourProbe {
+  /** For this alone: `ip neigh` ends the whole process where it fails. */
+  readonly #ip: IpBatch;
+
+  constructor(ip: IpBatch) {
+    this.#ip = ip;
+  }
+
+  /**
+   * Takes 20 ms, less when all have answered.
+   *
+   * @param vips on their interfaces
+   * @param neighbours other addresses, asked for on the same interfaces
+   * @returns who has answered; nothing of this host
+   * @throws OperatorError when the kernel could not be told to ask
+   */
+  async ask(vips: readonly VipConfig[], neighbours: readonly string[]): Promise<VipAnswer[]> {
+    const asked = targets(vips, neighbours);
+    if (asked.length === 0)
+      throw new OperatorError('CANNOT_PROBE', 'no VIP has neighbours that could be asked');
+    const { errors } = await this.#ip.run(
+      asked.flatMap(({ address, device }) => [
+        `neigh flush to ${address} dev ${device}`,
+        `neigh replace ${address} nud none dev ${device} use`,
+      ]),
+      HANG_MS,
+    );
+    if (errors.length > 0) throw new OperatorError('CANNOT_PROBE', `ip neigh: ${errors.join('; ')}`);
+    let answers: VipAnswer[] = [];
+    for (const ms of LOOK_AFTER_MS) {
+      await new Promise((resolve) => setTimeout(resolve, ms));
+      answers = await this.#answers(asked);
+      if (answers.length === asked.length) break;
+    }
+    return this.#ofOthers(answers);
+  }
+
+  async #answers(asked: readonly Target[]): Promise<VipAnswer[]> {
+    const queries = asked.map(({ address, device }) => `neigh show to ${address} dev ${device}`);
+    const { objects } = await this.#ip.run(queries, HANG_MS);
+    return objects.flatMap(({ dst, lladdr, state }) => {
+      const byHand = Array.isArray(state) && state.some((word) => BY_HAND.includes(word));
+      return typeof dst !== 'string' || typeof lladdr !== 'string' || byHand
+        ? []
+        : [{ address: dst, by: lladdr }];
+    });
+  }
+
+  /** An address of this host answers by another of its own interfaces, where both are on one network. */
+  async #ofOthers(answers: VipAnswer[]): Promise<VipAnswer[]> {
+    if (answers.length === 0) return answers;
+    const { objects } = await this.#ip.run(['addr show'], HANG_MS);
+    const own = new Set(objects.map(({ address }) => address));
+    return answers.filter(({ by }) => !own.has(by));
+  }
+}
+
+interface Target {
+  readonly address: string;
+  readonly device: string;
+}
+
+function targets(vips: readonly VipConfig[], neighbours: readonly string[]): Target[] {
+  const asked = vips.filter(({ provider, interface: device }) => provider === 'interface' && device !== 'lo');
+  const all = asked.flatMap(({ address, interface: device, family }) => [
+    { address, device },
+    ...neighbours.filter((it) => it.includes(':') === (family === 6)).map((it) => ({ address: it, device })),
+  ]);
+  return [...new Map(all.map((it) => [`${it.address} ${it.device}`, it])).values()];
+}

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { setPriority } from 'node:os';
 import { serialize } from 'node:v8';
 import { ConfigError, type ConfigProblem, messageOf, OperatorError } from './errors.ts';
 
@@ -8,9 +7,6 @@ export type ConfigAnswer<T> =
   | { readonly value: T; readonly fingerprint: string }
   | { readonly problems: readonly ConfigProblem[] }
   | { readonly code: string | undefined; readonly message: string };
-
-/** What serves clients and sends heartbeats goes first. */
-const NICE = 5;
 
 /**
  * The other end of `ConfigReader`: the process reads and checks the config, writes what became of it, and ends.
@@ -22,7 +18,6 @@ export async function answerConfig(
 ): Promise<void> {
   // A signal to all processes of the service is not for this one.
   process.on('SIGHUP', () => {});
-  yieldToOthers();
   const [file = '', node] = process.argv.slice(2);
   const answer = serialize(await answerOf(() => read(file, node)));
   process.stdout.write(`\nanswer ${answer.toString('base64')}\n`);
@@ -35,13 +30,5 @@ async function answerOf(read: () => Promise<unknown>): Promise<ConfigAnswer<unkn
   } catch (error) {
     if (error instanceof ConfigError) return { problems: error.problems };
     return { code: error instanceof OperatorError ? error.code : undefined, message: messageOf(error) };
-  }
-}
-
-function yieldToOthers(): void {
-  try {
-    setPriority(NICE);
-  } catch {
-    // A service manager may forbid it; then it has the priority of the daemon.
   }
 }

@@ -11,8 +11,10 @@ const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 const MAX_HEAP_MIB = 512;
 /** Of what the process says when it fails in a way that nobody foresaw. */
 const MAX_WORDS = 2000;
-/** Runs its arguments for each line that it gets, and then tells their exit code; ends with its input. */
-const SHELL = `trap '' HUP USR1 USR2; while read -r _; do "$@" 2>&1; echo "exit $?"; done`;
+/** Once a daemon serves clients or sends heartbeats, these go first. */
+const RELOAD_NICE = 5;
+/** Runs its arguments for each line, which says how nice, and then tells their exit code; ends with its input. */
+const SHELL = `trap '' HUP USR1 USR2; while read -r n; do nice -n "$n" "$@" 2>&1; echo "exit $?"; done`;
 const END = /(?:^|\n)exit (\d+)\n$/;
 const MAX_END_BYTES = 16;
 const ANSWER = /^answer (\S+)$/m;
@@ -33,6 +35,7 @@ export class ConfigReader<T> {
   readonly #command: readonly string[];
   #shell: ChildProcess | undefined;
   #latest: Promise<unknown> = Promise.resolve();
+  #nice = 0;
 
   /**
    * @param script ends in `answerConfig`
@@ -98,7 +101,8 @@ export class ConfigReader<T> {
       const timer = setTimeout(() => settle(`it took more than ${TIMEOUT_MS / 1000} s`), TIMEOUT_MS);
       shell.stdout!.on('data', onOutput);
       shell.once('error', settle).once('close', onClose);
-      shell.stdin!.write('\n');
+      shell.stdin!.write(`${this.#nice}\n`);
+      this.#nice = RELOAD_NICE;
     });
   }
 

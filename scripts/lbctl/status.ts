@@ -327,6 +327,9 @@ const STATE_COLORS = {
 } as const;
 
 /** One row a backend: `POOL/BACKEND` is what the other commands take. */
+/** In the reason of a backend that is drained or in maintenance. */
+const BY_OPERATOR = 'by the operator';
+
 export function backendTable(answered: LbdStatus['pools']): string {
   const pools = printableAll(answered);
   const queues = Object.entries(pools).flatMap(([pool, { queue }]) =>
@@ -355,18 +358,13 @@ export function backendTable(answered: LbdStatus['pools']): string {
   return [backends, ...queues].join('\n');
 }
 
-function whyOf(backend: BackendStatus): string {
-  const { why, failing_checks: failing } = backend;
+function whyOf({ why, failing_checks: failing, admin, admin_at: at, weight }: BackendStatus): string {
   const missing = failing.filter((check) => !why.includes(check));
-  return [
-    missing.length === 0 ? why : `${why} (failing: ${missing.join(', ')})`,
-    ...(backend.admin_at === undefined ? [] : [byOperator(backend, backend.admin_at)]),
-  ].join('; ');
-}
-
-/** Somebody forgets that a backend is drained; how long ago it was tells whether it is still meant. */
-function byOperator({ admin, weight }: BackendStatus, at: string): string {
-  const what = admin === 'ready' ? `ready, weight ${weight}` : admin;
-  const ms = Date.now() - Date.parse(at);
-  return `${what} by an operator ${ago(Math.max(0, ms))} ago`;
+  const text = missing.length === 0 ? why : `${why} (failing: ${missing.join(', ')})`;
+  if (at === undefined) return text;
+  // Somebody forgets that a backend is drained; how long ago it was tells whether it is still meant.
+  const age = `${BY_OPERATOR} ${ago(Math.max(0, Date.now() - Date.parse(at)))} ago`;
+  return text.includes(BY_OPERATOR)
+    ? text.replace(BY_OPERATOR, age)
+    : `${text}; ${admin === 'ready' ? `ready, weight ${weight}` : admin} ${age}`;
 }

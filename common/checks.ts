@@ -191,6 +191,8 @@ function checkPools(shape: Shape, source: Source, report: Report): void {
       );
     else if (stick.source !== undefined && stick.learn !== undefined)
       report([...path, 'stick', 'learn'], 'is for cookies only', 'key');
+    else if (stick.prefix6 !== undefined && stick.source === undefined)
+      report([...path, 'stick', 'prefix6'], 'is for "source: ip" only', 'key');
     else if (stick.expire !== undefined && stick.cookie !== undefined && stick.learn !== true)
       report(
         [...path, 'stick', 'expire'],

@@ -279,8 +279,8 @@ export type StickConfig =
   | { readonly type: 'insert'; readonly cookie: string }
   /** The application's own cookie, learnt from its Set-Cookie; kept in the session table. */
   | { readonly type: 'learn'; readonly cookie: string; readonly expireMs: number }
-  /** The client's address; kept in the session table. */
-  | { readonly type: 'source'; readonly expireMs: number };
+  /** The client's address, of IPv6 so many leading bits of it; kept in the session table. */
+  | { readonly type: 'source'; readonly expireMs: number; readonly prefix6: number };
 
 export interface PoolConfig extends ResilienceConfig {
   readonly name: string;

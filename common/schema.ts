@@ -258,6 +258,7 @@ const stick = mapping({
   cookie: token.optional(),
   learn: yesNo.optional(),
   source: z.literal('ip', { error: 'ip' }).optional(),
+  prefix6: integer(1, 128).optional(),
   expire: duration(1000, LONGEST_MS).optional(),
 });
 

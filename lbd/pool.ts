@@ -236,11 +236,27 @@ export class Pool implements PoolView {
   /** Index of the backend that the stick rule names, whatever its state; -1: none. @param touch prolongs a session */
   #named(address: string, value: string | undefined, touch: boolean): number {
     const stick = this.config.stick!;
-    if (stick.type === 'source') this.#sessions.keyOfSource(this.#id, address);
-    else if (value === undefined) return -1;
+    if (stick.type === 'source') {
+      const former = this.#formerly(address, stick.prefix6, touch ? stick.expireMs : undefined);
+      if (former >= 0) return former;
+      this.#sessions.keyOfSource(this.#id, address, stick.prefix6);
+    } else if (value === undefined) return -1;
     else if (stick.type === 'insert') return this.#indexOfName.get(value) ?? -1;
     else this.#sessions.keyOfCookie(this.#id, value);
     const id = touch ? this.#sessions.lookup(stick.expireMs) : this.#sessions.peek();
+    return this.#indexOfId.get(id) ?? -1;
+  }
+
+  /**
+   * Releases that kept whole IPv6 addresses left sessions of them, in a table that outlives an upgrade of both nodes. Such
+   * a client stays where it was, until its session ends or moves.
+   *
+   * @param expireMs prolongs the session; undefined: it does not
+   */
+  #formerly(address: string, prefix6: number, expireMs: number | undefined): number {
+    if (prefix6 === 128 || !address.includes(':')) return -1;
+    this.#sessions.keyOfSource(this.#id, address);
+    const id = expireMs === undefined ? this.#sessions.peek() : this.#sessions.lookup(expireMs);
     return this.#indexOfId.get(id) ?? -1;
   }
 
@@ -256,7 +272,8 @@ export class Pool implements PoolView {
   #stick(index: number, address: string, value: string | undefined): void {
     const stick = this.config.stick!;
     if (stick.type === 'source') {
-      this.#sessions.keyOfSource(this.#id, address);
+      if (this.#formerly(address, stick.prefix6, undefined) >= 0) this.#sessions.remove();
+      this.#sessions.keyOfSource(this.#id, address, stick.prefix6);
       this.#sessions.store(this.backends[index]!.id, stick.expireMs);
     } else if (stick.type === 'learn' && value !== undefined) {
       // Only a session that is known moves; a cookie that a client made up is not worth an entry.

@@ -1,6 +1,6 @@
 import { BlockList, isIP } from 'node:net';
 import type { Config, FrontendConfig, PoolConfig, SocketAddress } from '../../common/model.ts';
-import type { KernelService } from './kernel-service.ts';
+import type { KernelPool, KernelService } from './kernel-service.ts';
 
 /** What of this host decides whether its kernel can balance. */
 export interface HostFacts {
@@ -205,7 +205,7 @@ function isLoopback(address: string): boolean {
   return address.startsWith('127.') || address === '::1';
 }
 
-/** Source stickiness of a pool, in milliseconds; undefined: none. Cookies are for mode http. */
-export function stickMsOf({ stick }: PoolConfig): number | undefined {
-  return stick?.type === 'source' ? stick.expireMs : undefined;
+/** Source stickiness of a pool; undefined: none. Cookies are for mode http. */
+export function stickOf({ stick }: PoolConfig): KernelPool['stick'] {
+  return stick?.type === 'source' ? stick : undefined;
 }

@@ -2,14 +2,7 @@ import type { BackendState, Role } from '../../common/control.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Config } from '../../common/model.ts';
 import { GATE_CLOSED, GATE_OPEN, type Gate } from '../shared.ts';
-import {
-  chooseEngines,
-  type EngineChoice,
-  type HostFacts,
-  mayHaveKernel,
-  READY,
-  stickMsOf,
-} from './choice.ts';
+import { chooseEngines, type EngineChoice, type HostFacts, mayHaveKernel, READY, stickOf } from './choice.ts';
 import { cutBackend } from './flow-cut.ts';
 import { hostTroubles, readHostFacts, readTracking } from './host-facts.ts';
 import type { KernelFrontend } from './kernel-frontend.ts';
@@ -207,7 +200,7 @@ export class KernelEngine {
           name: pool.name,
           family,
           algorithm: pool.algorithm,
-          stickMs: stickMsOf(pool),
+          stick: stickOf(pool),
           backends: pool.backends.map(({ name, address }) => {
             const { gate, weight } = this.#options.gate(`${pool.name}/${name}`);
             return {

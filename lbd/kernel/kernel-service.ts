@@ -15,8 +15,8 @@ export interface KernelPool {
   readonly name: string;
   readonly family: 4 | 6;
   readonly algorithm: Algorithm;
-  /** Source stickiness: so long since the client's latest connection; undefined: none. */
-  readonly stickMs: number | undefined;
+  /** Source stickiness: so long since the client's latest connection, by so many bits of IPv6; undefined: none. */
+  readonly stick: { readonly expireMs: number; readonly prefix6: number } | undefined;
   readonly backends: readonly KernelBackend[];
 }
 

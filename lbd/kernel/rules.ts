@@ -1,3 +1,4 @@
+import { formatAddress, maskAddress } from '../session/address.ts';
 import type { KernelBackend, KernelPool, KernelService } from './kernel-service.ts';
 import type { NftChain, NftSet, Ruleset } from './ruleset.ts';
 import { hasTurns, turnsOf } from './turns.ts';
@@ -213,7 +214,7 @@ function keysOf({ addresses, ports, protocol, pool }: KernelService): { key: str
 const MAX_STUCK = 65_536;
 
 function addPool(pool: KernelPool, sets: Map<string, NftSet>, chains: Map<string, NftChain>): void {
-  const { name, family, backends, stickMs } = pool;
+  const { name, family, backends, stick } = pool;
   const ip = IP[family];
   const { expression, places } = turnsOf(pool);
   const slots = `places/${name}`;
@@ -225,18 +226,18 @@ function addPool(pool: KernelPool, sets: Map<string, NftSet>, chains: Map<string
   const stuck = (backend: KernelBackend) => `@${stuckSet(pool, backend)}`;
   for (const backend of backends) {
     const { address, port } = backend;
-    const remembers = stickMs !== undefined && backend.stuck;
+    const remembers = stick !== undefined && backend.stuck;
     // That of a backend that is out goes, and with it who was stuck there: they have another one by the time it is back.
     if (remembers)
       sets.set(stuckSet(pool, backend), {
         kind: 'set',
-        definition: `type ${ADDRESS_TYPE[family]}; flags dynamic,timeout; timeout ${Math.ceil(stickMs / 1000)}s; size ${MAX_STUCK};`,
+        definition: `type ${ADDRESS_TYPE[family]}; flags dynamic,timeout; timeout ${Math.ceil(stick.expireMs / 1000)}s; size ${MAX_STUCK};`,
         elements: undefined,
       });
     chains.set(backendChain(name, backend), {
       hook: '',
       rules: [
-        ...(!remembers ? [] : [`update ${stuck(backend)} { ${ip} saddr }`]),
+        ...(!remembers ? [] : [`update ${stuck(backend)} { ${clientOf(pool)} }`]),
         // Connections of this host itself do not come by `forward`, and so all is told of them.
         `meta l4proto tcp fib saddr type != local ct event set ${QUIET_EVENTS}`,
         `meta l4proto { tcp, udp } dnat ${ip} to ${family === 4 ? address : `[${address}]`}:${port}`,
@@ -244,8 +245,8 @@ function addPool(pool: KernelPool, sets: Map<string, NftSet>, chains: Map<string
     });
   }
   const toStuck = backends
-    .filter((backend) => stickMs !== undefined && backend.stuck)
-    .map((backend) => `${ip} saddr ${stuck(backend)} goto ${backendChain(name, backend)}`);
+    .filter((backend) => stick !== undefined && backend.stuck)
+    .map((backend) => `${clientOf(pool)} ${stuck(backend)} goto ${backendChain(name, backend)}`);
   chains.set(poolChain(name), {
     hook: '',
     rules: [...toStuck, ...(places.length === 0 ? [] : [`${expression} vmap @${slots}`])],
@@ -270,10 +271,15 @@ function backendChain(pool: string, { name }: KernelBackend): string {
   return `to/${pool}/${name}`;
 }
 
-/** Another time or family makes it another set. */
-export function stuckSet(
-  { name, family, stickMs = 0 }: KernelPool,
-  backend: { readonly name: string },
-): string {
-  return `stuck/${name}/${backend.name}/${family}/${Math.ceil(stickMs / 1000)}`;
+/** What a client is remembered by: of IPv6 its network, because whoever has one address of it mostly has all. */
+function clientOf({ family, stick }: KernelPool): string {
+  if (family === 4 || stick === undefined || stick.prefix6 === 128) return `${IP[family]} saddr`;
+  const mask = new Int32Array(4).fill(-1);
+  maskAddress(mask, stick.prefix6);
+  return `ip6 saddr & ${formatAddress(mask)}`;
+}
+
+/** Another time, family or length of the network makes it another set. */
+export function stuckSet({ name, family, stick }: KernelPool, backend: { readonly name: string }): string {
+  return `stuck/${name}/${backend.name}/${family === 4 ? 4 : `6-${stick?.prefix6}`}/${Math.ceil((stick?.expireMs ?? 0) / 1000)}`;
 }

@@ -27,11 +27,23 @@ export function parseAddress(text: string, into: Int32Array): boolean {
   return true;
 }
 
+/** Whether four words are an IPv4 address, see `parseAddress`. */
+export function isIPv4Mapped(words: Int32Array): boolean {
+  return words[0] === 0 && words[1] === 0 && words[2] === MAPPED;
+}
+
+/** Clears all but the first bits of an address. @param bits 0 to 128 */
+export function maskAddress(words: Int32Array, bits: number): void {
+  for (let i = 0; i < 4; i++) {
+    const left = Math.min(Math.max(bits - 32 * i, 0), 32);
+    words[i] = left === 0 ? 0 : words[i]! & (-1 << (32 - left));
+  }
+}
+
 /** Text of four words as `parseAddress` writes them: dotted for IPv4-mapped, else IPv6 as in RFC 5952. */
 export function formatAddress(words: Int32Array): string {
   const [a, b, c, d] = [words[0]!, words[1]!, words[2]!, words[3]!];
-  if (a === 0 && b === 0 && c === MAPPED)
-    return `${d >>> 24}.${(d >>> 16) & 255}.${(d >>> 8) & 255}.${d & 255}`;
+  if (isIPv4Mapped(words)) return `${d >>> 24}.${(d >>> 16) & 255}.${(d >>> 8) & 255}.${d & 255}`;
   const parts = [a, b, c, d].flatMap((word) => [word >>> 16, word & 0xffff]);
   let start = -1;
   let length = 1;

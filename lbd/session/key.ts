@@ -1,4 +1,4 @@
-import { formatAddress, parseAddress } from './address.ts';
+import { formatAddress, isIPv4Mapped, maskAddress, parseAddress } from './address.ts';
 import { halfSipHash } from './half-siphash.ts';
 import { KEY_WORDS, KIND, KIND_COOKIE, KIND_SOURCE, POOL } from './layout.ts';
 
@@ -26,10 +26,11 @@ export class SessionKey {
     this.#hashKey = Int32Array.from(hashKey);
   }
 
-  /** @returns false where `ip` is not an address */
-  setSource(pool: number, ip: string): boolean {
+  /** @param prefix6 leading bits of an IPv6 address that count @returns false where `ip` is not an address */
+  setSource(pool: number, ip: string, prefix6: number): boolean {
     this.valid = parseAddress(ip, this.words);
     if (!this.valid) return false;
+    if (prefix6 < 128 && !isIPv4Mapped(this.words)) maskAddress(this.words, prefix6);
     this.words[POOL] = pool;
     this.words[KIND] = KIND_SOURCE;
     this.place();

@@ -108,10 +108,11 @@ export class SessionTable {
    * Sets the key to a client's address in a pool.
    *
    * @param pool from `poolId`
+   * @param prefix6 leading bits of an IPv6 address that count: whoever has one of a network mostly has all of it
    * @returns false where `ip` is not an address; then `lookup` misses and `store` does nothing
    */
-  keyOfSource(pool: number, ip: string): boolean {
-    return this.#key.setSource(pool, ip);
+  keyOfSource(pool: number, ip: string, prefix6 = 128): boolean {
+    return this.#key.setSource(pool, ip, prefix6);
   }
 
   /** Sets the key to a cookie's value in a pool. Only a keyed 128-bit hash of it is kept. */

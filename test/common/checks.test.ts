@@ -59,6 +59,11 @@ t.test('what goes together', async (t) => {
     ],
     ['stick to nothing', single(WEB, pool('stick: {}')), 'expected { cookie: NAME }'],
     ['stick to both', single(WEB, pool('stick: { cookie: A, source: ip }')), 'expected { cookie: NAME }'],
+    [
+      'a network of cookies',
+      single(WEB, pool('stick: { cookie: A, learn: true, prefix6: 64 }')),
+      'is for "source: ip" only',
+    ],
     ['learn an address', single(WEB, pool('stick: { source: ip, learn: true }')), 'is for cookies only'],
     [
       'an inserted cookie expires',

@@ -127,7 +127,8 @@ t.test('every form of a setting', async (t) => {
   for (const [settings, key, value] of [
     ['stick: { cookie: SERVERID }', 'stick', { type: 'insert', cookie: 'SERVERID' }],
     ['stick: { cookie: J, learn: true }', 'stick', { type: 'learn', cookie: 'J', expireMs: 1_800_000 }],
-    ['stick: { source: ip, expire: 1h }', 'stick', { type: 'source', expireMs: 3_600_000 }],
+    ['stick: { source: ip, expire: 1h }', 'stick', { type: 'source', expireMs: 3_600_000, prefix6: 64 }],
+    ['stick: { source: ip, prefix6: 56 }', 'stick', { type: 'source', expireMs: 1_800_000, prefix6: 56 }],
     ['algorithm: consistent-hash, hash: { key: path }', 'hash', { key: { from: 'path' }, loadFactor: 1.25 }],
     [
       'algorithm: consistent-hash, hash: { key: { header: X-User }, load_factor: 0 }',

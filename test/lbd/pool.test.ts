@@ -146,6 +146,46 @@ t.test('source address', async (t) => {
   t.equal(it.stuck, false);
 });
 
+t.test('a client with a whole IPv6 network is one entry, and cannot flush the table', async (t) => {
+  const { pool: it, sessions } = pool('stick: { source: ip }');
+  const mine = choose(it, '2001:db8::1');
+  for (let i = 1; i <= 5000; i++)
+    if (choose(it, `2001:db8::${i.toString(16)}:1`) !== mine) t.fail(`address ${i} is another client`);
+  t.equal(sessions.size, 1);
+  choose(it, '2001:db8:0:1::1');
+  t.equal(sessions.size, 2, 'another network is another client');
+  choose(it, '192.0.2.1');
+  choose(it, '192.0.2.2');
+  t.equal(sessions.size, 4, 'of IPv4 each address is one');
+
+  const wide = pool('stick: { source: ip, prefix6: 48 }');
+  t.equal(choose(wide.pool, '2001:db8:0:2::1'), choose(wide.pool, '2001:db8:0:1::1'));
+  t.equal(wide.sessions.size, 1);
+  const whole = pool('stick: { source: ip, prefix6: 128 }');
+  choose(whole.pool, '2001:db8::1');
+  choose(whole.pool, '2001:db8::2');
+  t.equal(whole.sessions.size, 2);
+});
+
+t.test('a session that a release left by the whole IPv6 address is kept, until it moves', async (t) => {
+  const sessions = table();
+  const former = pool('stick: { source: ip, prefix6: 128 }', sessions).pool;
+  const clients = ['2001:db8::1', '2001:db8::2'];
+  const before = clients.map((client) => choose(former, client));
+  const { pool: it, shared } = pool('stick: { source: ip }', sessions);
+  t.same(
+    clients.map((client) => choose(it, client)),
+    before,
+  );
+  t.equal(sessions.size, 2);
+  shared.setGate(before[0]!, GATE_CLOSED, 1);
+  const other = choose(it, clients[0]!);
+  t.not(other, before[0]);
+  shared.setGate(before[0]!, GATE_OPEN, 1);
+  t.equal(choose(it, clients[0]!), other, 'it does not come back to the one that it left');
+  t.equal(choose(it, '2001:db8::3'), other, 'the network has an entry now');
+});
+
 t.test('an entry outlives a reload, and one that names no backend of the pool is replaced', async (t) => {
   const sessions = table();
   const mine = choose(pool('stick: { source: ip }', sessions).pool, '192.0.2.1');

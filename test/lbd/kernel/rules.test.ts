@@ -13,7 +13,7 @@ const POOL: KernelPool = {
   name: 'p',
   family: 4,
   algorithm: 'round-robin',
-  stickMs: undefined,
+  stick: undefined,
   backends: BACKENDS,
 };
 const SERVICE: KernelService = {
@@ -67,9 +67,19 @@ t.test(
     const out = { ...POOL, backends: weights(0, false) };
     t.strictSame(elements('closed4', SERVICE, out)['192.0.2.100 . tcp . 80'], 'goto refuse');
     t.equal(rules('pool/p', SERVICE, out), '');
-    const draining = { ...POOL, stickMs: 1500, backends: weights(0, true) };
+    const draining = { ...POOL, stick: { expireMs: 1500, prefix6: 64 }, backends: weights(0, true) };
     t.match(rules('pool/p', SERVICE, draining), /^ip saddr @stuck\/p\/s1\/4\/2 goto to\/p\/s1\n/);
     t.match(rules('to/p/s1', SERVICE, draining), /^update @stuck\/p\/s1\/4\/2 { ip saddr }\n/);
+    const six = { ...draining, family: 6 as const };
+    t.match(
+      rules('pool/p', { ...SERVICE, family: 6 }, six),
+      /^ip6 saddr & ffff:ffff:ffff:ffff:: @stuck\/p\/s1\/6-64\/2 goto to\/p\/s1\n/,
+      'of IPv6 a network is a client',
+    );
+    t.match(
+      rules('to/p/s1', { ...SERVICE, family: 6 }, { ...six, stick: { expireMs: 1500, prefix6: 128 } }),
+      /^update @stuck\/p\/s1\/6-128\/2 { ip6 saddr }\n/,
+    );
     const away = rulesOf([SERVICE], [{ ...draining, backends: weights(0, false) }]);
     t.notOk(away.sets.has('stuck/p/s1/4/2'), 'a backend that is out forgets who was stuck to it');
   },

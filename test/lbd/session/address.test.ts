@@ -1,5 +1,5 @@
 import t from 'tap';
-import { formatAddress, parseAddress } from '../../../lbd/session/address.ts';
+import { formatAddress, maskAddress, parseAddress } from '../../../lbd/session/address.ts';
 
 const words = new Int32Array(4);
 
@@ -50,3 +50,19 @@ wrong.push(
 );
 for (const text of wrong)
   t.test(`${JSON.stringify(text)} is no address`, async (t) => t.notOk(parseAddress(text, words)));
+
+t.test('the first bits of an address', async (t) => {
+  for (const [bits, network] of [
+    [0, '::'],
+    [1, '8000::'],
+    [32, 'ffff:ffff::'],
+    [33, 'ffff:ffff:8000::'],
+    [56, 'ffff:ffff:ffff:ff00::'],
+    [64, 'ffff:ffff:ffff:ffff::'],
+    [128, 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff'],
+  ] as const) {
+    parseAddress('ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff', words);
+    maskAddress(words, bits);
+    t.equal(formatAddress(words), network);
+  }
+});

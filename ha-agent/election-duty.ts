@@ -1,5 +1,5 @@
 import { checkLater, isHeldOff } from './election-evidence.ts';
-import { leaseObstacle, takeoverObstacle } from './election-lease.ts';
+import { leaseObstacle, mayOverrule, prevails, takeoverObstacle } from './election-lease.ts';
 import { deafPeerCause, probe, silence } from './election-peer.ts';
 import {
   deadTimeMs,
@@ -62,6 +62,8 @@ export function considerTakeover(turn: Turn): void {
   }
   s.preemptAtMs = undefined;
   if (report.role === 'fault') takeOver(turn, `${peer.name} is in fault`);
+  else if (report.probe && mayOverrule(turn))
+    takeOver(turn, `${peer.name} does not hear this node, which has the lease`);
   else if (report.probe) turn.because(`${peer.name} does not hear this node and will take over`);
   else if (s.holdUntilMs !== undefined) return;
   else if (turn.now < s.recoveredUntilMs)
@@ -135,7 +137,7 @@ function considerPreempting(turn: Turn, report: PeerReport): string {
 export function considerStepDown(turn: Turn): void {
   const { s, now, config } = turn;
   const { peer, self } = config;
-  const deaf = deafPeerCause(turn);
+  const deaf = s.dualSinceMs === undefined && prevails(turn) ? undefined : deafPeerCause(turn);
   if (deaf !== undefined) {
     if (s.probedUntilMs !== undefined) hold(turn);
     turn.become('standby', deaf);

@@ -9,15 +9,25 @@ import type {
 } from './election-types.ts';
 import { HOLDER_SHARE } from './lease.ts';
 
+/** So often an interval, consent that is about to end is asked for. */
+const ASKS = 4;
 /** Both this node and the witness have not heard the peer for so long: then it is not there. */
 export const ALONE_MS = 10_000;
-/** After the peer's own word that its VIPs are gone, there are so many intervals beyond its lease to get one. */
-const WORD_INTERVALS = 2;
 
 export function initialStanding({ leaseMs }: ElectionConfig): LeaseStanding {
   const view = { reachesWitness: true, heldUntilMs: 0, takenUntilMs: 0, epoch: 0, silenceMs: 0 };
   const isFree = leaseMs === undefined;
-  return { view, isFree, wordUntilMs: 0, isWanted: undefined, wantedEpoch: 0, wasHeld: false };
+  return {
+    view,
+    isFree,
+    isRival: false,
+    consentedUntilMs: 0,
+    wordUntilMs: 0,
+    askAgainMs: 0,
+    isWanted: undefined,
+    wantedEpoch: 0,
+    wasHeld: false,
+  };
 }
 
 /**
@@ -31,7 +41,8 @@ export function initialStanding({ leaseMs }: ElectionConfig): LeaseStanding {
  *    which came before the hearing, it does not take over. So while the nodes hear each other, no witness is needed, and
  *    one that goes away, or that only one of them reaches, changes nothing.
  * 3. **The peer has given its word**, or its host has: it is in fault, has stepped down, its guardian has said farewell,
- *    or its host refuses heartbeats. Then the VIPs are gone there, and this node has time to get the lease.
+ *    or its host refuses heartbeats. Then the VIPs are gone there, and this node has nearly a dead time to get the lease,
+ *    which is longer than the lease that the peer may have had.
  * 4. **Both are free of it**: both missed the witness while they heard each other, or one of them has none configured,
  *    or the peer has been gone for `ALONE_MS`, as the witness says, too. Then silence is death, as without a witness,
  *    unless the witness says that the peer holds the lease. They are bound again once one of them reaches the witness.
@@ -56,12 +67,23 @@ export function leaseObstacle(turn: Turn): string | undefined {
     : `neither ${name} nor the witness is heard, so ${name} may have the lease`;
 }
 
+/** This node holds the lease, and the peer, which is heard but does not hear, takes over by silence only with it. */
+export function prevails({ s, now, config }: Turn): boolean {
+  const isHeld = config.leaseMs !== undefined && now < s.lease.view.heldUntilMs;
+  return isHeld && s.peer?.report.lease?.isBound === true;
+}
+
+/** It prevails, and the peer cannot count on its consent any more. */
+export function mayOverrule(turn: Turn): boolean {
+  return prevails(turn) && turn.s.lease.isRival && turn.now >= turn.s.lease.consentedUntilMs;
+}
+
 /** The same for a node that takes over: the peer's word of now counts. */
 export function takeoverObstacle(turn: Turn): string | undefined {
   const { s, now, config } = turn;
   if (config.leaseMs === undefined) return undefined;
   if (hasWord(turn)) {
-    const wordUntilMs = now + config.leaseMs / HOLDER_SHARE + WORD_INTERVALS * config.intervalMs;
+    const wordUntilMs = now + HOLDER_SHARE * deadTimeMs(config, s);
     s.lease = { ...s.lease, wordUntilMs };
   }
   return leaseObstacle(turn);
@@ -101,40 +123,67 @@ export function tendLease(turn: Turn): void {
   const { s, now, config } = turn;
   if (config.leaseMs === undefined) return;
   const { view, isWanted: before, wantedEpoch, wasHeld } = s.lease;
+  askForConsent(turn);
   const isHeld = now < view.heldUntilMs;
   if (isHeld !== wasHeld) turn.log('info', 'witness', `${isHeld ? 'holds' : 'does not hold'} the lease`);
+  const isRival = isRivalNow(turn);
   const probes = s.probingSinceMs !== undefined && (s.role === 'standby' || s.role === 'init');
-  const isWanted = s.role === 'active' || s.vip !== 'none' || (probes && !s.stopping);
+  const isWanted = s.role === 'active' || s.vip !== 'none' || isRival || (probes && !s.stopping);
   const { epoch } = s;
   if (isWanted !== before || (isWanted && epoch !== wantedEpoch))
     turn.act({ type: 'want-lease', isWanted, epoch });
-  s.lease = { ...s.lease, isWanted, wantedEpoch: epoch, wasHeld: isHeld };
+  const heardMs = s.peer?.heardMs ?? 0;
+  const consentedUntilMs = isRival ? s.lease.consentedUntilMs : heardMs + deadTimeMs(config, s);
+  s.lease = { ...s.lease, isRival, consentedUntilMs, isWanted, wantedEpoch: epoch, wasHeld: isHeld };
+}
+
+/** A node that serves by the peer's consent alone asks for it before that is over: one lost heartbeat must not end it. */
+function askForConsent(turn: Turn): void {
+  const { s, now, config } = turn;
+  if (s.role !== 'active' || s.lease.isFree || now < s.lease.view.heldUntilMs) return;
+  const untilMs = consentUntil(config, s);
+  if (now >= untilMs || now < untilMs - config.intervalMs || now < s.lease.askAgainMs) return;
+  s.lease = { ...s.lease, askAgainMs: now + config.intervalMs / ASKS };
+  s.asking = true;
+  turn.send(1);
+}
+
+/** Nobody serves, and the peer, which is heard, does not hear this node, which has not just given the role away. */
+function isRivalNow({ s, peerAlive }: Turn): boolean {
+  if (s.role !== 'standby' || s.stopping || s.holdUntilMs !== undefined || !peerAlive) return false;
+  const { probe, role } = s.peer!.report;
+  return probe && role !== 'active';
 }
 
 /** When the above changes by time alone. */
 export function leaseWakeAt(config: ElectionConfig, s: ElectionState, now: number): number {
   if (config.leaseMs === undefined) return Number.POSITIVE_INFINITY;
-  const { view, wordUntilMs } = s.lease;
-  const times = [view.heldUntilMs, view.takenUntilMs, wordUntilMs, consentUntil(config, s)];
+  const { view, wordUntilMs, consentedUntilMs, askAgainMs } = s.lease;
+  const consentMs = consentUntil(config, s);
+  const own = [wordUntilMs, consentMs, consentedUntilMs, askAgainMs, consentMs - config.intervalMs];
+  const times = [view.heldUntilMs, view.takenUntilMs, ...own];
   return Math.min(...times.map((at) => (at > now ? at : Number.POSITIVE_INFINITY)));
 }
 
 /** What this node's heartbeat says of it; undefined: there is no such witness. */
 export function leaseReport(config: ElectionConfig, s: ElectionState, now: number): LeaseReport | undefined {
   if (config.leaseMs === undefined) return undefined;
-  const { view } = s.lease;
+  const { view, isFree, isRival } = s.lease;
+  const consents = s.role !== 'active' && !isRival;
   return {
     held: now < view.heldUntilMs,
     reachesWitness: view.reachesWitness,
+    isBound: !isFree,
     sentMs: Math.floor(now),
-    heardSentMs: s.peer?.report.lease?.sentMs ?? 0,
+    heardSentMs: consents ? (s.peer?.report.lease?.sentMs ?? 0) : 0,
   };
 }
 
 /** What a guardian says for a node that died: it consents to nothing, and its word is that it stepped down. */
 export function lastLeaseReport(config: ElectionConfig, s: ElectionState): LeaseReport | undefined {
   if (config.leaseMs === undefined) return undefined;
-  return { held: false, reachesWitness: s.lease.view.reachesWitness, sentMs: 0, heardSentMs: 0 };
+  const { view, isFree } = s.lease;
+  return { held: false, reachesWitness: view.reachesWitness, isBound: !isFree, sentMs: 0, heardSentMs: 0 };
 }
 
 /** The peer does not take over by silence before then. */

@@ -68,6 +68,8 @@ export interface LeaseReport {
   readonly held: boolean;
   /** The witness has answered the sender lately, so that it can grant. */
   readonly reachesWitness: boolean;
+  /** The sender takes over by silence only with the lease; false: as without a witness. */
+  readonly isBound: boolean;
   /** When the sender sent this, whole milliseconds of its own monotonic clock. 0 to 2^48 - 1. */
   readonly sentMs: number;
   /**
@@ -264,8 +266,14 @@ export interface LeaseStanding {
   readonly view: LeaseView;
   /** Silence is death, as without a witness. */
   readonly isFree: boolean;
+  /** The peer does not hear this node, which is standby: it does not consent any more, and takes over with the lease. */
+  readonly isRival: boolean;
+  /** The peer may count on the consent that this node gave it until then. */
+  readonly consentedUntilMs: number;
   /** After the peer's word that its VIPs are gone, this node serves until then without the lease. */
   readonly wordUntilMs: number;
+  /** The peer's consent is not asked for before then. */
+  readonly askAgainMs: number;
   /** What was asked for last; undefined: nothing yet. */
   readonly isWanted: boolean | undefined;
   readonly wantedEpoch: number;

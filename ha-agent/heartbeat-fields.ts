@@ -53,7 +53,7 @@ function hex(type: number, name: 'instance', bytes: number): Field {
 function writeLease({ lease }: PeerReport): Buffer | undefined {
   if (lease === undefined) return undefined;
   const value = Buffer.alloc(LEASE_BYTES);
-  value[0] = (lease.held ? 1 : 0) | (lease.reachesWitness ? 2 : 0);
+  value[0] = (lease.held ? 1 : 0) | (lease.reachesWitness ? 2 : 0) | (lease.isBound ? 4 : 0);
   value.writeUIntBE(lease.sentMs, 1, 6);
   value.writeUIntBE(lease.heardSentMs, 7, 6);
   return value;
@@ -66,6 +66,7 @@ function readLease(value: Buffer): Partial<PeerReport> | undefined {
     lease: {
       held: (bits & 1) !== 0,
       reachesWitness: (bits & 2) !== 0,
+      isBound: (bits & 4) !== 0,
       sentMs: value.readUIntBE(1, 6),
       heardSentMs: value.readUIntBE(7, 6),
     },

@@ -237,4 +237,5 @@ const WHY: Readonly<Record<LeaseVerdict, string>> = {
   prove: 'no answer',
   starting: 'it has just started, and does not know yet what it granted before',
   'too-long': 'it does not grant for so long',
+  unheard: 'its answers come too late',
 };

@@ -8,7 +8,7 @@ import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
  *  0 magic 4        | 4 version 1 | 5 kind 1 | 6 operation or verdict 1 | 7 zero 1
  *  8 cluster hash 8 | 16 node hash 8 | 24 group hash 8
  * 32 process 8      | 40 token 8  | 48 zero 2, counter 6
- * 56 time, ms 4     | 60 epoch 4  | 64 silence of the other node, ms 4 | 68 zero 4
+ * 56 time, ms 4     | 60 epoch 4  | 64 silence, ms 4 | 68 zero 4
  * 72 HMAC-SHA256 over bytes 0–71, not truncated (RFC 2104)
  * ```
  *
@@ -38,9 +38,10 @@ export type LeaseOperation = (typeof OPERATIONS)[number];
  * - `vacant`: nobody else holds it;
  * - `prove`: nothing was decided; ask again with this token, which shows that the question is of now;
  * - `starting`: it grants nothing for `timeMs`, because it does not know what it granted before it started;
- * - `too-long`: it grants `timeMs` at most.
+ * - `too-long`: it grants `timeMs` at most;
+ * - `unheard`: not to a sender that hears no answers.
  */
-const VERDICTS = ['granted', 'denied', 'vacant', 'prove', 'starting', 'too-long'] as const;
+const VERDICTS = ['granted', 'denied', 'vacant', 'prove', 'starting', 'too-long', 'unheard'] as const;
 export type LeaseVerdict = (typeof VERDICTS)[number];
 
 /** No token yet. */
@@ -61,6 +62,8 @@ export interface LeaseQuestion {
   readonly timeMs: number;
   /** Of the sender's leadership. 0 to 2^32 - 1. */
   readonly epoch: number;
+  /** So long ago it sent the latest question to which it got an answer. 0 to 2^32 - 1. */
+  readonly silenceMs: number;
 }
 
 /** `node`, `group`, `process` and `counter` are those of the question. */
@@ -97,7 +100,7 @@ export function nodeHash(name: string): string {
 }
 
 export function encodeQuestion(identity: LeaseIdentity, question: LeaseQuestion): Buffer {
-  return encode(identity, QUESTION, OPERATIONS.indexOf(question.operation), { ...question, silenceMs: 0 });
+  return encode(identity, QUESTION, OPERATIONS.indexOf(question.operation), question);
 }
 
 export function encodeAnswer(identity: LeaseIdentity, answer: LeaseAnswer): Buffer {
@@ -124,7 +127,7 @@ export function decodeQuestion(identity: LeaseIdentity, data: Buffer): LeaseQues
 /** @returns undefined when it is not an authentic answer of the cluster's witness */
 export function decodeAnswer(identity: LeaseIdentity, data: Buffer): LeaseAnswer | undefined {
   const verdict = open(identity, ANSWER, data) ? VERDICTS[data[6]!] : undefined;
-  return verdict && { verdict, ...fields(data), silenceMs: data.readUInt32BE(64) };
+  return verdict && { verdict, ...fields(data) };
 }
 
 function encode(
@@ -160,6 +163,7 @@ function fields(data: Buffer) {
     counter: data.readUIntBE(50, 6),
     timeMs: data.readUInt32BE(56),
     epoch: data.readUInt32BE(60),
+    silenceMs: data.readUInt32BE(64),
   };
 }
 

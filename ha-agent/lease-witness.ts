@@ -106,6 +106,8 @@ function decide(state: WitnessState, question: LeaseQuestion, now: number): Witn
     return say(state, 'denied', lease.untilMs - now);
   if (operation === 'look') return say(state, 'vacant');
   if (timeMs > state.longestMs) return say(state, 'too-long', state.longestMs);
+  // What it cannot learn of is of no use to it, and would be withheld from the other one.
+  if (question.silenceMs > timeMs) return say(state, 'unheard');
   const room = lease === undefined ? makeRoom(state.leases, now) : state.leases;
   if (room === undefined) return { state, answer: undefined };
   // A shorter time than before does not end sooner what its holder may still count on.

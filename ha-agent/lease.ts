@@ -57,6 +57,8 @@ export interface LeaseState {
   readonly open: ReadonlyMap<number, OpenQuestion>;
   readonly groups: ReadonlyMap<string, GroupLease>;
   readonly startedMs: number;
+  /** When the latest question was sent that got an answer of any kind. */
+  readonly heardMs: number | undefined;
   /** When the latest question was sent that the witness answered, and that it could have granted. */
   readonly answeredMs: number | undefined;
   /** The latest answer. */
@@ -86,6 +88,7 @@ export function leaseState(now: number): LeaseState {
     counter: 0,
     open: new Map(),
     groups: new Map(),
+    heardMs: undefined,
     answeredMs: undefined,
     verdict: undefined,
     silenceMs: 0,
@@ -173,7 +176,8 @@ export function receive(
   const open = new Map(state.open);
   open.delete(answer.counter);
   const { verdict, silenceMs } = answer;
-  const heard: LeaseState = { ...state, open, verdict, silenceMs };
+  const heardMs = Math.max(state.heardMs ?? 0, question.sentMs);
+  const heard: LeaseState = { ...state, open, verdict, silenceMs, heardMs };
   if (verdict === 'prove') return prove(heard, config, answer.token, now);
   const could = verdict === 'granted' || verdict === 'denied' || verdict === 'vacant';
   const answeredMs = could ? Math.max(state.answeredMs ?? 0, question.sentMs) : state.answeredMs;
@@ -254,10 +258,12 @@ function ask(
   const lease = state.groups.get(group) ?? NOT_HELD;
   const again =
     operation === 'take' ? now + Math.max(intervalMs / 2, MIN_RETRY_MS) : Number.POSITIVE_INFINITY;
-  const { token } = state;
+  const { token, heardMs } = state;
+  // Of a process that has heard nothing, nothing is believed anyway.
+  const silenceMs = now - (heardMs ?? now);
   return {
     state: withGroup({ ...state, counter, open }, group, { ...lease, askAtMs: again }),
-    questions: [{ operation, node, group, process, token, counter, timeMs, epoch: lease.epoch }],
+    questions: [{ operation, node, group, process, token, counter, timeMs, epoch: lease.epoch, silenceMs }],
   };
 }
 

@@ -1,5 +1,5 @@
-/** The hosts of the lab: one bridge (the switch), a client, the two nodes of the pair and three backends. */
-export const HOSTS = ['client', 'lb1', 'lb2', 's1', 's2', 's3'] as const;
+/** The hosts of the lab: one bridge (the switch), a client, the two nodes of the pair, three backends and a witness. */
+export const HOSTS = ['client', 'lb1', 'lb2', 's1', 's2', 's3', 'witness'] as const;
 export type Host = (typeof HOSTS)[number];
 /** A host, or the namespace that holds the bridge. */
 export type Place = Host | 'switch';
@@ -21,6 +21,7 @@ export const ADDRESS: Readonly<Record<Host, string>> = {
   s1: `${NETWORK}.21`,
   s2: `${NETWORK}.22`,
   s3: `${NETWORK}.23`,
+  witness: `${NETWORK}.3`,
 };
 
 /** More addresses of the client, so that stickiness by source address has more than one source. */

@@ -4,6 +4,7 @@ import {
   type BackendStatus,
   type GroupStatus,
   type LbdStatus,
+  type LeaseStatus,
   SOCKETS,
   type WitnessStatus,
 } from '../../common/control.ts';
@@ -160,6 +161,9 @@ function agentRows({ agent: { status: agent }, lbd }: NodeView): string[][] {
     ['peer', peerFacts.join(SEPARATOR)],
     ...agent.paths.map((path) => ['path', pathFacts(path).join(SEPARATOR)]),
     ...(agent.witness === undefined ? [] : [['witness', witnessFacts(agent.witness).join(SEPARATOR)]]),
+    ...(agent.lease === undefined
+      ? []
+      : [['witness', leaseFacts(agent.lease, agent.groups).join(SEPARATOR)]]),
     [
       'agent',
       [
@@ -179,6 +183,28 @@ function runtimeFacts(runtime: RuntimeStatus | undefined): string[] {
 function witnessFacts({ addresses, state, why }: WitnessStatus): string[] {
   const color = state === 'answers' ? 'green' : state === 'silent' ? 'red' : 'yellow';
   return [addresses.join(', '), paint(color, state), ...(state === 'answers' ? [] : [why])];
+}
+
+function leaseFacts(
+  { address, state, answered_ms_ago, why }: LeaseStatus,
+  groups: AgentStatus['groups'],
+): string[] {
+  const said = {
+    grants: paint('green', 'grants leases'),
+    starting: paint('yellow', 'starting'),
+    away: paint('red', 'away'),
+  };
+  const leases = groups.flatMap(({ name, lease }) => {
+    if (lease === undefined) return [];
+    const whose = groups.length === 1 ? 'lease' : `lease of ${name}`;
+    const left = lease.left_ms === undefined ? '' : ` for ${ago(lease.left_ms)}`;
+    return [
+      `${whose} held by ${lease.holder}${left}`,
+      ...(lease.bound ? [] : [paint('yellow', 'as without a witness')]),
+    ];
+  });
+  const answered = answered_ms_ago === undefined ? 'never answered' : `answered ${ago(answered_ms_ago)} ago`;
+  return [address, said[state], answered, ...(why === '' ? [] : [why]), ...leases];
 }
 
 function roleRows({ node, groups, peer }: AgentStatus): string[][] {

@@ -42,7 +42,7 @@ const SAMPLE: Heartbeat = {
   deadTimeMs: 400,
   servedMs: 12_000,
   instance: 'fedcba9876543210',
-  lease: { held: true, reachesWitness: false, sentMs: 17, heardSentMs: 2 ** 48 - 1 },
+  lease: { held: true, reachesWitness: false, isBound: true, sentMs: 17, heardSentMs: 2 ** 48 - 1 },
 };
 
 t.test('what was encoded is decoded', (t) => {
@@ -78,6 +78,7 @@ t.test('what was encoded is decoded', (t) => {
       lease: fc.record({
         held: fc.boolean(),
         reachesWitness: fc.boolean(),
+        isBound: fc.boolean(),
         sentMs: clock,
         heardSentMs: clock,
       }),

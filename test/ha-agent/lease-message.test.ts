@@ -20,6 +20,7 @@ const QUESTION: LeaseQuestion = {
   counter: 2 ** 48 - 1,
   timeMs: 250,
   epoch: 2 ** 32 - 1,
+  silenceMs: 77,
 };
 const { operation: _operation, ...FIELDS } = QUESTION;
 const ANSWER: LeaseAnswer = { ...FIELDS, verdict: 'denied', silenceMs: 4321 };
@@ -32,7 +33,15 @@ t.test('questions and answers come through as they were, and are equally long', 
     t.strictSame(decodeQuestion(IDENTITY, data), question);
     t.equal(clusterOfQuestion(data), IDENTITY.cluster);
   }
-  for (const verdict of ['granted', 'denied', 'vacant', 'prove', 'starting', 'too-long'] as const) {
+  for (const verdict of [
+    'granted',
+    'denied',
+    'vacant',
+    'prove',
+    'starting',
+    'too-long',
+    'unheard',
+  ] as const) {
     const answer = { ...ANSWER, verdict };
     const data = encodeAnswer(IDENTITY, answer);
     t.equal(data.length, LEASE_MESSAGE_BYTES, 'nobody is flooded by answers');

@@ -32,7 +32,18 @@ class Scene {
     const process = what.process ?? node;
     const token = this.#tokens.get(`${node} ${process}`) ?? NO_TOKEN;
     const counter = ++this.#counter;
-    return { operation: 'take', node, group: GROUP, process, token, counter, timeMs: 200, epoch: 1, ...what };
+    return {
+      operation: 'take',
+      node,
+      group: GROUP,
+      process,
+      token,
+      counter,
+      timeMs: 200,
+      epoch: 1,
+      silenceMs: 0,
+      ...what,
+    };
   }
 
   raw(question: LeaseQuestion): LeaseAnswer | undefined {
@@ -151,6 +162,16 @@ t.test('a shorter time does not end sooner what was granted', (t) => {
 
 t.test('more than the longest time is refused', (t) => {
   t.match(new Scene().ask(LB1, { timeMs: 501 }), { verdict: 'too-long', timeMs: 500 });
+  t.end();
+});
+
+t.test('a node that does not hear the answers does not withhold the lease from the other one', (t) => {
+  const scene = new Scene();
+  t.match(scene.ask(LB1, { silenceMs: 200 }), { verdict: 'granted' });
+  scene.now += 150;
+  t.match(scene.ask(LB1, { silenceMs: 201 }), { verdict: 'unheard' });
+  scene.now += 60;
+  t.match(scene.ask(LB2), { verdict: 'granted' });
   t.end();
 });
 

@@ -141,6 +141,23 @@ t.test(
   },
 );
 
+t.test('a question tells for how long no answer was heard', (t) => {
+  const holder = new Holder();
+  holder.want(true);
+  holder.now += 10;
+  holder.hear('granted');
+  holder.now += 90;
+  holder.beat();
+  holder.now += 100;
+  holder.beat();
+  t.same(
+    holder.asked.map(({ silenceMs }) => silenceMs),
+    [0, 100, 200],
+    'since the question that was answered',
+  );
+  t.end();
+});
+
 t.test('a proof that is wanted is given at once, and once', (t) => {
   const holder = new Holder();
   holder.want(true);

@@ -188,6 +188,7 @@ t.test('what is not authentic gets no answer, what is gets one of the same size'
     counter: 1,
     timeMs: LEASE_MS,
     epoch: 1,
+    silenceMs: 0,
   };
   const forged = encodeQuestion({ ...SHOP, key: Buffer.alloc(32, 9) }, question);
   const answers: number[] = [];

@@ -4,6 +4,7 @@ import { execa } from 'execa';
 import { messageOf } from './errors.ts';
 import type { PlacedNeed, UnmetNeed } from './host-needs.ts';
 import { didYouMean } from './suggest.ts';
+import { whoElseWrites } from './trusted-path.ts';
 
 /** It answers within milliseconds; a machine that boots is slower. */
 const TIMEOUT_MS = 5_000;
@@ -29,18 +30,22 @@ export async function hostFacts(): Promise<HostFacts | undefined> {
 }
 
 /**
- * What this host does not have of what a config needs, in the order of the needs. What cannot be found out counts as there.
+ * What this host does not have of what a config needs, in the order of the needs. An interface that cannot be looked for
+ * counts as there.
  *
  * @param facts of this host; undefined: they are not known
+ * @param owners user ids that, beside root, may own or write programs
  */
 export async function unmetNeeds(
   needs: readonly PlacedNeed[],
   facts: HostFacts | undefined,
+  owners?: readonly number[],
 ): Promise<UnmetNeed[]> {
   const judged = await Promise.all(
     needs.map(async (need): Promise<UnmetNeed[]> => {
       const { kind, name, path } = need;
-      const why = kind === 'program' ? await whyNoProgram(name) : facts && whyNoInterface(name, facts);
+      const why =
+        kind === 'program' ? await whyNoProgram(name, owners) : facts && whyNoInterface(name, facts);
       return why === undefined ? [] : [{ ...need, message: `${path.join('.')}: ${why}` }];
     }),
   );
@@ -52,11 +57,16 @@ function whyNoInterface(name: string, { interfaces }: HostFacts): string | undef
   return `found ${name}, but this host has only ${interfaces.join(', ')}${didYouMean(name, interfaces)}`;
 }
 
-async function whyNoProgram(path: string): Promise<string | undefined> {
+/** It is run with the capabilities of the agent, so nobody else may change it. */
+async function whyNoProgram(
+  path: string,
+  owners: readonly number[] | undefined,
+): Promise<string | undefined> {
   try {
     await access(path, constants.X_OK);
-    return undefined;
   } catch (error) {
     return `found ${path}, which cannot be run on this host: ${messageOf(error)}`;
   }
+  const why = await whoElseWrites(path, owners);
+  return why && `found ${path}, which must belong to root, and nobody else may write it: ${why}`;
 }

@@ -1,10 +1,8 @@
-import { existsSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { loadConfig } from '../../common/config.ts';
-import { ConfigError, messageOf } from '../../common/errors.ts';
+import { loadWithNeeds } from '../../common/config.ts';
+import { problemLines } from '../../common/errors.ts';
+import { hostFacts, unmetNeeds } from '../../common/host-facts.ts';
 import type { Config } from '../../common/model.ts';
-import { whoElseWrites } from '../../common/trusted-path.ts';
 import { bindsOf, preflight } from '../../lbd/preflight.ts';
 
 /**
@@ -14,47 +12,18 @@ import { bindsOf, preflight } from '../../lbd/preflight.ts';
  *
  * Exit 0, or 1 and one line for each problem.
  */
-const INTERFACES = '/sys/class/net';
-
 async function problemsOf(file: string, running: boolean): Promise<string[]> {
-  let config: Config;
   try {
-    config = loadConfig(file);
+    const { config, needs } = loadWithNeeds(file);
+    // Only root: the agent runs programs with its capabilities.
+    const unmet = await unmetNeeds(needs, await hostFacts(), []);
+    return [
+      ...unmet.map(({ where, message }) => `${where}: ${message}`),
+      ...(running ? [] : await takenPorts(config)),
+    ];
   } catch (error) {
-    if (error instanceof ConfigError)
-      return error.problems.map(({ where, message }) => `${where}: ${message}`);
-    return [messageOf(error)];
+    return problemLines(error);
   }
-  return [
-    ...missingInterfaces(config),
-    ...(await openPrograms(config)),
-    ...(running ? [] : await takenPorts(config)),
-  ];
-}
-
-function missingInterfaces({ ha }: Config): string[] {
-  if (ha === undefined) return [];
-  const used = new Set([
-    ...ha.vips.map((vip) => vip.interface),
-    ...ha.paths.flatMap((path) => (path.type === 'multicast' ? [path.interface] : [])),
-    ...ha.track.interfaces,
-  ]);
-  const there = readdirSync(INTERFACES).join(', ');
-  return [...used]
-    .filter((name) => !existsSync(join(INTERFACES, name)))
-    .map((name) => `interface ${name} does not exist; this machine has ${there}`);
-}
-
-/** The agent runs them with its capabilities, so nobody but root may change them. */
-async function openPrograms({ ha }: Config): Promise<string[]> {
-  const notify = Object.entries(ha?.notify ?? {}).map(([role, program]) => [`notify ${role}`, program]);
-  const moves = ha?.vips.map(({ address, command }) => [`the command of VIP ${address}`, command[0]]) ?? [];
-  const problems: string[] = [];
-  for (const [what, program] of [...notify, ...moves]) {
-    const why = program === undefined ? undefined : await whoElseWrites(program, []);
-    if (why !== undefined) problems.push(`${what} must belong to root, and nobody else may write it: ${why}`);
-  }
-  return problems;
 }
 
 /** A frontend on a VIP itself cannot be tried before the sysctls are set. */

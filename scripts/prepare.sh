@@ -18,9 +18,9 @@ prepare_npm() {
   command -v npm >/dev/null || die 'npm is missing: install Node and npm first'
   say 'Installing npm packages …'
   # npm ci insists on lock entries even for packages of other platforms, which some registries do not have;
-  # npm install takes the same versions from the lock file without them.
-  npm ci --no-audit --no-fund --loglevel=error >/dev/null 2>&1 ||
-    npm install --no-save --no-audit --no-fund --loglevel=error >&2 || die 'npm could not install the packages'
+  # npm install takes the same versions from the lock file without them. No script of a package runs: none of them needs it.
+  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null 2>&1 ||
+    npm install --ignore-scripts --no-save --no-audit --no-fund --loglevel=error >&2 || die 'npm could not install the packages'
   prepare_node
 }
 
@@ -50,6 +50,6 @@ install_debian() {
 }
 
 LAB_TOOLS='ip:iproute2 arping:iputils-arping ping:iputils-ping ndptool:libndp-tools nft:nftables conntrack:conntrack socat:socat unshare:util-linux setpriv:util-linux'
-TEST_TOOLS='curl:curl shellcheck:shellcheck systemd-analyze:systemd logrotate:logrotate'
+TEST_TOOLS='curl:curl shellcheck:shellcheck systemd-analyze:systemd logrotate:logrotate ssh-keygen:openssh-client'
 # Big, and what it tests changes seldom.
 [ "${CI-}" != true ] || TEST_TOOLS="$TEST_TOOLS vagrant:vagrant"

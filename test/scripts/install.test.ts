@@ -301,3 +301,99 @@ t.test('programs of the config that others may write are refused', { skip }, asy
   }
   t.equal(install('hooks.yaml').code, 0);
 });
+
+t.test('a Node of an operator: checked, kept by upgrades, and given up again', { skip }, async (t) => {
+  const machine = await machineWith(t);
+  const install = (more: string) => machine.run(`/tree/scripts/install --config /root/pair.yaml ${more}`);
+  machine.run(`mkdir -p /opt/node/bin /home/me && cp /tree/node_modules/node-linux-*/bin/node /opt/node/bin/node
+    ln -s /opt/node/bin/node /usr/local/bin/other && cp -l /opt/node/bin/node /home/me/node
+    printf '#!/bin/sh\\necho v26.9.9\\n' > /opt/node/bin/old; chmod 755 /opt/node/bin/*`);
+  for (const [path, said] of [
+    ['/opt/node/bin/none', /\/opt\/node\/bin\/none: there is no such program/],
+    ['/opt/node/bin/old', /\/opt\/node\/bin\/old is Node 26\.9\.9, expected \d+\.\d+\.\d+ or newer/],
+    ['/bin/true', /is Node that does not run, expected/],
+    ['/home/me/node', /the services cannot run what is there/],
+  ] as const) {
+    const { code, stderr } = install(`--node ${path}`);
+    t.equal(code, 1, path);
+    t.match(stderr, said);
+    t.equal(machine.run(TRACES).stdout, '', `${path}: nothing is left`);
+  }
+  machine.run('chmod 775 /opt/node');
+  t.match(install('--node /opt/node/bin/node').stderr, /\/opt\/node: others than root may write it/);
+  machine.run('chmod 755 /opt/node');
+
+  const link = 'readlink /opt/tandem/node_modules/.bin/node';
+  t.match(install('--node /usr/local/bin/other'), { code: 0, stderr: '' });
+  t.equal(machine.run(link).stdout, '/opt/node/bin/node\n', 'and not what the link leads to another day');
+  t.equal(machine.run('lbctl check /etc/tandem/tandem.yaml').code, 0);
+  machine.run('touch /opt/tandem/mark');
+  t.equal(install('').code, 0);
+  t.equal(machine.run('ls /opt/tandem/mark').code, 0, 'the same runtime changes nothing');
+  machine.run('echo old > /opt/tandem/.digest');
+  t.equal(install('').code, 0);
+  t.equal(machine.run(link).stdout, '/opt/node/bin/node\n', 'an upgrade keeps it');
+  machine.run('touch /opt/tandem/mark; sed -i s/3/4/ /opt/tandem/.runtime');
+  t.equal(install('').code, 0);
+  t.not(machine.run('ls /opt/tandem/mark').code, 0, 'another version at the same place is another runtime');
+  t.equal(install('--node pinned').code, 0);
+  t.match(machine.run(link).stdout, /^\.\.\/node-linux-/);
+});
+
+t.test('where signatures are demanded, nothing runs that is not signed', { skip }, async (t) => {
+  const machine = await machineWith(t);
+  t.equal(machine.run(`${OWN_TREE}; /tree/scripts/install --config /root/pair.yaml`).code, 0);
+  machine.run(`cd /root; ssh-keygen -q -t ed25519 -N '' -f key; ssh-keygen -q -t ed25519 -N '' -f other
+    sed 's/^/tandem-release namespaces="tandem-release" /' key.pub > /etc/tandem/allowed_signers`);
+  const signed = () => machine.run('/opt/tandem/scripts/install-signed /root/tree');
+  t.match(machine.run('/root/tree/scripts/install'), {
+    code: 1,
+    stderr:
+      /allowed_signers says that trees must be signed: \/opt\/tandem\/scripts\/install-signed \/root\/tree\n$/,
+  });
+  t.match(signed().stderr, /\/root\/tree has no release-hashes; nothing was changed/);
+
+  const sign = (key: string) => machine.run(`/root/tree/scripts/release/sign /root/${key}`);
+  t.match(sign('key'), { code: 0 });
+  machine.run('echo old > /opt/tandem/.digest; echo evil > /root/tree/common/unlisted.ts');
+  t.match(signed(), { code: 0, stderr: '' });
+  t.not(machine.run('cat /opt/tandem/.digest').stdout, 'old\n', 'a good one is installed');
+  t.not(machine.run('ls /opt/tandem/common/unlisted.ts').code, 0, 'and nothing that is not signed');
+
+  machine.run(
+    'rm /root/tree/common/unlisted.ts; cp -a /root/tree /root/good; echo old > /opt/tandem/.digest',
+  );
+  const evil = `printf '#!/bin/sh\\ntouch /root/evil\\n' > /root/tree/scripts/install`;
+  for (const [what, change, said] of [
+    ['a changed file', evil, /is changed: scripts\/install: FAILED; nothing was changed/],
+    [
+      'changed hashes',
+      `${evil}; cd /root/tree; sha256sum scripts/install >> release-hashes`,
+      /signature of .* is not of anybody/,
+    ],
+    [
+      'another key',
+      `${evil}; /root/tree/scripts/release/sign /root/other`,
+      /signature of .* is not of anybody/,
+    ],
+    [
+      'a missing file',
+      'rm /root/tree/lbd/main.ts',
+      /is changed: lbd\/main.ts: FAILED open or read; nothing was changed/,
+    ],
+    ['a link', 'cd /root/tree/lbd; mv main.ts x.ts; ln -s x.ts main.ts', /has links in the place of files/],
+    [
+      'a changed package',
+      'echo "// evil" >> /root/tree/node_modules/zod/index.js; rm -f /usr/bin/npm',
+      /npm/,
+    ],
+  ] as const) {
+    machine.run(change);
+    const { code, stderr } = signed();
+    t.not(code, 0, what);
+    t.match(stderr, said, what);
+    t.equal(machine.run('cat /opt/tandem/.digest; ls -d /opt/.tandem* 2>/dev/null').stdout, 'old\n', what);
+    machine.run('rm -rf /root/tree && cp -a /root/good /root/tree');
+  }
+  t.not(machine.run('ls /root/evil').code, 0, 'nothing of it ran');
+});

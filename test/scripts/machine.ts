@@ -5,7 +5,18 @@ import type { Test } from 'tap';
 import { hasTool, TOOL_PATH } from '../../scripts/lab/missing.ts';
 
 const TREE = join(import.meta.dirname, '../..');
-const TOOLS = ['unshare', 'nsenter', 'chroot', 'systemctl', 'useradd', 'dpkg-query', 'arping', 'nft', 'ip'];
+const TOOLS = [
+  'unshare',
+  'nsenter',
+  'chroot',
+  'systemctl',
+  'useradd',
+  'dpkg-query',
+  'arping',
+  'nft',
+  'ip',
+  'ssh-keygen',
+];
 
 /**
  * All of this machine's files below an overlay in memory, in a mount, network and host name namespace of its own:

@@ -31,7 +31,7 @@ printf '{\\n  "node": "x",\\n  "role": "%s",\\n  "peer": {\\n    "role": "%s"\\n
 printf '  "sync": {\\n    "state": "%s",\\n    "entries": 1\\n  }\\n}\\n' "$(cat sync)"
 `;
 const INSTALL = `#!/bin/sh
-echo "install on \${PWD##*/} ($(cat role))" >>../log
+echo "install on \${PWD##*/} ($(cat role))\${*:+ $*}" >>../log
 if [ -e flaps ]; then
   rm flaps
   mv role was && mv ../lb1/role role && mv was ../lb1/role
@@ -78,6 +78,34 @@ t.test('the standby first, then a switchover, then the other one', async (t) => 
       log: 'asked lb2\ninstall on lb2 (standby)\nswitchover\nasked lb1\ninstall on lb1 (standby)\n',
     });
   }
+});
+
+t.test('another Node for both', async (t) => {
+  const { hosts, run } = pair(t);
+  const { exitCode, log } = await run(
+    '--runtime',
+    '/opt/node/bin/node',
+    '-F',
+    '/dev/null',
+    `${hosts}/new`,
+    'lb1',
+    'lb2',
+  );
+  t.equal(exitCode, 0);
+  t.equal(
+    log,
+    'asked lb2\ninstall on lb2 (standby) --node /opt/node/bin/node\nswitchover\n' +
+      'asked lb1\ninstall on lb1 (standby) --node /opt/node/bin/node\n',
+  );
+  t.match(await run('--runtime', 'pinned', `${hosts}/new`, 'lb1', 'lb2'), {
+    exitCode: 0,
+    log: /--node pinned/,
+  });
+  for (const path of ['node', '/opt/$(id)'])
+    t.match(await run('--runtime', path, `${hosts}/new`, 'lb1', 'lb2'), {
+      exitCode: 1,
+      stderr: /expected an absolute path of plain characters/,
+    });
 });
 
 t.test('a standby that was not upgraded: the active one is not touched', async (t) => {

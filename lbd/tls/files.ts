@@ -4,6 +4,7 @@ import { messageOf } from '../../common/errors.ts';
 import type { Config } from '../../common/model.ts';
 import type { CertificateFiles, TerminationConfig } from '../../common/tls-config.ts';
 import { type Certificate, parseAuthorities, parseCertificate } from './certificate.ts';
+import { CertificateCache } from './certificate-cache.ts';
 
 /** A bundle of every authority of the world has 200 KiB. */
 const MAX_BYTES = 1024 * 1024;
@@ -33,27 +34,35 @@ export interface Loaded<T> {
   readonly broken: readonly string[];
 }
 
-/** Reads everything that TLS of a config needs. Never throws. */
+/** Everything that TLS of a config needs. */
 export interface TlsFiles {
   readonly frontends: ReadonlyMap<string, Loaded<FrontendFiles>>;
   readonly pools: ReadonlyMap<string, Loaded<PoolFiles>>;
 }
 
-export function readTlsFiles(config: Config): TlsFiles {
-  const base = dirname(config.file);
+/** Reads everything that TLS of a config needs. Never throws. @param cache of an earlier call */
+export function readTlsFiles(config: Config, cache = new CertificateCache()): TlsFiles {
+  const from: Origin = { base: dirname(config.file), cache };
   const frontends = new Map<string, Loaded<FrontendFiles>>();
   for (const { name, tls } of config.frontends)
-    if (tls?.mode === 'terminate') frontends.set(name, readFrontend(`frontend ${name}`, tls, base));
+    if (tls?.mode === 'terminate') frontends.set(name, readFrontend(`frontend ${name}`, tls, from));
   const pools = new Map<string, Loaded<PoolFiles>>();
   for (const { name, tls } of config.pools) {
     if (tls === undefined) continue;
     const problems: string[] = [];
     const attempt = attemptFor(`pool ${name}`, problems);
-    const ca = tls.ca === undefined ? undefined : attempt(() => readAuthorities(base, tls.ca!));
-    const client = tls.client === undefined ? undefined : attempt(() => readPair(base, tls.client!));
+    const ca = tls.ca === undefined ? undefined : attempt(() => readAuthorities(from, tls.ca!));
+    const client = tls.client === undefined ? undefined : attempt(() => readPair(from, tls.client!));
     pools.set(name, { files: problems.length > 0 ? undefined : { ca, client }, problems, broken: [] });
   }
+  cache.sweep();
   return { frontends, pools };
+}
+
+/** Where files are looked for, and what is known of them. */
+interface Origin {
+  readonly base: string;
+  readonly cache: CertificateCache;
 }
 
 /** Files and directories whose change may change what `readTlsFiles` returns. */
@@ -82,7 +91,8 @@ export function tlsPaths(config: Config): string[] {
   return [...paths];
 }
 
-function readFrontend(what: string, tls: TerminationConfig, base: string): Loaded<FrontendFiles> {
+function readFrontend(what: string, tls: TerminationConfig, from: Origin): Loaded<FrontendFiles> {
+  const { base } = from;
   const problems: string[] = [];
   const attempt = attemptFor(what, problems);
   const pairs =
@@ -92,14 +102,14 @@ function readFrontend(what: string, tls: TerminationConfig, base: string): Loade
   const certificates: Certificate[] = [];
   const broken: string[] = [];
   for (const pair of pairs) {
-    const certificate = attempt(() => readPair(base, pair));
+    const certificate = attempt(() => readPair(from, pair));
     if (certificate === undefined) broken.push(resolve(base, pair.cert));
     else certificates.push(certificate);
   }
   if (certificates.length === 0 && problems.length === 0)
     problems.push(`${what}: found no certificate in ${resolve(base, String(tls.certificates))}`);
   const before = problems.length;
-  const clientCa = tls.client && attempt(() => readAuthorities(base, tls.client!.ca));
+  const clientCa = tls.client && attempt(() => readAuthorities(from, tls.client!.ca));
   // Without its authorities a frontend would let in nobody, or everybody.
   const usable = certificates.length > 0 && problems.length === before;
   return { files: usable ? { certificates, clientCa } : undefined, problems, broken };
@@ -139,13 +149,15 @@ function entriesOf(directory: string): string[] {
   }
 }
 
-function readPair(base: string, { cert, key }: CertificateFiles): Certificate {
+function readPair({ base, cache }: Origin, { cert, key }: CertificateFiles): Certificate {
   const [certFile, keyFile] = [resolve(base, cert), resolve(base, key)];
-  const certPem = readText(certFile);
-  return parseCertificate(certPem, keyFile === certFile ? certPem : readText(keyFile), certFile, keyFile);
+  return cache.get(certFile, keyFile, () => {
+    const certPem = readText(certFile);
+    return parseCertificate(certPem, keyFile === certFile ? certPem : readText(keyFile), certFile, keyFile);
+  });
 }
 
-function readAuthorities(base: string, path: string): string {
+function readAuthorities({ base }: Origin, path: string): string {
   const file = resolve(base, path);
   return parseAuthorities(readText(file), file);
 }
@@ -160,8 +172,9 @@ function readText(file: string): string {
     throw new Error(`${file}: ${openFailure(file, error as NodeJS.ErrnoException)}`);
   }
   try {
-    if (!fstatSync(fd).isFile()) throw new Error(`${file}: expected a regular file`);
-    const buffer = Buffer.alloc(MAX_BYTES + 1);
+    const stat = fstatSync(fd);
+    if (!stat.isFile()) throw new Error(`${file}: expected a regular file`);
+    const buffer = Buffer.alloc(Math.min(stat.size, MAX_BYTES) + 1);
     let length = 0;
     for (let n = 1; n > 0 && length < buffer.length; length += n)
       n = readSync(fd, buffer, length, buffer.length - length, null);

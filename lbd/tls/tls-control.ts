@@ -3,6 +3,7 @@ import { messageOf, OperatorError } from '../../common/errors.ts';
 import type { Config } from '../../common/model.ts';
 import { PoolTls } from './backend-tls.ts';
 import { expiryWarning } from './certificate.ts';
+import { CertificateCache } from './certificate-cache.ts';
 import { FileWatch } from './file-watch.ts';
 import { readTlsFiles, tlsPaths } from './files.ts';
 import { type TlsMaterial, TlsStore } from './material.ts';
@@ -26,6 +27,7 @@ export class TlsControl {
   readonly #options: TlsControlOptions;
   readonly #store = new TlsStore();
   readonly #watch: FileWatch;
+  readonly #cache = new CertificateCache();
   #config: Config | undefined;
   #material: TlsMaterial = { frontends: {}, pools: {} };
   #pools = new Map<string, PoolTls>();
@@ -58,7 +60,7 @@ export class TlsControl {
    * @throws OperatorError `TLS` when a frontend or pool cannot serve at all; nothing has changed then
    */
   take(config: Config): void {
-    const missing = this.#store.take(readTlsFiles(config));
+    const missing = this.#store.take(readTlsFiles(config, this.#cache));
     if (missing.length > 0) throw new OperatorError('TLS', missing.join('; '));
     this.#config = config;
     this.#refresh(config);

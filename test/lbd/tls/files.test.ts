@@ -2,6 +2,7 @@ import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { parseConfig } from '../../../common/config.ts';
+import { CertificateCache } from '../../../lbd/tls/certificate-cache.ts';
 import { FileWatch } from '../../../lbd/tls/file-watch.ts';
 import { readTlsFiles, tlsPaths } from '../../../lbd/tls/files.ts';
 import { TlsStore } from '../../../lbd/tls/material.ts';
@@ -117,3 +118,28 @@ t.test(
     t.equal(count, 4);
   },
 );
+
+t.test('a certificate whose files are as they were is not read and checked again', async (t) => {
+  const { files, inside, write } = directory(t);
+  const it = config(files.directory, 'certificates: certs');
+  const cache = new CertificateCache();
+  const read = () => readTlsFiles(it, cache).frontends.get('web')!;
+  const [a, b] = read().files!.certificates;
+  t.same(
+    read().files!.certificates.map((certificate) => certificate === a || certificate === b),
+    [true, true],
+  );
+  const other = certify({ name: 'a', alternatives: ['other.example'] });
+  write('a.key', other.key);
+  t.match(read().problems, [/a\.key: this key is not the one of .*a\.crt$/], 'one of its files is another');
+  t.match(read().problems, [/a\.key: this key is not the one of/], 'what is wrong is said each time');
+  write('a.crt', other.cert);
+  const now = read().files!.certificates;
+  t.same(
+    now.map(({ names }) => names.join()),
+    ['other.example', 'b.example'],
+  );
+  t.equal(now[1], b, 'the other one is the same all the time');
+  rmSync(join(inside, 'b.pem'));
+  t.equal(read().files!.certificates.length, 1);
+});

@@ -35,11 +35,13 @@ export interface Fault {
   /** Most changes of the node that serves; default: what `who` wants. */
   readonly moves?: number;
   /** It needs something of the config that not each pair has. */
-  readonly needs?: 'witness' | 'thirdPath' | 'loneGroup';
+  readonly needs?: 'witness' | 'thirdPath' | 'loneGroup' | 'formerRelease';
   /**
    * In a story of several faults: how long after its end nobody may serve, or both may. undefined: it takes no part.
    */
   readonly tailMs?: { readonly nobody: number; readonly two: number };
+  /** Only together with another fault it costs what `tailMs` allows. */
+  readonly harmlessAlone?: true;
 }
 
 /** A node and a helper have done something so long after a wish, at the pace that nothing disturbs. */

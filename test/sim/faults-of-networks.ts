@@ -1,6 +1,7 @@
 import { type Fault, never, type Scene, silence } from './fault.ts';
 import { LANES, type Lane } from './network.ts';
 import type { Node } from './node.ts';
+import type { Pair } from './pair.ts';
 
 function cut(node: Node, isCut: boolean, lanes: readonly Lane[] = LANES): void {
   const network = node.network;
@@ -15,6 +16,13 @@ function cutBoth(scene: Scene, isCut: boolean, lanes?: readonly Lane[]): void {
 function cutOne(scene: Scene, from: Node, isCut: boolean, lanes?: readonly Lane[]): void {
   scene.pair.log(`  ${isCut ? 'cut' : 'healed'}: ${lanes?.join(', ') ?? 'everything'} from ${from.name}`);
   cut(from, isCut, lanes);
+}
+
+const HEARTBEATS: readonly Lane[] = ['multicast eth0', 'multicast eth1', 'unicast'];
+
+function lose(pair: Pair, share: number): void {
+  for (const { machine } of pair.nodes)
+    for (const lane of HEARTBEATS) pair.network.link(machine, lane).loss = share;
 }
 
 /** Cables, switches and what they do to datagrams. */
@@ -83,7 +91,8 @@ export const FAULTS_OF_NETWORKS: readonly Fault[] = [
       nobodyMs: never,
       twoMs: never,
       who: 'stays',
-      tailMs: { nobody: 0, two: 0 },
+      tailMs: { nobody: 700, two: 500 },
+      harmlessAlone: true,
     }),
   ),
   ...(['multicast eth0', 'unicast'] as const).map(
@@ -98,7 +107,8 @@ export const FAULTS_OF_NETWORKS: readonly Fault[] = [
       nobodyMs: never,
       twoMs: never,
       who: 'stays',
-      tailMs: { nobody: 0, two: 0 },
+      tailMs: { nobody: 700, two: 500 },
+      harmlessAlone: true,
     }),
   ),
   {
@@ -116,13 +126,44 @@ export const FAULTS_OF_NETWORKS: readonly Fault[] = [
     tailMs: { nobody: 0, two: 0 },
   },
   {
+    name: 'nothing but the heartbeats is cut off',
+    begin: (scene) => cutBoth(scene, true, HEARTBEATS),
+    end: (scene) => cutBoth(scene, false, HEARTBEATS),
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+  },
+  {
+    name: 'every path loses a third of all datagrams',
+    begin: ({ pair }) => lose(pair, 0.3),
+    end: ({ pair }) => lose(pair, 0),
+    nobodyMs: (scene) => scene.deadMs + scene.intervalMs,
+    twoMs: (scene) => scene.deadMs + scene.intervalMs,
+    who: 'any',
+    moves: 4,
+    tailMs: { nobody: 400, two: 400 },
+  },
+  {
+    name: 'the cable of the active node is cut, and comes back before its switch forwards',
+    begin: (scene) => scene.active.machine.kernel.setDevice('eth0', { carrier: false }),
+    end: (scene) => {
+      scene.pair.isolate(scene.active.machine, true);
+      scene.active.machine.kernel.setDevice('eth0', { carrier: true });
+      scene.pair.sim.after(1_500, () => scene.pair.isolate(scene.active.machine, false));
+    },
+    nobodyMs: silence,
+    twoMs: never,
+    who: 'other',
+  },
+  {
     name: 'the session sync between both lbd is cut',
     begin: (scene) => cutBoth(scene, true, ['sync']),
     end: (scene) => cutBoth(scene, false, ['sync']),
     nobodyMs: never,
     twoMs: never,
     who: 'stays',
-    tailMs: { nobody: 0, two: 0 },
+    tailMs: { nobody: 700, two: 500 },
+    harmlessAlone: true,
   },
   {
     name: 'the active node is cut off from everybody, and a witness tells',

@@ -1,4 +1,11 @@
 import { type Fault, handover, never } from './fault.ts';
+import type { Node } from './node.ts';
+
+function restartWith(node: Node, secret: number): void {
+  node.secret = secret;
+  node.crash();
+  node.start();
+}
 
 /** What people do to a pair, rightly or by mistake. */
 export const FAULTS_OF_OPERATORS: readonly Fault[] = [
@@ -95,6 +102,36 @@ export const FAULTS_OF_OPERATORS: readonly Fault[] = [
     nobodyMs: never,
     twoMs: never,
     who: 'stays',
+  },
+  {
+    name: 'the standby is upgraded from the former release, then the other node',
+    needs: 'formerRelease',
+    begin: ({ pair, standby, active, random }) => {
+      standby.stop();
+      pair.sim.after(600, () => {
+        pair.network.former.delete(standby.machine);
+        standby.start();
+      });
+      pair.sim.after(1_500 + random() * 1_000, () => active.stop());
+    },
+    end: ({ pair, active }) => {
+      pair.network.former.delete(active.machine);
+      active.start();
+    },
+    lastsMs: [5_000, 6_000],
+    nobodyMs: handover,
+    twoMs: never,
+    who: 'other',
+  },
+  {
+    name: 'the standby gets another secret, and the right one again',
+    begin: ({ standby }) => restartWith(standby, 2),
+    end: ({ standby }) => restartWith(standby, 1),
+    lastsMs: [1_500, 6_000],
+    nobodyMs: never,
+    twoMs: (scene) => scene.lastsMs + 600,
+    who: 'any',
+    moves: 2,
   },
   {
     name: 'the wall clocks are set',

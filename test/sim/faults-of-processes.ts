@@ -135,6 +135,46 @@ export const FAULTS_OF_PROCESSES: readonly Fault[] = [
     tailMs: { nobody: 400, two: 0 },
   },
   {
+    name: 'the agent of the active node is starved: it stands still again and again, each time shortly',
+    begin: ({ pair, active, lastsMs, random }) => {
+      const { sim } = pair;
+      for (let at = sim.now; at < sim.now + lastsMs - 200; at += 130 + random() * 400) {
+        sim.at(at, () => active.machine.pause('agent'));
+        sim.at(at + random() * 120, () => active.machine.resume());
+      }
+    },
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+  },
+  {
+    name: 'both nodes lose power, and come back',
+    begin: ({ pair }) => {
+      for (const node of pair.nodes) node.powerOff();
+    },
+    end: ({ pair, random }) => {
+      for (const node of pair.nodes) pair.sim.after(random() * 200, () => node.powerOn());
+    },
+    lastsMs: [300, 1_000],
+    nobodyMs: (scene) => scene.lastsMs + 300 + 2 * silence(scene),
+    twoMs: never,
+    who: 'any',
+    moves: 1,
+  },
+  {
+    name: 'the active node loses power after the agent of the standby has restarted',
+    begin: ({ pair, active, standby }) => {
+      standby.crash();
+      pair.sim.after(300, () => standby.start());
+      pair.sim.after(400, () => active.powerOff());
+    },
+    end: ({ active }) => active.powerOn(),
+    lastsMs: [2_000, 6_000],
+    nobodyMs: (scene) => 2 * silence(scene),
+    twoMs: never,
+    who: 'other',
+  },
+  {
     name: 'the guardian of the active node is killed',
     begin: ({ active }) => active.killGuardian(),
     nobodyMs: never,

@@ -43,6 +43,8 @@ export class Lbd {
   #sync: SyncStatus['state'] = 'connecting';
   #connection: Connection | undefined;
   #starts = 0;
+  /** Its agent has sent a heartbeat to be carried. */
+  #carries = false;
   /** Lines that it has not read. */
   #unread: string[] = [];
 
@@ -141,6 +143,22 @@ export class Lbd {
     const message = JSON.parse(line);
     if (message.type === 'ping') this.#say({ type: 'pong', id: message.id });
     else if (message.type === 'role') this.#role(message);
+    else if (message.type === 'heartbeat') this.#carry(message.data);
+  }
+
+  /** Beside the session sync, to an agent that has sent one as well. */
+  #carry(data: string): void {
+    this.#carries = true;
+    const { peer } = this;
+    if (this.#sync === 'connecting' || this.#isCut()) return;
+    const delayMs = this.#machine.random() * this.#network.link(this.#machine, 'sync').maxDelayMs;
+    this.#machine.sim.after(SOCKET_MS + delayMs, () => peer.#carried(data));
+  }
+
+  #carried(data: string): void {
+    this.#machine.when('helper', 'input', () => {
+      if (this.alive && this.#carries) this.#say({ type: 'heartbeat', data, at: this.#machine.now });
+    });
   }
 
   #role({
@@ -184,6 +202,7 @@ export class Lbd {
       connections,
       serving: true,
       pid,
+      heartbeats: { up: this.#sync === 'synced', why: this.#sync === 'synced' ? '' : 'no session sync' },
     });
   }
 

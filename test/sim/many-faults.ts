@@ -119,6 +119,7 @@ function judge(
 }
 
 function costs({ fault, scene }: Occurrence): { readonly nobody: number; readonly two: number } {
+  if (fault.harmlessAlone) return { nobody: 0, two: 0 };
   const { nobody, two } = fault.tailMs!;
   return { nobody: Math.max(fault.nobodyMs(scene), nobody), two: Math.max(fault.twoMs(scene), two) };
 }

@@ -1,3 +1,4 @@
+import { asFormerRelease } from './former-release.ts';
 import type { Machine } from './machine.ts';
 import type { SimSocket } from './stand-in/dgram.ts';
 
@@ -36,6 +37,8 @@ export class Network {
   readonly #links = new Map<string, Link>();
   readonly #sockets = new Map<Machine, Set<SimSocket>>();
   readonly #refusals = new Map<Machine, { left: number; atMs: number }>();
+  /** Machines whose agent is of the former release. */
+  readonly former = new Set<Machine>();
   /** Told of each datagram that somebody in the network could hear. */
   onSent: ((from: Machine, datagram: Datagram) => void) | undefined;
 
@@ -84,7 +87,10 @@ export class Network {
     this.#sockets.get(machine)!.delete(socket);
   }
 
-  send(from: Machine, datagram: Datagram): void {
+  send(from: Machine, sent: Datagram): void {
+    const isFormer = this.former.has(from) || this.former.has(this.peerOf(from));
+    const datagram = isFormer ? asFormerRelease(sent) : sent;
+    if (datagram === undefined) return;
     const lane = laneOf(datagram);
     const { random, sim } = from;
     const link = this.link(from, lane);

@@ -24,6 +24,8 @@ export class Pair {
   readonly nodes: readonly [Node, Node];
   readonly lines: string[] = [];
   readonly problems: string[] = [];
+  /** Clients do not reach this machine. */
+  isolated: Machine | undefined;
   /** Machines that no witness answers. */
   readonly deaf = new Set<Machine>();
   /** Announcements of VIPs so far, by machine name. */
@@ -75,7 +77,7 @@ export class Pair {
 
   /** Who answers clients for a VIP. */
   owners(vip = VIPS[0] as string): Node[] {
-    return this.nodes.filter(({ machine }) => machine.kernel.answersFor(vip));
+    return this.nodes.filter(({ machine }) => machine !== this.isolated && machine.kernel.answersFor(vip));
   }
 
   start(): void {
@@ -83,6 +85,16 @@ export class Pair {
       node.lbd.begin();
       this.sim.at(this.random() * 300, () => node.start());
     }
+  }
+
+  /** Nothing of a machine reaches anybody, and nothing reaches it, though its interface does not tell. */
+  isolate(machine: Machine, isCut: boolean): void {
+    this.log(`  ${machine.name} is ${isCut ? 'cut off from everybody' : 'back'}`);
+    for (const { machine: from } of this.nodes) for (const link of this.network.links(from)) link.cut = isCut;
+    if (isCut) this.deaf.add(machine);
+    else this.deaf.delete(machine);
+    this.isolated = isCut ? machine : undefined;
+    machine.version++;
   }
 
   log(line: string): void {

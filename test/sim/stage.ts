@@ -18,6 +18,7 @@ export const PREEMPT_MS = 500;
 export class Stage {
   readonly pair: Pair;
   readonly choice: ConfigChoice;
+  readonly otherDeadAfter: number;
   /** A datagram takes so long at most. */
   readonly tripMs: number;
   /** In the order of the groups. */
@@ -33,13 +34,22 @@ export class Stage {
       witness: dice() < 0.2 || needs === 'witness',
       priorities: dice() < 0.2 ? [100, 100] : [150, 100],
     };
+    const isFormer = needs === 'formerRelease' || dice() < 0.1;
+    // That release does not say how patient it is.
+    const mayDiffer = !isFormer && dice() < 0.15;
+    const otherChoice = { ...this.choice, deadAfter: mayDiffer ? 3 + Math.floor(dice() * 6) : 3 };
+    this.otherDeadAfter = otherChoice.deadAfter;
     this.tripMs = dice() < 0.7 ? 1 : 15;
     this.pair = new Pair({
       seed: seed + 1e6,
       choice: this.choice,
+      otherChoice,
       link: { maxDelayMs: this.tripMs, duplicate: dice() < 0.3 ? 0.2 : 0 },
       drift: [(dice() - 0.5) * 2 * DRIFT, (dice() - 0.5) * 2 * DRIFT],
     });
+    if (isFormer)
+      for (const { machine } of this.pair.nodes)
+        if (needs === 'formerRelease' || dice() < 0.5) this.pair.network.former.add(machine);
     this.#groups = this.choice.groups === 2 ? ['one', 'two'] : ['default'];
     this.ownerships = this.#groups.map((group, i) => new Ownership(this.pair, this.pair.vips[i]!, group));
   }
@@ -72,13 +82,14 @@ export class Stage {
 
   scene(active: Node, [leastMs, mostMs]: readonly [number, number] = [300, 6_000]): Scene {
     const { random } = this.pair;
-    const { intervalMs = 100, deadAfter = 3 } = this.choice;
+    const { intervalMs = 100 } = this.choice;
     return {
       pair: this.pair,
       active,
       standby: active.peer,
       intervalMs,
-      deadMs: intervalMs * deadAfter,
+      // Both go by the more patient one; a peer of the former release does not say what it goes by.
+      deadMs: intervalMs * this.otherDeadAfter,
       tripMs: this.tripMs,
       lastsMs: leastMs + random() * (mostMs - leastMs),
       random,

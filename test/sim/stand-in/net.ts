@@ -12,6 +12,7 @@ class PathSocket extends EventEmitter {
   readonly #lbd = surroundings().lbdOf(this.#process.machine);
   readyState: 'opening' | 'open' | 'closed' = 'opening';
   destroyed = false;
+  readonly writableLength = 0;
 
   constructor() {
     super();

@@ -130,8 +130,11 @@ export const FAULTS_OF_NETWORKS: readonly Fault[] = [
     begin: (scene) => cutBoth(scene, true, HEARTBEATS),
     end: (scene) => cutBoth(scene, false, HEARTBEATS),
     nobodyMs: never,
-    twoMs: never,
-    who: 'stays',
+    // A node of the former release knows no other way.
+    twoMs: ({ pair, lastsMs, intervalMs, tripMs }) =>
+      pair.network.former.size === 0 ? 0 : lastsMs + intervalMs + 2 * tripMs + 60,
+    who: 'any',
+    moves: 2,
   },
   {
     name: 'every path loses a third of all datagrams',

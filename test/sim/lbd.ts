@@ -1,4 +1,4 @@
-import type { LbdLiveMessage, SyncStatus } from '../../common/control.ts';
+import type { HeartbeatCarriage, LbdLiveMessage, SyncStatus } from '../../common/control.ts';
 import type { AgentProcess } from './agent-process.ts';
 import type { Machine } from './machine.ts';
 import type { Network } from './network.ts';
@@ -150,9 +150,18 @@ export class Lbd {
   #carry(data: string): void {
     this.#carries = true;
     const { peer } = this;
-    if (this.#sync === 'connecting' || this.#isCut()) return;
+    if (this.#carriage()?.up !== true || this.#isCut()) return;
     const delayMs = this.#machine.random() * this.#network.link(this.#machine, 'sync').maxDelayMs;
     this.#machine.sim.after(SOCKET_MS + delayMs, () => peer.#carried(data));
+  }
+
+  /** One of the former release carries none, and its peer's `lbd` finds that out. */
+  #carriage(): HeartbeatCarriage | undefined {
+    const { former } = this.#network;
+    if (former.has(this.#machine)) return undefined;
+    if (former.has(this.#network.peerOf(this.#machine))) return { up: false, why: 'the peer carries none' };
+    const up = this.#sync === 'synced';
+    return { up, why: up ? '' : 'there is no session sync' };
   }
 
   #carried(data: string): void {
@@ -202,7 +211,7 @@ export class Lbd {
       connections,
       serving: true,
       pid,
-      heartbeats: { up: this.#sync === 'synced', why: this.#sync === 'synced' ? '' : 'no session sync' },
+      heartbeats: this.#carriage(),
     });
   }
 

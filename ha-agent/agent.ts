@@ -114,8 +114,10 @@ export class Agent {
       selfAddress: config.cluster.self.address,
       peerAddress: config.cluster.peer.address,
       now: monotonicMs,
-      onHeartbeat: (group, report, restarted) =>
-        this.#groups.find(group)?.dispatch({ type: 'heartbeat', report, restarted }),
+      onHeartbeat: (group, report, restarted) => {
+        this.#groups.find(group)?.dispatch({ type: 'heartbeat', report, restarted });
+        this.#groups.linkCarries();
+      },
       onHello: (group, role, firstOfProcess) =>
         this.#groups.find(group)?.dispatch({ type: 'hello', role, firstOfProcess }),
       onRefused: (path, roundTripMs) =>

@@ -138,6 +138,8 @@ export type ElectionEvent = { readonly now: number } & (
       /** A neighbour answered for its own address: the network carries frames of this node. */
       readonly forwards?: boolean | undefined;
     }
+  /** Another group of this node hears the peer: the network carries frames. */
+  | { readonly type: 'carries' }
   | { readonly type: 'lbd'; readonly report: LbdReport }
   | { readonly type: 'interface'; readonly name: string; readonly up: boolean; readonly why: string }
   /** Result of `addVips`: all are there, or why not; and what took how long. */

@@ -195,6 +195,9 @@ function apply(turn: Turn, event: ElectionEvent): void {
     case 'witness':
       witness(turn, event.result);
       break;
+    case 'carries':
+      carries(turn);
+      break;
     case 'lbd':
       s.lbd = event.report;
       if (event.report.healthy) s.unhealthySinceMs = undefined;

@@ -40,6 +40,12 @@ export class GroupSet {
     for (const group of this.#groups) group.dispatch(happening);
   }
 
+  /** Some group hears the peer: none needs to wait for a sign that the network carries frames. */
+  linkCarries(): void {
+    for (const group of this.#groups)
+      if (group.state.link.carriesSinceMs === undefined) group.dispatch({ type: 'carries' });
+  }
+
   /** What goes before a text about a group. Where there is one group only, nobody needs its name. */
   prefix(name: string): string {
     return this.#config.ha.groups.length === 1 && this.#groups.length <= 1 ? '' : `group ${name}: `;

@@ -1,9 +1,13 @@
 import { createSocket } from 'node:dgram';
 import { EventEmitter, once } from 'node:events';
+import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import type { PathConfig } from '../../common/model.ts';
 import { HeartbeatPath } from '../../ha-agent/heartbeat-path.ts';
 import { freeDatagramPort } from '../common/free-port.ts';
+import { lackingForScene, runScene } from './scene.ts';
+
+const SCENE = fileURLToPath(new URL('heartbeat-path.scene.ts', import.meta.url));
 
 function makePath(t: Test, config: PathConfig, selfAddress: string, peerAddress: string) {
   const bus = new EventEmitter();
@@ -129,3 +133,27 @@ t.test('a path whose port is taken by another program works again when it is fre
   t.equal((await works)[0], undefined);
   t.equal(path.why, undefined);
 });
+
+t.test(
+  'a real kernel: a group of one link, and ports that no other user gets',
+  {
+    skip: lackingForScene([]) ?? false,
+  },
+  (t) => {
+    const { status, stderr, found } = runScene(SCENE);
+    t.equal(status, 0, stderr);
+    const expected: Record<string, unknown> = {
+      opened: [null, null, null],
+      taken: true,
+      'heard over the link from eth1': true,
+      'heard over the link from wire1': true,
+      'heard on another link': [],
+      'heard on both sockets': 33,
+    };
+    for (const [name, value] of Object.entries(expected)) t.strictSame(found.get(name), value, name);
+    const thefts = [...found].filter(([name]) => name.startsWith('another user'));
+    t.equal(thefts.length, 4);
+    for (const [name, outcome] of thefts) t.match(outcome, /^EADDRINUSE$|^no other user$/, name);
+    t.end();
+  },
+);

@@ -17,8 +17,10 @@ export class Daemon {
   /** What it wrote to its standard output and error. */
   readonly logFile: string;
   readonly #lab: Lab;
-  readonly #argv: readonly string[];
   readonly #env: NodeJS.ProcessEnv;
+  readonly #flags: readonly string[];
+  /** Source tree whose program runs at the next start. */
+  tree = ROOT;
   #process: ChildProcess | undefined;
 
   /**
@@ -41,9 +43,7 @@ export class Daemon {
     this.logFile = lab.outside(join(directory, `${node}.${name}.log`));
     const runDirectory = join(directory, node);
     mkdirSync(lab.outside(runDirectory), { recursive: true, mode: 0o750 });
-    const main = join(ROOT, name, 'main.ts');
-    const flags = ['--config', config, '--node', node, '--run-dir', runDirectory];
-    this.#argv = [NODE, '--disable-sigusr1', main, ...flags];
+    this.#flags = ['--config', config, '--node', node, '--run-dir', runDirectory];
   }
 
   get running(): boolean {
@@ -61,7 +61,9 @@ export class Daemon {
   start(): void {
     if (this.running) throw new Error(`${this.name} on ${this.node} runs already`);
     const log = openSync(this.logFile, 'a');
-    this.#process = this.#lab.spawn(this.node, this.#argv, { stdio: ['ignore', log, log], env: this.#env });
+    const main = join(this.tree, this.name, 'main.ts');
+    const argv = [NODE, '--disable-sigusr1', main, ...this.#flags];
+    this.#process = this.#lab.spawn(this.node, argv, { stdio: ['ignore', log, log], env: this.#env });
     closeSync(log);
   }
 

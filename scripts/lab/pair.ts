@@ -60,7 +60,11 @@ export class Pair implements TestedPair {
    * @param helpers programs for the agents in the place of the machine's
    * @returns once the pair is whole
    */
-  static async start(lab: Lab, options: PairConfigOptions = {}, helpers?: AgentHelpers): Promise<Pair> {
+  static async start(
+    lab: Lab,
+    options: PairConfigOptions & { readonly tree?: string } = {},
+    helpers?: AgentHelpers,
+  ): Promise<Pair> {
     const outside = mkdtempSync(lab.outside(join(SHARED, 'pair-')));
     writeFileSync(join(outside, 'tandem.yaml'), pairConfig(options));
     writeFileSync(join(outside, 'secret'), randomBytes(48), { mode: 0o600 });
@@ -68,13 +72,21 @@ export class Pair implements TestedPair {
     const ownership = await OwnershipWatch.start(lab);
     const pair = new Pair(lab, join(SHARED, basename(outside)), ownership, neighbour, helpers);
     try {
-      for (const node of NODES) await pair.startNode(node);
+      for (const node of NODES) {
+        if (options.tree !== undefined) pair.use(node, options.tree);
+        await pair.startNode(node);
+      }
       await pair.whole();
     } catch (error) {
       await pair.close();
       throw error;
     }
     return pair;
+  }
+
+  /** From the next start on the programs of a node are those of this source tree. */
+  use(node: NodeName, tree: string): void {
+    for (const daemon of Object.values(this.daemons[node])) daemon.tree = tree;
   }
 
   async startNode(node: NodeName): Promise<void> {

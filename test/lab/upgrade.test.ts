@@ -1,0 +1,90 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { Clients } from '../../scripts/lab/clients.ts';
+import { NODES, type NodeName } from '../../scripts/lab/hosts.ts';
+import { Lab, ROOT } from '../../scripts/lab/lab.ts';
+import { skipLab } from '../../scripts/lab/missing.ts';
+import { startOrigins } from '../../scripts/lab/origins.ts';
+import { Pair } from '../../scripts/lab/pair.ts';
+import { STICKY_KINDS } from '../../scripts/lab/sticky.ts';
+import { until } from '../../scripts/lab/wait.ts';
+import { HEARTBEAT_MS, PATIENT } from './calm.ts';
+
+/** Of the last release, which speaks the former heartbeat. */
+const LAST_RELEASE = 'e08a83edf36d841b7181ac12c6f55ebaafdd6b45';
+
+function commit(): string | undefined {
+  try {
+    const argv = ['-C', ROOT, 'rev-parse', '--verify', '--quiet', `${LAST_RELEASE}^{commit}`];
+    return execFileSync('git', argv, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+  } catch {
+    return undefined;
+  }
+}
+
+/** The source tree of the last release, with the packages of this one. */
+function formerTree(t: Test): string {
+  const parent = mkdtempSync(join(tmpdir(), 'tandem-former-'));
+  t.teardown(() => rmSync(parent, { recursive: true, force: true }));
+  const tree = join(parent, 'tree');
+  mkdirSync(tree);
+  const archive = execFileSync('git', ['-C', ROOT, 'archive', commit()!], { maxBuffer: 2 ** 28 });
+  execFileSync('tar', ['-x', '-C', tree], { input: archive });
+  symlinkSync(join(ROOT, 'node_modules'), join(tree, 'node_modules'));
+  return tree;
+}
+
+const skip = skipLab() || (commit() === undefined && 'the commit of the last release is not in this clone');
+
+t.test('a pair is upgraded from the last release while clients come', { skip }, async (t) => {
+  const lab = await Lab.up();
+  t.teardown(() => lab.down());
+  await startOrigins(lab);
+  const pair = await Pair.start(lab, { heartbeatMs: HEARTBEAT_MS, tree: formerTree(t) });
+  t.teardown(() => pair.close());
+  const first = pair.active();
+  const other = NODES.find((node) => node !== first)!;
+  const before = pair.ownership.changes.length;
+  const clients = await Clients.start(lab, PATIENT);
+
+  const upgrade = async (node: NodeName) => {
+    for (const name of ['ha-agent', 'lbd'] as const) await pair.daemons[node][name].signal('SIGTERM');
+    pair.use(node, ROOT);
+    await pair.startNode(node);
+    await pair.whole();
+  };
+  await upgrade(other);
+  t.strictSame(
+    pair.ownership.changes.slice(before),
+    [],
+    'the VIP stays with the node that is not upgraded yet',
+  );
+  const [here, there] = await Promise.all([pair.status(other), pair.status(first)]);
+  t.ok(here.peer.alive && there.peer.alive, 'the two releases hear each other');
+  t.strictSame(here.warnings, []);
+  t.equal((await pair.lbctl(first, 'switchover')).code, 0);
+  await pair.whole();
+  await until('clients of the time before are done', async () => {
+    const { second_chance } = await pair.status(first);
+    return second_chance.finishing === undefined;
+  });
+  await upgrade(first);
+  const { probe, sticky } = await clients.report();
+  await clients.stop();
+
+  t.strictSame(
+    pair.ownership.changes.slice(before).map(({ node, held }) => ({ node, held })),
+    [
+      { node: first, held: false },
+      { node: other, held: true },
+    ],
+    'one switchover: never two owners, and none only between the two steps of it',
+  );
+  t.ok(probe.requests > 0);
+  t.strictSame(probe.causes, {}, 'every new connection got a 200');
+  for (const kind of STICKY_KINDS)
+    t.equal(sticky[kind].kept, sticky[kind].total, `${kind}: all have their backend`);
+});

@@ -128,6 +128,7 @@ export class Agent {
           roundTripMs,
         }),
       onPath: (name, why) => this.#onPath(name, why),
+      onTrouble: (text) => this.#log('warn', 'path', text),
       onPresence: (why) => this.#onPresence(why),
       onTwin: (report, greater, from) => this.#onTwin(report, greater, from),
     });

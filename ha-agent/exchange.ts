@@ -38,6 +38,8 @@ export interface ExchangeOptions {
   onRefused(path: string, roundTripMs: number): void;
   /** A path failed with this cause, or works (again). */
   onPath(name: string, why: string | undefined): void;
+  /** What an operator should mend, once. */
+  onTrouble(text: string): void;
   /** Something that claims to be of the peer was heard and not understood. Not authentic. */
   onPresence(why: string): void;
   /** Another process than this one is alive and claims this node's name. `greater`: this process's nonce is the greater one. */
@@ -96,6 +98,7 @@ export class Exchange {
       onDatagram: (traffic, data, from) => this.#receive(traffic, data, from),
       onRefused: (name, roundTripMs) => options.onRefused(name, roundTripMs),
       onPath: (name, why) => options.onPath(name, why),
+      onDiffer: (text) => options.onTrouble(text),
     });
   }
 

@@ -19,6 +19,8 @@ export interface LaneSetOptions {
   onDatagram(traffic: LaneTraffic, data: Buffer, from: string | undefined): void;
   onRefused(name: string, roundTripMs: number): void;
   onPath(name: string, why: string | undefined): void;
+  /** The peer uses other paths than the config has. Told once, until it does not. */
+  onDiffer(text: string): void;
 }
 
 /** All ways to the peer at once: those of the config, those that the peer still uses, and the ones beside them. */
@@ -30,6 +32,7 @@ export class LaneSet {
   readonly #others: LaneTraffic[] = [];
   /** Ids of paths on which the peer says that it speaks; empty: it does not say. */
   #peerIds: readonly string[] = [];
+  #differs = false;
 
   constructor(options: LaneSetOptions) {
     this.#options = options;
@@ -59,6 +62,7 @@ export class LaneSet {
     await Promise.all(closed.map(({ lane }) => lane.close()));
     this.#lanes = [...wanted, ...kept];
     await Promise.all(wanted.filter((traffic) => !before.includes(traffic)).map(({ lane }) => lane.open()));
+    this.#tellDifference();
   }
 
   async add(create: (events: LaneEvents) => Lane): Promise<void> {
@@ -94,7 +98,9 @@ export class LaneSet {
 
   /** What the peer says in a fresh heartbeat: ids of the paths on which it speaks. */
   peerSpeaksOn(ids: readonly string[]): void {
+    if (ids.join() === this.#peerIds.join()) return;
     this.#peerIds = ids;
+    this.#tellDifference();
   }
 
   status(deadTimeMs: number): AgentStatus['paths'] {
@@ -112,6 +118,7 @@ export class LaneSet {
     });
   }
 
+  /** What an operator should mend. */
   warnings(): string[] {
     const leaving = this.#lanes.filter(({ leavingMs }) => leavingMs !== undefined);
     const own = new Set(this.#lanes.filter((traffic) => !leaving.includes(traffic)).map(({ id }) => id));
@@ -124,6 +131,12 @@ export class LaneSet {
 
   async close(): Promise<void> {
     await Promise.all(this.#all().map(({ lane }) => lane.close()));
+  }
+
+  #tellDifference(): void {
+    const [text] = this.warnings();
+    if (text !== undefined && !this.#differs) this.#options.onDiffer(text);
+    this.#differs = text !== undefined;
   }
 
   #all(): LaneTraffic[] {

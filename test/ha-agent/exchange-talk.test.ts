@@ -32,6 +32,7 @@ class End {
       onHello: () => this.heard.push('hello'),
       onRefused: () => {},
       onPath: (path, why) => this.heard.push(`${path} ${why ?? 'works'}`),
+      onTrouble: () => {},
       onPresence: (why) => this.heard.push(`presence: ${why}`),
       onTwin: (_, greater, from) => this.heard.push(`twin ${greater} ${from}`),
     });

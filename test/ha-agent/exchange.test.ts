@@ -33,6 +33,7 @@ class End {
       onHello: (group) => hear(`${group} hello`),
       onRefused: () => {},
       onPath: () => {},
+      onTrouble: () => {},
       onPresence: (why) => hear(`presence: ${why}`),
       onTwin: ({ role }) => hear(`twin ${role}`),
     });

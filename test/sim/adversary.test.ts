@@ -50,6 +50,7 @@ const exchanges: CreateSpeaker<Buffer> = (node, host) => {
     onHello: () => {},
     onRefused: () => {},
     onPath: () => {},
+    onTrouble: () => {},
     onPresence: () => {},
     onTwin: () => {
       throw new Error('there is no twin');

@@ -27,9 +27,13 @@ const TRACES =
 
 t.test('install, again, upgrade, check, uninstall', { skip }, async (t) => {
   const machine = await machineWith(t);
-  const first = machine.run('/tree/scripts/install --config /root/pair.yaml');
+  const first = machine.run('/tree/scripts/install --config /root/pair.yaml --new-secret');
   t.match(first, { code: 0, stderr: '' });
   t.match(first.stdout, /Tandem \S+ is installed/);
+  t.match(
+    first.stdout,
+    /\/etc\/tandem\/secret is new\. The other node needs the same.*\n {2}scp \S+:\/etc\/tandem\/secret /,
+  );
 
   t.match(machine.run('lbctl check /etc/tandem/tandem.yaml').stdout, /good: pair "shop", checked as lb1/);
   t.match(machine.run('lbd --version').code, 0);
@@ -121,6 +125,16 @@ t.test('a refusal is one clear line, and nothing is changed', { skip }, async (t
       /^install: \/root\/short has less than 32 bytes; nothing was changed\n$/,
     ],
     [
+      'a pair whose secret nobody gave: the other node would make another one',
+      `${install} /root/pair.yaml`,
+      /^install: there is no \/etc\/tandem\/secret, and both nodes .* --new-secret on the first .*nothing was changed\n$/,
+    ],
+    [
+      'a secret that is new and given',
+      `${install} /root/pair.yaml --new-secret --secret /root/pair.yaml`,
+      /^install: --secret and --new-secret exclude each other\nusage:/,
+    ],
+    [
       'another install',
       `mkdir -p /run/tandem-install; flock /run/tandem-install/lock ${install} /root/pair.yaml`,
       /^install: another install runs/,
@@ -147,7 +161,7 @@ printf '#!/bin/sh\\n:\\n' > /lib/systemd/systemd-sysctl`;
 
 t.test('a running node: the active one is left alone, the standby is upgraded', { skip }, async (t) => {
   const machine = await machineWith(t);
-  t.match(machine.run('/tree/scripts/install --config /root/pair.yaml').code, 0);
+  t.match(machine.run('/tree/scripts/install --config /root/pair.yaml --new-secret').code, 0);
   machine.run(RUNNING);
   const role = (name: string) =>
     machine.run(
@@ -169,7 +183,7 @@ t.test('a running node: the active one is left alone, the standby is upgraded', 
 
 t.test('an upgrade that does not start brings the old version back', { skip }, async (t) => {
   const machine = await machineWith(t);
-  machine.run('/tree/scripts/install --config /root/pair.yaml');
+  machine.run('/tree/scripts/install --config /root/pair.yaml --new-secret');
   machine.run(RUNNING);
   machine.run(`sed -i '$a [ "$1" != try-restart ]' /usr/bin/systemctl; echo old > /opt/tandem/.digest`);
   const { code, stderr } = machine.run('/tree/scripts/install --force');
@@ -192,7 +206,7 @@ t.test(
     machine.run(`cd /root/tree; head -c 32 /dev/urandom > secret; cp secret examples/secret; chmod 644 secret
     chmod 666 lbd/main.ts package.json; chmod 777 scripts node_modules/yaml; chmod 4755 scripts/lbctl.ts
     chmod -R go= common node_modules/zod; chown -R 4321 lbd; ln -s /root/outside lbd/outside.ts; ln -s /root scripts/out`);
-    t.match(machine.run('umask 077; /root/tree/scripts/install --config /root/pair.yaml'), {
+    t.match(machine.run('umask 077; /root/tree/scripts/install --config /root/pair.yaml --new-secret'), {
       code: 0,
       stderr: '',
     });
@@ -233,7 +247,9 @@ chmod 755 /usr/local/bin/npm`;
   ] as const) {
     const name = /node_modules\/[\w-]+/.exec(change)![0].replace('linux-', 'linux-\\S+');
     machine.run(`cd /root/tree && cp -a node_modules /root/before && ${change}`);
-    const { code, stdout, stderr } = machine.run('/root/tree/scripts/install --config /root/pair.yaml');
+    const { code, stdout, stderr } = machine.run(
+      '/root/tree/scripts/install --config /root/pair.yaml --new-secret',
+    );
     t.equal(code, 1, what);
     t.match(
       stdout,
@@ -247,7 +263,7 @@ chmod 755 /usr/local/bin/npm`;
   t.not(machine.run(`ls ${evil}`).code, 0, 'nothing of it ran');
   t.match(machine.run('sort -u /root/npm.log').stdout, /^ci --omit=dev --ignore-scripts .*\n$/);
 
-  t.match(machine.run('/root/tree/scripts/install --config /root/pair.yaml').code, 0);
+  t.match(machine.run('/root/tree/scripts/install --config /root/pair.yaml --new-secret').code, 0);
   machine.run('echo "// evil" >> /opt/tandem/node_modules/zod/index.js');
   t.match(machine.run('/tree/scripts/install --check').stdout, /^MISSING +programs .* unchanged packages$/m);
   t.match(machine.run('/root/tree/scripts/install').code, 0);
@@ -265,7 +281,7 @@ t.test('an install that fails leaves no secret behind, whole or half', { skip },
     'mkdir /etc/tandem && mount -t tmpfs -o size=4k tmpfs /etc/tandem && head -c 4096 /dev/zero > /etc/tandem/full',
   );
   const { code, stderr } = machine.run(
-    'TMPDIR=/root/tmp; mkdir $TMPDIR; export TMPDIR; /tree/scripts/install --config /root/pair.yaml',
+    'TMPDIR=/root/tmp; mkdir $TMPDIR; export TMPDIR; /tree/scripts/install --config /root/pair.yaml --new-secret',
   );
   t.not(code, 0);
   t.match(stderr, /No space left/);

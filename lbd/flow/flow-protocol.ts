@@ -2,10 +2,15 @@ import type { SyncCompanion } from '../session/sync-protocol.ts';
 import { flowFrame, KIND, parseFlowFrame } from './flow-frame.ts';
 import { FlowReceiver } from './flow-receiver.ts';
 import type { FlowReplica } from './flow-replica.ts';
-import type { FlowRoles } from './flow-roles.ts';
+import type { FlowRole, FlowRoles } from './flow-roles.ts';
 import { FlowSender } from './flow-sender.ts';
 import type { FlowTable, KernelFlow } from './flow-table.ts';
 import type { FlowWriter } from './flow-writer.ts';
+
+/** Flows are dated to some 100 ms. */
+const IN_STEP_SLACK_MS = 500;
+/** A peer that was told of flows that it does not have takes them over within so long, or it does not. */
+const ADOPTION_MS = 5000;
 
 /** Whether a node can read and write flows, and why not; a node that starts does not know yet. */
 export interface FlowAbility {
@@ -37,14 +42,42 @@ export class FlowProtocol implements SyncCompanion {
   #abilityDue = false;
   #peer: FlowAbility | undefined;
   #sending = false;
+  /** When the peer last had all of this node's flows. */
+  #inStepMs = Number.NEGATIVE_INFINITY;
+  /** Until then the peer may take over what it was told that only this node knows; undefined: it was not told yet. */
+  #orphansUntilMs: number | undefined;
   onNews: (() => void) | undefined;
 
+  readonly #roles: FlowRoles;
   readonly #onReceived: () => void;
 
   constructor({ table, replica, roles, writer, onReceived, looks }: FlowProtocolParts) {
     this.#onReceived = onReceived;
+    this.#roles = roles;
     this.sender = new FlowSender(table, roles, looks);
     this.receiver = new FlowReceiver(replica, roles, writer);
+  }
+
+  /** @returns whether anything differs */
+  assign(roles: ReadonlyMap<string, FlowRole>, nowMs: number): boolean {
+    if (!this.#roles.assign(roles, this.#inStepMs - IN_STEP_SLACK_MS)) return false;
+    this.#orphansUntilMs = undefined;
+    this.sender.restart(nowMs);
+    this.receiver.recheck();
+    return true;
+  }
+
+  /** Call now and then. */
+  watch(nowMs: number): void {
+    if (!this.#sending || !this.sender.reached(this.sender.mark())) return;
+    this.#inStepMs = nowMs;
+    if (!this.#roles.hasOrphans) return;
+    this.#orphansUntilMs ??= nowMs + ADOPTION_MS;
+    if (nowMs < this.#orphansUntilMs) return;
+    this.#roles.forgetOrphans();
+    this.sender.restart(nowMs);
+    // What the peer did not take over has ended there, or has no place.
+    this.receiver.recheck();
   }
 
   /** What the peer says of itself; undefined: there is no link to a peer that takes part. */

@@ -11,12 +11,42 @@ export class FlowRoles {
   #roles: ReadonlyMap<string, FlowRole> = new Map();
   #local: ReadonlySet<string> = new Set();
   #peer: ReadonlySet<string> = new Set();
+  /** Addresses that this node was active for, and since when the peer may not know of a flow to them. */
+  readonly #orphaned = new Map<string, number>();
 
-  /** @returns whether anything differs */
-  assign(roles: ReadonlyMap<string, FlowRole>): boolean {
+  /**
+   * @param inStepMs when the peer last had all of this node's flows: what came later may be known here alone, as after a
+   *   split, in which both nodes were active. By default nothing is
+   * @returns whether anything differs
+   */
+  assign(roles: ReadonlyMap<string, FlowRole>, inStepMs = Number.POSITIVE_INFINITY): boolean {
     const before = this.#roles;
     this.#roles = roles;
+    for (const [address, role] of before)
+      if (role === 'active' && roles.get(address) === 'standby') this.#orphaned.set(address, inStepMs);
+    for (const [address, role] of roles) if (role === 'active') this.#orphaned.delete(address);
     return roles.size !== before.size || [...roles].some(([it, role]) => before.get(it) !== role);
+  }
+
+  /** Whether a flow may be known here alone: the peer is told, and it is not deleted. @param sinceMs of the flow */
+  isOrphan(tuples: string, sinceMs: number): boolean {
+    if (this.#orphaned.size === 0) return false;
+    const fromMs = this.#orphaned.get(destinationOf(tuples));
+    return fromMs !== undefined && sinceMs > fromMs && !this.#local.has(sourceOf(tuples));
+  }
+
+  get hasOrphans(): boolean {
+    return this.#orphaned.size > 0;
+  }
+
+  /** The peer has been told of all of them, and has had its time. */
+  forgetOrphans(): void {
+    this.#orphaned.clear();
+  }
+
+  /** Whether this node is active for the address that a flow leads to. Works for keys, too. */
+  owns(tuples: string): boolean {
+    return this.#roles.get(destinationOf(tuples)) === 'active' && !this.#local.has(sourceOf(tuples));
   }
 
   /** Addresses of this node itself: flows that begin here end with it. */
@@ -33,9 +63,9 @@ export class FlowRoles {
     return [...this.#roles].filter(([, role]) => role === 'active').map(([address]) => address);
   }
 
-  /** Whether the peer must know a flow. */
-  sends(tuples: string): boolean {
-    return this.#roles.get(destinationOf(tuples)) === 'active' && !this.#local.has(sourceOf(tuples));
+  /** Whether the peer must know a flow. @param sinceMs of the flow */
+  sends(tuples: string, sinceMs: number): boolean {
+    return this.owns(tuples) || this.isOrphan(tuples, sinceMs);
   }
 
   /** Whether the kernel's table of this node follows the peer's in this flow. Works for keys, too. */

@@ -103,7 +103,7 @@ export class FlowSender {
   onFlow(key: string, flow: KernelFlow, nowMs: number): void {
     if (this.#snapshot === 'due') return;
     const known = this.#told.get(key);
-    if (lives(flow) && this.#roles.sends(flow.tuples)) {
+    if (lives(flow) && this.#roles.sends(flow.tuples, flow.sinceMs)) {
       if (known !== flowHash(flow)) this.#queue(key, nowMs);
     } else if (known !== undefined) this.#queue(key, nowMs);
   }
@@ -190,8 +190,8 @@ export class FlowSender {
   #begin(nowMs: number): Buffer {
     this.#snapshot = 'sending';
     this.#snapshotMs = nowMs;
-    const { owned } = this.#roles;
-    this.#rest = owned.length === 0 ? undefined : this.#table.entries();
+    const { owned, hasOrphans } = this.#roles;
+    this.#rest = owned.length === 0 && !hasOrphans ? undefined : this.#table.entries();
     this.#snapshotEnd = this.#sequence;
     return flowFrame({ kind: KIND.begin, addresses: owned });
   }
@@ -226,7 +226,7 @@ export class FlowSender {
   #tell(key: string, sinceMs: number): void {
     const flow = this.#table.get(key);
     const known = this.#told.get(key);
-    if (flow !== undefined && lives(flow) && this.#roles.sends(flow.tuples)) {
+    if (flow !== undefined && lives(flow) && this.#roles.sends(flow.tuples, flow.sinceMs)) {
       const hash = flowHash(flow);
       if (hash === known) return;
       const { tuples, mark, timeoutS } = flow;

@@ -220,10 +220,8 @@ export class FlowSync {
 
   #assume(): void {
     this.#assuming = undefined;
-    if (!this.#roles.assign(this.#due)) return;
+    if (!this.#protocol.assign(this.#due, monotonicMs())) return;
     this.#lookAtAddresses(monotonicMs());
-    this.#protocol.sender.restart(monotonicMs());
-    this.#protocol.receiver.recheck();
     this.#pump();
   }
 
@@ -298,6 +296,7 @@ export class FlowSync {
     }
     this.#lookAtDelay(nowMs);
     this.#table.sweep(nowMs);
+    this.#protocol.watch(nowMs);
     this.#writer.patrol(this.#protocol.receiver.received, nowMs);
     this.#pump();
     this.#report();

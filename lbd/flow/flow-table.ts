@@ -14,6 +14,8 @@ export interface KernelFlow extends Flow {
   timeoutS: number;
   /** The dump that saw it last. */
   seen: number;
+  /** When it was heard of first, to some 100 ms; -Infinity: before anybody listened. */
+  readonly sinceMs: number;
   readonly count: FlowCount;
 }
 
@@ -130,7 +132,8 @@ export class FlowTable {
     const count = this.#countOf(tuples);
     if (count === undefined) return;
     const { mark, status, tcpState, timeoutS } = message;
-    const flow = { tuples, mark, status, tcpState, timeoutS, seen: this.#dump, count };
+    const sinceMs = fromDump ? Number.NEGATIVE_INFINITY : this.#nowMs;
+    const flow = { tuples, mark, status, tcpState, timeoutS, seen: this.#dump, sinceMs, count };
     this.#flows.set(key, flow);
     if (lives(flow)) this.#countLife(flow, true);
     if (fromDump) this.#silent = true;

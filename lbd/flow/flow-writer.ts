@@ -241,10 +241,16 @@ export class FlowWriter {
     const { table, replica, roles, scope } = this.#parts;
     const corrected = this.#corrected.get(key);
     this.#corrected.delete(key);
-    if (!roles.follows(key)) return;
     const [want, have] = [replica.get(key), table.get(key)];
+    if (!roles.follows(key)) {
+      // The peer was active as well for a while, and has a flow that this node knows nothing of.
+      if (want !== undefined && have === undefined && roles.owns(key) && corrected === undefined)
+        this.#adopt(key, want, nowMs);
+      return;
+    }
     if (want === undefined) {
-      if (have !== undefined && roles.deletes(key)) this.#push(key, 'delete');
+      const goes = have !== undefined && roles.deletes(key) && !roles.isOrphan(key, have.sinceMs);
+      if (goes) this.#push(key, 'delete');
       return;
     }
     if (!scope().allows(want.tuples, nowMs)) {
@@ -256,6 +262,12 @@ export class FlowWriter {
     else if (have !== undefined && !isDue(want, nowMs) && corrected === undefined) return;
     const there = have !== undefined && !other && corrected === undefined;
     this.#push(key, there ? 'update' : 'insert', want);
+    want.writtenMs = nowMs;
+  }
+
+  #adopt(key: string, want: ReplicaFlow, nowMs: number): void {
+    if (!this.#parts.scope().allows(want.tuples, nowMs)) return;
+    this.#push(key, 'insert', want);
     want.writtenMs = nowMs;
   }
 

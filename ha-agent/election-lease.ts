@@ -1,3 +1,4 @@
+import { carries } from './election-link.ts';
 import { deadTimeMs } from './election-times.ts';
 import type { Turn } from './election-turn.ts';
 import type {
@@ -15,7 +16,7 @@ const ASKS = 4;
 export const ALONE_MS = 10_000;
 
 export function initialStanding({ leaseMs }: ElectionConfig): LeaseStanding {
-  const view = { reachesWitness: true, heldUntilMs: 0, takenUntilMs: 0, epoch: 0, silenceMs: 0 };
+  const view = { reachesWitness: true, heardMs: 0, heldUntilMs: 0, takenUntilMs: 0, epoch: 0, silenceMs: 0 };
   const isFree = leaseMs === undefined;
   return {
     view,
@@ -94,6 +95,7 @@ export function leaseHeard(turn: Turn, view: LeaseView): void {
   const { s } = turn;
   const before = s.lease.view.reachesWitness;
   s.lease = { ...s.lease, view };
+  if (view.heardMs > s.link.sinceMs) carries(turn);
   if (before === view.reachesWitness) return;
   if (view.reachesWitness) turn.log('info', 'witness', 'the witness answers, and grants leases');
   else turn.log('warn', 'witness', 'the witness does not answer, or does not grant leases yet');

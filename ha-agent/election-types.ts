@@ -253,6 +253,8 @@ export interface WitnessResult {
 export interface LeaseView {
   /** A witness that can grant has answered lately. */
   readonly reachesWitness: boolean;
+  /** When the latest question was sent that was answered; 0: none. */
+  readonly heardMs: number;
   /** This process holds the lease until then; in the past: it does not. */
   readonly heldUntilMs: number;
   /** Another one holds it until about then; in the past: nobody does, as far as is known. */

@@ -121,6 +121,7 @@ export class LeaseClient {
     const lease = this.#state.groups.get(groupHash(group));
     return {
       reachesWitness: this.#reaches,
+      heardMs: this.#state.heardMs ?? 0,
       heldUntilMs: lease?.heldUntilMs ?? 0,
       takenUntilMs: lease?.takenUntilMs ?? 0,
       epoch: lease?.highestEpoch ?? 0,

@@ -62,7 +62,7 @@ const LBD: Readonly<Record<string, ElectionState['lbd']>> = {
 };
 
 function leaseUntil(heldUntilMs: number): LeaseView {
-  return { reachesWitness: true, heldUntilMs, takenUntilMs: 0, epoch: 1, silenceMs: 0 };
+  return { reachesWitness: true, heardMs: 0, heldUntilMs, takenUntilMs: 0, epoch: 1, silenceMs: 0 };
 }
 
 /** Actions that happen all the time. */

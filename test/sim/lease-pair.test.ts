@@ -219,8 +219,15 @@ class Node {
     const lease = this.#lease.groups.get(GROUP);
     if (lease === undefined) return;
     const { heldUntilMs, takenUntilMs, highestEpoch } = lease;
-    const { silenceMs } = this.#lease;
-    const view = { reachesWitness: this.#reaches, heldUntilMs, takenUntilMs, epoch: highestEpoch, silenceMs };
+    const { silenceMs, heardMs = 0 } = this.#lease;
+    const view = {
+      reachesWitness: this.#reaches,
+      heardMs,
+      heldUntilMs,
+      takenUntilMs,
+      epoch: highestEpoch,
+      silenceMs,
+    };
     this.dispatch({ type: 'lease', view });
   }
 

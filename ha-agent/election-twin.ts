@@ -11,14 +11,16 @@ export function twin(
 }
 
 /**
- * Of two machines with one name the one that is active goes on, else the greater one: neither takes the role from the
- * other, and the names of their peers say nothing about who that is.
+ * Of two machines with one name the one that is active goes on, else the greater one of those that can: neither takes the
+ * role from the other, and the names of their peers say nothing about who that is.
  *
  * @returns why this one does not
  */
 export function twinCause({ s, now, config }: Turn): string | undefined {
   const until = twinUntil(config, s);
-  if (s.twin === undefined || now >= until!) return undefined;
-  const ahead = Number(s.role === 'active') - Number(s.twin.role === 'active');
-  return ahead > 0 || (ahead === 0 && s.twin.greater) ? undefined : s.twin.why;
+  if (s.twin === undefined || until === undefined || now >= until) return undefined;
+  const { role, greater, why } = s.twin;
+  if (role === 'fault') return undefined;
+  const ahead = Number(s.role === 'active') - Number(role === 'active');
+  return ahead > 0 || (ahead === 0 && greater) ? undefined : why;
 }

@@ -1,4 +1,5 @@
 import t from 'tap';
+import type { Role } from '../../common/control.ts';
 import { initialState, reportOf, step } from '../../ha-agent/election.ts';
 import type {
   ElectionAction,
@@ -64,6 +65,8 @@ const LBD: Readonly<Record<string, ElectionState['lbd']>> = {
 function leaseUntil(heldUntilMs: number): LeaseView {
   return { reachesWitness: true, heardMs: 0, heldUntilMs, takenUntilMs: 0, epoch: 1, silenceMs: 0 };
 }
+
+const TWIN = 'another machine claims the name of this node';
 
 /** Actions that happen all the time. */
 const SILENT: ReadonlySet<ElectionAction['type']> = new Set(['renew-vips', 'renew-parked', 'probe-vips']);
@@ -166,6 +169,8 @@ class Player {
         return { type: 'lease', now, view: leaseUntil(Number(rest[0])) };
       case 'presence':
         return { type: 'presence', now, why: words };
+      case 'twin':
+        return { type: 'twin', now, role: rest[0] as Role, greater: rest[1] === 'less', why: TWIN };
       case 'answers':
         this.#answers = rest;
         return { type: 'wake', now };

@@ -71,14 +71,14 @@ former=
 farewell=
 fired=
 
-# Finds what is left of the addresses, on any interface and with any prefix: \$copies has the lines for ip that remove it.
+# Finds what is left of the addresses, on any interface and with any prefix: $copies has the lines for ip that remove it.
 # Fails where ip does not tell; lo is always there.
 look() {
-  local line number device family address vip shown
+  local device address vip shown
   copies=
   shown=$(ip -o addr show </dev/null 2>/dev/null)
   [[ $shown == *' lo '* ]] || return 1
-  while read -r number device family address line; do
+  while read -r _ device _ address _; do
     for vip in "${vips[@]}"; do
       if [[ $address == "$vip/"* ]]; then copies+="addr del $address dev $device"$'\n'; fi
     done

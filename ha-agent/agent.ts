@@ -389,9 +389,14 @@ export class Agent {
 
   /** Before the first takeover, and now and then while one may come. */
   #rehearse(): void {
-    const [group] = this.#config.ha.groups;
-    if (group !== undefined && this.#rehearsal.isDue(monotonicMs()))
-      this.#rehearsal.play(this.#electionConfig(group.name));
+    const [first] = this.#config.ha.groups;
+    if (first === undefined || !this.#rehearsal.isDue(monotonicMs())) return;
+    this.#rehearsal.play(this.#electionConfig(first.name));
+    for (const { name } of this.#config.ha.groups) {
+      const failed = (error: unknown) =>
+        this.#groupLog(name, 'warn', 'host', `a takeover would fail now: ${messageOf(error)}`);
+      this.#network.group(name).rehearse().catch(failed);
+    }
   }
 
   #beat(): void {

@@ -21,8 +21,10 @@ const MARGIN = 0.5;
 const GUARDIAN_MS = 100;
 /** Between two questions who answers for the VIPs, while that matters. */
 const ASK_VIPS_MS = 250;
-/** The answer is there within some milliseconds; a question without one is asked again then. */
+/** The answer is there within some milliseconds. A takeover waits no longer for it. */
 export const ANSWER_MS = 100;
+/** A question without an answer is asked again then; the host gives up before. */
+const QUESTION_LOST_MS = 1_000;
 /** Another machine that claims this node's name is believed to be there for so long at least. */
 const TWIN_MS = 1_000;
 /** Rounds sent when the peer should act on them: one lost datagram must not cost a dead time. */
@@ -113,7 +115,7 @@ export function vacatedAt(config: ElectionConfig, state: ElectionState, now: num
 
 /** When the neighbours may be asked again who answers for the VIPs. */
 export function nextQuestion({ answers: { askedMs, answeredMs } }: Pick<ElectionState, 'answers'>): number {
-  if (askedMs !== undefined) return askedMs + ANSWER_MS;
+  if (askedMs !== undefined) return askedMs + QUESTION_LOST_MS;
   return answeredMs === undefined ? Number.NEGATIVE_INFINITY : answeredMs + ASK_VIPS_MS;
 }
 
@@ -159,6 +161,7 @@ export function wakeAt(config: ElectionConfig, s: ElectionState, now: number): n
   if (s.vip === 'held') add(leaseUntil(s));
   if (s.vip === 'held' || s.vip === 'removing' || s.finishing !== undefined) add(s.renewAtMs);
   add(nextQuestion(s));
+  if (s.answers.askedMs !== undefined) add(s.answers.askedMs + ANSWER_MS);
   add(settleUntil(config, s));
   add(s.checkVipsAtMs);
   add(s.forwardUntilMs);

@@ -58,6 +58,12 @@ export interface GroupNetwork {
    * @throws OperatorError when nobody could be asked
    */
   probe(neighbours: readonly string[]): Promise<readonly VipAnswer[]>;
+  /**
+   * Runs what `addVips` runs, without a VIP, so that its programs and its code are warm when it matters.
+   *
+   * @throws OperatorError: `addVips` would fail now as well
+   */
+  rehearse(): Promise<void>;
   /** Removes all routes and VIPs, and looks whether the VIPs are gone. Rejects with the cause. */
   removeVips(): Promise<void>;
   /**

@@ -115,10 +115,11 @@ export class LinuxGroup implements GroupNetwork {
     const { relay, announcer } = this.#host;
     const { vips, routes } = config;
     const isWanted = () => departures === this.#departures && config === this.#config;
-    const shown = [...new Set(vips.map((vip) => vip.interface))].map((name) => `addr show dev ${name}`);
-    const answer = await relay.renew([...vips.map(addition), ...shown], isWanted).catch((error: unknown) => {
-      if (isWanted()) throw error;
-    });
+    const answer = await relay
+      .renew([...vips.map(addition), ...shown(vips)], isWanted)
+      .catch((error: unknown) => {
+        if (isWanted()) throw error;
+      });
     if (departures !== this.#departures) throw new Overtaken();
     if (config !== this.#config || answer === undefined) return this.renewVips();
     announcer.learn(answer.objects);
@@ -135,6 +136,12 @@ export class LinuxGroup implements GroupNetwork {
     if (this.#parked.any) this.unparkVips().catch((error: unknown) => this.#host.onTrouble(messageOf(error)));
     this.#routes.add(routes);
     this.#commands.add(vips);
+  }
+
+  async rehearse(): Promise<void> {
+    const { vips } = this.#config;
+    const { objects } = await this.#host.relay.renew(shown(vips));
+    this.#host.announcer.learn(objects);
   }
 
   probe(neighbours: readonly string[]): Promise<readonly VipAnswer[]> {
@@ -369,4 +376,9 @@ export class LinuxGroup implements GroupNetwork {
 
 function asideAbout(vip: VipConfig): string {
   return `aside ${identity(vip)}`;
+}
+
+/** What lists every interface of the VIPs. */
+function shown(vips: readonly VipConfig[]): string[] {
+  return [...new Set(vips.map((vip) => vip.interface))].map((name) => `addr show dev ${name}`);
 }

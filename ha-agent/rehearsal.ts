@@ -1,3 +1,4 @@
+import { announcement } from './announcement.ts';
 import { initialState, reportOf, step } from './election.ts';
 import type {
   ElectionAction,
@@ -30,6 +31,7 @@ export class Rehearsal {
 
   /** @returns the roles that were gone through, in order */
   play(config: ElectionConfig): readonly string[] {
+    for (const address of ['192.0.2.1', '2001:db8::1']) announcement(Buffer.alloc(6), address);
     const stage = new Stage({ ...config, ...TIMES, secondChance: true });
     stage.happens({ type: 'lbd', report: WELL });
     stage.happens({ type: 'start' });

@@ -50,7 +50,11 @@ class Pair {
     this.#trackLbd = trackLbd;
   }
 
-  async start(name: 'lb1' | 'lb2', key = KEY): Promise<Node> {
+  async start(
+    name: 'lb1' | 'lb2',
+    key = KEY,
+    prepare: (network: FakeNetwork) => void = () => {},
+  ): Promise<Node> {
     const peer = name === 'lb1' ? 'lb2' : 'lb1';
     const config = this.config(name);
     const events = new EventLog('agent');
@@ -66,6 +70,7 @@ class Pair {
         network = new FakeNetwork(networkConfig(initial), handlers);
         network.secondChance = this.#trackLbd;
         network.onChange = () => this.#note();
+        prepare(network);
         return network;
       },
     });
@@ -171,6 +176,18 @@ t.test('a VIP that cannot be added is a fault with its cause', async (t) => {
   lb1.network.group().failing = 'no such device';
   await role(lb1, 'fault');
   t.equal(lb1.agent.status().why, 'the VIPs could not be added: no such device');
+});
+
+t.test('a takeover that would fail is known before it is needed', async (t) => {
+  const two = await pair(t);
+  const lb1 = await two.start('lb1', KEY, (network) => {
+    network.group().failing = 'no such device';
+  });
+  await until('the rehearsal', () =>
+    lb1.events.list().some(({ text }) => text === 'a takeover would fail now: no such device'),
+  );
+  lb1.network.group().failing = undefined;
+  await holds(lb1);
 });
 
 t.test('another secret: heartbeats are counted by cause and shown', async (t) => {

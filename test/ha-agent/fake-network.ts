@@ -103,6 +103,11 @@ export class FakeGroup implements GroupNetwork {
     this.#host.onChange();
   }
 
+  async rehearse(): Promise<void> {
+    this.#note('rehearse');
+    if (this.failing !== undefined) throw new Error(String(this.failing));
+  }
+
   async probe(): Promise<readonly VipAnswer[]> {
     return this.#host.neighbours();
   }

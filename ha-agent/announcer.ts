@@ -99,10 +99,14 @@ export class Announcer {
         if (!this.#rawMissing) this.#onTrouble(NO_SOCAT);
         this.#rawMissing = true;
       },
+      onLost: (addresses) => {
+        for (const address of addresses) this.#announceOne({ address, interface: link.name });
+      },
     });
   }
 
-  #announceOne({ address, family, interface: device }: VipConfig): void {
+  #announceOne({ address, interface: device }: Pick<VipConfig, 'address' | 'interface'>): void {
+    const family = address.includes(':') ? 6 : 4;
     if (this.#closed || this.#missing.has(family)) return;
     this.#shell ??= this.#start();
     this.#shell.write(`${PROGRAMS[family].name} ${device} ${address}`);

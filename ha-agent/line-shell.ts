@@ -3,6 +3,8 @@ import { messageOf } from '../common/errors.ts';
 
 /** No script of ours says more in one line. */
 const MAX_LINE_CHARS = 1_024;
+/** What a shell that stands still is given at most, beside what the pipe holds. */
+const MAX_UNREAD_BYTES = 65_536;
 
 export interface LineShellEvents {
   onLine(line: string): void;
@@ -15,6 +17,7 @@ export interface LineShellEvents {
  * process would need, which is large and would have to be forked; and a takeover starts nothing that could fail.
  */
 export class LineShell {
+  readonly #ended: (why: string) => void;
   readonly #shell: ResultPromise<{
     stdin: 'pipe';
     stdout: 'pipe';
@@ -50,6 +53,8 @@ export class LineShell {
       this.#closed = true;
       events.onEnded(why);
     };
+    this.#ended = ended;
+    this.#shell.once('exit', () => ended('the shell ended'));
     this.#shell.then(
       () => ended('the shell ended'),
       (error: unknown) => ended(messageOf(error)),
@@ -57,7 +62,14 @@ export class LineShell {
   }
 
   write(line: string): void {
-    this.#shell.stdin.write(`${line}\n`);
+    if (this.#shell.stdin.writableLength > MAX_UNREAD_BYTES) this.kill('the shell stands still');
+    else this.#shell.stdin.write(`${line}\n`);
+  }
+
+  /** Ends one that hangs; `onEnded` is called. What it has started goes on, each for as long as the script lets it. */
+  kill(why: string): void {
+    this.#shell.kill('SIGKILL');
+    this.#ended(why);
   }
 
   /** It ends when it has done what was written. Nothing is heard of it any more. */

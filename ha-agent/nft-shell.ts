@@ -7,8 +7,12 @@ const SCRIPT = fileURLToPath(new URL('nft.sh', import.meta.url));
 const NOT_FOUND = 127;
 const KILLED = 137;
 
+/** A shell that has said nothing so long after the end of the time of `nft` stands still. */
+const HANG_MS = 500;
+
 interface Job {
   readonly timeoutMs: number;
+  hang: NodeJS.Timeout | undefined;
   resolve(): void;
   reject(error: Error): void;
 }
@@ -27,7 +31,8 @@ export class NftShell {
     this.#shell ??= this.#start();
     const shell = this.#shell;
     return new Promise((resolve, reject) => {
-      this.#jobs.push({ timeoutMs, resolve, reject });
+      this.#jobs.push({ timeoutMs, hang: undefined, resolve, reject });
+      if (this.#jobs.length === 1) this.#watch();
       shell.write(`${timeoutMs / 1000} ${script.replaceAll('\n', '\x01')}`);
     });
   }
@@ -51,9 +56,19 @@ export class NftShell {
     return shell;
   }
 
+  /** One at a time: the time of a job begins when the one before it has ended. */
+  #watch(): void {
+    const [job] = this.#jobs;
+    if (job === undefined) return;
+    const limitMs = job.timeoutMs + HANG_MS;
+    job.hang = setTimeout(() => this.#shell?.kill(`no answer within ${limitMs} ms`), limitMs);
+  }
+
   #read(line: string): void {
     const job = this.#jobs.shift();
     if (job === undefined) return;
+    clearTimeout(job.hang);
+    this.#watch();
     const code = Number.parseInt(line, 10);
     const why = line.slice(line.indexOf(' ') + 1);
     if (code === 0) job.resolve();
@@ -68,6 +83,7 @@ export class NftShell {
   #fail(why: string): void {
     const jobs = this.#jobs;
     this.#jobs = [];
+    for (const job of jobs) clearTimeout(job.hang);
     for (const job of jobs) job.reject(new OperatorError('NFT_FAILED', `nft: ${why}`));
   }
 }

@@ -12,6 +12,10 @@ const NO_PROTOCOL = 0;
 const MIN_RESTART_MS = 1_000;
 const MAX_RESTART_MS = 60_000;
 const SOON_MS = 10_000;
+/** Its last line is its complaint. */
+const MAX_WORDS_CHARS = 4_096;
+/** It says that it has sent within a millisecond; one that has not by then stands still. */
+const HANG_MS = 500;
 
 /** An Ethernet interface as the kernel knows it. */
 export interface Link {
@@ -26,6 +30,8 @@ export interface RawLinkEvents {
   onTrouble(why: string): void;
   /** There is no `socat`; it will never send. */
   onMissing(): void;
+  /** It stood still, so these were not announced. */
+  onLost(addresses: readonly string[]): void;
 }
 
 /**
@@ -36,8 +42,20 @@ export class RawLink {
   readonly link: Link;
   readonly #events: RawLinkEvents;
   #socat:
-    | ResultPromise<{ stdin: 'pipe'; stdout: 'ignore'; stderr: 'pipe'; reject: false; cleanup: false }>
+    | ResultPromise<{
+        stdin: 'pipe';
+        stdout: 'ignore';
+        stderr: 'pipe';
+        buffer: false;
+        reject: false;
+        cleanup: false;
+      }>
     | undefined;
+  /** Announced, and not said to be sent. */
+  #unsent = new Set<string>();
+  #hang: NodeJS.Timeout | undefined;
+  /** The end of what it said. */
+  #words = '';
   #startedMs = 0;
   #restartMs = MIN_RESTART_MS;
   #restart: NodeJS.Timeout | undefined;
@@ -58,12 +76,15 @@ export class RawLink {
     if (this.#socat === undefined) return false;
     const mac = Buffer.from(this.link.mac.replaceAll(':', ''), 'hex');
     this.#socat.stdin.write(announcement(mac, address));
+    this.#unsent.add(address);
+    this.#hang ??= setTimeout(() => this.#hangs(), HANG_MS);
     return true;
   }
 
   close(): void {
     this.#closed = true;
     clearTimeout(this.#restart);
+    clearTimeout(this.#hang);
     this.#socat?.stdin.end();
     this.#socat = undefined;
   }
@@ -71,24 +92,47 @@ export class RawLink {
   #start(): void {
     this.#startedMs = monotonicMs();
     const to = `SOCKET-SENDTO:${AF_PACKET}:${SOCK_RAW}:${NO_PROTOCOL}:x${linkAddress(this.link.index)}`;
-    const socat = execa('socat', ['-u', '-b', String(FRAME_BYTES), 'STDIN', to], {
+    const socat = execa('socat', ['-u', '-v', '-b', String(FRAME_BYTES), 'STDIN', to], {
       stdin: 'pipe',
       stdout: 'ignore',
       stderr: 'pipe',
+      buffer: false,
       reject: false,
       cleanup: false,
-      maxBuffer: 4096,
     });
     this.#socat = socat;
+    this.#words = '';
     socat.stdin.on('error', () => {});
+    socat.stderr.setEncoding('latin1').on('data', (text: string) => {
+      this.#words = (this.#words + text).slice(-MAX_WORDS_CHARS);
+      if (this.#socat === socat) this.#sent();
+    });
+    socat.once('exit', () => this.#ended(socat, false, this.#words));
     socat.then(
-      (result) => this.#ended((result as { code?: string }).code === 'ENOENT', String(result.stderr)),
-      (error: unknown) => this.#ended(false, messageOf(error)),
+      (result) => this.#ended(socat, (result as { code?: string }).code === 'ENOENT', this.#words),
+      (error: unknown) => this.#ended(socat, false, messageOf(error)),
     );
   }
 
-  #ended(missing: boolean, why: string): void {
-    if (this.#closed) return;
+  /** With `-v` it says something of each thing that it sends. */
+  #sent(): void {
+    clearTimeout(this.#hang);
+    this.#hang = undefined;
+    this.#unsent.clear();
+  }
+
+  #hangs(): void {
+    const lost = [...this.#unsent];
+    const socat = this.#socat;
+    this.#sent();
+    if (socat === undefined || this.#closed) return;
+    socat.kill('SIGKILL');
+    this.#ended(socat, false, `socat has not sent within ${HANG_MS} ms`);
+    this.#events.onLost(lost);
+  }
+
+  #ended(socat: unknown, missing: boolean, why: string): void {
+    if (this.#closed || this.#socat !== socat) return;
     this.#socat = undefined;
     if (missing) {
       this.#events.onMissing();

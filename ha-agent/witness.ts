@@ -151,7 +151,10 @@ export class Witness {
   /** What is not known does not count. */
   #lost(why: string): void {
     const sinceMs = monotonicMs();
+    // One that stands still would not end by itself.
+    const shell = this.#shell;
     this.#end();
+    shell?.kill(why);
     this.#events.onTrouble(`${why}; trying again`);
     this.#settle({ reachable: undefined, why, sinceMs });
     if (this.#running) this.#retry = setTimeout(() => this.#begin(), RESTART_MS);

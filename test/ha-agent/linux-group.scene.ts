@@ -112,7 +112,7 @@ for (const programs of [
 ]) {
   const path = process.env.PATH;
   const bin = mkdtempSync(join(tmpdir(), 'tandem-bin-'));
-  for (const name of programs)
+  for (const name of [...programs, 'timeout'])
     symlinkSync(
       execFileSync('bash', ['-c', `command -v ${name}`], { encoding: 'utf8' }).trim(),
       join(bin, name),

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import t, { type Test } from 'tap';
 import { NftShell } from '../../ha-agent/nft-shell.ts';
@@ -46,6 +46,19 @@ t.test('what goes wrong is said, and the next one is carried out', async (t) => 
 t.test('one that hangs is killed', async (t) => {
   const { shell } = shellWith(t, 'exec sleep 300');
   await t.rejects(shell.run('x\n', 50), { code: 'NFT_FAILED', message: 'nft: took longer than 50 ms' });
+});
+
+t.test('a shell that stands still is ended, and another one goes on', async (t) => {
+  const { shell, told } = shellWith(t, 'cat >>OUT');
+  const [bin = ''] = process.env.PATH!.split(delimiter);
+  const stall = join(bin, 'stall');
+  writeFileSync(join(bin, 'bash'), `#!/bin/sh\n[ -e ${stall} ] && exec sleep 300\nexec /bin/bash "$@"\n`);
+  chmodSync(join(bin, 'bash'), 0o755);
+  writeFileSync(stall, '');
+  await t.rejects(shell.run('x\n', 50), { code: 'NFT_FAILED', message: 'nft: no answer within 550 ms' });
+  rmSync(stall);
+  await shell.run('y\n', 60_000);
+  t.equal(told(), 'y\n\n');
 });
 
 t.test('no nft', async (t) => {

@@ -156,6 +156,7 @@ function socat(machine: Machine, child: Child, queue: JobQueue, { announced }: S
     bytes: (frame) => {
       queue.add('socat', 0.1, (outcome) => {
         if (outcome === 'done') announced(machine, frame.subarray(38, 42).join('.'));
+        child.say('> length=86\n', 'stderr');
       });
     },
     end: () => queue.end(() => child.exit()),

@@ -199,6 +199,8 @@ export interface VipStatus {
   readonly address: string;
   readonly interface: string;
   readonly held: boolean;
+  /** Where this host has the address although the agent has not put it there, `ADDRESS/PREFIX dev INTERFACE`. */
+  readonly copies?: readonly string[] | undefined;
 }
 
 /** One VIP group on this node, and what the peer says of it. */

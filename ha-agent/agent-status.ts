@@ -12,8 +12,8 @@ export interface GroupView {
   readonly name: string;
   readonly config: ElectionConfig;
   readonly state: ElectionState;
-  /** `held`: `address/prefix` of the VIPs that were on this node at the last look. */
-  readonly network: { readonly held: ReadonlySet<string> };
+  /** `held`: `address/prefix` of the VIPs that were on this node at the last look. `copies`: see `GroupNetwork`. */
+  readonly network: { readonly held: ReadonlySet<string>; readonly copies: readonly string[] };
 }
 
 export interface StatusInput {
@@ -99,6 +99,7 @@ function groupStatus(
       interface: vip.interface,
       // Where they could not be removed, their lease has ended by the time the election takes them for gone.
       held: state.vip !== 'none' && network.held.has(`${vip.address}/${vip.prefix}`),
+      copies: network.copies.filter((copy) => copy.startsWith(`${vip.address}/`)),
     })),
     peer: {
       role: report?.role ?? 'unknown',

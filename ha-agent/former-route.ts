@@ -4,6 +4,27 @@ import { OUR_ROUTES } from './vip-lines.ts';
 /** What words of a route look like: an address with or without prefix, a name, a number. */
 const WORD = /^[0-9A-Za-z][\w.:/@-]{0,63}$/;
 
+/**
+ * Numbers of protocols (rtnetlink(7), rt_protos of iproute2): an `ip` that has read a name and then a number takes the name
+ * for that number (iproute2 6.1).
+ */
+const PROTOCOLS: Readonly<Record<string, number>> = {
+  ...{
+    redirect: 1,
+    boot: 3,
+    static: 4,
+    gated: 8,
+    ra: 9,
+    mrt: 10,
+    zebra: 11,
+    bird: 12,
+    dnrouted: 13,
+    xorp: 14,
+  },
+  ...{ ntk: 15, dhcp: 16, mrouted: 17, keepalived: 18, babel: 42, bgp: 186, isis: 187, ospf: 188, rip: 189 },
+  eigrp: 192,
+};
+
 type Shown = Readonly<Record<string, unknown>>;
 
 /**
@@ -22,7 +43,8 @@ export function formerRoute(shown: Shown, route: VipRoute): string | undefined {
   };
   const hops = Array.isArray(shown.nexthops) ? (shown.nexthops as Shown[]) : undefined;
   if (hops === undefined) words.push(...hop(shown));
-  add('proto', protocol);
+  const number = PROTOCOLS[String(protocol)] ?? Number(protocol);
+  if (Number.isInteger(number)) add('proto', number);
   add('scope', shown.scope);
   add('src', shown.prefsrc);
   add('metric', shown.metric);

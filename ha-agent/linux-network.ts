@@ -29,25 +29,32 @@ export class LinuxNetwork implements HostNetwork {
   readonly #watch: InterfaceWatch;
   readonly #host: LinuxHost;
   readonly #complaints: Complaints;
+  readonly #events: HostNetworkEvents;
   /** Addresses that an operator's command has brought here. */
   readonly #told = new Set<string>();
   readonly #formerRoutes = new Map<string, readonly string[]>();
   #groups: readonly LinuxGroup[];
   #kernelFlows: boolean;
   readonly #leftSettings: readonly string[];
+  readonly #leftRoutes: readonly string[];
+  #unsafe: readonly string[] = [];
   #tending: NodeJS.Timeout | undefined;
 
   /**
    * @param peerAddress to which segments of the peer's connections are sent on
    * @param leftSettings what an earlier run has told by `onSettings` and not undone
+   * @param leftRoutes likewise, by `onFormerRoutes`
    */
   constructor(
     { groups, watched, kernelFlows = false }: NetworkConfig,
     peerAddress: string,
     events: HostNetworkEvents,
     leftSettings: readonly string[] = [],
+    leftRoutes: readonly string[] = [],
   ) {
+    this.#leftRoutes = leftRoutes;
     this.#leftSettings = leftSettings;
+    this.#events = events;
     this.#kernelFlows = kernelFlows;
     this.#complaints = new Complaints(events.onTrouble);
     const tellAdders = () =>
@@ -79,6 +86,7 @@ export class LinuxNetwork implements HostNetwork {
       onNew: () => {
         this.#relay.refresh();
         for (const batch of Object.values(this.#batches)) batch.refresh();
+        this.#promote();
       },
       onAddress: (copy) => this.#onAddress(copy),
     });
@@ -110,6 +118,7 @@ export class LinuxNetwork implements HostNetwork {
     return [
       ...this.#groups.flatMap((group) => this.#ofGroup(group)),
       ...this.#announcer.warnings(vips),
+      ...this.#unsafe,
       ...this.#complaints.warnings,
     ];
   }
@@ -126,7 +135,7 @@ export class LinuxNetwork implements HostNetwork {
     const interfaces = [...new Set(vips.map((vip) => vip.interface))];
     const look = [...vips.map(copyQuery), ...interfaces.map((name) => `addr show dev ${name}`)];
     let { objects, errors } = await this.#relay.change(
-      [...groups.flatMap(LinuxGroup.removals), ...look],
+      [...groups.flatMap(LinuxGroup.removals), ...this.#leftRoutes, ...look],
       AT_START,
     );
     if (errors.some((line) => line.includes('Operation not permitted')))
@@ -150,6 +159,8 @@ export class LinuxNetwork implements HostNetwork {
         );
     }
     this.#host.quietArp.restore(this.#leftSettings);
+    if (this.#leftRoutes.length > 0) this.#events.onFormerRoutes([]);
+    this.#promote();
     this.#announcer.learn(objects);
     void this.#announcer.open();
     this.#relay.warm();
@@ -165,6 +176,7 @@ export class LinuxNetwork implements HostNetwork {
     await this.#configureKnown(groups.filter(({ name }) => known.has(name)));
     this.#kernelFlows = kernelFlows;
     this.#groups = groups.map((group) => known.get(group.name) ?? new LinuxGroup(group, this.#host));
+    this.#promote();
     for (const group of this.#groups) if (!known.has(group.config.name)) void group.findSecondChance();
     const staying = new Set(groups.flatMap(({ vips }) => vips.map(identity)));
     await Promise.all(gone.map((group) => group.leave(staying)));
@@ -194,12 +206,20 @@ export class LinuxNetwork implements HostNetwork {
 
   async close(): Promise<void> {
     clearInterval(this.#tending);
+    this.#host.quietArp.demote();
     // What fails here is left to the guardian, which does the same once more.
     await Promise.all(this.#groups.map((group) => group.close()));
     this.#announcer.close();
     this.#watch.close();
     this.#relay.close();
     for (const batch of Object.values(this.#batches)) batch.close();
+  }
+
+  /** Not later than the removal of a VIP, which may be done by the guardian. */
+  #promote(): void {
+    const before = this.#unsafe;
+    this.#unsafe = this.#host.quietArp.promote(this.#groups.flatMap(({ config }) => config.vips));
+    for (const text of this.#unsafe) if (!before.includes(text)) this.#host.onTrouble(text);
   }
 
   /** What fails is done at the next turn. */

@@ -18,7 +18,7 @@ import { controlRoutes } from './control-api.ts';
 import { createIdentity } from './heartbeat.ts';
 import { leaseIdentity } from './lease-message.ts';
 import { LinuxNetwork } from './linux-network.ts';
-import { SettingsFile } from './settings-file.ts';
+import { ROUTES, SettingsFile } from './settings-file.ts';
 
 const CONFIG_PROCESS = new URL('./config-process.ts', import.meta.url);
 
@@ -41,12 +41,23 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
     events,
     createNetwork: (initial, handlers) => {
       const left = new SettingsFile(join(options.runDir, 'former-settings'), handlers.onTrouble);
+      const leftRoutes = new SettingsFile(join(options.runDir, 'former-routes'), handlers.onTrouble, ROUTES);
+      const onFormerRoutes = (lines: readonly string[]) => {
+        leftRoutes.write(lines);
+        handlers.onFormerRoutes(lines);
+      };
       const onSettings = (former: readonly string[]) => {
         left.write(former);
         handlers.onSettings(former);
       };
       const { address } = initial.cluster.peer;
-      return new LinuxNetwork(networkConfig(initial), address, { ...handlers, onSettings }, left.read());
+      return new LinuxNetwork(
+        networkConfig(initial),
+        address,
+        { ...handlers, onSettings, onFormerRoutes },
+        left.read(),
+        leftRoutes.read(),
+      );
     },
   });
   const reloads = new ReloadQueue(async (): Promise<ReloadAnswer> => {

@@ -6,6 +6,7 @@ import {
   type LbdStatus,
   type LeaseStatus,
   SOCKETS,
+  type VipStatus,
   type WitnessStatus,
 } from '../../common/control.ts';
 import { control } from '../../common/control-client.ts';
@@ -233,12 +234,14 @@ function groupRows(group: GroupStatus, peer: string): string[][] {
   return [
     // The reason is of the moment when it took over, and may be long past.
     ['why', `${group.role === 'active' ? 'took over: ' : ''}${group.why}`],
-    ...group.vips.map((vip) => [
-      'vip',
-      [vip.address, vip.interface, vip.held ? paint('green', 'held') : 'not held'].join(SEPARATOR),
-    ]),
+    ...group.vips.map((vip) => ['vip', [vip.address, vip.interface, heldText(vip)].join(SEPARATOR)]),
     ...finishingRows(group, peer),
   ];
+}
+
+function heldText({ held, copies = [] }: VipStatus): string {
+  const text = held ? paint('green', 'held') : 'not held';
+  return copies.length === 0 ? text : `${text}, but here by somebody else: ${copies.join(', ')}`;
 }
 
 /** What is left of a planned change of the active node. */

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { SettingsFile } from '../../ha-agent/settings-file.ts';
+import { ROUTES, SettingsFile } from '../../ha-agent/settings-file.ts';
 import { tempDir } from '../common/temp-dir.ts';
 
 const FORMER = ['eth1/arp_ignore=0', 'eth1/arp_announce=0', 'bond0.7@x/arp_ignore=2'];
@@ -23,6 +23,18 @@ t.test('what one agent wrote, the next one reads, until it is restored', async (
   file.write([]);
   t.notOk(existsSync(path));
   t.same(troubles, []);
+});
+
+t.test('routes are kept likewise, and nothing but routes', async (t) => {
+  const path = join(tempDir(t), 'routes');
+  const troubles: string[] = [];
+  const file = new SettingsFile(path, (text) => troubles.push(text), ROUTES);
+  const lines = ['route add 0.0.0.0/0 via 192.0.2.9 dev eth1 onlink proto 4 metric 100'];
+  file.write(lines);
+  t.same(file.read(), lines);
+  writeFileSync(path, 'route del 0.0.0.0/0\n');
+  t.same(file.read(), []);
+  t.match(troubles, [/expected route add …$/]);
 });
 
 for (const [what, text] of [

@@ -78,6 +78,7 @@ export class ConfigReader<T> {
     return new Promise((resolve, reject) => {
       const chunks: Buffer[] = [];
       let bytes = 0;
+      let end = Buffer.alloc(0);
       const settle = (why: unknown) => {
         clearTimeout(timer);
         shell.stdout!.off('data', onOutput);
@@ -93,7 +94,7 @@ export class ConfigReader<T> {
       const onOutput = (chunk: Buffer) => {
         chunks.push(chunk);
         bytes += chunk.length;
-        const end = Buffer.concat(chunks.slice(-MAX_END_BYTES)).subarray(-MAX_END_BYTES);
+        end = Buffer.concat([end, chunk.subarray(-MAX_END_BYTES)]).subarray(-MAX_END_BYTES);
         if (bytes > MAX_OUTPUT_BYTES) settle('it says more than any config does');
         else if (END.test(end.toString('latin1'))) settle(undefined);
       };

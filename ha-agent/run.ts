@@ -26,12 +26,16 @@ const CONFIG_PROCESS = new URL('./config-process.ts', import.meta.url);
 export async function run(options: DaemonOptions, signals: EarlySignals): Promise<void> {
   const reader = new ConfigReader<LoadedConfig>(CONFIG_PROCESS, options.config, options.node);
   const load = async () => (await reader.read()).value;
-  const { config, keys } = await load();
+  const { config, unmet, keys } = await load();
   const { name, secretFile, self, peer } = config.cluster;
   const secret = readSecret(secretFile);
   const identityOf = (keys: Keys) => createIdentity(keys, name, self.name, peer.name);
   const log = createLogger('ha-agent', self.name);
   const events = new EventLog('agent');
+  for (const { where, message } of unmet) {
+    log.warn({ kind: 'host' }, `${where}: ${message}`);
+    events.add('host', `${where}: ${message}`);
+  }
   const agent = new Agent({
     config,
     identity: identityOf(keys),

@@ -57,6 +57,7 @@ export class AdminStates {
   /** Until the file was read, it must not be overwritten. */
   #loaded = false;
   #problem: string | undefined;
+  #lost: string | undefined;
 
   constructor(options: AdminStatesOptions) {
     this.#options = options;
@@ -66,9 +67,9 @@ export class AdminStates {
     });
   }
 
-  /** What is lost at a restart, and why. */
-  get warning(): string | undefined {
-    return this.#problem;
+  /** What was lost at the start, and what would be at the next one, one line each. */
+  get warnings(): readonly string[] {
+    return [this.#lost, this.#problem].filter((line) => line !== undefined);
   }
 
   /** Takes in what the file says. Settles at the latest after 2 s, and never rejects. */
@@ -124,7 +125,8 @@ export class AdminStates {
       () => `it is left aside as ${aside}`,
       (error: unknown) => messageOf(error),
     );
-    this.#fail(`admin states of an earlier run are lost: ${this.#path}: ${why}; ${left}`);
+    this.#lost = `admin states of an earlier run are lost: ${this.#path}: ${why}; ${left}`;
+    this.#options.tell('warn', this.#lost);
   }
 
   #schedule(ms: number): void {

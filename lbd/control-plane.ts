@@ -567,7 +567,7 @@ export class ControlPlane {
       ...this.#supervisor.warnings(),
       ...this.#access.warnings(),
       ...this.#backends.warnings(),
-      this.#adminStates.warning,
+      ...this.#adminStates.warnings,
       ...this.#tls.warnings(),
       ...this.#kernel.warnings(),
       ...this.#sync.warnings(),

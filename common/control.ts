@@ -110,9 +110,22 @@ export interface FlowSyncStatus {
   readonly frontends: Readonly<
     Record<
       string,
-      Readonly<Record<string, { readonly active: number; readonly opened: number; readonly bytes: number }>>
+      Readonly<
+        Record<
+          string,
+          {
+            readonly active: number;
+            readonly opened: number;
+            readonly bytes: number;
+            /** Open flows for which the kernel has source ports; left out where backends see the client. */
+            readonly limit?: number | undefined;
+          }
+        >
+      >
     >
   >;
+  /** New flows of any kind that the kernel dropped since this start, above all for want of a source port. */
+  readonly insert_failed?: number | undefined;
 }
 
 /** A certificate that clients are shown. */

@@ -254,11 +254,13 @@ function* addFlows(page: Exposition, { flows }: LbdStatus): Generator<void> {
   if (flows === undefined || flows.state === 'off') return;
   const { gauge, counter } = page;
   const active = gauge('tandem_flows', 'Open flows in the kernel.');
+  const limit = gauge('tandem_flows_limit', 'Open flows for which the kernel has source ports.');
   const opened = counter('tandem_flows_opened_total', 'Flows that were opened in the kernel.');
   const bytes = counter('tandem_flow_bytes_total', 'Bytes of ended flows, where the kernel counts.');
   for (const [frontend, backends] of Object.entries(flows.frontends))
     for (const [backend, count] of Object.entries(backends)) {
       yield;
+      if (count.limit !== undefined) limit({ frontend, backend }, count.limit);
       active({ frontend, backend }, count.active);
       opened({ frontend, backend }, count.opened);
       bytes({ frontend, backend }, count.bytes);
@@ -279,6 +281,11 @@ function* addFlows(page: Exposition, { flows }: LbdStatus): Generator<void> {
     ['tandem_flow_writes_total', 'Flows of the peer that were written into the kernel.', flows.written],
     ['tandem_flow_writes_failed_total', 'Writes that the kernel refused.', flows.failed],
     ['tandem_flows_dropped_total', 'Flows that were too many to follow.', flows.dropped],
+    [
+      'tandem_flow_insert_failed_total',
+      'New flows that the kernel dropped, above all for want of a source port.',
+      flows.insert_failed ?? 0,
+    ],
     ['tandem_flow_resyncs_total', 'Losses that a dump or a snapshot repaired.', flows.resyncs],
   ] as const)
     counter(name, help)({}, value);

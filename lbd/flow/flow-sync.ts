@@ -13,6 +13,7 @@ import { addressBytes, FlowScope } from './flow-scope.ts';
 import { FlowTable } from './flow-table.ts';
 import { FlowWriter } from './flow-writer.ts';
 import type { NetlinkSocket } from './netlink-socket.ts';
+import { insertFailures, type PortUse, portWarnings, SOURCE_PORTS } from './source-ports.ts';
 
 const TICK_MS = 100;
 /** The kernel answers at once; an answer that is due for so long was lost. */
@@ -64,6 +65,11 @@ export class FlowSync {
   #lost = 0;
   #lossToldMs = Number.NEGATIVE_INFINITY;
   #dumpedMs = 0;
+  /** By frontend, see `PortUse`. */
+  #limits: ReadonlyMap<string, number | undefined> = new Map();
+  #insertFailed: number | undefined;
+  #insertFailedBefore: number | undefined;
+  #insertFailedMs = Number.NEGATIVE_INFINITY;
   #addressesMs = Number.NEGATIVE_INFINITY;
   #vips: ReadonlySet<string> = new Set();
   #due: ReadonlyMap<string, FlowRole> = new Map();
@@ -134,6 +140,7 @@ export class FlowSync {
 
   /** Follows the flows of these frontends from now on; with none, nothing runs. */
   apply(frontends: readonly KernelFrontend[]): void {
+    this.#limits = new Map(frontends.map((frontend) => [frontend.name, portLimit(frontend)]));
     this.#scope = new FlowScope(frontends, this.#scope, monotonicMs());
     this.#table.rescope(this.#scope);
     if (this.#scope.empty) {
@@ -173,10 +180,10 @@ export class FlowSync {
     const nowMs = monotonicMs();
     const { sender, receiver } = this.#protocol;
     const { count: failed } = this.#writer.failed;
-    const frontends: Record<string, Record<string, { active: number; opened: number; bytes: number }>> = {};
+    const frontends: Record<string, Record<string, FlowSyncStatus['frontends'][string][string]>> = {};
     for (const { frontend, backend, active, opened, bytes } of this.#table.counts) {
       frontends[frontend] ??= {};
-      frontends[frontend][backend] = { active, opened, bytes };
+      frontends[frontend][backend] = { active, opened, bytes, limit: this.#limits.get(frontend) };
     }
     return {
       ...this.#state(),
@@ -192,6 +199,7 @@ export class FlowSync {
       dropped: this.#table.dropped,
       resyncs: receiver.resyncs + this.#lost,
       frontends,
+      insert_failed: this.#insertFailed,
     };
   }
 
@@ -207,6 +215,11 @@ export class FlowSync {
     if (strange !== undefined && monotonicMs() - strange.atMs < SHOWN_MS)
       lines.push(
         `flow sync: ${peer} tells of flows to ${endText(strange.tuples)}, which is no backend here: they are not written`,
+      );
+    lines.push(...portWarnings(this.#portUses()));
+    if (monotonicMs() - this.#insertFailedMs < SHOWN_MS)
+      lines.push(
+        `the kernel dropped new flows, ${this.#insertFailed} since the start: it found no place for them (insert_failed), above all for want of source ports`,
       );
     if (this.#table.dropped > 0) lines.push(`flow sync: ${this.#table.dropped} flows are too many to follow`);
     return lines;
@@ -286,7 +299,10 @@ export class FlowSync {
 
   #tick(): void {
     const nowMs = monotonicMs();
-    if (nowMs - this.#addressesMs >= ADDRESSES_EVERY_MS) this.#lookAtAddresses(nowMs);
+    if (nowMs - this.#addressesMs >= ADDRESSES_EVERY_MS) {
+      this.#lookAtAddresses(nowMs);
+      this.#lookAtInsertions(nowMs);
+    }
     if (this.#why !== '' || !this.#conntrack.running) return;
     if (this.#writer.waitingMs(nowMs) > ANSWER_MS)
       this.#conntrack.restart(`the kernel has not answered for ${ANSWER_MS / 1000} s`);
@@ -323,6 +339,20 @@ export class FlowSync {
     this.#protocol.notify();
   }
 
+  *#portUses(): Generator<PortUse> {
+    for (const { frontend, backend, active } of this.#table.counts)
+      yield { frontend, backend, active, limit: this.#limits.get(frontend) };
+  }
+
+  #lookAtInsertions(nowMs: number): void {
+    const now = insertFailures();
+    if (now === undefined) return;
+    this.#insertFailedBefore ??= now;
+    const since = now - this.#insertFailedBefore;
+    if (since > (this.#insertFailed ?? 0)) this.#insertFailedMs = nowMs;
+    this.#insertFailed = since;
+  }
+
   #lookAtAddresses(nowMs: number): void {
     this.#addressesMs = nowMs;
     const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
@@ -338,4 +368,10 @@ export class FlowSync {
     if (report === '') this.#options.tell('info', 'flow sync works');
     else for (const line of lines) this.#options.tell('warn', line);
   }
+}
+
+/** Open flows to one backend for which there are source ports; each VIP has its own. */
+function portLimit({ source, addresses }: KernelFrontend): number | undefined {
+  if (source === undefined || source === 'none') return undefined;
+  return SOURCE_PORTS * (source === 'vip' ? Math.max(1, addresses.length) : 1);
 }

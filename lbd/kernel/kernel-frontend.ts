@@ -6,5 +6,7 @@ export interface KernelFrontend {
   readonly ports: readonly (readonly [first: number, last: number])[];
   /** Addresses that clients come to: VIPs or bind addresses, canonical. Empty: every address of this host (no cluster). */
   readonly addresses: readonly string[];
+  /** Address that backends see: `vip` that which the client came to, `host` one of this host's, `none` the client's. */
+  readonly source?: 'vip' | 'host' | 'none';
   readonly backends: readonly { readonly name: string; readonly address: string; readonly port: number }[];
 }

@@ -5,7 +5,6 @@ import type { KernelFrontend } from './kernel-frontend.ts';
 export interface KernelService extends KernelFrontend {
   readonly family: 4 | 6;
   readonly pool: string;
-  /** Address that backends see: `vip` that which the client came to, `host` one of this host's, `none` the client's. */
   readonly source: 'vip' | 'host' | 'none';
   readonly onBackendDown: 'cut' | 'keep';
 }

@@ -271,7 +271,7 @@ export class GroupAgent {
   }
 
   #probe(): void {
-    const neighbours = this.#config.neighbours ?? [];
+    const neighbours = [...(this.#config.neighbours ?? []), ...this.#network.gateways];
     this.#network.probe(neighbours).then(
       (all) => {
         const answers = all.filter(({ address }) => !neighbours.includes(address));

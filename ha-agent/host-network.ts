@@ -89,6 +89,8 @@ export interface GroupNetwork {
    * added them, and they could not be removed.
    */
   readonly copies: readonly string[];
+  /** Neighbours that this host knows by itself: its default gateways now. */
+  readonly gateways: readonly string[];
   /** Whether this host can park and forward, as far as it is known; see `HostNetworkEvents.onAbility`. */
   readonly secondChance: boolean;
 }

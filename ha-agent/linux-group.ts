@@ -5,6 +5,7 @@ import type { Announcer } from './announcer.ts';
 import { within } from './bounded.ts';
 import { Complaints } from './complaints.ts';
 import type { StepTime, VipAnswer } from './election-types.ts';
+import { gateways } from './gateways.ts';
 import type { GroupNetwork } from './host-network.ts';
 import type { IpAnswer } from './ip-batch.ts';
 import type { NeighbourProbe } from './neighbour-probe.ts';
@@ -78,6 +79,10 @@ export class LinuxGroup implements GroupNetwork {
 
   get copies(): readonly string[] {
     return this.#copies.map(copyName);
+  }
+
+  get gateways(): readonly string[] {
+    return gateways();
   }
 
   get secondChance(): boolean {

@@ -67,6 +67,7 @@ export class FakeNetwork implements HostNetwork {
 export class FakeGroup implements GroupNetwork {
   readonly held = new Set<string>();
   readonly parked = new Set<string>();
+  gateways: readonly string[] = [];
   failing: string | Error | undefined;
   readonly copies: readonly string[] = [];
   readonly #host: FakeNetwork;

@@ -72,11 +72,16 @@ t.test('a renewal that finds the VIPs gone is a fault at once, any other failure
   t.equal(agent.state.why, 'the VIPs lost: 192.0.2.100 is not there');
 });
 
-t.test('an answer of a neighbour shows that the network works, and is none for a VIP', async (t) => {
-  const { agent, host } = start(t);
-  host.neighbours = () => [{ address: '192.0.2.2', by: '02:00:00:00:00:02' }];
-  agent.configure({ ...SLOW, settleMs: 60_000 });
-  agent.dispatch({ type: 'wake' });
-  await until('a sign of the network', () => agent.state.link.carriesSinceMs !== undefined);
-  t.equal(agent.state.answers.rival, undefined);
-});
+for (const [who, address] of [
+  ['the machine of the peer', '192.0.2.2'],
+  ['a gateway', '192.0.2.254'],
+] as const)
+  t.test(`an answer of ${who} shows that the network works, and is none for a VIP`, async (t) => {
+    const { agent, host } = start(t);
+    host.group().gateways = ['192.0.2.254'];
+    host.neighbours = () => [{ address, by: '02:00:00:00:00:02' }];
+    agent.configure({ ...SLOW, settleMs: 60_000 });
+    agent.dispatch({ type: 'wake' });
+    await until('a sign of the network', () => agent.state.link.carriesSinceMs !== undefined);
+    t.equal(agent.state.answers.rival, undefined);
+  });

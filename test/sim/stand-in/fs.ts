@@ -4,6 +4,8 @@ import { asking, surroundings } from './current.ts';
 export * from 'node:fs';
 
 const SETTINGS = '/proc/sys/net/';
+/** Routes: there are none. */
+const NETWORK = '/proc/net/';
 const PROCESS = /^\/proc\/(\d+)\/stat$/;
 
 /** In place of `fs.readFileSync`: `/proc` is the simulated machine's. */
@@ -16,6 +18,7 @@ export function readFileSync(path: string, options: BufferEncoding): string {
     return `${pid} (lbd) ${machine.holds('helper') ? 'T' : 'S'} 1`;
   }
   if (path.startsWith(SETTINGS)) return `${asking().machine.kernel.settings.get(path) ?? 0}\n`;
+  if (path.startsWith(NETWORK)) return '';
   return fs.readFileSync(path, options);
 }
 

@@ -36,6 +36,18 @@ t.test('answers and errors belong to their job, also when jobs overlap', async (
   t.match(three, { objects: [{ ifname: 'lo' }, { ifname: 'eth2' }], errors: [] });
 });
 
+t.test('a listing that fails is not an empty one', async (t) => {
+  const mute = LIKE_IP.replace(
+    'addr\\ show*)',
+    "'addr show dev eth7') echo 'Dump terminated' >&2 ;;\n  addr\\ show*)",
+  );
+  const ip = new IpBatch(program(t, mute));
+  t.teardown(() => ip.close());
+  t.match(await ip.run(['addr show dev eth7']), { objects: [], complete: false });
+  t.match(await ip.run(['addr show dev eth7', 'addr show dev nope']), { complete: false });
+  t.match(await ip.run(['addr show dev eth1', 'addr show dev nope']), { complete: true });
+});
+
 const BROKEN: readonly (readonly [name: string, body: string, why: RegExp])[] = [
   ['dies', 'exit 1', /ip ended unexpectedly/],
   ['prints no JSON', 'echo oops', /not JSON/],

@@ -1,4 +1,4 @@
-import { type Fault, never, type Scene, silence } from './fault.ts';
+import { type Fault, LEASE_GONE_MS, never, type Scene, silence } from './fault.ts';
 import { LANES, type Lane } from './network.ts';
 import type { Node } from './node.ts';
 import type { Pair } from './pair.ts';
@@ -18,6 +18,8 @@ function cutOne(scene: Scene, from: Node, isCut: boolean, lanes?: readonly Lane[
   cut(from, isCut, lanes);
 }
 
+/** Two nodes that both took over do not look at the same moment. */
+const PROBE_SPREAD_MS = 1_000;
 const HEARTBEATS: readonly Lane[] = ['multicast eth0', 'multicast eth1', 'unicast'];
 
 function lose(pair: Pair, share: number): void {
@@ -133,6 +135,16 @@ export const FAULTS_OF_NETWORKS: readonly Fault[] = [
     // A node of the former release knows no other way.
     twoMs: ({ pair, lastsMs, intervalMs, tripMs }) =>
       pair.network.former.size === 0 ? 0 : lastsMs + intervalMs + 2 * tripMs + 60,
+    who: 'any',
+    moves: 2,
+  },
+  {
+    name: 'a filter between the nodes lets nothing but ARP pass',
+    begin: (scene) => cutBoth(scene, true, [...HEARTBEATS, 'sync']),
+    end: (scene) => cutBoth(scene, false, [...HEARTBEATS, 'sync']),
+    lastsMs: [500, 9_000],
+    nobodyMs: never,
+    twoMs: (scene) => LEASE_GONE_MS + 500 + PROBE_SPREAD_MS + silence(scene),
     who: 'any',
     moves: 2,
   },

@@ -1,3 +1,4 @@
+import { VIPS } from './config.ts';
 import { type Fault, handover, never } from './fault.ts';
 import type { Node } from './node.ts';
 
@@ -132,6 +133,17 @@ export const FAULTS_OF_OPERATORS: readonly Fault[] = [
     twoMs: (scene) => scene.lastsMs + 600,
     who: 'any',
     moves: 2,
+  },
+  {
+    name: 'somebody configures the VIP on the standby, with the prefix that keepalived takes',
+    begin: ({ pair, standby }) => {
+      pair.log('somebody configures the VIP on the standby');
+      standby.machine.kernel.configure('eth0', VIPS[0], 32);
+    },
+    nobodyMs: never,
+    twoMs: () => 20,
+    who: 'stays',
+    needs: 'loneGroup',
   },
   {
     name: 'the wall clocks are set',

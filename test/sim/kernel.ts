@@ -35,8 +35,11 @@ export class Kernel {
   /** Tables of nftables. */
   readonly tables = new Set<string>();
   readonly settings = new Map<string, string>();
-  /** Told when the state of an interface changes. */
-  readonly monitors = new Set<() => void>();
+  /** Told when an interface or an address changes, with the line that `ip monitor` prints. */
+  readonly monitors = new Set<(line: string) => void>();
+  /** Who answers on the network of an interface for an address. @returns the link-layer address; undefined: nobody */
+  askNetwork: (address: string, device: string) => string | undefined = () => undefined;
+  readonly #neighbours = new Map<string, string>();
   readonly #sweepPhase: number;
 
   constructor(machine: Machine) {
@@ -58,12 +61,17 @@ export class Kernel {
   }
 
   /** Whether an address is on an interface that neighbours reach. */
-  answersFor(address: string): boolean {
+  answersFor(address: string, device?: string): boolean {
     const { on, paused } = this.#machine;
     if (!on || paused === 'vm') return false;
     for (const held of this.addresses.values())
-      if (held.address === address && held.device !== 'lo' && this.works(held.device)) return true;
+      if (held.address === address && held.device === (device ?? held.device) && this.#isOut(held.device))
+        return true;
     return false;
+  }
+
+  #isOut(device: string): boolean {
+    return device !== 'lo' && this.works(device);
   }
 
   /** Whether it is on any interface but `lo`. */
@@ -90,7 +98,7 @@ export class Kernel {
       for (const [key, { device, untilMs }] of this.addresses)
         if (device === name && untilMs !== Number.POSITIVE_INFINITY) this.addresses.delete(key);
     this.#machine.version++;
-    for (const tell of this.monitors) tell();
+    this.#tell(`${this.devices.get(name)!.index}: ${name}: <BROADCAST>`);
   }
 
   /** One line for `ip`. */
@@ -108,7 +116,8 @@ export class Kernel {
       return { out: `[{"dst":"${words[2]}","dev":"eth0","flags":[],"cache":[]}]` };
     if (object === 'neigh' && verb === 'show') return { out: '[]' };
     if (object === 'route' && verb === 'show') return { out: '[]' };
-    if (object === 'route' || object === 'rule' || object === 'neigh') return OK;
+    if (object === 'neigh') return this.#neighbour(words);
+    if (object === 'route' || object === 'rule') return OK;
     return { error: `Object "${object}" is unknown, try "ip help".` };
   }
 
@@ -122,6 +131,7 @@ export class Kernel {
     const untilMs = this.#machine.now + 1_000 * seconds;
     this.addresses.set(`${device} ${words[2]}`, { device, address, prefix: Number(prefix), untilMs });
     this.#machine.version++;
+    this.#tellAddress(device, address, Number(prefix));
     if (seconds !== Number.POSITIVE_INFINITY) this.#sweepAfter(untilMs);
     return OK;
   }
@@ -136,6 +146,47 @@ export class Kernel {
           `{"ifname":"${it.device}","addr_info":[{"family":"inet","local":"${it.address}","prefixlen":${it.prefix}}]}`,
       );
     return { out: `[${objects.join(',')}]` };
+  }
+
+  /** Somebody else than the agent configures an address for ever. */
+  configure(device: string, address: string, prefix: number): void {
+    this.addresses.set(`${device} ${address}/${prefix}`, {
+      device,
+      address,
+      prefix,
+      untilMs: Number.POSITIVE_INFINITY,
+    });
+    this.#machine.version++;
+    this.#tellAddress(device, address, prefix);
+  }
+
+  #tellAddress(device: string, address: string, prefix: number): void {
+    const { index } = this.devices.get(device)!;
+    this.#tell(`${index}: ${device}    inet ${address}/${prefix} scope global ${device}`);
+  }
+
+  #tell(line: string): void {
+    for (const tell of this.monitors) tell(line);
+  }
+
+  /** `neigh flush to A dev D`, `neigh replace A nud none dev D use` and `neigh show to A dev D`. */
+  #neighbour(words: readonly string[]): IpResult {
+    const device = option(words, 'dev') ?? '';
+    const [, verb, second = ''] = words;
+    const address = option(words, 'to') ?? second;
+    const key = `${device} ${address}`;
+    if (verb === 'flush') this.#neighbours.delete(key);
+    else if (verb === 'replace') {
+      if (!this.works(device)) return OK;
+      const by = this.askNetwork(address, device);
+      if (by !== undefined) this.#machine.after('kernel', 0.5, () => this.#neighbours.set(key, by));
+    } else if (verb === 'show') {
+      const by = this.#neighbours.get(key);
+      return {
+        out: by === undefined ? '[]' : `[{"dst":"${address}","lladdr":"${by}","state":["REACHABLE"]}]`,
+      };
+    }
+    return OK;
   }
 
   #remove(words: readonly string[]): IpResult {

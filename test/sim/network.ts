@@ -7,8 +7,8 @@ const REFUSALS = 6;
 /** Least time on the wire. */
 const WIRE_MS = 0.1;
 
-/** The ways between two machines. `sync` is the TCP connection between both `lbd`. */
-export const LANES = ['multicast eth0', 'multicast eth1', 'unicast', 'sync'] as const;
+/** The ways between two machines. `sync` is the TCP connection between both `lbd`, `arp` who asks for an address. */
+export const LANES = ['multicast eth0', 'multicast eth1', 'unicast', 'sync', 'arp'] as const;
 export type Lane = (typeof LANES)[number];
 
 /** One direction of one way. */
@@ -71,7 +71,7 @@ export class Network {
 
   /** Whether nothing of a machine reaches the other one by heartbeats. */
   isMute(from: Machine): boolean {
-    return LANES.every((lane) => lane === 'sync' || !this.passes(from, lane));
+    return LANES.every((lane) => lane === 'sync' || lane === 'arp' || !this.passes(from, lane));
   }
 
   passes(from: Machine, lane: Lane): boolean {

@@ -1,10 +1,12 @@
-import type { ConfigChoice } from './config.ts';
-import { VIPS } from './config.ts';
+import { type ConfigChoice, VIPS, WITNESS_ADDRESS } from './config.ts';
 import { Machine } from './machine.ts';
 import { LANES, type Link, Network } from './network.ts';
 import { Node } from './node.ts';
 import { randomFrom, Simulation } from './simulation.ts';
 import { setSurroundings } from './stand-in/current.ts';
+
+/** Link-layer address of the machine with the witness's address. */
+const GATEWAY = '02:00:00:00:00:01';
 
 export interface PairOptions {
   readonly seed: number;
@@ -50,6 +52,7 @@ export class Pair {
           prefix: 24,
           untilMs: Number.POSITIVE_INFINITY,
         });
+      machine.kernel.askNetwork = (address, device) => this.#answerOf(machine, address, device);
       this.network.add(machine);
       return new Node(machine, this.network, config, (text) => this.problem(text));
     };
@@ -85,6 +88,15 @@ export class Pair {
       node.lbd.begin();
       this.sim.at(this.random() * 300, () => node.start());
     }
+  }
+
+  /** Of the gateway, or of the other machine, whose kernel answers also where no process runs. */
+  #answerOf(asking: Machine, address: string, device: string): string | undefined {
+    if (address === WITNESS_ADDRESS) return this.deaf.has(asking) ? undefined : GATEWAY;
+    const { network } = this;
+    const other = network.peerOf(asking);
+    if (!network.passes(asking, 'arp') || !network.passes(other, 'arp')) return undefined;
+    return other.kernel.answersFor(address, device) ? other.kernel.mac(2) : undefined;
   }
 
   /** Nothing of a machine reaches anybody, and nothing reaches it, though its interface does not tell. */

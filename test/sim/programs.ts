@@ -165,7 +165,8 @@ function socat(machine: Machine, child: Child, queue: JobQueue, { announced }: S
 
 /** `ip monitor link` in a shell: says something whenever the state of an interface changes. */
 function monitor(machine: Machine, child: Child): Program {
-  const tell = () => machine.after('helper', 0.5 * machine.random(), () => child.say('link\n'));
+  const tell = (line: string) =>
+    machine.after('helper', 0.5 * machine.random(), () => child.say(`${line}\n`));
   machine.kernel.monitors.add(tell);
   return {
     line: () => {},

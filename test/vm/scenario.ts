@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { messageOf } from '../../common/errors.ts';
 import { VERSION } from '../../common/version.ts';
-import { broken, milliseconds } from '../../scripts/lab/demo-text.ts';
+import { broken, milliseconds, timelineText } from '../../scripts/lab/demo-text.ts';
 import { FAULTS, type FaultName } from '../../scripts/lab/faults.ts';
 import { NODES, type NodeName } from '../../scripts/lab/hosts.ts';
 import type { FaultResult } from '../../scripts/lab/scenario.ts';
@@ -35,6 +35,8 @@ interface Row {
 }
 
 const rows: Row[] = [];
+/** What happened in each run, in order. */
+const steps: string[] = [];
 const problems: string[] = [];
 let facts: readonly string[] = [];
 let finished = false;
@@ -68,7 +70,9 @@ async function runFault(pair: VmPair, fault: FaultName, runs: number): Promise<v
     const clients = await pair.clients();
     try {
       const result = await pair.fail(clients, fault, LINGER_MS);
-      say(`${fault} ${run + 1}: blackout ${milliseconds(result.probe.blackoutMs)}`);
+      const outcome = `${fault} ${run + 1}: blackout ${milliseconds(result.probe.blackoutMs)}`;
+      say(outcome);
+      steps.push(`${outcome}\n\n${timelineText(result)}`);
       problems.push(...broken(result).map((line) => `${fault}: ${line}`));
       results.push(result);
       await pair.recover(result);
@@ -181,6 +185,12 @@ ${facts.map((fact) => `- ${fact}`).join('\n')}
 ${table.join('\n')}
 
 ${verdict()}
+
+## Each step
+
+As both nodes and the clients told it, in milliseconds after the fault.
+
+${steps.map((text) => `\`\`\`\n${text}\n\`\`\``).join('\n\n')}
 `;
   writeFileSync(REPORT, text);
 }

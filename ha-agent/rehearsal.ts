@@ -13,6 +13,7 @@ import type { Happening } from './group-agent.ts';
 const AGAIN_MS = 60_000;
 /** Any will do. */
 const TIMES = { intervalMs: 100, deadAfter: 3, settleMs: 0 } as const;
+const LEASE_MS = 2_000;
 const WELL = { alive: true, ready: true, healthy: true, synced: true, why: '', connections: 0 };
 
 /**
@@ -32,7 +33,12 @@ export class Rehearsal {
   /** @returns the roles that were gone through, in order */
   play(config: ElectionConfig): readonly string[] {
     for (const address of ['192.0.2.1', '2001:db8::1']) announcement(Buffer.alloc(6), address);
-    const stage = new Stage({ ...config, ...TIMES, secondChance: true });
+    const stage = new Stage({
+      ...config,
+      ...TIMES,
+      ...(config.leaseMs && { leaseMs: LEASE_MS }),
+      secondChance: true,
+    });
     stage.happens({ type: 'lbd', report: WELL });
     stage.happens({ type: 'start' });
     stage.happens(heard('active'));
@@ -76,6 +82,7 @@ class Stage {
   #obey(action: ElectionAction): void {
     const { epoch } = this.#state;
     if (action.type === 'probe-vips') this.happens({ type: 'vips-probed', answers: [], forwards: true });
+    else if (action.type === 'want-lease') this.happens({ type: 'lease', view: this.#lease(action.epoch) });
     else if (action.type === 'check-witness') this.happens({ type: 'witness', result: this.#witness() });
     else if (action.type === 'add-vips') this.happens({ type: 'vips-added', error: undefined, steps: [] });
     else if (action.type === 'renew-vips') this.happens({ type: 'vips-renewed', error: undefined });
@@ -86,6 +93,11 @@ class Stage {
       this.happens({ type: 'retired', epoch });
     else if (action.type === 'tell-lbd' && action.role === 'active')
       this.happens({ type: 'promoted', epoch });
+  }
+
+  #lease(epoch: number) {
+    const heldUntilMs = this.#now + LEASE_MS;
+    return { reachesWitness: true, heardMs: this.#now, heldUntilMs, takenUntilMs: 0, epoch, silenceMs: 0 };
   }
 
   #witness() {

@@ -13,6 +13,10 @@ t.test('whatever the times are, and with a witness', async (t) => {
   t.strictSame(new Rehearsal().play(config), ROLES);
 });
 
+t.test('with a witness that grants leases', async (t) => {
+  t.strictSame(new Rehearsal().play({ ...CONFIG, leaseMs: 5_000 }), ROLES);
+});
+
 t.test('is due at once, and again after a minute', async (t) => {
   const rehearsal = new Rehearsal();
   t.strictSame(

@@ -15,6 +15,7 @@ import { ConfigError, type ConfigProblem, messageOf, OperatorError } from '../..
 import type { PlacedNeed } from '../../common/host-needs.ts';
 import type { Config } from '../../common/model.ts';
 import { printable, printableAll } from '../../common/printable.ts';
+import { settlePrograms } from '../../common/programs.ts';
 import { explainRequest, explanationText } from './explain.ts';
 import { ago, count, paint, table } from './format.ts';
 import { reloadNode, reloadText } from './reload.ts';
@@ -231,6 +232,8 @@ async function checkHost(
   needs: readonly PlacedNeed[],
 ): Promise<{ looked: boolean; problems: ConfigProblem[] }> {
   const { hostFacts, unmetNeeds } = await import('../../common/host-facts.ts');
+  // Root runs this with any PATH.
+  await settlePrograms();
   const facts = cluster && (await hostFacts());
   if (facts === undefined || !facts.addresses.includes(cluster!.self.address))
     return { looked: false, problems: [] };

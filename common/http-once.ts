@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import { createServer, type Server, type Socket } from 'node:net';
 import { messageOf } from './errors.ts';
+import { TokenBucket } from './token-bucket.ts';
 
 /** Request line and fields of one request. */
 const MAX_HEAD_BYTES = 8192;
@@ -46,7 +47,10 @@ export interface HttpOnceOptions {
  * @returns a server that does not listen yet
  */
 export function createHttpOnce(options: HttpOnceOptions): Server {
-  const rate = options.perSecond === undefined ? undefined : new Rate(options.perSecond);
+  const rate =
+    options.perSecond === undefined
+      ? undefined
+      : new TokenBucket({ perSecond: options.perSecond, burst: options.perSecond });
   const open = new Set<Exchange>();
   // A client may end its side after the request and still wait for the answer.
   const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -81,7 +85,7 @@ interface Head {
 class Exchange {
   readonly #socket: Socket;
   readonly #options: HttpOnceOptions;
-  readonly #rate: Rate | undefined;
+  readonly #rate: TokenBucket | undefined;
   readonly #chunks: Buffer[] = [];
   #bytes = 0;
   /** Of the request, once its head is there. */
@@ -89,7 +93,7 @@ class Exchange {
   #answered = false;
   #timer: NodeJS.Timeout;
 
-  constructor(socket: Socket, options: HttpOnceOptions, rate: Rate | undefined) {
+  constructor(socket: Socket, options: HttpOnceOptions, rate: TokenBucket | undefined) {
     this.#socket = socket;
     this.#options = options;
     this.#rate = rate;
@@ -138,7 +142,7 @@ class Exchange {
   }
 
   #ask({ method, target, end, length }: Head): void {
-    if (this.#rate?.take() === false) {
+    if (this.#rate?.take(performance.now()) === false) {
       this.#refuse(429, 'too many requests');
       return;
     }
@@ -195,26 +199,4 @@ function lengthOf(fields: readonly string[]): number | undefined {
   const lengths = fields.flatMap((field) => /^content-length:[ \t]*(.*?)[ \t]*$/i.exec(field)?.[1] ?? []);
   const [length = '0'] = lengths;
   return lengths.length <= 1 && /^\d{1,15}$/.test(length) ? Number(length) : undefined;
-}
-
-/** A token bucket of one second. */
-class Rate {
-  readonly #perSecond: number;
-  #tokens: number;
-  #filledMs = performance.now();
-
-  constructor(perSecond: number) {
-    this.#perSecond = perSecond;
-    this.#tokens = perSecond;
-  }
-
-  take(): boolean {
-    const nowMs = performance.now();
-    const fresh = ((nowMs - this.#filledMs) * this.#perSecond) / 1000;
-    this.#tokens = Math.min(this.#perSecond, this.#tokens + fresh);
-    this.#filledMs = nowMs;
-    if (this.#tokens < 1) return false;
-    this.#tokens--;
-    return true;
-  }
 }

@@ -1,6 +1,7 @@
 import type { TLSSocket } from 'node:tls';
 import { MAX_HEARTBEAT_BYTES } from '../../common/control.ts';
 import { messageOf } from '../../common/errors.ts';
+import { TokenBucket } from '../../common/token-bucket.ts';
 import { monotonicMs } from './memory.ts';
 
 /** Bytes before a datagram: its length. A length of zero acknowledges the oldest datagram that was not acknowledged. */
@@ -10,8 +11,7 @@ const ACKNOWLEDGEMENT = Buffer.alloc(HEAD_BYTES);
 const STALL_MS = 1000;
 const REDIAL_MS = 500;
 /** More datagrams a second than any config needs; the rest of a flood is thrown away. */
-const PER_SECOND = 2000;
-const BURST = 200;
+const RATE = { perSecond: 2000, burst: 200 } as const;
 /** The end of a link that nobody uses is found out in some ten seconds. */
 const KEEP_ALIVE_MS = 1000;
 
@@ -45,8 +45,8 @@ export class HeartbeatLink {
   /** When each datagram left that the peer has not acknowledged. */
   readonly #onTheirWay: number[] = [];
   #rest: Buffer = Buffer.alloc(0);
-  readonly #sending = new Bucket();
-  readonly #receiving = new Bucket();
+  readonly #sending = new TokenBucket(RATE);
+  readonly #receiving = new TokenBucket(RATE);
 
   constructor(options: HeartbeatLinkOptions) {
     this.#options = options;
@@ -204,19 +204,5 @@ export class HeartbeatLink {
     const changed = wasUp || (this.#socket === undefined && why !== this.#why);
     this.#why = why;
     if (changed) this.#options.onState();
-  }
-}
-
-/** A token bucket. */
-class Bucket {
-  #tokens = BURST;
-  #filledMs = 0;
-
-  take(nowMs: number): boolean {
-    this.#tokens = Math.min(BURST, this.#tokens + ((nowMs - this.#filledMs) * PER_SECOND) / 1000);
-    this.#filledMs = nowMs;
-    if (this.#tokens < 1) return false;
-    this.#tokens--;
-    return true;
   }
 }

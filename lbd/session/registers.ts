@@ -1,4 +1,4 @@
-import { JumpLimit } from './jump-limit.ts';
+import { TokenBucket } from '../../common/token-bucket.ts';
 
 /** A few hundred backends with a state, a weight and a health each fit many times over. */
 export const MAX_REGISTERS = 16384;
@@ -9,7 +9,10 @@ export const MAX_REGISTER_BYTES = 4096;
 const MAX_REGISTER_VERSION = 2 ** 48;
 /** Registers of the peer about what this config does not have: it may have reloaded first. */
 export const MAX_FOREIGN_REGISTERS = 4096;
-/** A version for each change; half of what there is remains, whatever the peer does. */
+/**
+ * How far the peer may move the clock: a version for each change. At its end a clock orders nothing any more; half of what
+ * there is remains, whatever a peer does that has been taken over.
+ */
 const VERSION_JUMPS = { first: 2 ** 47, perSecond: 1000, burst: 2 ** 20 } as const;
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
@@ -36,7 +39,7 @@ export type RegisterListener = (key: string, value: Json, origin: string) => voi
 export class Registers {
   readonly #self: string;
   readonly #standing: (key: string) => KeyStanding;
-  readonly #jumps = new JumpLimit(VERSION_JUMPS);
+  readonly #jumps = new TokenBucket(VERSION_JUMPS);
   /** Keys that came from the peer, and that this config did not have then. */
   readonly #foreign = new Set<string>();
   #leftOut = 0;
@@ -93,7 +96,7 @@ export class Registers {
   breachOf({ key, version }: Register, nowMs: number): string | undefined {
     if (this.#standing(key) === 'unknown') return `a register of an unknown kind: ${JSON.stringify(key)}`;
     const jump = version - this.#clock;
-    if (version <= MAX_REGISTER_VERSION && this.#jumps.take(jump, nowMs)) return undefined;
+    if (version <= MAX_REGISTER_VERSION && this.#jumps.take(nowMs, jump)) return undefined;
     return `a register whose version is ${jump} ahead`;
   }
 

@@ -1,5 +1,5 @@
 import type { SyncStatus } from '../../common/control.ts';
-import { JumpLimit } from './jump-limit.ts';
+import { TokenBucket } from '../../common/token-bucket.ts';
 import { MAX_VERSION } from './layout.ts';
 import type { Registers } from './registers.ts';
 import { Repair } from './repair.ts';
@@ -38,7 +38,7 @@ const STALL_MS = 15_000;
 /** and without any progress of the comparison of tables that is to bring both in step. */
 const REPAIR_STALL_MS = 30_000;
 
-/** The clock goes on by one a second or so. Half of its range remains, whatever the peer does: 34 years. */
+/** How far the peer may move the clock, which goes on by one a second or so. Half of its range remains in any case: 34 years. */
 const CLOCK_JUMPS = { first: 2 ** 30, perSecond: 10, burst: 2 ** 20 } as const;
 
 /**
@@ -114,7 +114,7 @@ export class SyncProtocol {
   readonly #log = new UpdateLog(LOG_CAPACITY);
   readonly #repair: Repair;
   readonly #reader = new FrameReader();
-  readonly #jumps = new JumpLimit(CLOCK_JUMPS);
+  readonly #jumps = new TokenBucket(CLOCK_JUMPS);
   readonly #drained = new Int32Array(DRAIN_MAX);
 
   #link: 'down' | 'greeting' | 'up' = 'down';
@@ -555,7 +555,7 @@ export class SyncProtocol {
   /** @throws ProtocolError where the peer moves the clock of sessions too far */
   #checkClock(clock: number, nowMs: number): void {
     const jump = clock - this.#table.clock;
-    if (!this.#jumps.take(jump, nowMs)) throw new ProtocolError(`a clock of sessions that is ${jump} ahead`);
+    if (!this.#jumps.take(nowMs, jump)) throw new ProtocolError(`a clock of sessions that is ${jump} ahead`);
   }
 
   #onAck(words: Int32Array, nowMs: number): void {

@@ -8,13 +8,24 @@ import { type ControlEvent, type LbdStatus, type Role, SOCKETS } from '../../com
 import { control } from '../../common/control-client.ts';
 import { Daemon } from '../../scripts/lab/daemon.ts';
 import { SHARED } from '../../scripts/lab/holder.ts';
-import { type Host, INTERFACE, PREFIX, VIP } from '../../scripts/lab/hosts.ts';
+import { ADDRESS, type Host, INTERFACE, NODES, PREFIX, VIP } from '../../scripts/lab/hosts.ts';
 import { Lab, NODE, ROOT } from '../../scripts/lab/lab.ts';
 import { startOrigins } from '../../scripts/lab/origins.ts';
 import { until } from '../../scripts/lab/wait.ts';
 
 /** Checks of backends: three late answers in a row are no finding on a busy machine. */
 export const CHECKS = '{ type: tcp, interval: 1s, timeout: 1s, fall: 3, rise: 1 }';
+
+/** What the config of a node says whose peer does not run, before frontends and pools. */
+export const ONE_OF_A_PAIR = `cluster:
+  name: lab
+  secret_file: secret
+  nodes: { ${NODES.map((node) => `${node}: { address: ${ADDRESS[node]} }`).join(', ')} }
+ha:
+  vips: [{ address: ${VIP}/${PREFIX}, interface: ${INTERFACE} }]
+sessions: { capacity: 1024 }
+workers: 1
+`;
 
 /** Clients on one host. */
 export class Clients {

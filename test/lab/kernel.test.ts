@@ -1,18 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import t from 'tap';
-import {
-  ADDRESS,
-  BACKENDS,
-  CLIENT_ADDRESSES,
-  INTERFACE,
-  NODES,
-  PREFIX,
-  VIP,
-} from '../../scripts/lab/hosts.ts';
+import { ADDRESS, BACKENDS, CLIENT_ADDRESSES, VIP } from '../../scripts/lab/hosts.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
 import { ECHO_PORT } from '../../scripts/lab/pair-config.ts';
 import { until } from '../../scripts/lab/wait.ts';
-import { CHECKS, Clients, setUp } from './kernel-node.ts';
+import { CHECKS, Clients, ONE_OF_A_PAIR, setUp } from './kernel-node.ts';
 
 const PORTS = { turn: 5000, hash: 5001, user: 5002, stick: 5003 } as const;
 type Name = keyof typeof PORTS;
@@ -24,15 +16,7 @@ function config(engine = 'kernel'): string {
     `  ${name}: { ${settings}, drain_timeout: ${drain}, health: ${CHECKS}, backends: ${backends} }\n`;
   const frontend = (name: Name, settings: string) =>
     `  ${name}: { bind: ["*:${PORTS[name]}"], mode: tcp, pool: ${name}${settings} }\n`;
-  return `cluster:
-  name: lab
-  secret_file: secret
-  nodes: { ${NODES.map((node) => `${node}: { address: ${ADDRESS[node]} }`).join(', ')} }
-ha:
-  vips: [{ address: ${VIP}/${PREFIX}, interface: ${INTERFACE} }]
-sessions: { capacity: 1024 }
-workers: 1
-admin: { metrics: false }
+  return `${ONE_OF_A_PAIR}admin: { metrics: false }
 frontends:
 ${frontend('turn', `, engine: ${engine}`)}${frontend('hash', '')}${frontend('user', '')}${frontend('stick', ', engine: kernel')}pools:
 ${pool('turn', 'algorithm: round-robin')}${pool('hash', 'algorithm: consistent-hash', '300ms')}${pool('user', 'algorithm: least-connections')}${pool('stick', 'algorithm: random, stick: { source: ip, expire: 10m }')}`;

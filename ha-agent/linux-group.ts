@@ -13,8 +13,9 @@ import { ParkedVips, type ParkingHost } from './parked-vips.ts';
 import { SecondChance, type SecondChanceHost } from './second-chance.ts';
 import type { VipCommandEvents } from './vip-command.ts';
 import { VipCommands } from './vip-commands.ts';
-import { type Copy, copiesIn, copyName, copyQuery, copyRemoval, isOurs } from './vip-copies.ts';
+import { type Copy, copyName } from './vip-copies.ts';
 import { addition, cidr, identity, isOn, removal, routeLine, unparking } from './vip-lines.ts';
+import { VipPresence } from './vip-presence.ts';
 import { type RouteHost, VipRoutes } from './vip-routes.ts';
 import { causeOf, notListed, vipFailure } from './vip-trouble.ts';
 
@@ -45,17 +46,12 @@ export class LinuxGroup implements GroupNetwork {
   #config: GroupConfig;
   readonly #commands: VipCommands;
   readonly #parked: ParkedVips;
+  readonly #presence: VipPresence;
   #held: ReadonlySet<string> = new Set();
   /** VIPs that have been on this host: it can have them. */
   readonly #known = new Set<string>();
-  /** The VIPs are to be here. */
-  #here = false;
-  #copies: readonly Copy[] = [];
   /** How often the VIPs were asked to leave: an addition that waited meanwhile must not bring them back. */
   #departures = 0;
-  /** How often they began to come or go, and what of that is under way: what was seen meanwhile tells nothing. */
-  #moves = 0;
-  #moving = 0;
   /** Lines for `ip` that a reload could not carry out yet. */
   #leftovers: readonly string[] = [];
 
@@ -66,6 +62,8 @@ export class LinuxGroup implements GroupNetwork {
     this.#complaints = new Complaints(host.onTrouble);
     this.#commands = new VipCommands(host);
     this.#parked = new ParkedVips(config.name, host);
+    const of = { vips: () => this.#config.vips, isParked: () => this.#parked.any };
+    this.#presence = new VipPresence(host, of, this.#complaints);
     this.#routes = new VipRoutes(config.name, host, this.#complaints);
   }
 
@@ -78,7 +76,7 @@ export class LinuxGroup implements GroupNetwork {
   }
 
   get copies(): readonly string[] {
-    return this.#copies.map(copyName);
+    return this.#presence.copies.map(copyName);
   }
 
   get gateways(): readonly string[] {
@@ -106,8 +104,8 @@ export class LinuxGroup implements GroupNetwork {
         'nft',
         `nft has not finished within ${RULES_WAIT_MS} ms: the VIPs do not wait for it, and open connections may break`,
       );
-    this.#here = true;
-    await this.#move(() => this.renewVips());
+    this.#presence.here = true;
+    await this.#presence.move(() => this.renewVips());
     return [
       { step: ruled ? 'nft' : 'nft (not waited for any longer)', ms: ruledMs - beganMs },
       { step: 'ip', ms: monotonicMs() - ruledMs },
@@ -155,7 +153,7 @@ export class LinuxGroup implements GroupNetwork {
 
   parkVips(): Promise<boolean> {
     this.#departures++;
-    return this.#move(async () => {
+    return this.#presence.move(async () => {
       const parked = await this.#parked.park(this.#secondChance.movable);
       if (parked) await this.#leave([]);
       else await this.removeVips();
@@ -173,7 +171,7 @@ export class LinuxGroup implements GroupNetwork {
 
   async removeVips(): Promise<void> {
     this.#departures++;
-    await this.#move(async () => {
+    await this.#presence.move(async () => {
       await this.#leave(this.#parked.removals);
       this.#parked.removed();
     });
@@ -218,7 +216,7 @@ export class LinuxGroup implements GroupNetwork {
     this.#leftovers = [...this.#leftovers, ...lines];
     this.#commands.keep(config.vips);
     this.#secondChance.configure(config.vips);
-    await this.#move(() => this.#clear());
+    await this.#presence.move(() => this.#clear());
   }
 
   /** @throws OperatorError when they do not come; none of them is there then */
@@ -248,18 +246,12 @@ export class LinuxGroup implements GroupNetwork {
   /** Now and then, and when an address of a VIP has come to this host: removes what is not this agent's. */
   async tend(): Promise<void> {
     await this.#clear();
-    const moves = this.#moves;
-    const { vips } = this.#config;
-    const { objects, complete } = await this.#host.queries.run(vips.map(copyQuery));
-    if (!complete || moves !== this.#moves || this.#moving > 0) return;
-    const copies = this.#foreign(copiesIn(objects, vips));
-    if (copies.length > 0) await this.#removeCopies(copies, []);
-    else this.#copies = [];
+    await this.#presence.clean();
   }
 
   /** Whether that address of a VIP is not this agent's. */
   isForeign(copy: Copy): boolean {
-    return this.#foreign([copy]).length > 0;
+    return this.#presence.isForeign(copy);
   }
 
   /** Leaves nothing behind but the VIPs that are held: those are the guardian's where they could not be removed. */
@@ -273,54 +265,21 @@ export class LinuxGroup implements GroupNetwork {
   /** @param more lines for `ip` */
   async #leave(more: readonly string[]): Promise<void> {
     const { vips, routes } = this.#config;
-    const { relay, routes: routing } = this.#host;
-    this.#here = false;
+    const { routes: routing } = this.#host;
     if (routing.busy) void routing.end('the routes leave');
-    const lines = [...this.#routes.removals(routes), ...vips.map(removal), ...more];
-    let answer = await relay.change([...lines, ...vips.map(copyQuery)]);
-    let left = this.#left(answer);
-    // The peer adds them next: whoever has put them here, and however.
-    if (left.length > 0) {
-      answer = await this.#removeCopies(left, vips.map(removal));
-      left = this.#left(answer);
-    }
-    if (left.length > 0) throw vipFailure(left.map(copyName), 'is still there', answer);
+    const own = vips.map(removal);
+    const { left, answer } = await this.#presence.leave(
+      [...this.#routes.removals(routes), ...own, ...more],
+      own,
+    );
+    const names = left.map(copyName);
+    this.#held = new Set(vips.filter((vip) => names.includes(identity(vip))).map(cidr));
+    if (left.length > 0) throw vipFailure(names, 'is still there', answer);
     this.#routes.removed();
     // After the address has left, and before the other node tells the network that it has it.
     const told = this.#commands.remove().then(() => true);
     if ((await within(COMMAND_WAIT_MS, told)) === undefined)
       this.#complaints.add('remove', `a command that removes a VIP has not ended; not waited for any longer`);
-  }
-
-  /** @throws OperatorError when it is not known what is left */
-  #left(answer: IpAnswer): Copy[] {
-    const { vips } = this.#config;
-    const found = copiesIn(answer.objects, vips);
-    const left = found.filter((copy) => !isOurs(copy, vips, false, this.#parked.any));
-    const isHeld = (vip: VipConfig) => left.some((copy) => copyName(copy) === identity(vip));
-    if (left.length === 0 && !answer.complete) throw notListed(answer);
-    this.#held = new Set(vips.filter(isHeld).map(cidr));
-    return left;
-  }
-
-  #foreign(copies: readonly Copy[]): Copy[] {
-    return copies.filter((copy) => !isOurs(copy, this.#config.vips, this.#here, this.#parked.any));
-  }
-
-  /** @param own lines by which this agent's own went already */
-  async #removeCopies(copies: readonly Copy[], own: readonly string[]): Promise<IpAnswer> {
-    const foreign = copies.filter((copy) => !own.includes(copyRemoval(copy)));
-    for (const copy of foreign)
-      this.#complaints.add(
-        `copy ${copyName(copy)}`,
-        `${copyName(copy)} was here, and not by this agent: removed, or both nodes would answer for it`,
-      );
-    this.#copies = foreign;
-    const { vips } = this.#config;
-    const answer = await this.#host.relay.change([...copies.map(copyRemoval), ...vips.map(copyQuery)]);
-    const left = this.#foreign(copiesIn(answer.objects, vips));
-    if (answer.complete || left.length > 0) this.#copies = left;
-    return answer;
   }
 
   /**
@@ -330,7 +289,7 @@ export class LinuxGroup implements GroupNetwork {
    */
   async leave(staying: ReadonlySet<string>): Promise<void> {
     this.#departures++;
-    this.#here = false;
+    this.#presence.here = false;
     const { vips, routes } = this.#config;
     const leaving = { ...this.#config, vips: vips.filter((vip) => !staying.has(identity(vip))) };
     this.#leftovers = [...this.#routes.removals(routes), ...LinuxGroup.removals(leaving)];
@@ -365,17 +324,6 @@ export class LinuxGroup implements GroupNetwork {
         `${identity(vip)} is left aside, tried again and again${causeOf(answer)}`,
       );
     for (const vip of present) this.#complaints.forget(asideAbout(vip));
-  }
-
-  async #move<T>(work: () => Promise<T>): Promise<T> {
-    this.#moves++;
-    this.#moving++;
-    try {
-      return await work();
-    } finally {
-      this.#moving--;
-      this.#moves++;
-    }
   }
 }
 

@@ -413,3 +413,24 @@ t.test('where signatures are demanded, nothing runs that is not signed', { skip 
   }
   t.not(machine.run('ls /root/evil').code, 0, 'nothing of it ran');
 });
+
+t.test('a witness on a third machine, and away again', { skip }, async (t) => {
+  const machine = await Machine.start(t);
+  const key = `${'1f'.repeat(32)}`;
+  machine.run(`echo "shop ${key}" > /root/witness.key`);
+  const first = machine.run('/tree/scripts/install --witness /root/witness.key');
+  t.match(first, { code: 0, stderr: '' });
+  t.match(first.stdout, /The witness of Tandem \S+ is installed/);
+  t.match(machine.run('stat -c "%a %U:%G" /etc/tandem/witness.key').stdout, '640 root:tandem');
+  t.match(machine.run('systemctl is-enabled tandem-witness').stdout, 'enabled');
+  t.not(
+    machine.run('ls /etc/tandem/secret /usr/local/lib/systemd/system/lbd.service').code,
+    0,
+    'nothing of a node',
+  );
+  const daemon = 'setpriv --reuid tandem --regid tandem --clear-groups';
+  const runs = machine.run(`${daemon} timeout 5 tandem-witness --listen 127.0.0.1:7473`);
+  t.match(runs.stdout, /listens on port 7473, and grants leases once/, 'without privileges');
+  t.match(machine.run('/tree/scripts/install --uninstall --purge'), { code: 0, stderr: '' });
+  t.equal(machine.run(TRACES).stdout, '');
+});

@@ -11,6 +11,8 @@ import {
   type Mark,
   NO_NONCE,
   ROLES,
+  readFlags,
+  writeFlags,
 } from './heartbeat.ts';
 
 /**
@@ -59,7 +61,7 @@ export function encodeV2(
   const out = Buffer.alloc(V2_BYTES);
   out.writeUInt32BE(MAGIC, 0);
   out[4] = V2;
-  out[5] = FLAGS.reduce((bits, name, bit) => bits | (heartbeat[name] ? 1 << bit : 0), 0);
+  out[5] = writeFlags(heartbeat, FLAGS);
   out[6] = ROLES.indexOf(heartbeat.role);
   out[7] = heartbeat.priority;
   out[8] = heartbeat.path | MARK;
@@ -87,19 +89,13 @@ export function decodeV2(identity: HeartbeatIdentity, data: Buffer): Decoded {
   const key = identity.keys.find((one) => timingSafeEqual(mac(one.key, data, MAC_AT), data.subarray(MAC_AT)));
   if (key === undefined) return drop('auth');
   const bits = data[5]!;
-  const flag = (name: (typeof FLAGS)[number]) => (bits & (1 << FLAGS.indexOf(name))) !== 0;
   const heartbeat: Heartbeat = {
     version: V2,
     role: ROLES[data[6]!]!,
     priority: data[7]!,
     intervalMs: data.readUInt16BE(10),
     epoch: data.readUInt32BE(12),
-    healthy: flag('healthy'),
-    request: flag('request'),
-    probe: flag('probe'),
-    finishing: flag('finishing'),
-    forwards: flag('forwards'),
-    ask: flag('ask'),
+    ...readFlags(bits, FLAGS),
     ahead: false,
     group: data.toString('hex', 72, 80),
     configDigest: data.toString('hex', 32, 40),

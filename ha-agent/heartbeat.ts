@@ -221,8 +221,6 @@ export function decodeHeartbeat(
 function read(sections: Sections, mark: Mark, sentMs: number): Heartbeat | undefined {
   const state = sections.get(STATE);
   if (state === undefined || state.length < STATE_BYTES) return undefined;
-  const bits = state.readUInt16BE(2);
-  const flag = (name: (typeof FLAGS)[number]) => (bits & (1 << FLAGS.indexOf(name))) !== 0;
   const config = sections.get(CONFIG);
   const heartbeat = {
     version: 3 as const,
@@ -230,13 +228,7 @@ function read(sections: Sections, mark: Mark, sentMs: number): Heartbeat | undef
     priority: state[1]!,
     intervalMs: state.readUInt32BE(4),
     epoch: state.readUInt32BE(8),
-    healthy: flag('healthy'),
-    request: flag('request'),
-    probe: flag('probe'),
-    finishing: flag('finishing'),
-    forwards: flag('forwards'),
-    ask: flag('ask'),
-    ahead: flag('ahead'),
+    ...readFlags(state.readUInt16BE(2), FLAGS),
     ...mark,
     sentMs,
     configDigest: config?.toString('hex', 0, DIGEST_BYTES) ?? '',
@@ -260,6 +252,19 @@ function readMark(stamp: Buffer): Mark {
     path: stamp[20]!,
     group: stamp.toString('hex', 21, 29),
   };
+}
+
+/** Booleans as bits, by their order. */
+export function writeFlags<N extends string>(
+  values: Readonly<Partial<Record<N, boolean | undefined>>>,
+  names: readonly N[],
+): number {
+  return names.reduce((bits, name, bit) => bits | (values[name] ? 1 << bit : 0), 0);
+}
+
+export function readFlags<N extends string>(bits: number, names: readonly N[]): Record<N, boolean> {
+  const flags = names.map((name, bit) => [name, (bits & (1 << bit)) !== 0]);
+  return Object.fromEntries(flags) as Record<N, boolean>;
 }
 
 /** Values that every version has. */

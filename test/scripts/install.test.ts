@@ -295,7 +295,7 @@ t.test('programs of the config that others may write are refused', { skip }, asy
   machine.run(`mkdir -p /srv/hooks && printf '#!/bin/sh\\n' > /srv/hooks/active && chmod -R 755 /srv/hooks
     sed 's,^ha:,ha:\\n  notify: { active: /srv/hooks/active },' /root/pair.yaml > /root/hooks.yaml
     sed 's/interface: lo }/interface: lo, provider: exec, command: ["\\/srv\\/hooks\\/active"] }/' /root/pair.yaml > /root/exec.yaml`);
-  const install = (file: string) => machine.run(`/tree/scripts/install --config /root/${file}`);
+  const install = (file: string) => machine.run(`/tree/scripts/install --config /root/${file} --new-secret`);
   for (const [change, who] of [
     ['chown 4321 /srv/hooks/active', /hooks\/active belongs to user id 4321/],
     ['chmod 775 /srv/hooks', /hooks may be written by group id 0/],
@@ -320,7 +320,7 @@ t.test('programs of the config that others may write are refused', { skip }, asy
 
 t.test('a Node of an operator: checked, kept by upgrades, and given up again', { skip }, async (t) => {
   const machine = await machineWith(t);
-  const install = (more: string) => machine.run(`/tree/scripts/install --config /root/pair.yaml ${more}`);
+  const install = (more: string) => machine.run(`/tree/scripts/install --config /root/pair.yaml --new-secret ${more}`);
   machine.run(`mkdir -p /opt/node/bin /home/me && cp /tree/node_modules/node-linux-*/bin/node /opt/node/bin/node
     ln -s /opt/node/bin/node /usr/local/bin/other && cp -l /opt/node/bin/node /home/me/node
     printf '#!/bin/sh\\necho v26.9.9\\n' > /opt/node/bin/old; chmod 755 /opt/node/bin/*`);
@@ -358,7 +358,7 @@ t.test('a Node of an operator: checked, kept by upgrades, and given up again', {
 
 t.test('where signatures are demanded, nothing runs that is not signed', { skip }, async (t) => {
   const machine = await machineWith(t);
-  t.equal(machine.run(`${OWN_TREE}; /tree/scripts/install --config /root/pair.yaml`).code, 0);
+  t.equal(machine.run(`${OWN_TREE}; /tree/scripts/install --config /root/pair.yaml --new-secret`).code, 0);
   machine.run(`cd /root; ssh-keygen -q -t ed25519 -N '' -f key; ssh-keygen -q -t ed25519 -N '' -f other
     sed 's/^/tandem-release namespaces="tandem-release" /' key.pub > /etc/tandem/allowed_signers`);
   const signed = () => machine.run('/opt/tandem/scripts/install-signed /root/tree');

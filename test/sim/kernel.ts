@@ -114,7 +114,6 @@ export class Kernel {
     }
     if (object === 'route' && verb === 'get')
       return { out: `[{"dst":"${words[2]}","dev":"eth0","flags":[],"cache":[]}]` };
-    if (object === 'neigh' && verb === 'show') return { out: '[]' };
     if (object === 'route' && verb === 'show') return { out: '[]' };
     if (object === 'neigh') return this.#neighbour(words);
     if (object === 'route' || object === 'rule') return OK;

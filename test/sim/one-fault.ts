@@ -8,6 +8,7 @@ import { Stage } from './stage.ts';
 const SETTLED_MS = 2_000;
 /** A node that could not add the VIPs tries again after so long. */
 const FAILED_MS = 2_000;
+const LASTS_MS = [300, 6_000] as const;
 /** And then nothing may happen for so long. */
 const CALM_MS = 1_200;
 
@@ -31,7 +32,7 @@ export async function oneFault(seed: number, fault: Fault): Promise<Outcome> {
   const active = await stage.begin();
   if (active === undefined) return pair;
   const before = ownerships.map(({ owners }) => owners[0]!);
-  const scene = stage.scene(active, fault.lastsMs);
+  const scene = stage.scene(active, lastsMs(fault, stage));
   const beginMs = sim.now;
   pair.log(`-- for ${scene.lastsMs.toFixed(0)} ms: ${fault.name}`);
   sim.after(0, () => fault.begin(scene));
@@ -45,6 +46,11 @@ export async function oneFault(seed: number, fault: Fault): Promise<Outcome> {
     judge(stage, fault, scene, ownership, before[i]!, beginMs);
   stage.conclude(calmMs);
   return pair;
+}
+
+/** What the other node is to take over for lasts longer than a patient one waits. */
+function lastsMs({ lastsMs: [leastMs, mostMs] = LASTS_MS, who }: Fault, { deadMs }: Stage): [number, number] {
+  return [who === 'other' ? Math.max(leastMs, deadMs + 200) : leastMs, mostMs];
 }
 
 function judge(

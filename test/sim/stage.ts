@@ -80,16 +80,19 @@ export class Stage {
     return first!.owners.length === 1 ? first!.owners[0] : undefined;
   }
 
-  scene(active: Node, [leastMs, mostMs]: readonly [number, number] = [300, 6_000]): Scene {
+  /** Silence after which a node counts as dead: both go by the more patient one. */
+  get deadMs(): number {
+    return this.otherDeadAfter * (this.choice.intervalMs ?? 100);
+  }
+
+  scene(active: Node, [leastMs, mostMs]: readonly [number, number]): Scene {
     const { random } = this.pair;
-    const { intervalMs = 100 } = this.choice;
     return {
       pair: this.pair,
       active,
       standby: active.peer,
-      intervalMs,
-      // Both go by the more patient one; a peer of the former release does not say what it goes by.
-      deadMs: intervalMs * this.otherDeadAfter,
+      intervalMs: this.choice.intervalMs ?? 100,
+      deadMs: this.deadMs,
       tripMs: this.tripMs,
       lastsMs: leastMs + random() * (mostMs - leastMs),
       random,

@@ -24,12 +24,14 @@ const LIFETIME_DEAD_TIMES = 2;
 const MIN_LIFETIME_MS = 1_000;
 /** What anybody can cause is told so often at most. */
 const TELL_MS = 100;
+/** What goes on is said again once it has been away for so long. */
+const QUIET_MS = 10_000;
 
 export interface ExchangeOptions {
   readonly identity: HeartbeatIdentity;
   readonly selfAddress: string;
   readonly peerAddress: string;
-  /** Whole processes of one machine are compared by it: monotonic, milliseconds. */
+  /** Monotonic, milliseconds. */
   readonly now: () => number;
   /** A fresh heartbeat about a group; see `ElectionEvent`. */
   onHeartbeat(group: string, report: PeerReport, restarted: boolean): void;
@@ -86,6 +88,7 @@ export class Exchange {
   #peerKeys: readonly string[] = [];
   #presenceMs = Number.NEGATIVE_INFINITY;
   #twinMs = Number.NEGATIVE_INFINITY;
+  #peerTwinMs = Number.NEGATIVE_INFINITY;
   #answeredMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: ExchangeOptions) {
@@ -276,10 +279,12 @@ export class Exchange {
     const freshness = talk.session.accept(heartbeat, now, this.#lifetimeMs(heartbeat));
     if (freshness === 'replay' || freshness === 'twin') {
       this.#drop(traffic, freshness);
+      if (freshness === 'twin') this.#tellPeerTwin(now);
       return;
     }
     traffic.received++;
-    traffic.seenMs = now;
+    // A path on which recorded ones come is not one on which the peer is heard.
+    if (freshness !== 'hello') traffic.seenMs = now;
     if (freshness === 'fresh') {
       const restarted = talk.peerNonce === undefined || !isSameProcess(talk.peerNonce, nonce);
       talk.peerNonce = nonce;
@@ -304,6 +309,12 @@ export class Exchange {
     if (freshness !== 'fresh' || now - this.#twinMs < TELL_MS) return;
     this.#twinMs = now;
     this.#options.onTwin(heartbeat, this.#nonce > heartbeat.nonce, from);
+  }
+
+  #tellPeerTwin(now: number): void {
+    const isNews = now - this.#peerTwinMs >= QUIET_MS;
+    this.#peerTwinMs = now;
+    if (isNews) this.#options.onTrouble('heartbeats come from two machines that claim the name of the peer');
   }
 
   #considerPresence(cause: DropCause, data: Buffer, from: string | undefined): void {

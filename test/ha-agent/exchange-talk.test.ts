@@ -32,7 +32,7 @@ class End {
       onHello: () => this.heard.push('hello'),
       onRefused: () => {},
       onPath: (path, why) => this.heard.push(`${path} ${why ?? 'works'}`),
-      onTrouble: () => {},
+      onTrouble: (text) => this.heard.push(text),
       onPresence: (why) => this.heard.push(`presence: ${why}`),
       onTwin: (_, greater, from) => this.heard.push(`twin ${greater} ${from}`),
     });
@@ -310,6 +310,26 @@ t.test('two machines with one name find each other out, and agree on which goes 
   t.match(told[0], [/^twin (true|false) 192.0.2.9$/]);
   t.match(told[1], [/^twin (true|false) 192.0.2.1$/]);
   t.not(told[0]![0]!.split(' ')[1], told[1]![0]!.split(' ')[1]);
+});
+
+t.test('their peer says so, too, and listens to one of them', async (t) => {
+  const clock = { now: 1_000 };
+  const [one, two, lb2] = [new End('lb1', clock), new End('lb1', clock), new End('lb2', clock)];
+  const heard: string[] = [];
+  for (let i = 0; i < 20; i++) {
+    clock.now += 50;
+    const said = await lb2.say();
+    for (const [end, role] of [
+      [one, 'active'],
+      [two, 'standby'],
+    ] as const) {
+      end.hear(said);
+      heard.push(...lb2.hear(await end.say(role)));
+    }
+  }
+  t.equal(heard.filter((text) => /two machines that claim the name of the peer/.test(text)).length, 1);
+  t.same(new Set(heard.slice(-10)), new Set(['active']));
+  t.match(lb2.exchange.warnings(), [/\(twin\): from a second machine/]);
 });
 
 t.test('what an earlier process of this node said makes no twin of it', async (t) => {

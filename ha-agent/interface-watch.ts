@@ -166,12 +166,13 @@ export class InterfaceWatch {
   }
 
   #compare(links: IpAnswer['objects']): void {
+    const isFirst = this.#indexes.size === 0;
     let isNew = false;
     for (const { ifname, ifindex } of links) {
       isNew ||= this.#indexes.get(String(ifname)) !== ifindex;
       this.#indexes.set(String(ifname), Number(ifindex));
     }
-    if (isNew) this.#events.onNew();
+    if (isNew && !isFirst) this.#events.onNew();
   }
 }
 

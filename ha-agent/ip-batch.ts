@@ -129,11 +129,14 @@ export class IpBatch {
   }
 
   /**
-   * Lets a new process run the next job that finds none under way: `ip` remembers the index of an interface for
-   * as long as it runs, so one that was deleted and made again would stay missing for ever.
+   * Lets a new process run what follows, once what is under way is done: `ip` remembers the index of an interface for as
+   * long as it runs, so one that was deleted and made again would stay missing for ever.
    */
   refresh(): void {
     this.#stale = true;
+    if (this.busy || this.#process === undefined) return;
+    this.#retire();
+    this.warm();
   }
 
   /**

@@ -320,7 +320,8 @@ t.test('programs of the config that others may write are refused', { skip }, asy
 
 t.test('a Node of an operator: checked, kept by upgrades, and given up again', { skip }, async (t) => {
   const machine = await machineWith(t);
-  const install = (more: string) => machine.run(`/tree/scripts/install --config /root/pair.yaml --new-secret ${more}`);
+  const install = (more: string) =>
+    machine.run(`/tree/scripts/install --config /root/pair.yaml --new-secret ${more}`);
   machine.run(`mkdir -p /opt/node/bin /home/me && cp /tree/node_modules/node-linux-*/bin/node /opt/node/bin/node
     ln -s /opt/node/bin/node /usr/local/bin/other && cp -l /opt/node/bin/node /home/me/node
     printf '#!/bin/sh\\necho v26.9.9\\n' > /opt/node/bin/old; chmod 755 /opt/node/bin/*`);

@@ -239,7 +239,8 @@ function groupRows(group: GroupStatus, peer: string): string[][] {
   ];
 }
 
-function heldText({ held, copies = [] }: VipStatus): string {
+/** Whether a VIP is here, and by whom. */
+export function heldText({ held, copies = [] }: VipStatus): string {
   const text = held ? paint('green', 'held') : 'not held';
   return copies.length === 0 ? text : `${text}, but here by somebody else: ${copies.join(', ')}`;
 }

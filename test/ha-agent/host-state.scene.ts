@@ -1,32 +1,13 @@
 /** Runs inside a network namespace of its own, see `host-state.test.ts`; prints one JSON line a finding. */
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import type { VipRoute } from '../../common/model.ts';
 import { Guardian } from '../../ha-agent/guardian.ts';
 import { LinuxNetwork } from '../../ha-agent/linux-network.ts';
 import { until } from '../../scripts/lab/wait.ts';
+import { ip, neighbourOfScene, tell } from './scene-neighbour.ts';
 import { group, vip } from './vips.ts';
 
-// It changes addresses, rules and settings: never on the machine itself.
-if (process.env.TANDEM_SCENE !== 'own namespace') throw new Error('run host-state.test.ts instead');
-
-const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8' });
-const tell = (name: string, value: unknown) => console.log(JSON.stringify([name, value]));
-const neighbour = spawn('unshare', ['-n', 'sleep', '300'], { stdio: 'ignore' });
-await once(neighbour, 'spawn');
-process.on('exit', () => neighbour.kill('SIGKILL'));
-const space = (pid: number | 'self') => readlinkSync(`/proc/${pid}/ns/net`);
-await until('the namespace of the neighbour', () => space(neighbour.pid!) !== space('self'));
-const there = (...args: string[]) =>
-  execFileSync('nsenter', ['-t', String(neighbour.pid), '-n', 'ip', ...args], { encoding: 'utf8' });
-
-ip('link', 'set', 'lo', 'up');
-ip('link', 'add', 'eth1', 'type', 'veth', 'peer', 'name', 'cable');
-ip('link', 'set', 'cable', 'netns', String(neighbour.pid));
-ip('link', 'set', 'eth1', 'up');
-there('link', 'set', 'cable', 'up');
-there('addr', 'add', '192.0.2.3/24', 'dev', 'cable');
+const there = await neighbourOfScene();
 const addresses = () => ip('-o', 'addr', 'show');
 
 const VIP = vip('192.0.2.100/24');
@@ -170,4 +151,3 @@ await until('all to be gone', () => !/192\.0\.2\.100|fd00::100/.test(addresses()
 await until('the route', () => defaults().join() === '192.0.2.9');
 await orphan.close();
 tell('settings', readFileSync('/proc/sys/net/ipv4/conf/eth1/promote_secondaries', 'utf8').trim());
-neighbour.kill('SIGKILL');

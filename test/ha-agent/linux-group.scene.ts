@@ -1,12 +1,10 @@
 /** Runs inside a network namespace of its own, see `linux-group.test.ts`; prints one JSON line a finding. */
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
   mkdtempSync,
   readFileSync,
-  readlinkSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -18,31 +16,14 @@ import { Announcer } from '../../ha-agent/announcer.ts';
 import { Guardian } from '../../ha-agent/guardian.ts';
 import { LinuxNetwork } from '../../ha-agent/linux-network.ts';
 import { until } from '../../scripts/lab/wait.ts';
+import { ip, neighbourOfScene, tell } from './scene-neighbour.ts';
 import { group, vip } from './vips.ts';
 
-// It changes addresses, rules and settings: never on the machine itself.
-if (process.env.TANDEM_SCENE !== 'own namespace') throw new Error('run linux-group.test.ts instead');
-
-const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8' });
-const tell = (name: string, value: unknown) => console.log(JSON.stringify([name, value]));
+const there = await neighbourOfScene();
 const directory = mkdtempSync(join(tmpdir(), 'tandem-scene-'));
 process.on('exit', () => rmSync(directory, { recursive: true }));
 
-// A neighbour in a namespace of its own, at the other end of the cable.
-const neighbour = spawn('unshare', ['-n', 'sleep', '300'], { stdio: 'ignore' });
-await once(neighbour, 'spawn');
-process.on('exit', () => neighbour.kill('SIGKILL'));
-const space = (pid: number | 'self') => readlinkSync(`/proc/${pid}/ns/net`);
-await until('the namespace of the neighbour', () => space(neighbour.pid!) !== space('self'));
-const there = (...args: string[]) =>
-  execFileSync('nsenter', ['-t', String(neighbour.pid), '-n', 'ip', ...args], { encoding: 'utf8' });
-ip('link', 'set', 'lo', 'up');
-ip('link', 'add', 'eth1', 'type', 'veth', 'peer', 'name', 'cable');
-ip('link', 'set', 'cable', 'netns', String(neighbour.pid));
-ip('link', 'set', 'eth1', 'up');
-there('link', 'set', 'cable', 'up');
 ip('addr', 'add', '192.0.2.1/24', 'dev', 'eth1');
-there('addr', 'add', '192.0.2.3/24', 'dev', 'cable');
 there('addr', 'add', 'fd00::3/64', 'dev', 'cable', 'nodad');
 
 const calls = join(directory, 'calls');
@@ -254,4 +235,3 @@ await until('nothing to be left', () => !traces.test(left()));
 tell('cleaned by the guardian', called());
 await orphan.close();
 tell('troubles', troubles);
-neighbour.kill('SIGKILL');

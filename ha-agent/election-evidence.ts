@@ -5,8 +5,8 @@ import type { ElectionEvent, HoldOff } from './election-types.ts';
 import { removeVips } from './election-vips.ts';
 import { compareAddresses } from './rank.ts';
 
-/** Who answered counts for so long: one lost answer is no silence. */
-const ANSWER_HOLDS_MS = 600;
+/** Who answered counts for so long: some answers that are lost or late are no silence. */
+const ANSWER_HOLDS_MS = 1_500;
 /**
  * A peer that is heard and cannot be believed holds a takeover off for so long where nobody answers for the VIPs:
  * anybody can send such datagrams.
@@ -16,8 +16,11 @@ const PRESENCE_MS = LEASE_GONE_MS;
 const PRESENCE_HOLDS_MS = 1_000;
 /** Where nobody can be asked who answers, it does so for that many times as long. */
 const UNKNOWN_FACTOR = 10;
-/** Two nodes that took over at the same moment, and do not hear each other, do not look at the same moment. */
-const CHECK_SPREAD_MS = 1_000;
+/** It looks so often, in such steps, whether the other node lives. */
+const CHECKS = 5;
+const CHECK_AGAIN_MS = 1_000;
+/** Two nodes that took over at the same moment, and do not hear each other, never look at the same moment. */
+const CHECK_SPREAD_MS = 500;
 
 /**
  * Evidence of the peer beyond its heartbeats. Silence on all paths is death, unless something else shows that somebody
@@ -77,13 +80,13 @@ function needsAnswers(turn: Turn): boolean {
 }
 
 function isCheckDue({ s, now, peerAlive }: Turn): boolean {
-  return s.vip === 'held' && !peerAlive && s.checkVipsAtMs !== undefined && now >= s.checkVipsAtMs;
+  return s.vip === 'held' && !peerAlive && s.check !== undefined && now >= s.check.atMs;
 }
 
 /** The takeover that just happened had no other reason than silence: look later whether the other node lives. */
 export function checkLater({ s, now, config }: Turn): void {
   const isLower = compareAddresses(config.self.address, config.peer.address) < 0;
-  s.checkVipsAtMs = now + LEASE_GONE_MS + (isLower ? 0 : CHECK_SPREAD_MS);
+  s.check = { atMs: now + LEASE_GONE_MS + (isLower ? 0 : CHECK_SPREAD_MS), left: CHECKS };
 }
 
 /**
@@ -93,7 +96,8 @@ export function checkLater({ s, now, config }: Turn): void {
 function considerYielding(turn: Turn): void {
   const { s, now, config } = turn;
   if (s.role !== 'active' || !isCheckDue(turn)) return;
-  s.checkVipsAtMs = undefined;
+  const left = s.check!.left - 1;
+  s.check = left > 0 ? { atMs: now + CHECK_AGAIN_MS, left } : undefined;
   if (s.answers.rival?.seenMs !== now) return;
   // The other node cannot serve beside the lease of a witness: whoever that is, it is not the peer.
   if (now < s.lease.view.heldUntilMs) {

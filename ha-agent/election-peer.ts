@@ -30,7 +30,7 @@ export function heartbeat(turn: Turn, report: PeerReport, restarted: boolean): v
   s.hello = undefined;
   s.presence = undefined;
   s.heldOff = undefined;
-  s.checkVipsAtMs = undefined;
+  s.check = undefined;
   carries(turn);
   s.asking = false;
   s.probingSinceMs = undefined;

@@ -163,7 +163,7 @@ export function wakeAt(config: ElectionConfig, s: ElectionState, now: number): n
   add(nextQuestion(s));
   if (s.answers.askedMs !== undefined) add(s.answers.askedMs + ANSWER_MS);
   add(settleUntil(config, s));
-  add(s.checkVipsAtMs);
+  add(s.check?.atMs);
   add(s.forwardUntilMs);
   add(twinUntil(config, s));
   if (s.finishing !== undefined && s.vip === 'none') {

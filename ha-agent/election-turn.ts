@@ -78,7 +78,7 @@ export class Turn {
     s.preemptAtMs = undefined;
     s.dualSinceMs = undefined;
     s.heldOff = undefined;
-    s.checkVipsAtMs = undefined;
+    s.check = undefined;
     if (role === 'active' || role === 'fault') {
       s.probingSinceMs = undefined;
       s.operatorsChoice = undefined;

@@ -363,7 +363,7 @@ export interface ElectionState {
   readonly heldOff: HoldOff | undefined;
   readonly link: LinkView;
   /** This node took over on silence alone: then it looks whether somebody else still answers for the VIPs. */
-  readonly checkVipsAtMs: number | undefined;
+  readonly check: { readonly atMs: number; readonly left: number } | undefined;
   /** The latest word of another process that claims this node's name. */
   readonly twin:
     | { readonly role: Role; readonly greater: boolean; readonly why: string; readonly heardMs: number }

@@ -206,7 +206,7 @@ export function tendVips(turn: Turn): void {
     vipFailed(turn, `could not be added: the host did not answer within ${seconds(ADD_MS)}`);
   if (s.vip === 'held') tendLease(turn);
   // Not while it is open whether another node serves: its own announcement would be undone.
-  const mayAnnounce = s.checkVipsAtMs === undefined || now < s.checkVipsAtMs;
+  const mayAnnounce = s.check === undefined || now < s.check.atMs;
   if (s.vip === 'held' && s.announceAgainMs !== undefined && now >= s.announceAgainMs && mayAnnounce) {
     s.announceAgainMs = undefined;
     announce(turn);

@@ -45,7 +45,7 @@ export function initialState(config: ElectionConfig, now: number): ElectionState
     answers: { askedMs: undefined, answeredMs: undefined, known: true, rival: undefined },
     heldOff: undefined,
     link: { sinceMs: now, why: 'this node has just started', carriesSinceMs: undefined },
-    checkVipsAtMs: undefined,
+    check: undefined,
     twin: undefined,
     peerAlive: false,
     lbd: { alive: false, ready: false, healthy: false, synced: false, why: 'not connected yet' },

@@ -20,7 +20,7 @@ const STORIES: readonly Story[] = [
       3811 end
       60000 why
       60001 answers
-      61000 end`,
+      62000 end`,
     happens: [
       '310 active (epoch 5): lb2 is dead: silent for 300 ms',
       '> 3809 end',
@@ -28,7 +28,7 @@ const STORIES: readonly Story[] = [
       '3810 remove-vips',
       '60000 lb2 is silent, but 02:00:00:00:00:02 answers for 10.0.0.100',
       '> 60001 answers',
-      '60610 active (epoch 6): lb2 is dead: silent for 60600 ms',
+      '61360 active (epoch 6): lb2 is dead: silent for 61350 ms',
     ],
     never: [/38\d\d announce/, /> 3811[\s\S]*probe\n[\s\S]*> 60000/],
   },
@@ -44,14 +44,23 @@ const STORIES: readonly Story[] = [
     never: [/remove-vips/],
   },
   {
-    name: 'the other one of two that took over blindly looks a second later, so that not both yield',
+    name: 'the other one of two that took over blindly never looks at the same moment, so that not both yield',
     script: `${BEGIN}
       10 hears active e4
       20 answers 02:00:00:00:00:01
+      4309 end
+      4311 end`,
+    config: HIGHER,
+    happens: ['> 4309 end', '4310 remove-vips'],
+  },
+  {
+    name: 'only heartbeats are filtered, and an answer is lost: it looks again',
+    script: `${BEGIN}
+      10 hears active e4
+      4000 answers 02:00:00:00:00:02
       4809 end
       4811 end`,
-    config: HIGHER,
-    happens: ['> 4809 end', '4810 remove-vips'],
+    happens: ['3810 announce', '> 4809 end', '4810 remove-vips'],
   },
   {
     name: 'a stopped machine answers until its lease ends: the role stays with the node that took over',
@@ -67,7 +76,7 @@ const STORIES: readonly Story[] = [
     name: 'a rival that answers later is not yielded to: this node served first',
     script: `${BEGIN}
       10 hears active e4
-      4000 answers 02:00:00:00:00:02
+      7900 answers 02:00:00:00:00:02
       20000 end`,
     happens: ['310 add-vips'],
     never: [/remove-vips/],
@@ -77,11 +86,11 @@ const STORIES: readonly Story[] = [
     script: `0 answers 02:00:00:00:00:02${BEGIN}
       5000 why
       5001 answers
-      6000 end`,
+      7000 end`,
     happens: [
       '5000 lb2 is silent, but 02:00:00:00:00:02 answers for 10.0.0.100',
       '> 5001 answers',
-      '5800 active (epoch 1): lb2 is dead: was never heard',
+      '6550 active (epoch 1): lb2 is dead: was never heard',
     ],
     never: [/add-vips[\s\S]*> 5001/],
   },

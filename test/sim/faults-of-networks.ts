@@ -19,7 +19,7 @@ function cutOne(scene: Scene, from: Node, isCut: boolean, lanes?: readonly Lane[
 }
 
 /** Two nodes that both took over do not look at the same moment. */
-const PROBE_SPREAD_MS = 1_000;
+const PROBE_SPREAD_MS = 500;
 const HEARTBEATS: readonly Lane[] = ['multicast eth0', 'multicast eth1', 'unicast'];
 
 function lose(pair: Pair, share: number): void {

@@ -82,16 +82,15 @@ export class IpRelay {
       await this.#forgetOthers();
       const runner = this.#lead;
       const attempt = runner.run(lines, patience.limitMs);
-      attempt.catch((error: unknown) => {
-        why = messageOf(error);
-      });
+      const failure = attempt.then(() => undefined, messageOf);
       const waitMs = Math.min(patience.overtakeMs, giveUpAt - performance.now());
       const answer = await within(waitMs, firstOf([attempt]));
       if (answer !== undefined) return answer;
-      const slow = why || `ip did not answer within ${Math.round(waitMs)} ms`;
-      this.#events.onSlow(slow);
+      const failed = await Promise.race([failure, undefined]);
+      why = failed ?? `ip did not answer within ${Math.round(waitMs)} ms`;
+      this.#events.onSlow(why);
       this.#lead = this.#other(runner);
-      await this.#settle(why === '' ? runner.end(slow) : runner.ended);
+      await this.#settle(failed === undefined ? runner.end(why) : runner.ended);
     }
     throw new OperatorError('IP_FAILED', why || `ip did not answer within ${patience.limitMs} ms`);
   }

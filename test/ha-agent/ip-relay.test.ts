@@ -100,7 +100,12 @@ t.test('where all stand still, that is said in time, and others are tried the ne
     code: 'IP_FAILED',
     message: /^ip did not answer within/,
   });
+  const { pids } = relay;
   await t.rejects(relay.change(['addr del x']), { code: 'IP_FAILED' });
+  t.notOk(
+    pids.some((pid) => signalPid(pid, 0)),
+    'none of them is left that could do it late',
+  );
   goOn('stall');
   await relay.change(['addr del y']);
   t.match(done().at(-1), /addr del y$/);

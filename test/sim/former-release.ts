@@ -10,10 +10,10 @@ const KEY = Buffer.alloc(32, 1);
 const MARK = 0x80;
 
 /**
- * A datagram between two nodes of which one is of the former release, which speaks heartbeats of version 2 and no others:
- * what comes from it does not have the mark.
+ * What a node of the former release sends or reads of a datagram: heartbeats of version 2 and no others. It does not make
+ * the mark, and it does not look at it.
  *
- * @returns undefined: that release sends no such datagram, and throws it away
+ * @returns undefined: it sends no such datagram, and throws it away
  */
 export function asFormerRelease(datagram: Datagram): Datagram | undefined {
   const { data } = datagram;

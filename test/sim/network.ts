@@ -88,8 +88,7 @@ export class Network {
   }
 
   send(from: Machine, sent: Datagram): void {
-    const isFormer = this.former.has(from) || this.former.has(this.peerOf(from));
-    const datagram = isFormer ? asFormerRelease(sent) : sent;
+    const datagram = this.former.has(from) ? asFormerRelease(sent) : sent;
     if (datagram === undefined) return;
     const lane = laneOf(datagram);
     const { random, sim } = from;
@@ -117,7 +116,9 @@ export class Network {
   }
 
   /** @param sender gets a refusal; undefined: it is forged, or played back */
-  deliver(source: string, to: Machine, datagram: Datagram, sender?: Machine): void {
+  deliver(source: string, to: Machine, arriving: Datagram, sender?: Machine): void {
+    const datagram = this.former.has(to) ? asFormerRelease(arriving) : arriving;
+    if (datagram === undefined) return;
     to.when('kernel', 'input', () => {
       const sockets = [...this.#sockets.get(to)!];
       const isGroup = isMulticast(datagram.to);

@@ -206,7 +206,6 @@ t.test('a batch whose answer never came is written again', async (t) => {
 });
 
 for (const [why, change] of [
-  ['it is active itself', (node) => node.roles.assign(new Map([[ADDRESS, 'active']]))],
   ['the address is no VIP', (node) => node.roles.assign(new Map())],
   ['the client is this node', (node) => node.roles.setLocal(new Set([addressBytes('10.1.0.1')!]))],
 ] as [string, (node: ReturnType<typeof newStandby>) => void][])
@@ -218,6 +217,22 @@ for (const [why, change] of [
     t.strictSame(node.write(), []);
     t.equal(node.applied(), 1);
   });
+
+t.test('an active node takes over what it does not have, and touches nothing that it has', async (t) => {
+  const node = newStandby();
+  node.roles.assign(new Map([[ADDRESS, 'active']]));
+  node.kernel.set(webFlow(1));
+  node.listen();
+  node.tell(1, false, '10.0.0.22:80');
+  node.tell(2);
+  node.tell(3, false, '10.9.9.9:80');
+  t.strictSame(node.write(), [MESSAGE.new]);
+  t.strictSame(node.has(), [1, 2]);
+  t.equal(node.kernel.flows.get(keyOf(webFlow(1).tuples))!.tuples, webFlow(1).tuples);
+  node.tell(2, true);
+  t.strictSame(node.write(), [], 'that it ended at the peer says nothing');
+  t.strictSame(node.has(), [1, 2]);
+});
 
 t.test('while its own clients finish it follows the peer, and deletes nothing', async (t) => {
   const node = newStandby();

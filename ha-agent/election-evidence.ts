@@ -1,7 +1,7 @@
 import { carries, settling } from './election-link.ts';
 import { ANSWER_MS, deadTimeMs, LEASE_GONE_MS, nextQuestion, probeAt } from './election-times.ts';
 import type { Turn } from './election-turn.ts';
-import type { ElectionEvent, HoldOff } from './election-types.ts';
+import type { Answers, ElectionEvent, HoldOff } from './election-types.ts';
 import { removeVips } from './election-vips.ts';
 import { compareAddresses } from './rank.ts';
 
@@ -47,17 +47,12 @@ export function vipsProbed(turn: Turn, event: Extract<ElectionEvent, { type: 'vi
   if (!known && before.known)
     turn.log('warn', 'peer', `the neighbours cannot be asked who answers for the VIPs: ${error}`);
   const first = answers?.[0];
-  const kept = before.rival !== undefined && now - before.rival.seenMs < ANSWER_HOLDS_MS;
   s.answers = {
     askedMs: undefined,
     answeredMs: now,
     known,
     rival:
-      first !== undefined
-        ? { who: `${first.by} answers for ${first.address}`, seenMs: now }
-        : kept
-          ? before.rival
-          : undefined,
+      first === undefined ? rivalOf(turn) : { who: `${first.by} answers for ${first.address}`, seenMs: now },
   };
   if (event.forwards || first !== undefined) carries(turn);
   considerYielding(turn);
@@ -130,11 +125,11 @@ export function isHeldOff(turn: Turn): boolean {
 
 /** What speaks against the death of a silent peer; undefined: nothing. */
 export function obstacleOf(turn: Turn): { kind: HoldOff['kind']; why: string } | undefined {
-  const { s, now, config } = turn;
+  const { now, config } = turn;
   const { name } = config.peer;
   const deaf = settling(turn);
   if (deaf !== undefined) return { kind: 'link', why: deaf };
-  const { rival } = s.answers;
+  const rival = rivalOf(turn);
   const doubt = doubtful(turn);
   if (doubt !== undefined) {
     const why = `${name} is heard, but ${doubt}`;
@@ -146,6 +141,12 @@ export function obstacleOf(turn: Turn): { kind: HoldOff['kind']; why: string } |
     return { kind: 'rival', why: `${name} is silent, but ${rival.who}` };
   if (isAnswerDue(turn)) return { kind: 'asking', why: `${name} is silent; asking who answers for the VIPs` };
   return undefined;
+}
+
+/** Who else has answered for the VIPs lately. */
+function rivalOf({ s, now }: Turn): Answers['rival'] {
+  const { rival } = s.answers;
+  return rival !== undefined && now - rival.seenMs < ANSWER_HOLDS_MS ? rival : undefined;
 }
 
 /** Until when a machine that has stopped may answer for the VIPs that it had. */

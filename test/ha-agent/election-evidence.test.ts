@@ -108,6 +108,18 @@ const STORIES: readonly Story[] = [
     never: [/add-vips/],
   },
   {
+    name: 'who answered once does not count for ever where no answer comes any more',
+    script: `0 answers 02:00:00:00:00:02${BEGIN}
+      1000 answers later
+      2499 end
+      2600 end`,
+    happens: [
+      '300 standby (epoch 0): lb2 is silent, but 02:00:00:00:00:02 answers for 10.0.0.100',
+      '2550 add-vips',
+    ],
+    never: [/add-vips[\s\S]*> 2499/],
+  },
+  {
     name: 'at the start there is no answer at all: not waited for without end',
     script: `0 answers later${BEGIN}
       349 end

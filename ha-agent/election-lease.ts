@@ -46,7 +46,8 @@ export function initialStanding({ leaseMs }: ElectionConfig): LeaseStanding {
  *    which is longer than the lease that the peer may have had.
  * 4. **Both are free of it**: both missed the witness while they heard each other, or one of them has none configured,
  *    or the peer has been gone for `ALONE_MS`, as the witness says, too. Then silence is death, as without a witness,
- *    unless the witness says that the peer holds the lease. They are bound again once one of them reaches the witness.
+ *    unless the witness says that the peer holds the lease. They are bound again once they hear of each other that one of
+ *    them reaches the witness, and a node that is alone once it holds the lease. So a config that gets a witness is free first.
  *
  * Two nodes that are bound and do not hear each other can only have 1, and only one of them has. A node that starts is
  * bound; one that hears neither peer nor witness then does not serve. What remains, as without a witness: both became
@@ -212,7 +213,8 @@ function isFreeNow({ s, now, peerAlive }: Turn): boolean {
     const { lease } = peer.report;
     return lease === undefined || !(view.reachesWitness || lease.reachesWitness);
   }
-  if (!view.reachesWitness) return isFree;
+  // What the witness says of the peer counts with the lease; without, it has not decided yet, or is away.
+  if (now >= view.heldUntilMs) return isFree;
   const silentMs = now - (peer?.heardMs ?? s.listenSinceMs);
   return Math.min(silentMs, view.silenceMs) >= ALONE_MS;
 }

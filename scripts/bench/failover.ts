@@ -9,14 +9,15 @@ import { startOrigins } from '../lab/origins.ts';
 import { Pair } from '../lab/pair.ts';
 import { type FaultResult, fail, recover } from '../lab/scenario.ts';
 import type { TestedPair } from '../lab/tested-pair.ts';
+import { LabWitness, WITNESS } from '../lab/witness.ts';
 import { figures, type Row, tableOf } from './failover-table.ts';
 import { Rival } from './rival.ts';
 
-const HELP = `usage: npm run bench -- failover [--runs 20] [--fault NAME …] [--heartbeat 100 …] [--peer keepalived] [--json]
+const HELP = `usage: npm run bench -- failover [--runs 20] [--fault NAME …] [--heartbeat 100 …] [--peer keepalived] [--witness] [--json]
 
 Lets the active node fail again and again, with a new connection every 2 ms. All faults by default, at a heartbeat
 every 100 ms, and the cut at 10 ms. --heartbeat may be given several times. --peer keepalived does the same to
-keepalived + HAProxy, on the same hosts, after each fault. Prints a Markdown table.
+keepalived + HAProxy, on the same hosts, after each fault. --witness gives Tandem a witness that grants leases. Prints a Markdown table.
 
 ${FAULT_NAMES.map((name) => `  ${name.padEnd(15)}${FAULTS[name].title}`).join('\n')}`;
 
@@ -29,6 +30,7 @@ interface Plan {
   readonly faults: readonly { readonly fault: FaultName; readonly heartbeatMs: number }[];
   readonly runs: number;
   readonly rival: boolean;
+  readonly witness: boolean;
 }
 
 export async function run(args: string[]): Promise<void> {
@@ -39,6 +41,7 @@ export async function run(args: string[]): Promise<void> {
       fault: { type: 'string', multiple: true },
       heartbeat: { type: 'string', multiple: true },
       peer: { type: 'string' },
+      witness: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -65,6 +68,7 @@ function planOf(values: {
   fault?: string[] | undefined;
   heartbeat?: string[] | undefined;
   peer?: string | undefined;
+  witness: boolean;
 }): Plan {
   const faults = (values.fault ?? FAULT_NAMES).map((name) => {
     if (isFault(name)) return name;
@@ -81,15 +85,21 @@ function planOf(values: {
   const pairs = heartbeats.flatMap((heartbeatMs) => faults.map((fault) => ({ fault, heartbeatMs })));
   if (values.fault === undefined && values.heartbeat === undefined)
     pairs.push({ fault: 'cut', heartbeatMs: 10 });
-  return { faults: pairs, runs: number('runs', values.runs, 10_000), rival: values.peer !== undefined };
+  return {
+    faults: pairs,
+    runs: number('runs', values.runs, 10_000),
+    rival: values.peer !== undefined,
+    witness: values.witness,
+  };
 }
 
 /** The two makes one after the other for each fault: what disturbs the machine for a while disturbs both. */
-async function measure(lab: Lab, { faults, runs, rival }: Plan): Promise<Row[]> {
+async function measure(lab: Lab, plan: Plan): Promise<Row[]> {
+  const { faults, runs, rival } = plan;
   await startOrigins(lab);
   const rows: Row[] = [];
   for (const { fault, heartbeatMs } of faults) {
-    rows.push({ make: 'Tandem', fault, heartbeatMs, results: await tandem(lab, fault, heartbeatMs, runs) });
+    rows.push({ make: 'Tandem', fault, heartbeatMs, results: await tandem(lab, fault, heartbeatMs, plan) });
     if (rival && FAULTS[fault].needs === undefined)
       rows.push({
         make: 'keepalived',
@@ -101,18 +111,27 @@ async function measure(lab: Lab, { faults, runs, rival }: Plan): Promise<Row[]> 
   return rows;
 }
 
-async function tandem(lab: Lab, fault: FaultName, heartbeatMs: number, runs: number): Promise<FaultResult[]> {
-  const pair = await Pair.start(lab, { heartbeatMs });
+async function tandem(
+  lab: Lab,
+  fault: FaultName,
+  heartbeatMs: number,
+  { runs, witness }: Plan,
+): Promise<FaultResult[]> {
+  const pair = await Pair.start(lab, { heartbeatMs, ...(witness && { witness: WITNESS }) });
+  const third = witness ? await LabWitness.start(pair) : undefined;
   try {
+    await third?.grants();
     const results: FaultResult[] = [];
     for (let i = 1; i <= runs; i++) {
       const result = await once(pair, fault, 15_000);
       await recover(pair, result);
+      await third?.grants();
       results.push(result);
       progress('Tandem', result, i, runs);
     }
     return results;
   } finally {
+    await third?.signal('SIGKILL');
     await pair.stop();
   }
 }

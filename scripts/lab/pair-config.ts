@@ -13,6 +13,8 @@ export interface PairConfigOptions {
   readonly heartbeatMs?: number;
   /** Lines of `ha` that say what moves and who has it; default: one VIP, lb1 before lb2. */
   readonly moves?: string;
+  /** Value of `ha.witness`. */
+  readonly witness?: string;
   /** Frontends and pools instead of the lab's own. */
   readonly services?: string;
 }
@@ -32,7 +34,7 @@ ha:
   heartbeat: { interval: ${options.heartbeatMs ?? 100}ms, dead_after: 3 }
   paths:
     - { type: multicast, group: 239.255.84.1, port: ${MULTICAST_PORT}, interface: ${INTERFACE} }
-    - { type: unicast, port: ${UNICAST_PORT} }${options.moves ?? ONE_VIP}
+    - { type: unicast, port: ${UNICAST_PORT} }${options.moves ?? ONE_VIP}${options.witness === undefined ? '' : `\n  witness: ${options.witness}`}
   preempt: false
 sessions: { capacity: 65536 }
 workers: 1

@@ -2,10 +2,11 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ADDRESS } from './hosts.ts';
+import { ADDRESS, NODES } from './hosts.ts';
 import { NODE, ROOT } from './lab.ts';
 import type { Pair } from './pair.ts';
 import { signalPid } from './signals.ts';
+import { until } from './wait.ts';
 
 export const WITNESS_PORT = 7473;
 /** In the config of a pair, below `ha`. */
@@ -37,6 +38,16 @@ export class LabWitness {
     const argv = [NODE, PROGRAM, '--key', join(directory, 'witness.key')];
     this.#process = lab.spawn('witness', argv, { stdio: ['ignore', log, log] });
     closeSync(log);
+  }
+
+  /** Waits until it grants leases to both nodes, and these rely on it. */
+  async grants(): Promise<void> {
+    await until('both nodes to be granted leases', async () => {
+      const seen = await Promise.all(NODES.map((node) => this.#pair.status(node)));
+      return seen.every(
+        ({ lease, groups }) => lease?.state === 'grants' && groups.every((group) => group.lease?.bound),
+      );
+    });
   }
 
   /** `SIGSTOP` and `SIGCONT` return at once, all others wait until it is gone. */

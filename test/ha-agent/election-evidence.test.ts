@@ -37,7 +37,7 @@ const STORIES: readonly Story[] = [
     script: `${BEGIN}
       10 hears active e4
       20 answers 02:00:00:00:00:02
-      300 lease 60000
+      300 lease held 60000
       9000 end`,
     config: { leaseMs: 2_000 },
     happens: ['310 add-vips'],

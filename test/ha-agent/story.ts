@@ -62,8 +62,17 @@ const LBD: Readonly<Record<string, ElectionState['lbd']>> = {
   'has 0': { ...WELL, connections: 0 },
 };
 
-function leaseUntil(heldUntilMs: number): LeaseView {
-  return { reachesWitness: true, heardMs: 0, heldUntilMs, takenUntilMs: 0, epoch: 1, silenceMs: 0 };
+/** `[held MS] [taken MS] [away] [alone] [e1]`: until when it is held by this node, or taken by the other one. */
+function leaseOf(rest: readonly string[], now: number): LeaseView {
+  const after = (word: string) => (rest.includes(word) ? Number(rest[rest.indexOf(word) + 1]) : 0);
+  return {
+    reachesWitness: !rest.includes('away'),
+    heardMs: now,
+    heldUntilMs: after('held'),
+    takenUntilMs: after('taken'),
+    epoch: Number(rest.find((word) => /^e\d+$/.test(word))?.slice(1) ?? 1),
+    silenceMs: rest.includes('alone') ? 3_600_000 : 0,
+  };
 }
 
 const TWIN = 'another machine claims the name of this node';
@@ -166,7 +175,7 @@ class Player {
       case 'lbd':
         return { type: 'lbd', now, report: LBD[words]! };
       case 'lease':
-        return { type: 'lease', now, view: leaseUntil(Number(rest[0])) };
+        return { type: 'lease', now, view: leaseOf(rest, now) };
       case 'presence':
         return { type: 'presence', now, why: words };
       case 'twin':
@@ -257,8 +266,22 @@ class Player {
       forwards: rest.includes('forwards'),
       servedMs: rest.includes('old') ? undefined : number('s', 0),
       ask: rest.includes('ask'),
+      lease: this.#lease(rest),
     };
     return { type: 'heartbeat', now: this.#now, report, restarted };
+  }
+
+  /** `[consents MS] [free] [away] [without]`: when this node sent the heartbeat that the peer heard last. */
+  #lease(rest: readonly string[]): PeerReport['lease'] {
+    if (this.#config.leaseMs === undefined || rest.includes('without')) return undefined;
+    const sentMs = rest.includes('consents') ? Number(rest[rest.indexOf('consents') + 1]) : 0;
+    return {
+      held: false,
+      reachesWitness: !rest.includes('away'),
+      isBound: !rest.includes('free'),
+      sentMs: this.#now,
+      heardSentMs: sentMs,
+    };
   }
 
   #dispatch(event: ElectionEvent): void {
@@ -293,6 +316,7 @@ class Player {
       if (action.finishing !== undefined) this.#tell(`lbd: ${action.finishing}`);
     } else if (action.type === 'notify') this.#tell(`notify ${action.role}`);
     else if (action.type === 'answer') this.#tell(`answer ${action.ok ? 'ok' : 'no'}: ${action.text}`);
+    else if (action.type === 'want-lease') this.#tell(`want-lease ${action.isWanted}`);
     else if (!SILENT.has(action.type)) this.#tell(action.type);
   }
 

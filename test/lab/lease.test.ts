@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap';
 import { monotonicMs } from '../../common/events.ts';
-import { INTERFACE, NODES, type NodeName, PREFIX, VIP } from '../../scripts/lab/hosts.ts';
+import { NODES, type NodeName } from '../../scripts/lab/hosts.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
 import { twoOwnersMs } from '../../scripts/lab/ownership.ts';
 import type { Pair } from '../../scripts/lab/pair.ts';
@@ -9,11 +9,6 @@ import { LabWitness, WITNESS } from '../../scripts/lab/witness.ts';
 import { HEARTBEAT_MS } from './calm.ts';
 import { startPair } from './fault-run.ts';
 
-const MOVES = `
-  vips:
-    - { address: ${VIP}/${PREFIX}, interface: ${INTERFACE} }
-  priority: { lb1: 150, lb2: 100 }
-  witness: ${WITNESS}`;
 /** Longer than any lease, and than it takes to miss the other one. */
 const SETTLED_MS = 8 * HEARTBEAT_MS;
 
@@ -40,15 +35,6 @@ async function lose(pair: Pair, losses: readonly Loss[]): Promise<() => Promise<
     rules.map(([from, to]) => pair.lab.drop(`iifname "${from}" oifname "${to}"`)),
   );
   return () => Promise.all(mends.map((mend) => mend()));
-}
-
-async function grants(pair: Pair): Promise<void> {
-  await until('both nodes to be granted leases', async () => {
-    const seen = await Promise.all(NODES.map((node) => pair.status(node)));
-    return seen.every(
-      ({ lease, groups }) => lease?.state === 'grants' && groups.every((group) => group.lease?.bound),
-    );
-  });
 }
 
 /** Waits until the loss has had its effect: who does not hear the other one has not for long. */
@@ -88,7 +74,7 @@ const CASES: readonly Case[] = [
   { title: 'the active node does not hear the witness', losses: ['w>a'], owner: 'a' },
 ];
 
-async function play(t: Test, pair: Pair, { losses, owner }: Case): Promise<void> {
+async function play(t: Test, pair: Pair, witness: LabWitness, { losses, owner }: Case): Promise<void> {
   const { ownership } = pair;
   const active = pair.active();
   const from = ownership.changes.length;
@@ -106,7 +92,7 @@ async function play(t: Test, pair: Pair, { losses, owner }: Case): Promise<void>
   } finally {
     await mend();
     await pair.whole();
-    await grants(pair);
+    await witness.grants();
   }
   t.equal(pair.active(), owner === 'a' ? active : other(active), 'and it stays there when all is well again');
 }
@@ -130,11 +116,11 @@ async function undisturbed(
 }
 
 t.test('two nodes and a witness that grants leases', { skip: skipLab() }, async (t) => {
-  const pair = await startPair(t, { moves: MOVES });
+  const pair = await startPair(t, { witness: WITNESS });
   const { lab, ownership } = pair;
   const witness = await LabWitness.start(pair);
-  await grants(pair);
-  for (const one of CASES) await t.test(`lost: ${one.title}`, (t) => play(t, pair, one));
+  await witness.grants();
+  for (const one of CASES) await t.test(`lost: ${one.title}`, (t) => play(t, pair, witness, one));
 
   await t.test('status and events say who holds the lease', async (t) => {
     const active = pair.active();
@@ -174,7 +160,7 @@ t.test('two nodes and a witness that grants leases', { skip: skipLab() }, async 
     );
     await pair.startNode(active);
     await pair.whole();
-    await grants(pair);
+    await witness.grants();
     t.equal(pair.active(), other(active));
   });
 
@@ -187,7 +173,7 @@ t.test('two nodes and a witness that grants leases', { skip: skipLab() }, async 
     await undisturbed(t, pair, () => witness.signal('SIGKILL'), 'away');
     await undisturbed(t, pair, async () => witness.start(), 'starting');
     await undisturbed(t, pair, async () => {}, 'grants');
-    await grants(pair);
+    await witness.grants();
   });
 
   await t.test('the witness is killed, and then the active node: as without a witness', async (t) => {
@@ -205,7 +191,7 @@ t.test('two nodes and a witness that grants leases', { skip: skipLab() }, async 
     await lab.heal(active);
     await pair.whole();
     witness.start();
-    await grants(pair);
+    await witness.grants();
     t.pass();
   });
 
@@ -231,6 +217,6 @@ t.test('two nodes and a witness that grants leases', { skip: skipLab() }, async 
     );
     await mend();
     await pair.whole();
-    await grants(pair);
+    await witness.grants();
   });
 });

@@ -51,7 +51,7 @@ export const NO_TOKEN = '0000000000000000';
 export interface LeaseQuestion {
   readonly operation: LeaseOperation;
   readonly node: string;
-  /** The VIP group, or `ALL_GROUPS` for a release of all that the process holds. */
+  /** The VIP group. */
   readonly group: string;
   /** Random for each start of an agent, 16 hexadecimal digits. */
   readonly process: string;

@@ -1,5 +1,4 @@
 import { createHmac } from 'node:crypto';
-import { ALL_GROUPS } from './heartbeat.ts';
 import type { LeaseAnswer, LeaseQuestion, LeaseVerdict } from './lease-message.ts';
 
 /** The witness keeps a lease for longer than its holder believes in it: see `HOLDER_SHARE` in `lease.ts`. */
@@ -14,7 +13,8 @@ export const MAX_LEASES = 64;
 interface Session {
   readonly process: string;
   readonly token: string;
-  readonly counter: number;
+  /** By group: questions about different groups may overtake each other. */
+  readonly counters: ReadonlyMap<string, number>;
   readonly heardMs: number;
   /** Grows with each process that proves itself, so that the token of no former one is good again. */
   readonly generation: number;
@@ -64,27 +64,29 @@ export function grantsFromMs({ startedMs, longestMs }: WitnessState): number {
  * holds it, so that two machines with one name cannot share it.
  *
  * Replay: a question counts only with the token that the sender got from this witness for this process, and with a
- * counter above that of the one before. A recorded question of a process that is gone, or for a witness that has
+ * counter above that of the one before about that group. A recorded question of a process that is gone, or for a witness that has
  * started anew, has another token; it gets the answer `prove`, changes nothing, and its answer is as long as itself. A
- * question that was overtaken by a later one of the same process is dropped: a `release` that comes late must not end
+ * question that was overtaken by a later one of the same process and group is dropped: a `release` that comes late must not end
  * a lease that was taken after it.
  */
 export function witnessStep(state: WitnessState, question: LeaseQuestion, now: number): WitnessOutcome {
   const session = state.sessions.get(question.node);
   const isKnown = session?.process === question.process;
-  if (isKnown && question.counter <= session.counter) return { state, answer: undefined };
+  const counters = isKnown ? session.counters : new Map<string, number>();
+  const { process, counter, group } = question;
+  if (counter <= (counters.get(group) ?? 0)) return { state, answer: undefined };
   const token = isKnown && question.token === session.token ? session.token : nextToken(state, question);
   if (question.token !== token)
     return { state, answer: answerTo(state, question, now, 'prove', { token, timeMs: 0 }) };
-  if (session === undefined && state.sessions.size >= MAX_NODES) return { state, answer: undefined };
+  const isFull = session === undefined && state.sessions.size >= MAX_NODES;
+  if (isFull || (!counters.has(group) && counters.size >= MAX_LEASES)) return { state, answer: undefined };
   const generation = (session?.generation ?? 0) + (token === session?.token ? 0 : 1);
-  const { process, counter } = question;
   const heard: WitnessState = {
     ...state,
     sessions: new Map(state.sessions).set(question.node, {
       process,
       token,
-      counter,
+      counters: new Map(counters).set(group, counter),
       heardMs: now,
       generation,
     }),
@@ -125,11 +127,10 @@ function makeRoom(leases: WitnessState['leases'], now: number): WitnessState['le
 }
 
 function release(state: WitnessState, { node, group, process }: LeaseQuestion, now: number): WitnessState {
-  const leases = new Map(state.leases);
-  for (const [name, lease] of leases)
-    if ((group === name || group === ALL_GROUPS) && lease.node === node && lease.process === process)
-      leases.set(name, { ...lease, untilMs: Math.min(lease.untilMs, now) });
-  return { ...state, leases };
+  const lease = state.leases.get(group);
+  if (lease === undefined || lease.node !== node || lease.process !== process) return state;
+  const over = { ...lease, untilMs: Math.min(lease.untilMs, now) };
+  return { ...state, leases: new Map(state.leases).set(group, over) };
 }
 
 function answerTo(

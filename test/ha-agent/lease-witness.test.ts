@@ -1,5 +1,4 @@
 import t from 'tap';
-import { ALL_GROUPS } from '../../ha-agent/heartbeat.ts';
 import { type LeaseAnswer, type LeaseQuestion, NO_TOKEN } from '../../ha-agent/lease-message.ts';
 import {
   grantsFromMs,
@@ -85,15 +84,17 @@ t.test('a lease that is released goes to the other one at once; only its holder 
   t.end();
 });
 
-t.test('groups have leases of their own; all of a process go at once', (t) => {
+t.test('groups have leases of their own, and questions about them may overtake each other', (t) => {
   const scene = new Scene();
-  const other = '2222222222222222';
-  scene.ask(LB1);
-  t.match(scene.ask(LB2, { group: other }), { verdict: 'granted' });
-  t.match(scene.ask(LB1, { group: other }), { verdict: 'denied' });
-  scene.ask(LB1, { operation: 'release', group: ALL_GROUPS });
-  t.match(scene.ask(LB2), { verdict: 'granted' });
-  t.match(scene.ask(LB1, { group: other }), { verdict: 'denied' }, 'not those of others');
+  const group = '2222222222222222';
+  scene.ask(LB1, { operation: 'look' });
+  const first = scene.question(LB1);
+  t.match(scene.ask(LB2, { group }), { verdict: 'granted' });
+  t.match(scene.raw(scene.question(LB1, { group })), { verdict: 'denied' });
+  t.match(scene.raw(first), { verdict: 'granted' });
+  t.equal(scene.raw(first), undefined, 'not twice');
+  t.match(scene.ask(LB2, { operation: 'release' }), { verdict: 'vacant' });
+  t.match(scene.ask(LB1, { group }), { verdict: 'denied' }, 'the other group is still held');
   t.end();
 });
 
@@ -198,9 +199,11 @@ t.test('its memory is bounded', (t) => {
   const name = (i: number) => i.toString(16).padStart(16, '0');
   for (let i = 1; i <= MAX_NODES; i++) t.ok(scene.ask(name(i), { operation: 'look' }));
   t.equal(scene.ask(LB1), undefined, 'no room for one more node');
-  for (let i = 1; i <= MAX_LEASES; i++) t.ok(scene.ask(name(1), { group: name(i) }));
-  t.equal(scene.ask(name(1), { group: GROUP }), undefined, 'no room for one more lease');
+  for (let i = 1; i <= MAX_LEASES; i++) t.ok(scene.ask(name(1 + (i % 2)), { group: name(i) }));
+  t.equal(scene.ask(name(3)), undefined, 'no room for one more lease');
   scene.now += 300;
-  t.match(scene.ask(name(1), { group: GROUP }), { verdict: 'granted' }, 'in the place of one that is over');
+  t.match(scene.ask(name(3)), { verdict: 'granted' }, 'in the place of one that is over');
+  for (let i = 1; i < MAX_LEASES; i++) scene.ask(name(3), { group: name(i), operation: 'look' });
+  t.equal(scene.ask(name(3), { group: name(MAX_LEASES) }), undefined, 'no room for one more group of a node');
   t.end();
 });

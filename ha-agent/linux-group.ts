@@ -50,6 +50,8 @@ export class LinuxGroup implements GroupNetwork {
   #held: ReadonlySet<string> = new Set();
   /** VIPs that have been on this host: it can have them. */
   readonly #known = new Set<string>();
+  /** How often they were asked to come. */
+  #arrivals = 0;
   /** How often the VIPs were asked to leave: an addition that waited meanwhile must not bring them back. */
   #departures = 0;
   /** Lines for `ip` that a reload could not carry out yet. */
@@ -104,6 +106,7 @@ export class LinuxGroup implements GroupNetwork {
         'nft',
         `nft has not finished within ${RULES_WAIT_MS} ms: the VIPs do not wait for it, and open connections may break`,
       );
+    this.#arrivals++;
     this.#presence.here = true;
     await this.#presence.move(() => this.renewVips());
     return [
@@ -153,8 +156,12 @@ export class LinuxGroup implements GroupNetwork {
 
   parkVips(): Promise<boolean> {
     this.#departures++;
+    this.#presence.here = false;
+    const arrivals = this.#arrivals;
     return this.#presence.move(async () => {
       const parked = await this.#parked.park(this.#secondChance.movable);
+      // They are asked to be here again: one that is late must not take them away, or for those of somebody else.
+      if (arrivals !== this.#arrivals) throw new Overtaken();
       if (parked) await this.#leave([]);
       else await this.removeVips();
       return parked;
@@ -171,6 +178,7 @@ export class LinuxGroup implements GroupNetwork {
 
   async removeVips(): Promise<void> {
     this.#departures++;
+    this.#presence.here = false;
     await this.#presence.move(async () => {
       await this.#leave(this.#parked.removals);
       this.#parked.removed();

@@ -75,7 +75,6 @@ export class VipPresence {
    * @returns what is still there, and what `ip` said of it @throws OperatorError when that is not known
    */
   async leave(lines: readonly string[], own: readonly string[]): Promise<{ left: Copy[]; answer: IpAnswer }> {
-    this.here = false;
     let answer = await this.#host.relay.change([...lines, ...this.#group.vips().map(copyQuery)]);
     let left = this.#leftIn(answer);
     if (left.length > 0) {

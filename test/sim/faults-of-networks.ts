@@ -59,11 +59,22 @@ export const FAULTS_OF_NETWORKS: readonly Fault[] = [
     name: 'the nodes are cut off from each other',
     begin: (scene) => cutBoth(scene, true),
     end: (scene) => cutBoth(scene, false),
+    lastsMs: [300, 3_000],
+    nobodyMs: never,
+    twoMs: (scene) => scene.lastsMs + scene.intervalMs + 2 * scene.tripMs + 60,
+    // The later epoch knew of more.
+    who: 'other',
+    tailMs: { nobody: 300, two: 500 },
+  },
+  {
+    name: 'the nodes are cut off from each other for long',
+    begin: (scene) => cutBoth(scene, true),
+    end: (scene) => cutBoth(scene, false),
+    lastsMs: [3_000, 6_000],
     nobodyMs: never,
     twoMs: (scene) => scene.lastsMs + scene.intervalMs + 2 * scene.tripMs + 60,
     who: 'any',
     moves: 2,
-    tailMs: { nobody: 300, two: 500 },
   },
   {
     name: 'the active node is not heard any more',

@@ -33,6 +33,20 @@ export const FAULTS_OF_PROCESSES: readonly Fault[] = [
     tailMs: { nobody: 400, two: LEASE_GONE_MS },
   },
   {
+    name: 'the agent of the active node is killed, and its guardian is slow',
+    begin: ({ active, random }) => {
+      active.machine.paces.set('guardian', () => 20 + random() * 45);
+      active.crash();
+    },
+    end: ({ active }) => {
+      active.machine.paces.delete('guardian');
+      active.start();
+    },
+    nobodyMs: (scene) => farewell(scene) + 65,
+    twoMs: never,
+    who: 'other',
+  },
+  {
     name: 'the agent of the active node stands still',
     begin: ({ active }) => active.machine.pause('agent'),
     end: ({ active }) => active.machine.resume(),

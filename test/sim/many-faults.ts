@@ -13,6 +13,8 @@ const LONGEST_MS = 2_500;
 /** After the last end: a lease that runs out, restarts, two dead times, connections that finish. */
 const SETTLED_MS = 4_500;
 const CALM_MS = 1_000;
+/** A node has removed the VIPs so long after it was told. */
+const CROSSED_MS = 10;
 /** A planned change, with an `lbd` that is late. */
 const PLANNED_MS = 90;
 
@@ -108,7 +110,9 @@ function judge(
     // Where a node takes its role back, nobody has it for a moment long after the fault.
     const isPlanned =
       kind === 'nobody' && choice.preemptMs !== undefined && untilMs - sinceMs < PLANNED_MS + tripMs;
-    if (isPlanned) continue;
+    // What the other one did was on its way when this one decided.
+    const isCrossed = kind === 'two' && blamed.length > 0 && untilMs - sinceMs < 2 * tripMs + CROSSED_MS;
+    if (isPlanned || isCrossed) continue;
     if (only === undefined)
       pair.problem(`${kind} answered for ${ownership.vip} at ${sinceMs.toFixed(0)}, and nothing was wrong`);
     else if (blamed.length === 1 && costs(only)[kind] === 0)

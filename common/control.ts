@@ -284,7 +284,10 @@ export interface AgentStatus {
   /** undefined: none is configured. */
   readonly lease?: LeaseStatus | undefined;
   readonly second_chance: SecondChanceStatus;
+  /** What should be mended. */
   readonly warnings: readonly string[];
+  /** What an operator should know and need not mend, as it goes with the config; left out: nothing. */
+  readonly notes?: readonly string[] | undefined;
 }
 
 /** A witness that grants leases, as this node sees it. */

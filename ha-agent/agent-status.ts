@@ -28,6 +28,7 @@ export interface StatusInput {
   readonly witness: AgentStatus['witness'];
   readonly lease: AgentStatus['lease'];
   readonly warnings: readonly string[];
+  readonly notes: readonly string[];
 }
 
 /** The role that sums up those of several groups is the first of these that any of them has. */
@@ -77,6 +78,7 @@ export function agentStatus(input: StatusInput): AgentStatus {
       forwarding: false,
     },
     warnings: warningsOf(input),
+    notes: input.notes,
   };
 }
 

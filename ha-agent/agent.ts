@@ -198,13 +198,14 @@ export class Agent {
       witness: this.#witness.status(),
       lease: this.#leases.status(),
       warnings: [
-        ...(this.#reloadError === undefined ? [] : [`the config was not reloaded: ${this.#reloadError}`]),
+        ...(this.#reloadError === undefined ? [] : [this.#reloadError]),
         ...this.#strangers.warnings(now),
         ...this.#exchange.warnings(),
         ...(onlySync === undefined ? [] : [onlySync]),
         ...this.#witness.warnings,
         ...this.#network.warnings,
       ],
+      notes: this.#network.notes,
     });
   }
 
@@ -250,7 +251,8 @@ export class Agent {
 
   /** A new config was bad: the old one stays in force, and `status` says so. */
   refuseReload(problems: readonly string[]): ReloadAnswer {
-    this.#reloadError = problems.join('; ').slice(0, MAX_ERROR_CHARS);
+    const why = problems.join('; ').slice(0, MAX_ERROR_CHARS);
+    this.#reloadError = `the config was not reloaded at ${new Date().toISOString()}, the one before stays in force: ${why}`;
     for (const line of problems) this.#log('error', 'reload', `the config was not reloaded: ${line}`);
     return refusedReload(problems);
   }

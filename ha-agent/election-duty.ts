@@ -1,6 +1,6 @@
 import { checkLater, isHeldOff } from './election-evidence.ts';
 import { leaseObstacle, mayOverrule, prevails, takeoverObstacle } from './election-lease.ts';
-import { deafPeerCause, probe, silence } from './election-peer.ts';
+import { deafPeerCause, deathOf, probe } from './election-peer.ts';
 import {
   deadTimeMs,
   isPeerHealthy,
@@ -81,11 +81,10 @@ function considerSucceeding(turn: Turn): void {
   if (s.vacancy !== undefined) {
     if (now < vacatedAt(config, s, now))
       turn.because(`the agent of ${name} is dead; its guardian removes the VIPs`);
-    else takeOver(turn, `${name} is dead: ${silence(turn)}`);
+    else takeOver(turn, deathOf(turn));
   } else if (!isHeldOff(turn)) {
     probe(turn);
-    if (now >= probedAt(config, s, now) && isWitnessed(turn))
-      takeOver(turn, `${name} is dead: ${silence(turn)}`);
+    if (now >= probedAt(config, s, now) && isWitnessed(turn)) takeOver(turn, deathOf(turn));
   }
   if (s.role !== 'active') return;
   checkLater(turn);

@@ -100,7 +100,7 @@ export function watchPeer(turn: Turn): void {
       s.suspicion = undefined;
       s.operatorsChoice = undefined;
       announceSooner(turn);
-      turn.log('warn', 'peer', `${name} is dead: ${silence(turn)}`);
+      turn.log('warn', 'peer', deathOf(turn));
       checkWitness(turn);
     }
   }
@@ -109,9 +109,11 @@ export function watchPeer(turn: Turn): void {
 }
 
 /** Why the peer counts as dead. */
-export function silence({ s, now }: Turn): string {
-  if (s.vacancy !== undefined) return s.vacancy.why;
-  return s.peer === undefined ? 'was never heard' : `silent for ${Math.round(now - s.peer.heardMs)} ms`;
+export function deathOf({ s, now, config }: Turn): string {
+  const { name } = config.peer;
+  if (s.vacancy !== undefined) return `${name} is dead: ${s.vacancy.why}`;
+  if (s.peer === undefined) return `${name} was never heard`;
+  return `${name} is dead: silent for ${Math.round(now - s.peer.heardMs)} ms`;
 }
 
 /** Asks the silent peer for a sign; if it is active and hears this, but is not heard, it steps down. */

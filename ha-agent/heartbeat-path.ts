@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { DgramAsPromised, type SocketAsPromised } from 'dgram-as-promised';
+import { formatEndpoint } from '../common/address.ts';
 import { messageOf } from '../common/errors.ts';
 import type { PathConfig } from '../common/model.ts';
 import { ConnectedSocket } from './connected-socket.ts';
@@ -51,8 +52,8 @@ export class HeartbeatPath implements Lane {
     const { config } = options;
     this.name =
       config.type === 'multicast'
-        ? `multicast ${config.group}:${config.port} on ${config.interface}`
-        : `unicast ${options.peerAddress}:${config.port}`;
+        ? `multicast ${formatEndpoint({ host: config.group, port: config.port })} on ${config.interface}`
+        : `unicast ${formatEndpoint({ host: options.peerAddress, port: config.port })}`;
   }
 
   /** Whether it leads to the peer's own address. */

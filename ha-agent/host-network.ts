@@ -21,8 +21,10 @@ export interface HostNetwork {
    * @throws OperatorError when a new VIP cannot be had; all is as before then
    */
   configure(config: NetworkConfig): Promise<void>;
-  /** Limits that an operator should know of, one line each. */
+  /** Limits that an operator should mend, one line each. */
   readonly warnings: readonly string[];
+  /** Limits that go with the config, one line each. */
+  readonly notes: readonly string[];
   close(): Promise<void>;
 }
 

@@ -105,13 +105,16 @@ export class LaneSet {
 
   status(deadTimeMs: number): AgentStatus['paths'] {
     const now = this.#options.now();
+    const isSilent = (seenMs: number | undefined) => seenMs === undefined || now - seenMs >= deadTimeMs;
+    const isHeard = this.#all().some(({ seenMs }) => !isSilent(seenMs));
     return this.#all().map((traffic) => {
       const { lane, id, sent, received, seenMs, dropped, leavingMs, why: failure } = traffic;
       const seen_ms_ago = seenMs === undefined ? undefined : Math.round(now - seenMs);
-      const silent = seen_ms_ago === undefined || seen_ms_ago >= deadTimeMs;
+      const silent = isSilent(seenMs);
       const state = failure !== undefined ? 'failed' : silent ? 'silent' : 'up';
       const silence = seen_ms_ago === undefined ? 'the peer was never heard' : `silent for ${seen_ms_ago} ms`;
-      const though = id !== '' && this.#peerIds.includes(id) ? ', though the peer sends on it' : '';
+      const sends = isHeard && id !== '' && this.#peerIds.includes(id);
+      const though = sends ? ', though the peer sends on it' : '';
       const leaving = leavingMs === undefined ? '' : 'not in this config any more; the peer may use it';
       const why = failure ?? (silent ? `${silence}${though}` : leaving);
       return { name: lane.name, state, seen_ms_ago, sent, received, dropped: { ...dropped }, why };

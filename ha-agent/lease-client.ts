@@ -57,6 +57,9 @@ export interface LeaseClientOptions {
   onTrouble(text: string): void;
 }
 
+/** It answers nobody whose key it does not have. */
+const NEVER = 'it has never answered; has the witness the key of this secret? its log says';
+
 /** Carries what `lease.ts` says to the witness and back. Holds the socket and a timer, and no decision. */
 export class LeaseClient {
   readonly #options: LeaseClientOptions;
@@ -138,7 +141,7 @@ export class LeaseClient {
       address: formatEndpoint(this.#plan.witness),
       state: grants ? 'grants' : verdict === 'starting' ? 'starting' : 'away',
       answered_ms_ago: answeredMs === undefined ? undefined : Math.round(monotonicMs() - answeredMs),
-      why: grants ? '' : (this.#trouble ?? (verdict === undefined ? 'it has never answered' : WHY[verdict])),
+      why: grants ? '' : (this.#trouble ?? (verdict === undefined ? NEVER : WHY[verdict])),
     };
   }
 

@@ -90,6 +90,10 @@ export class LinuxGroup implements GroupNetwork {
   }
 
   /** Limits that an operator should know of, one line each. */
+  get notes(): readonly string[] {
+    return this.#secondChance.notes;
+  }
+
   get warnings(): readonly string[] {
     return [...this.#secondChance.warnings, ...this.#complaints.warnings];
   }

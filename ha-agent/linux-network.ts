@@ -113,10 +113,14 @@ export class LinuxNetwork implements HostNetwork {
     this.#groups = groups.map((group) => new LinuxGroup(group, this.#host));
   }
 
+  get notes(): readonly string[] {
+    return this.#ofGroups(({ notes }) => notes);
+  }
+
   get warnings(): readonly string[] {
     const vips = this.#groups.flatMap(({ config }) => config.vips);
     return [
-      ...this.#groups.flatMap((group) => this.#ofGroup(group)),
+      ...this.#ofGroups(({ warnings }) => warnings),
       ...this.#announcer.warnings(vips),
       ...this.#unsafe,
       ...this.#complaints.warnings,
@@ -234,8 +238,11 @@ export class LinuxNetwork implements HostNetwork {
         void group.tend().catch(() => {});
   }
 
-  #ofGroup(group: LinuxGroup): readonly string[] {
-    if (this.#groups.length === 1) return group.warnings;
-    return group.warnings.map((line) => `group ${group.config.name}: ${line}`);
+  #ofGroups(linesOf: (group: LinuxGroup) => readonly string[]): readonly string[] {
+    const [only, ...more] = this.#groups;
+    if (only !== undefined && more.length === 0) return linesOf(only);
+    return this.#groups.flatMap((group) =>
+      linesOf(group).map((line) => `group ${group.config.name}: ${line}`),
+    );
   }
 }

@@ -49,7 +49,13 @@ export class SecondChance {
   }
 
   get warnings(): readonly string[] {
-    if (this.#trouble !== undefined) return [`a switchover breaks open connections: ${this.#trouble}`];
+    // Without a VIP that could be forwarded there is nothing to mend, but to know: see `notes`.
+    if (this.#trouble === undefined || this.movable.length === 0) return [];
+    return [`a switchover breaks open connections: ${this.#trouble}`];
+  }
+
+  /** What the config makes so, on purpose or not. */
+  get notes(): readonly string[] {
     const left = this.#vips.filter((vip) => !this.movable.includes(vip));
     if (left.length === 0) return [];
     return [

@@ -186,9 +186,10 @@ export class SessionSync {
     const recent = ({ atMs }: Refusals) => nowMs - atMs < SHOWN_MS;
     const lines: string[] = [];
     if (recent(this.#breaches)) {
-      const { count, text } = this.#breaches;
+      const { count, text, atMs } = this.#breaches;
+      const age = Math.round((nowMs - atMs) / 1000);
       lines.push(
-        `session sync: the link was dropped ${times(count)} since the start, the last time: ${text}`,
+        `session sync: the link was dropped ${times(count)} since the start, the last time ${age} s ago: ${text}`,
       );
     }
     const { leftOut } = this.#options.registers;

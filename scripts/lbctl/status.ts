@@ -68,6 +68,7 @@ export function statusJson({ lbd, agent }: NodeView): object {
     frontends: l?.frontends ?? {},
     pools: l?.pools ?? {},
     warnings: warningsOf({ lbd, agent }),
+    notes: a?.notes ?? [],
     lbd:
       l === null
         ? { running: false, error: lbd.error }
@@ -95,6 +96,8 @@ export function statusText(answers: NodeView): string {
   }
   const warnings = warningsOf(view);
   if (warnings.length > 0) parts.push(warnings.map((w) => paint('yellow', `! ${w}`)).join('\n'));
+  const notes = view.agent.status?.notes ?? [];
+  if (notes.length > 0) parts.push(notes.map((note) => `note: ${note}`).join('\n'));
   return parts.filter((part) => part !== '').join('\n\n');
 }
 
@@ -147,19 +150,9 @@ function agentRows({ agent: { status: agent }, lbd }: NodeView): string[][] {
     const role = isAlone(lbd.status) ? 'a single lbd' : paint('yellow', 'role unknown');
     return [['node', [lbd.status?.node ?? '', role].join(SEPARATOR)]];
   }
-  const { peer } = agent;
-  const peerFacts = [
-    peer.node,
-    peer.role,
-    `epoch ${peer.epoch}`,
-    peer.seen_ms_ago === undefined ? 'never heard' : `heard ${ago(peer.seen_ms_ago)} ago`,
-    ...(peer.same_config === undefined
-      ? []
-      : [peer.same_config ? 'same config' : paint('red', 'another config')]),
-  ];
   return [
     ...roleRows(agent),
-    ['peer', peerFacts.join(SEPARATOR)],
+    ['peer', peerFacts(agent.peer).join(SEPARATOR)],
     ...agent.paths.map((path) => ['path', pathFacts(path).join(SEPARATOR)]),
     ...(agent.witness === undefined ? [] : [['witness', witnessFacts(agent.witness).join(SEPARATOR)]]),
     ...(agent.lease === undefined
@@ -177,6 +170,22 @@ function agentRows({ agent: { status: agent }, lbd }: NodeView): string[][] {
   ];
 }
 
+/** What a peer said last is no more than that once it is silent: two active nodes must not seem to be there. */
+export function peerFacts({
+  node,
+  role,
+  epoch,
+  seen_ms_ago,
+  alive,
+  same_config,
+}: AgentStatus['peer']): string[] {
+  if (seen_ms_ago === undefined) return [node, paint('red', 'never heard')];
+  if (!alive) return [node, paint('red', `silent for ${ago(seen_ms_ago)}`), `was ${role}, epoch ${epoch}`];
+  const config =
+    same_config === undefined ? [] : [same_config ? 'same config' : paint('red', 'another config')];
+  return [node, role, `epoch ${epoch}`, `heard ${ago(seen_ms_ago)} ago`, ...config];
+}
+
 function runtimeFacts(runtime: RuntimeStatus | undefined): string[] {
   return runtime === undefined ? [] : [`${runtime.name} ${runtime.version} (OpenSSL ${runtime.openssl})`];
 }
@@ -186,7 +195,8 @@ function witnessFacts({ addresses, state, why }: WitnessStatus): string[] {
   return [addresses.join(', '), paint(color, state), ...(state === 'answers' ? [] : [why])];
 }
 
-function leaseFacts(
+/** A witness that grants leases, and who has those of the groups as far as this node knows. */
+export function leaseFacts(
   { address, state, answered_ms_ago, why }: LeaseStatus,
   groups: AgentStatus['groups'],
 ): string[] {
@@ -199,13 +209,14 @@ function leaseFacts(
     if (lease === undefined) return [];
     const whose = groups.length === 1 ? 'lease' : `lease of ${name}`;
     const left = lease.left_ms === undefined ? '' : ` for ${ago(lease.left_ms)}`;
+    const isKnown = lease.holder !== 'nobody' || state === 'grants';
     return [
-      `${whose} held by ${lease.holder}${left}`,
+      isKnown ? `${whose} held by ${lease.holder}${left}` : `holder of the ${whose} not known`,
       ...(lease.bound ? [] : [paint('yellow', 'as without a witness')]),
     ];
   });
-  const answered = answered_ms_ago === undefined ? 'never answered' : `answered ${ago(answered_ms_ago)} ago`;
-  return [address, said[state], answered, ...(why === '' ? [] : [why]), ...leases];
+  const answered = answered_ms_ago === undefined ? [] : [`answered ${ago(answered_ms_ago)} ago`];
+  return [address, said[state], ...answered, ...(why === '' ? [] : [why]), ...leases];
 }
 
 function roleRows({ node, groups, peer }: AgentStatus): string[][] {
@@ -220,10 +231,15 @@ function roleRows({ node, groups, peer }: AgentStatus): string[][] {
       ),
     ],
     ...groups.flatMap((group) => [
-      ['group', [group.name, ...roleFacts(group), `${peer.node} ${group.peer.role}`].join(SEPARATOR)],
+      ['group', [group.name, ...roleFacts(group), peerRole(peer.node, group.peer)].join(SEPARATOR)],
       ...groupRows(group, peer.node),
     ]),
   ];
+}
+
+function peerRole(node: string, { role, alive, seen_ms_ago }: GroupStatus['peer']): string {
+  if (alive) return `${node} ${role}`;
+  return `${node} ${paint('red', 'silent')}${seen_ms_ago === undefined ? '' : `, was ${role}`}`;
 }
 
 function roleFacts({ role, epoch, priority, since_ms }: GroupStatus): string[] {
@@ -257,7 +273,10 @@ function finishingRows({ second_chance: { finishing, forwarding } }: GroupStatus
   return rows;
 }
 
-function pathFacts(path: AgentStatus['paths'][number]): string[] {
+/** Causes of which the name alone says nothing to people. */
+const DROPPED: Readonly<Record<string, string>> = { aside: 'of the former format' };
+
+export function pathFacts(path: AgentStatus['paths'][number]): string[] {
   const dropped = Object.entries(path.dropped).filter(([, n]) => n > 0);
   return [
     path.name,
@@ -265,7 +284,9 @@ function pathFacts(path: AgentStatus['paths'][number]): string[] {
     path.seen_ms_ago === undefined ? 'never heard' : `heard ${ago(path.seen_ms_ago)} ago`,
     `sent ${path.sent}`,
     `received ${path.received}`,
-    ...(dropped.length === 0 ? [] : [`dropped ${dropped.map(([cause, n]) => `${n} ${cause}`).join(', ')}`]),
+    ...(dropped.length === 0
+      ? []
+      : [`dropped ${dropped.map(([cause, n]) => `${n} ${DROPPED[cause] ?? cause}`).join(', ')}`]),
     ...(path.why === '' ? [] : [path.why]),
   ];
 }

@@ -177,7 +177,7 @@ const STORIES: readonly Story[] = [
     script: `${BEGIN}
       290 lease held 800 e9
       320 end`,
-    happens: ['300 active (epoch 10): lb2 is dead: was never heard'],
+    happens: ['300 active (epoch 10): lb2 was never heard'],
     config,
   },
   {

@@ -231,7 +231,7 @@ const STORIES: readonly Story[] = [
       '0 says init p150',
       '250 says init p150 probe',
       '> 299 end',
-      '300 active (epoch 1): lb2 is dead: was never heard',
+      '300 active (epoch 1): lb2 was never heard',
       '300 add-vips',
       '300 announce',
       '300 notify active',
@@ -441,7 +441,7 @@ const STORIES: readonly Story[] = [
     happens: [
       '350 fault (epoch 1): lbd is dead: it does not run',
       '350 remove-vips',
-      '550 active (epoch 2): lb2 is dead: was never heard',
+      '550 active (epoch 2): lb2 was never heard',
     ],
   },
   {
@@ -452,10 +452,7 @@ const STORIES: readonly Story[] = [
       500 lbd well
       560 lbd starting
       700 end`,
-    happens: [
-      '0 fault (epoch 0): lbd is not ready: starting',
-      '550 active (epoch 1): lb2 is dead: was never heard',
-    ],
+    happens: ['0 fault (epoch 0): lbd is not ready: starting', '550 active (epoch 1): lb2 was never heard'],
     never: [/remove-vips/],
   },
   {
@@ -579,7 +576,7 @@ const STORIES: readonly Story[] = [
       800 end`,
     happens: [
       '300 standby (epoch 0): lb2 is heard, but does not hear this node',
-      '760 active (epoch 1): lb2 is dead: was never heard',
+      '760 active (epoch 1): lb2 was never heard',
     ],
   },
   {

@@ -10,6 +10,7 @@ import type {
 /** A host whose addresses are sets, one a group. */
 export class FakeNetwork implements HostNetwork {
   readonly warnings: readonly string[] = [];
+  readonly notes: readonly string[] = [];
   readonly calls: string[] = [];
   secondChance = false;
   /** Why the next change of the config fails. */

@@ -121,6 +121,14 @@ t.test('a multicast interface that does not exist: told with its name', async (t
   t.equal(path.name, 'multicast 239.255.84.9:7479 on nope0');
 });
 
+t.test('a path of IPv6 is named so that its port can be told', (t) => {
+  const multicast: PathConfig = { type: 'multicast', group: 'ff12::7470', port: 7470, interface: 'eth1' };
+  t.equal(makePath(t, multicast, 'fd84::1', 'fd84::2').path.name, 'multicast [ff12::7470]:7470 on eth1');
+  const unicast: PathConfig = { type: 'unicast', port: 7471 };
+  t.equal(makePath(t, unicast, 'fd84::1', 'fd84::2').path.name, 'unicast [fd84::2]:7471');
+  t.end();
+});
+
 t.test('a path whose port is taken by another program works again when it is free', async (t) => {
   const port = await freeDatagramPort();
   const other = createSocket('udp4');

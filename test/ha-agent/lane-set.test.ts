@@ -108,6 +108,18 @@ t.test('reloads again and again keep so many paths at most', async (t) => {
   t.equal((await lanes.round()).length, 17);
 });
 
+t.test('a peer that is dead sends on no path, whatever it said last', async (t) => {
+  const lanes = new Lanes();
+  await lanes.open('one', 'two');
+  lanes.set.peerSpeaksOn(['one', 'two']);
+  lanes.hear('one');
+  lanes.now += 2356;
+  t.match(lanes.set.status(300), [
+    { state: 'silent', why: /^silent for 2356 ms$/ },
+    { state: 'silent', why: /^the peer was never heard$/ },
+  ]);
+});
+
 t.test('a path that hears nothing while the peer sends on it is not up, and says so', async (t) => {
   const lanes = new Lanes();
   await lanes.open('stolen', 'well');

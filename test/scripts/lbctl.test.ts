@@ -82,6 +82,7 @@ const AGENT: AgentStatus = {
   guardian: { alive: true },
   second_chance: GROUP.second_chance,
   warnings: [],
+  notes: ['a switchover breaks open connections of fd00::100'],
 };
 
 const EVENTS: Record<'agent' | 'lbd', ControlEvent[]> = {
@@ -187,6 +188,7 @@ t.test('status for people', { buffered: true }, async (t) => {
     /^web\/s2 .* down +unhealthy .* deep: \?\[31mbad \(failing: db\)$/m,
     /^! config mismatch: lb2 runs another config/m,
     /^! bind \*:81 is taken$/m,
+    /^note: a switchover breaks open connections of fd00::100$/m,
   ])
     t.match(out, line);
   t.notMatch(out, '\x1b', 'no colour where there is no terminal');
@@ -208,7 +210,9 @@ t.test('status for programs', { buffered: true }, async (t) => {
     },
     lbd: { running: true },
     agent: { running: true },
+    notes: [/^a switchover breaks/],
   });
+  t.notMatch(JSON.parse(out).warnings, [/a switchover breaks/]);
   t.strictSame((await lbctl('status', '--json')).out, out, 'the option may stand behind the command');
 });
 

@@ -1,6 +1,6 @@
 import t from 'tap';
-import type { BackendStatus } from '../../../common/control.ts';
-import { backendTable, heldText } from '../../../scripts/lbctl/status.ts';
+import type { AgentStatus, BackendStatus, LeaseStatus } from '../../../common/control.ts';
+import { backendTable, heldText, leaseFacts, pathFacts, peerFacts } from '../../../scripts/lbctl/status.ts';
 
 const BACKEND: BackendStatus = {
   ...{ address: '10.0.0.1:80', state: 'ready', health: 'healthy', admin: 'ready', active: 0, weight: 3 },
@@ -36,4 +36,51 @@ t.test('whether a VIP is here, and by whom', async (t) => {
     heldText({ ...vip, copies: ['10.0.0.100/32 dev eth1'] }),
     'not held, but here by somebody else: 10.0.0.100/32 dev eth1',
   );
+});
+
+t.test('a peer that is heard, silent, or was never heard', async (t) => {
+  const peer: AgentStatus['peer'] = {
+    ...{ node: 'lb2', role: 'active', epoch: 2, seen_ms_ago: 40, alive: true, same_config: true },
+    differs_in: [],
+  };
+  const line = (change: Partial<AgentStatus['peer']>) => peerFacts({ ...peer, ...change }).join(' · ');
+  t.equal(line({}), 'lb2 · active · epoch 2 · heard 40ms ago · same config');
+  t.equal(line({ same_config: false }), 'lb2 · active · epoch 2 · heard 40ms ago · another config');
+  t.equal(line({ alive: false, seen_ms_ago: 2356 }), 'lb2 · silent for 2s · was active, epoch 2');
+  t.equal(
+    line({ alive: false, seen_ms_ago: undefined, role: 'unknown', epoch: 0, same_config: undefined }),
+    'lb2 · never heard',
+  );
+});
+
+t.test('a witness of which nothing was heard knows no holder, as far as this node knows', async (t) => {
+  const lease = { holder: 'nobody', left_ms: undefined, bound: true } as const;
+  const groups = [{ name: 'default', lease }] as unknown as AgentStatus['groups'];
+  const status: LeaseStatus = {
+    ...{ address: '192.0.2.9:7473', state: 'away', answered_ms_ago: undefined },
+    why: 'it has never answered; why so',
+  };
+  t.equal(
+    leaseFacts(status, groups).join(' · '),
+    '192.0.2.9:7473 · away · it has never answered; why so · holder of the lease not known',
+  );
+  t.equal(
+    leaseFacts({ ...status, state: 'grants', answered_ms_ago: 90, why: '' }, groups).join(' · '),
+    '192.0.2.9:7473 · grants leases · answered 90ms ago · lease held by nobody',
+  );
+});
+
+t.test('datagrams of the former format have a name of their own', async (t) => {
+  const path: AgentStatus['paths'][number] = {
+    ...{ name: 'unicast', state: 'up', seen_ms_ago: 40, sent: 9, received: 8, why: '' },
+    dropped: { aside: 3, replay: 1 },
+  };
+  t.match(pathFacts(path), [
+    'unicast',
+    'up',
+    /heard/,
+    /sent/,
+    /received/,
+    'dropped 3 of the former format, 1 replay',
+  ]);
 });

@@ -197,14 +197,14 @@ export class PeerSession {
 
   /**
    * In the format of the last release. A nonce stands for the time at which it was drawn; the process that is known to be
-   * alive stays so while it is heard without a gap, whichever nonce of this process it echoes.
+   * alive stays so while each proof follows the one before without a gap, whichever nonce of this process it echoes.
    */
   #proofByNonce(stamp: Stamp, now: number, lifetimeMs: number): number {
     const times = stamp.echoes.flatMap(({ nonce }) => this.#options.drawnMs(nonce) ?? []);
     if (times.length === 0) return Number.NEGATIVE_INFINITY;
-    const heardMs = this.#processOf(this.#current)?.heardMs ?? Number.NEGATIVE_INFINITY;
+    const provenMs = this.#processOf(this.#current)?.provenMs ?? Number.NEGATIVE_INFINITY;
     const isKnown = this.#current !== undefined && isSameProcess(this.#current, stamp.nonce);
-    if (isKnown && now - heardMs <= lifetimeMs && heardMs >= this.#floorMs) return now;
+    if (isKnown && now - provenMs <= lifetimeMs && provenMs >= this.#floorMs) return now;
     return Math.max(...times.map((ms) => (Number.isNaN(ms) ? Number.NEGATIVE_INFINITY : ms)));
   }
 

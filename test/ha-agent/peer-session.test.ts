@@ -236,3 +236,15 @@ t.test('last release: a dead process whose nonce was renewed unheard does not co
   t.equal(accept(v2(NEW, 3, own.nonce), 620), 'fresh');
   t.end();
 });
+
+t.test('last release: after a pause one datagram that waited does not make the next one count', (t) => {
+  let drawn = new Map([[OWN, 50]]);
+  const { session, accept } = createSession((nonce) => drawn.get(nonce) ?? Number.NaN);
+  t.equal(accept(v2(NEW, 1, OWN), 100), 'fresh');
+  session.forgetBefore(900);
+  drawn = new Map([[renewedNonce(OWN), 900]]);
+  t.equal(accept(v2(NEW, 2, OWN), 900), 'hello');
+  t.equal(accept(v2(NEW, 3, OWN), 900), 'hello');
+  t.equal(accept(v2(NEW, 4, renewedNonce(OWN)), 910), 'fresh', 'it has heard that this process goes on');
+  t.end();
+});

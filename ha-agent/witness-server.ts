@@ -20,7 +20,7 @@ const TELL_MS = 60_000;
 const NO_IPV6: readonly unknown[] = ['EAFNOSUPPORT', 'EADDRNOTAVAIL'];
 
 export interface WitnessServerOptions {
-  /** Keys of all clusters; one may have two of them, while its secret is replaced. */
+  /** Keys of all clusters at the start; one may have two of them, while its secret is replaced. */
   readonly identities: readonly LeaseIdentity[];
   /** undefined: every address of this machine. */
   readonly listen: SocketAddress | { readonly port: number };
@@ -33,7 +33,8 @@ export interface WitnessServerOptions {
 /** The witness: answers each authentic question with one datagram of the same size. Decides nothing itself. */
 export class WitnessServer {
   readonly #options: WitnessServerOptions;
-  readonly #keys = new Map<string, LeaseIdentity[]>();
+  #keys: ReadonlyMap<string, readonly LeaseIdentity[]> = new Map();
+  /** Of all clusters since the start: leases run on while the keys of theirs are replaced, or are gone for a while. */
   readonly #states = new Map<string, WitnessState>();
   #socket: Socket | undefined;
   #unsent = 0;
@@ -42,11 +43,19 @@ export class WitnessServer {
 
   constructor(options: WitnessServerOptions) {
     this.#options = options;
-    for (const identity of options.identities)
-      this.#keys.set(identity.cluster, [...(this.#keys.get(identity.cluster) ?? []), identity]);
-    const { longestMs = LONGEST_LEASE_MS, now } = options;
+    this.replaceKeys(options.identities);
+  }
+
+  /**
+   * Other keys, from the next question on. What was granted counts on. A cluster that is new waits as at a start: an
+   * earlier witness may have granted its leases.
+   */
+  replaceKeys(identities: readonly LeaseIdentity[]): void {
+    const { longestMs = LONGEST_LEASE_MS, now } = this.#options;
+    this.#keys = Map.groupBy(identities, ({ cluster }) => cluster);
     for (const cluster of this.#keys.keys())
-      this.#states.set(cluster, witnessState(randomBytes(32), longestMs, now()));
+      if (!this.#states.has(cluster))
+        this.#states.set(cluster, witnessState(randomBytes(32), longestMs, now()));
   }
 
   /** @returns the port that it listens on @throws Error when it cannot */

@@ -1,16 +1,26 @@
 #!/usr/bin/env -S node --disable-sigusr1
 import { parseArgs } from 'node:util';
-import { parseEndpoint } from '../common/address.ts';
-import { loadConfig } from '../common/config.ts';
-import { failDaemon, settleProcess, UsageError } from '../common/daemon.ts';
-import { messageOf, OperatorError } from '../common/errors.ts';
-import { monotonicMs } from '../common/events.ts';
-import { createLogger } from '../common/logger.ts';
-import { ServiceNotifier } from '../common/sd-notify.ts';
-import { deriveKey, readSecret } from '../common/secret.ts';
-import { VERSION } from '../common/version.ts';
-import { keyLine, readKeys } from '../ha-agent/witness-keys.ts';
-import { WitnessServer } from '../ha-agent/witness-server.ts';
+import { EarlySignals } from '../common/early-signals.ts';
+
+// All else takes a while to load, and a signal may come meanwhile.
+const signals = new EarlySignals();
+const [
+  { loadConfig },
+  { failDaemon, UsageError },
+  { messageOf, OperatorError },
+  { deriveKey, readSecret },
+  { VERSION },
+  { keyLine },
+  { runWitness },
+] = await Promise.all([
+  import('../common/config.ts'),
+  import('../common/daemon.ts'),
+  import('../common/errors.ts'),
+  import('../common/secret.ts'),
+  import('../common/version.ts'),
+  import('../ha-agent/witness-keys.ts'),
+  import('../ha-agent/witness-program.ts'),
+]);
 
 const NAME = 'tandem-witness';
 const DEFAULT_PORT = 7473;
@@ -25,7 +35,9 @@ Grants the lease of the active role to one of two nodes at a time; on a third ma
   --config FILE          configuration of the node (default /etc/tandem/tandem.yaml)
   --node NAME            which node of the cluster this is (default: the host name)
   --help                 show this text
-  --version              show the version`;
+  --version              show the version
+
+SIGHUP: it reads the keys again; what it has granted goes on.`;
 
 function parse() {
   try {
@@ -52,32 +64,6 @@ function printKey(config: string, node: string | undefined): void {
   console.log(keyLine(cluster.name, deriveKey(readSecret(cluster.secretFile), 'witness', cluster.name)));
 }
 
-async function serve(keyFile: string, listen: string): Promise<void> {
-  await settleProcess();
-  const address = parseEndpoint(listen);
-  if (address === undefined) throw new UsageError(`--listen: found "${listen}", expected ADDRESS:PORT`);
-  const identities = readKeys(keyFile);
-  if (identities.length === 0) throw new OperatorError('WITNESS_KEY', `${keyFile} has no key`);
-  const log = createLogger(NAME, 'witness');
-  const server = new WitnessServer({
-    identities,
-    listen: address.host === '*' ? { port: address.port } : address,
-    now: monotonicMs,
-    log: (level, text) => log[level](text),
-  });
-  const manager = new ServiceNotifier();
-  for (const signal of ['SIGTERM', 'SIGINT'] as const)
-    process.on(signal, () => {
-      server.close();
-      process.exit(0);
-    });
-  const port = await server.open().catch((error: unknown) => {
-    throw new OperatorError('LISTEN', `cannot listen on ${listen}: ${messageOf(error)}`);
-  });
-  log.info(`listens on port ${port}, and grants leases once those of an earlier witness are over`);
-  manager.ready();
-}
-
 try {
   const { values, positionals } = parse();
   const [job, ...more] = positionals;
@@ -86,7 +72,7 @@ try {
   else if (more.length > 0 || (job !== undefined && job !== 'key'))
     throw new UsageError(`what is "${positionals.join(' ')}"?`);
   else if (job === 'key') printKey(values.config, values.node);
-  else await serve(values.key, values.listen);
+  else await runWitness(values.key, values.listen, signals);
 } catch (error) {
   if (error instanceof UsageError) {
     console.error(`${NAME}: ${error.message}\n${USAGE}`);

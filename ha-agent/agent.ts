@@ -27,7 +27,7 @@ import { type HeartbeatIdentity, sameKeys } from './heartbeat.ts';
 import type { HostNetwork, HostNetworkEvents } from './host-network.ts';
 import { LbdLink } from './lbd-link.ts';
 import { LeaseClient } from './lease-client.ts';
-import type { LeaseIdentity } from './lease-message.ts';
+import type { LeaseIdentities } from './lease-keys.ts';
 import { leaveNetwork, prepareNetwork } from './network-change.ts';
 import { Notifier } from './notifier.ts';
 import { Pulse } from './pulse.ts';
@@ -40,7 +40,7 @@ export interface AgentOptions {
   readonly config: AgentConfig;
   readonly identity: HeartbeatIdentity;
   /** With which the witness that grants leases is asked. */
-  readonly leaseIdentity: LeaseIdentity;
+  readonly leaseIdentities: LeaseIdentities;
   readonly runDir: string;
   readonly log: Logger;
   readonly events: EventLog;
@@ -138,7 +138,7 @@ export class Agent {
     });
     this.#leases = new LeaseClient({
       plan: leasePlan(config),
-      identity: options.leaseIdentity,
+      identities: options.leaseIdentities,
       node: config.cluster.self.name,
       selfAddress: config.cluster.self.address,
       onView: (group, view) => this.#groups.find(group)?.dispatch({ type: 'lease', view }),
@@ -226,13 +226,17 @@ export class Agent {
    *
    * @param unmet what the config needs and this host does not have
    * @param identity with the keys of the secrets as they are now; left out: those in force
+   * @param leaseIdentities the same for the witness that grants leases
    */
   reload(
     config: AgentConfig,
     unmet: readonly UnmetNeed[] = [],
     identity?: HeartbeatIdentity,
+    leaseIdentities?: LeaseIdentities,
   ): Promise<ReloadAnswer> {
-    const done = this.#reloading.then(() => this.#reload(config, unmet, identity ?? this.#identity));
+    const done = this.#reloading.then(() =>
+      this.#reload(config, unmet, identity ?? this.#identity, leaseIdentities),
+    );
     this.#reloading = done;
     return done;
   }
@@ -261,6 +265,7 @@ export class Agent {
     config: AgentConfig,
     unmet: readonly UnmetNeed[],
     identity: HeartbeatIdentity,
+    leaseIdentities: LeaseIdentities | undefined,
   ): Promise<ReloadAnswer> {
     const before = this.#config;
     const against = this.#running ? reasonsAgainst(before, config, unmet) : ['the agent does not run'];
@@ -284,6 +289,7 @@ export class Agent {
     this.#apply(config);
     this.#identity = identity;
     this.#exchange.rekey(identity);
+    if (leaseIdentities !== undefined) this.#leases.rekey(leaseIdentities);
     const problems = await leaveNetwork(this.#network, this.#guardian, before, config);
     for (const line of problems) this.#log('warn', 'reload', line);
     if (differ([config.ha.paths, config.ha.vips], [before.ha.paths, before.ha.vips]))

@@ -12,11 +12,14 @@ export interface LoadedConfig {
   readonly unmet: readonly UnmetNeed[];
   /** Of the heartbeats. */
   readonly keys: Keys;
+  /** Of the questions to the witness that grants leases. */
+  readonly leaseKeys: Keys;
 }
 
 await answerConfig(async (file, node): Promise<LoadedConfig> => {
   const { config, needs } = loadWithNeeds(file, { node });
   const complete = requireHa(config);
   const keys = clusterKeys(complete.cluster, 'heartbeat');
-  return { config: complete, unmet: await unmetNeeds(needs, await hostFacts()), keys };
+  const leaseKeys = clusterKeys(complete.cluster, 'witness');
+  return { config: complete, unmet: await unmetNeeds(needs, await hostFacts()), keys, leaseKeys };
 });

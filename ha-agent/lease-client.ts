@@ -21,13 +21,8 @@ import {
   receive,
   want,
 } from './lease.ts';
-import {
-  decodeAnswer,
-  encodeQuestion,
-  type LeaseIdentity,
-  type LeaseVerdict,
-  nodeHash,
-} from './lease-message.ts';
+import { type LeaseIdentities, LeaseKeys } from './lease-keys.ts';
+import { encodeQuestion, type LeaseVerdict, nodeHash } from './lease-message.ts';
 
 /** Datagrams that the kernel has not taken yet; more would wait in vain. */
 const MAX_UNSENT = 32;
@@ -48,7 +43,7 @@ export interface LeasePlan {
 export interface LeaseClientOptions {
   /** undefined: there is no witness that grants leases. */
   readonly plan: LeasePlan | undefined;
-  readonly identity: LeaseIdentity;
+  readonly identities: LeaseIdentities;
   readonly node: string;
   /** The address of this node, from which it asks. */
   readonly selfAddress: string;
@@ -64,6 +59,7 @@ const NEVER = 'it has never answered; has the witness the key of this secret? it
 export class LeaseClient {
   readonly #options: LeaseClientOptions;
   readonly #process = randomBytes(8).toString('hex');
+  readonly #keys: LeaseKeys;
   #plan: LeasePlan | undefined;
   #state: LeaseState = leaseState(monotonicMs());
   /** Names by their hashes. */
@@ -80,6 +76,7 @@ export class LeaseClient {
   constructor(options: LeaseClientOptions) {
     this.#options = options;
     this.#plan = options.plan;
+    this.#keys = new LeaseKeys(options.identities);
   }
 
   open(): void {
@@ -98,6 +95,11 @@ export class LeaseClient {
     if (this.#isOpen) this.#open();
     for (const [hash, { isWanted, epoch }] of groups) this.want(this.#names.get(hash)!, isWanted, epoch);
     this.#tell();
+  }
+
+  /** Other keys, such as after the secret was replaced. The leases that are held count on: see `LeaseKeys`. */
+  rekey(identities: LeaseIdentities): void {
+    this.#keys.replace(identities);
   }
 
   /** With every round of heartbeats, and after these. */
@@ -155,9 +157,13 @@ export class LeaseClient {
     const { intervalMs, leaseMs, awayMs } = this.#plan;
     const node = nodeHash(this.#options.node);
     const config = { node, process: this.#process, intervalMs, timeMs: leaseMs, awayMs };
-    const { state, questions } = decide(config, monotonicMs());
+    const now = monotonicMs();
+    const { state, questions } = decide(config, now);
     this.#state = state;
-    for (const question of questions) this.#send(encodeQuestion(this.#options.identity, question));
+    if (questions.length > 0) {
+      const identity = this.#keys.next(now, intervalMs);
+      for (const question of questions) this.#send(encodeQuestion(identity, question));
+    }
     clearTimeout(this.#timer);
     const at = askAtMs(state);
     if (at !== Number.POSITIVE_INFINITY && this.#isOpen)
@@ -168,7 +174,7 @@ export class LeaseClient {
   }
 
   #receive(data: Buffer): void {
-    const answer = decodeAnswer(this.#options.identity, data);
+    const answer = this.#keys.decode(data, monotonicMs());
     if (answer === undefined) return;
     this.#step((config, now) => receive(this.#state, config, answer, now));
     if (this.#reaches !== this.#reachesNow()) this.#tell();

@@ -107,7 +107,8 @@ export function leaseState(now: number): LeaseState {
  * counts from s, so it is worth less, or nothing. A release ends the belief before it is sent, and answers to questions from before
  * it do not count any more, while the witness drops such questions when they come after it. A witness that has
  * started anew grants nothing until what an earlier one may have granted is over, so it needs no disk. A process that
- * was paused finds its belief over, since its clock went on.
+ * was paused finds its belief over, since its clock went on. None of this speaks of keys: a lease that was asked for with the
+ * key of a former secret is the same one for the witness and for its holder, so it counts on when the key is replaced.
  *
  * Not covered: a clock that stands still while the world goes on, as that of a suspended virtual machine does. Such a
  * node believes for what was left of its lease, at most T, after it goes on.

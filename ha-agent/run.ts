@@ -10,13 +10,13 @@ import { EventLog } from '../common/events.ts';
 import { createLogger } from '../common/logger.ts';
 import { ReloadQueue } from '../common/reload-queue.ts';
 import { ServiceNotifier } from '../common/sd-notify.ts';
-import { deriveKey, type Keys, readSecret } from '../common/secret.ts';
+import type { Keys } from '../common/secret.ts';
 import { Agent } from './agent.ts';
 import { networkConfig } from './agent-config.ts';
 import type { LoadedConfig } from './config-process.ts';
 import { controlRoutes } from './control-api.ts';
 import { createIdentity } from './heartbeat.ts';
-import { leaseIdentity } from './lease-message.ts';
+import { leaseIdentities } from './lease-keys.ts';
 import { LinuxNetwork } from './linux-network.ts';
 import { ROUTES, SettingsFile } from './settings-file.ts';
 
@@ -26,9 +26,8 @@ const CONFIG_PROCESS = new URL('./config-process.ts', import.meta.url);
 export async function run(options: DaemonOptions, signals: EarlySignals): Promise<void> {
   const reader = new ConfigReader<LoadedConfig>(CONFIG_PROCESS, options.config, options.node);
   const load = async () => (await reader.read()).value;
-  const { config, unmet, keys } = await load();
-  const { name, secretFile, self, peer } = config.cluster;
-  const secret = readSecret(secretFile);
+  const { config, unmet, keys, leaseKeys } = await load();
+  const { name, self, peer } = config.cluster;
   const identityOf = (keys: Keys) => createIdentity(keys, name, self.name, peer.name);
   const log = createLogger('ha-agent', self.name);
   const events = new EventLog('agent');
@@ -39,7 +38,7 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
   const agent = new Agent({
     config,
     identity: identityOf(keys),
-    leaseIdentity: leaseIdentity(name, deriveKey(secret, 'witness', name)),
+    leaseIdentities: leaseIdentities(name, leaseKeys),
     runDir: options.runDir,
     log,
     events,
@@ -66,8 +65,8 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
   });
   const reloads = new ReloadQueue(async (): Promise<ReloadAnswer> => {
     try {
-      const { config, unmet, keys } = await load();
-      return await agent.reload(config, unmet, identityOf(keys));
+      const { config, unmet, keys, leaseKeys } = await load();
+      return await agent.reload(config, unmet, identityOf(keys), leaseIdentities(name, leaseKeys));
     } catch (error) {
       return agent.refuseReload(problemLines(error));
     }

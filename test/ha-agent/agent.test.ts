@@ -1,3 +1,5 @@
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
@@ -10,7 +12,8 @@ import type { Keys } from '../../common/secret.ts';
 import { Agent } from '../../ha-agent/agent.ts';
 import { type AgentConfig, networkConfig } from '../../ha-agent/agent-config.ts';
 import { createIdentity } from '../../ha-agent/heartbeat.ts';
-import { leaseIdentity } from '../../ha-agent/lease-message.ts';
+import { leaseIdentities } from '../../ha-agent/lease-keys.ts';
+import { decodeQuestion, type LeaseIdentity } from '../../ha-agent/lease-message.ts';
 import { until } from '../../scripts/lab/wait.ts';
 import { freeDatagramPort } from '../common/free-port.ts';
 import { tempDir } from '../common/temp-dir.ts';
@@ -62,7 +65,7 @@ class Pair {
     const agent = new Agent({
       config,
       identity: createIdentity(key, 'shop', name, peer),
-      leaseIdentity: leaseIdentity('shop', key),
+      leaseIdentities: leaseIdentities('shop', [key]),
       runDir: join(this.#directory, name),
       log: pino({ level: 'silent' }),
       events,
@@ -505,6 +508,31 @@ t.test('the secret is replaced by reloads of one node after the other, and nobod
   }
   t.same(new Set(two.owners.slice(owners)), new Set(['lb1']), 'the VIP stayed where it was');
   t.match(lb2.agent.status(), { role: 'standby', peer: { role: 'active', alive: true } });
+});
+
+t.test('another secret by a reload: the witness that grants leases is asked with its key', async (t) => {
+  const socket = createSocket('udp4');
+  t.teardown(() => socket.close());
+  socket.bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  const two = await pair(t);
+  const lb1 = await two.start('lb1');
+  const [former, next] = leaseIdentities('shop', [KEY, Buffer.alloc(32, 9)]);
+  const lease = { host: '127.0.0.1', port: socket.address().port };
+  const config = {
+    ...lb1.config,
+    ha: { ...lb1.config.ha, witness: { addresses: [], intervalMs: 1000, timeoutMs: 500, lease } },
+  };
+  const asked = (identity: LeaseIdentity) =>
+    until('a question to the witness', async () => {
+      const [data] = await once(socket, 'message');
+      return decodeQuestion(identity, data as Buffer);
+    });
+  await lb1.agent.reload(config);
+  await asked(former);
+  const identity = createIdentity([Buffer.alloc(32, 9)], 'shop', 'lb1', 'lb2');
+  await lb1.agent.reload(config, [], identity, leaseIdentities('shop', [Buffer.alloc(32, 9)]));
+  await asked(next!);
 });
 
 t.test('groups come and go by reload, one node after the other', async (t) => {

@@ -50,6 +50,10 @@ class Witness {
     this.#aheadMs += 2 * LEASE_MS;
   }
 
+  replaceKeys(identities: readonly LeaseIdentity[]): void {
+    this.#server.replaceKeys(identities);
+  }
+
   close(): void {
     this.#server.close();
   }
@@ -61,10 +65,10 @@ class Node {
   readonly trouble: string[] = [];
   readonly #bus = new EventEmitter();
 
-  constructor(t: Test, name: string, port: number, identity = SHOP) {
+  constructor(t: Test, name: string, port: number, ...[identity = SHOP, ...former]: LeaseIdentity[]) {
     this.client = new LeaseClient({
       plan: plan(port),
-      identity,
+      identities: [identity, ...former],
       node: name,
       selfAddress: '127.0.0.1',
       onView: (_group, view) => this.#bus.emit('view', view),
@@ -151,7 +155,7 @@ t.test('a node with an address that is not there says so, and goes on trying', a
   const trouble: string[] = [];
   const client = new LeaseClient({
     plan: plan(witness.port),
-    identity: SHOP,
+    identities: [SHOP],
     node: 'lb1',
     selfAddress: '192.0.2.1',
     onView: () => {},
@@ -176,6 +180,55 @@ t.test('two secrets of one cluster share its leases, two clusters do not', async
   await until('lb2 to be denied', () => lb2.client.view(GROUP).takenUntilMs > monotonicMs());
   lb3.client.want(GROUP, true, 1);
   await until('the other cluster to have its own', () => lb3.holds);
+});
+
+t.test(
+  'the secret is replaced: the lease counts on, and comes from a witness that has either key',
+  async (t) => {
+    const next = leaseIdentity('shop', Buffer.alloc(32, 2));
+    const witness = await new Witness(0, [SHOP]).open(t);
+    const lb1 = new Node(t, 'lb1', witness.port);
+    lb1.client.want(GROUP, true, 4);
+    await until('lb1 to hold it', () => lb1.holds);
+    const renewed = async (what: string) => {
+      const { heldUntilMs } = lb1.client.view(GROUP);
+      t.ok(lb1.holds, `held ${what}`);
+      await until(`it to be renewed ${what}`, () => lb1.client.view(GROUP).heldUntilMs > heldUntilMs);
+    };
+    lb1.client.rekey([next, SHOP]);
+    await renewed('by a witness that has the former key');
+    witness.replaceKeys([next]);
+    await renewed('by one that has the new key');
+    lb1.client.rekey([next]);
+    await renewed('without the former secret');
+    const lb2 = new Node(t, 'lb2', witness.port, next, SHOP);
+    lb2.client.want(GROUP, true, 4);
+    await until('lb2 to be denied', () => lb2.client.view(GROUP).takenUntilMs > monotonicMs());
+    t.notOk(lb2.holds);
+    t.equal(witness.said.filter((line) => line.includes('goes to')).length, 1, 'one lease, once granted');
+  },
+);
+
+t.test('keys that are read again: what was granted counts on, of a key that is gone, too', async (t) => {
+  const next = leaseIdentity('shop', Buffer.alloc(32, 2));
+  const other = leaseIdentity('other', Buffer.alloc(32, 3));
+  const witness = await new Witness(0, [SHOP]).open(t);
+  const lb1 = new Node(t, 'lb1', witness.port);
+  lb1.client.want(GROUP, true, 4);
+  await until('lb1 to hold it', () => lb1.holds);
+  witness.replaceKeys([next, other]);
+  const lb2 = new Node(t, 'lb2', witness.port, next);
+  lb2.client.want(GROUP, true, 4);
+  await until('lb2 to be denied', () => lb2.client.view(GROUP).takenUntilMs > monotonicMs());
+  t.ok(lb1.holds, 'it goes on with what it had');
+  const lb3 = new Node(t, 'lb1', witness.port, other);
+  await until('a cluster that is new to wait', () => lb3.client.status()?.state === 'starting');
+
+  witness.replaceKeys([other]);
+  witness.replaceKeys([SHOP, next]);
+  const heard = lb2.client.view(GROUP).heardMs;
+  await until('lb2 to be answered again', () => lb2.client.view(GROUP).heardMs > heard);
+  t.notOk(lb2.holds, 'nor is it forgotten while the cluster has no key');
 });
 
 t.test('what is not authentic gets no answer, what is gets one of the same size', async (t) => {

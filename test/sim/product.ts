@@ -6,7 +6,7 @@ import type { AgentConfig } from '../../ha-agent/agent-config.ts';
 const { Agent: RealAgent } = await import('../../ha-agent/agent.ts');
 const { networkConfig } = await import('../../ha-agent/agent-config.ts');
 const { createIdentity } = await import('../../ha-agent/heartbeat.ts');
-const { leaseIdentity } = await import('../../ha-agent/lease-message.ts');
+const { leaseIdentities } = await import('../../ha-agent/lease-keys.ts');
 const { LinuxNetwork } = await import('../../ha-agent/linux-network.ts');
 const { EventLog } = await import('../../common/events.ts');
 
@@ -24,7 +24,7 @@ export function newAgent({ config, secret, log }: NewAgent): Agent {
   return new RealAgent({
     config,
     identity: createIdentity(Buffer.alloc(32, secret), name, self.name, peer.name),
-    leaseIdentity: leaseIdentity(name, Buffer.alloc(32, secret)),
+    leaseIdentities: leaseIdentities(name, [Buffer.alloc(32, secret)]),
     runDir: '/run/tandem',
     log: { info: write, warn: write, error: write } as unknown as Logger,
     events: new EventLog('agent'),

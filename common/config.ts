@@ -37,16 +37,17 @@ export function loadConfig(file: string, options: ConfigOptions = {}): Config {
   return loadWithNeeds(file, options).config;
 }
 
-/** Like `loadConfig`, with what the config needs of the host that it is for. */
+/** Like `loadConfig`, with what the config needs of the host that it is for, and where in the file something stands. */
 export function loadWithNeeds(
   file: string,
   options: ConfigOptions = {},
-): { readonly config: Config; readonly needs: readonly PlacedNeed[] } {
+): { readonly config: Config; readonly needs: readonly PlacedNeed[]; readonly where: Source['where'] } {
   const absolute = resolve(file);
   const source = parseSource(readText(absolute), absolute);
   const config = configOf(source, absolute, options);
   const needs = config.ha === undefined ? [] : hostNeeds(config.ha, source.has(['ha', 'groups']));
-  return { config, needs: needs.map((need) => ({ ...need, where: source.where(need.path) })) };
+  const { where } = source;
+  return { config, needs: needs.map((need) => ({ ...need, where: where(need.path) })), where };
 }
 
 /**
@@ -93,6 +94,7 @@ function readText(file: string): string {
     if (length > MAX_FILE_BYTES) return refuse(`larger than ${MAX_FILE_BYTES} bytes`);
     return new TextDecoder('utf-8', { fatal: true }).decode(buffer.subarray(0, length));
   } catch (error) {
+    if (error instanceof ConfigError) throw error;
     return error instanceof TypeError ? refuse('not valid UTF-8') : refuse((error as Error).message);
   } finally {
     closeSync(fd);

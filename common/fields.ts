@@ -28,11 +28,15 @@ const MAX_PATTERN_LENGTH = 512;
 /** A repeated group whose only content is itself repeated, such as `(a+)+`: exponential time on a mismatch. */
 const EXPONENTIAL = /\((?:\?:|\?<\w+>)?(?:\\.|\[(?:\\.|[^\]])*\]|[^()\\[\]])[+*]\)(?:[+*]|\{\d+,\})/;
 
-/** A mapping with these keys and no others. */
-export function mapping<T extends z.core.$ZodLooseShape>(shape: T) {
+/**
+ * A mapping with these keys and no others.
+ *
+ * @param example for who writes something else in its place
+ */
+export function mapping<T extends z.core.$ZodLooseShape>(shape: T, example?: string) {
+  const plain = `a mapping (key: value)${example === undefined ? '' : `, such as ${example}`}`;
   return z.strictObject(shape, {
-    error: (issue) =>
-      issue.code === 'unrecognized_keys' ? Object.keys(shape).join(', ') : 'a mapping (key: value)',
+    error: (issue) => (issue.code === 'unrecognized_keys' ? Object.keys(shape).join(', ') : plain),
   });
 }
 
@@ -58,8 +62,9 @@ export function parsed<T>(expected: string, parse: (text: string) => T | undefin
   );
 }
 
-export function duration(minMs: number, maxMs: number) {
-  const expected = `a duration from ${formatDuration(minMs)} to ${formatDuration(maxMs)}, such as 100ms, 10s or 5m`;
+/** @param more what else the expectation says */
+export function duration(minMs: number, maxMs: number, more = '') {
+  const expected = `a duration from ${formatDuration(minMs)} to ${formatDuration(maxMs)}, such as 100ms, 10s or 5m${more}`;
   return parsed(expected, (input) => inRange(parseDuration(input), minMs, maxMs), DURATION);
 }
 
@@ -103,11 +108,13 @@ const unicastIp = (input: string) => {
 
 export const nodeAddress = parsed("the node's own IP address", unicastIp);
 
+/** RFC 4291 section 2.7: scope 1 stays on the interface of its sender, scope 0 is reserved. */
+const STAYS_ON_NODE = /^ff[0-9a-f][01]:/;
 export const multicastGroup = parsed(
-  'a multicast address, 224.0.0.0 to 239.255.255.255 or ff00::/8',
+  'a multicast address, 224.0.0.0 to 239.255.255.255 or ff00::/8, such as "ff12::7470", and not ff01::, which stays on the node',
   (input) => {
     const ip = canonicalIp(input);
-    return ip !== undefined && isMulticast(ip) ? ip : undefined;
+    return ip !== undefined && isMulticast(ip) && !STAYS_ON_NODE.test(ip) ? ip : undefined;
   },
 );
 

@@ -1,6 +1,7 @@
 import { ipFamily, isNetworkOrBroadcast } from './address.ts';
 import type { Report } from './checks.ts';
 import { vipInterfaces } from './complete.ts';
+import { formatDuration } from './duration.ts';
 import type { Shape } from './schema.ts';
 import type { Path, Source } from './source.ts';
 
@@ -72,7 +73,7 @@ function checkWitness(
   if (deadTimeMs > LONGEST_LEASE_MS)
     report(
       at('lease'),
-      `a lease would last nearly as long as the dead time, ${deadTimeMs / 1000} s; a witness grants at most ${LONGEST_LEASE_MS / 1000} s`,
+      `a lease would last nearly as long as the dead time, ${deadTimeMs / 1000} s; a witness grants at most ${LONGEST_LEASE_MS / 1000} s: make interval × dead_after ${formatDuration(LONGEST_LEASE_MS)} at most`,
     );
 }
 

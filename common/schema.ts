@@ -53,19 +53,22 @@ const unicastPath = mapping({ type: z.literal('unicast'), port: port.default(747
 
 const vips = z
   .array(
-    mapping({
-      address: vipAddress,
-      interface: iface.optional(),
-      prefix_route: yesNo.default(true),
-      provider: z.enum(['interface', 'lo', 'exec']).default('interface'),
-      command: z
-        .array(z.string({ error: 'a text' }).max(4095, { error: 'a text' }), {
-          error: 'a list: an executable and its arguments',
-        })
-        .min(1, { error: 'an executable' })
-        .max(64, { error: 'at most 64 arguments' })
-        .optional(),
-    }),
+    mapping(
+      {
+        address: vipAddress,
+        interface: iface.optional(),
+        prefix_route: yesNo.default(true),
+        provider: z.enum(['interface', 'lo', 'exec']).default('interface'),
+        command: z
+          .array(z.string({ error: 'a text' }).max(4095, { error: 'a text' }), {
+            error: 'a list: an executable and its arguments',
+          })
+          .min(1, { error: 'an executable' })
+          .max(64, { error: 'at most 64 arguments' })
+          .optional(),
+      },
+      '{ address: 192.168.56.100/24, interface: eth1 }',
+    ),
     { error: 'a list of { address, interface }' },
   )
   .min(1, { error: 'at least one virtual address' })
@@ -145,7 +148,7 @@ const ha = mapping({
     interfaces: z.array(iface, { error: 'a list of interface names' }).optional(),
   }).prefault({}),
   /** How long a link may be up before the network carries frames, as with spanning tree. */
-  settle: duration(0, 600_000).prefault('30s'),
+  settle: duration(0, 600_000, '; 0s turns it off').prefault('30s'),
   /** Who must answer a node that does not hear its peer. */
   witness: witness.optional(),
   notify: mapping({
@@ -232,27 +235,30 @@ const frontend = mapping({
   }).prefault({}),
 });
 
-const health = mapping({
-  type: z.enum(['tcp', 'http', 'deep', 'udp', 'none']).default('tcp'),
-  interval: duration(100, 3_600_000).prefault('10s'),
-  /** Default: 5 s, or the interval where that is shorter. */
-  timeout: duration(10, 3_600_000).optional(),
-  fall: integer(1, 100).default(3),
-  rise: integer(1, 100).default(2),
-  path: text(/^\/[\x21-\x7e]{0,2047}$/, 'a path that starts with "/", ASCII without spaces').default('/'),
-  method: token.transform((method) => method.toUpperCase()).prefault('GET'),
-  host: text(/^[\x21-\x7e]{1,255}$/, 'the value of the Host field').optional(),
-  expect: oneOrMore(
-    statusRange,
-    'a status code such as 200, a range such as 200-299, or a list of them',
-  ).optional(),
-  /** Default: as the pool. */
-  tls: yesNo.optional(),
-  port: port.optional(),
-  /** udp: what is asked, and what the answer must contain; default: any answer will do. */
-  send: payload.optional(),
-  receive: payload.optional(),
-});
+const health = mapping(
+  {
+    type: z.enum(['tcp', 'http', 'deep', 'udp', 'none']).default('tcp'),
+    interval: duration(100, 3_600_000).prefault('10s'),
+    /** Default: 5 s, or the interval where that is shorter. */
+    timeout: duration(10, 3_600_000).optional(),
+    fall: integer(1, 100).default(3),
+    rise: integer(1, 100).default(2),
+    path: text(/^\/[\x21-\x7e]{0,2047}$/, 'a path that starts with "/", ASCII without spaces').default('/'),
+    method: token.transform((method) => method.toUpperCase()).prefault('GET'),
+    host: text(/^[\x21-\x7e]{1,255}$/, 'the value of the Host field').optional(),
+    expect: oneOrMore(
+      statusRange,
+      'a status code such as 200, a range such as 200-299, or a list of them',
+    ).optional(),
+    /** Default: as the pool. */
+    tls: yesNo.optional(),
+    port: port.optional(),
+    /** udp: what is asked, and what the answer must contain; default: any answer will do. */
+    send: payload.optional(),
+    receive: payload.optional(),
+  },
+  '{ type: http, path: /healthz }',
+);
 
 const stick = mapping({
   cookie: token.optional(),

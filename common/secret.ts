@@ -10,10 +10,11 @@ const KEY_BYTES = 32;
 /**
  * Reads the cluster's shared secret: all bytes of the file, as they are.
  *
+ * @param anyOwner who owns it does not matter: root looks at it for a daemon that runs as somebody else
  * @throws OperatorError (`SECRET_*`) when it is missing, not a regular file, shorter than 32 or longer than
  *   4096 bytes, open to others, writable by its group, or owned by somebody else than root or this process
  */
-export function readSecret(file: string): Buffer {
+export function readSecret(file: string, anyOwner = false): Buffer {
   let fd: number;
   try {
     // O_NONBLOCK: opening a FIFO must not hang.
@@ -24,10 +25,11 @@ export function readSecret(file: string): Buffer {
       throw refusal(
         'MISSING',
         file,
-        `does not exist; make one: head -c 32 /dev/urandom > ${file} && chmod 600 ${file}`,
+        // Made anew on one node of a pair, it would be a second secret.
+        `does not exist, expected ${MIN_BYTES} to ${MAX_BYTES} random bytes: copy it from the other node; for a new pair make one and give it to both: head -c 32 /dev/urandom > ${file} && chmod 600 ${file}`,
       );
     if (code === 'EACCES')
-      throw refusal('UNREADABLE', file, `is not readable for user id ${process.geteuid?.()}`);
+      throw refusal('DENIED', file, `is not readable for user id ${process.geteuid?.()}`);
     throw refusal('UNREADABLE', file, `cannot be read: ${message}`);
   }
   try {
@@ -44,7 +46,7 @@ export function readSecret(file: string): Buffer {
     }
     if ((stat.mode & 0o020) !== 0)
       throw refusal('EXPOSED', file, `may be written by its group, expected 0600 or 0640: chmod g-w ${file}`);
-    if (stat.uid !== 0 && stat.uid !== process.geteuid?.())
+    if (!anyOwner && stat.uid !== 0 && stat.uid !== process.geteuid?.())
       throw refusal(
         'OWNER',
         file,
@@ -77,6 +79,36 @@ export function clusterKeys(
   const keys: [Buffer, ...Buffer[]] = [deriveKey(readSecret(secretFile), purpose, name)];
   if (previousSecretFile !== undefined) keys.push(deriveKey(readSecret(previousSecretFile), purpose, name));
   return keys;
+}
+
+/**
+ * What is wrong with the secrets of a cluster, for who checks a config and is not the daemon that reads them.
+ *
+ * @returns a line for each that the daemons would refuse; `denied`: those at which this user must not look
+ */
+export function secretProblems({ secretFile, previousSecretFile }: SecretFiles): {
+  readonly problems: readonly {
+    readonly key: 'secret_file' | 'previous_secret_file';
+    readonly message: string;
+  }[];
+  readonly denied: readonly string[];
+} {
+  const problems: { key: 'secret_file' | 'previous_secret_file'; message: string }[] = [];
+  const denied: string[] = [];
+  for (const [key, file] of [
+    ['secret_file', secretFile],
+    ['previous_secret_file', previousSecretFile],
+  ] as const) {
+    if (file === undefined) continue;
+    try {
+      readSecret(file, process.geteuid?.() === 0);
+    } catch (error) {
+      if (!(error instanceof OperatorError)) throw error;
+      if (error.code === 'SECRET_DENIED') denied.push(error.message);
+      else problems.push({ key, message: error.message });
+    }
+  }
+  return { problems, denied };
 }
 
 /** Where a cluster has its secrets. */

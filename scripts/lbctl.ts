@@ -15,7 +15,7 @@ const program = new Program('lbctl')
   .option('--run-dir <DIR>', 'where the daemons keep their sockets', '/run/tandem')
   .option('--json', 'answer in JSON', false)
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : EXIT_USAGE))
-  .configureOutput({ outputError: (text, write) => write(`lbctl: ${usageLine(text)}\n`) })
+  .configureOutput({ outputError: (text, write) => write(`lbctl: ${usageLine(text, 'lbctl')}\n`) })
   .addHelpText(
     'after',
     '\nExit codes: 0 done or yes, 1 failed (the reason is on standard error) or no, 2 usage.',
@@ -31,6 +31,9 @@ await program.parseAsync();
 
 function add(command: Command): void {
   const sub = program.command(command.name).summary(command.summary).description(command.summary);
+  sub.configureOutput({
+    outputError: (text, write) => write(`lbctl: ${usageLine(text, `lbctl ${command.name}`)}\n`),
+  });
   for (const [name, help] of command.args) sub.argument(name, help);
   for (const [flags, help] of command.options ?? []) sub.option(flags, help);
   for (const [flags, help] of command.repeated ?? [])
@@ -50,8 +53,8 @@ function add(command: Command): void {
 }
 
 /** Commander's complaint in our form: one line, and where to read on. */
-function usageLine(text: string): string {
-  return `${printable(messageOf(text.trim())).replace(/^error: /, '')} (see lbctl --help)`;
+function usageLine(text: string, command: string): string {
+  return `${printable(messageOf(text.trim())).replace(/^error: /, '')} (see ${command} --help)`;
 }
 
 function print(output: Output, json: boolean): void {

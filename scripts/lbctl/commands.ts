@@ -16,6 +16,8 @@ import type { PlacedNeed } from '../../common/host-needs.ts';
 import type { Config } from '../../common/model.ts';
 import { printable, printableAll } from '../../common/printable.ts';
 import { settlePrograms } from '../../common/programs.ts';
+import { secretProblems } from '../../common/secret.ts';
+import type { Source } from '../../common/source.ts';
 import { explainRequest, explanationText } from './explain.ts';
 import { ago, count, paint, table } from './format.ts';
 import { reloadNode, reloadText } from './reload.ts';
@@ -53,7 +55,7 @@ export interface Command {
 }
 
 const NOT_LOOKED =
-  '\nIts interfaces and programs were not looked for: this machine does not have the address of that node.';
+  'Its interfaces, programs and secret were not looked at: this machine does not have the address of that node.';
 /** A switchover waits for the other node, which may first have to finish a sync. */
 const SWITCHOVER_TIMEOUT_MS = 10_000;
 /** Clearing or listing a full table takes lbd a moment. */
@@ -66,20 +68,23 @@ export const COMMANDS: readonly Command[] = [
     name: 'check',
     args: [['<FILE>', 'config file']],
     summary: 'check a config file, and whether this host has what it needs; print every problem',
-    options: [['--node <NAME>', 'check it as this node (default: the host name, else the first node)']],
-    run: async ({ args: [file], options: { node } }) => {
+    options: [
+      ['--for <NODE>', 'check it as this node (default: the host name, else the first node)'],
+      ['--node <NODE>', 'the same, as the daemons call it'],
+    ],
+    run: async ({ args: [file], options: { for: node, node: sameNode } }) => {
       const { loadWithNeeds } = await configModule();
-      const { config, needs } = loadWithNeeds(file!, { node, anyNode: true });
+      const { config, needs, where } = loadWithNeeds(file!, { node: node ?? sameNode, anyNode: true });
       const { problemsOf } = await import('../../lbd/tls/tls-control.ts');
-      const host = await checkHost(config, needs);
+      const host = await checkHost(config, needs, where);
       const problems = [
         ...host.problems,
         ...problemsOf(config).map((message) => ({ where: file!, key: '', message })),
       ];
       if (problems.length > 0) throw new ConfigError(problems);
-      const not = host.looked || config.cluster === undefined ? '' : NOT_LOOKED;
+      const not = host.looked || config.cluster === undefined ? host.denied : [NOT_LOOKED];
       return {
-        text: `${file}: good: ${summaryOf(config)}${not}`,
+        text: [`${file}: good: ${summaryOf(config)}`, ...not].map(printable).join('\n'),
         json: { ok: true, digest: config.digest, host: host.looked, problems: [] },
       };
     },
@@ -226,21 +231,31 @@ export const COMMANDS: readonly Command[] = [
   },
 ];
 
-/** Interfaces and programs can be looked for where this machine is the node that the file is checked for. */
+/** What the host must have can be looked for where this machine is the node that the file is checked for. */
 async function checkHost(
   { cluster }: Config,
   needs: readonly PlacedNeed[],
-): Promise<{ looked: boolean; problems: ConfigProblem[] }> {
+  where: Source['where'],
+): Promise<{ looked: boolean; problems: ConfigProblem[]; denied: readonly string[] }> {
   const { hostFacts, unmetNeeds } = await import('../../common/host-facts.ts');
   // Root runs this with any PATH.
   await settlePrograms();
   const facts = cluster && (await hostFacts());
   if (facts === undefined || !facts.addresses.includes(cluster!.self.address))
-    return { looked: false, problems: [] };
+    return { looked: false, problems: [], denied: [] };
   const unmet = await unmetNeeds(needs, facts);
+  const secrets = secretProblems(cluster!);
   return {
     looked: true,
-    problems: unmet.map(({ where, path, message }) => ({ where, key: path.join('.'), message })),
+    problems: [
+      ...secrets.problems.map(({ key, message }) => ({
+        where: where(['cluster', key]),
+        key: `cluster.${key}`,
+        message: `cluster.${key}: ${message}`,
+      })),
+      ...unmet.map((need) => ({ where: need.where, key: need.path.join('.'), message: need.message })),
+    ],
+    denied: secrets.denied.map((line) => `Not looked at: ${line}`),
   };
 }
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type LbdStatus, type ReloadAnswer, refusedReload, SOCKETS } from '../../common/control.ts';
 import { control } from '../../common/control-client.ts';
-import { messageOf } from '../../common/errors.ts';
+import { messageOf, OperatorError } from '../../common/errors.ts';
 import { printable } from '../../common/printable.ts';
 
 /** Reading takes a daemon up to a minute where the machine is slow; the first checks of new backends 5 s, a worker 30 s. */
@@ -33,7 +33,10 @@ export async function reloadNode(
     control<ReloadAnswer>(join(runDir, DAEMONS[daemon]), 'POST', '/v1/reload', body, TIMEOUT_MS);
   if (!asked.lbd) return outcome(null, await ask('agent'));
   if (!asked.agent || (await isAlone(runDir))) return outcome(await ask('lbd'), null);
-  const accepted = await ask('agent', { check: true });
+  const accepted = await ask('agent', { check: true }).catch((error) => {
+    if (!(error instanceof OperatorError) || error.code !== 'NOT_RUNNING') throw error;
+    throw new OperatorError(error.code, `${error.message}; "lbctl reload --lbd" reloads lbd alone`);
+  });
   if (accepted.outcome === 'refused') return outcome(null, await ask('agent'));
   const lbd = await ask('lbd');
   if (lbd.outcome === 'refused') return outcome(lbd, null);

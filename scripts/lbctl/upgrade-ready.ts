@@ -44,7 +44,8 @@ export function upgradeReadiness({ agent, lbd }: NodeView): UpgradeReadiness {
   return {
     ...{ ready: true, node, role, notes },
     why: [`${node} is ${role}`, serves, sync],
-    next: `restart ${node}; when "lbctl upgrade-ready" agrees again, go on with "lbctl switchover" and ${peer}`,
+    // Whether it has been restarted already cannot be seen from here.
+    next: `restart ${node}; if that is done: ${switchover(agent.status!.groups.length > 1, node)} on ${peer}, then ${peer}`,
   };
 }
 
@@ -112,8 +113,12 @@ function activeObstacle({ alive, role }: GroupStatus['peer'], node: string, one:
   if (!alive) return { why: `it is active, and ${node} is not heard`, next: mend(node) };
   if (role !== 'standby')
     return { why: `it is active, and ${node} cannot take over: it is ${role}`, next: mend(node) };
-  const command = one ? `lbctl switchover --group all --to ${node}` : 'lbctl switchover';
-  return { why: 'it is active', next: `${command}, then lbctl upgrade-ready` };
+  return { why: 'it is active', next: `${switchover(one, node)}, then lbctl upgrade-ready` };
+}
+
+/** @param grouped there are several groups */
+function switchover(grouped: boolean, to: string): string {
+  return grouped ? `lbctl switchover --group all --to ${to}` : 'lbctl switchover';
 }
 
 function mend(node: string): string {
@@ -145,7 +150,7 @@ function notesOf(agent: AgentStatus | null, lbd: LbdStatus | null): string[] {
   if (agent?.peer.same_config === false) notes.push(`${agent.peer.node} runs another config`);
   const groups = agent?.groups ?? [];
   if (groups.some(({ second_chance }) => !second_chance.available))
-    notes.push('a switchover breaks open connections: see the warnings of "lbctl status" on both nodes');
+    notes.push('a switchover breaks open connections: see "lbctl status" on both nodes');
   if (groups.every(({ role, second_chance }) => role !== 'active' && second_chance.finishing === undefined)) {
     const open = Object.values(lbd?.frontends ?? {}).reduce((sum, { connections }) => sum + connections, 0);
     if (open > 0) notes.push(`${count(open, 'connection')} to an address of this node's own would break`);

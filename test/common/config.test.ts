@@ -283,6 +283,27 @@ t.test('one value out of place, one line that says it all', async (t) => {
       PAIR.replace('ha: {', 'ha: { paths: [{ type: multicast, group: 10.0.0.1 }],'),
       /expected a multicast address/,
     ],
+    ...['ff01::7470', 'ff11::7470', 'ff10::1'].map(
+      (group) =>
+        [
+          PAIR.replace('ha: {', `ha: { paths: [{ type: multicast, group: "${group}" }],`),
+          new RegExp(
+            `^\\d+:\\d+ ha\\.paths\\.0\\.group: found "${group}", expected .*not ff01::, which stays`,
+          ),
+        ] as const,
+    ),
+    [
+      PAIR.replace('ha: {', 'ha: { settle: false,'),
+      /found the boolean false, expected a duration from 0ms to 10m, .*; 0s turns it off/,
+    ],
+    [
+      single('', 'health: http'),
+      /found "http", expected a mapping \(key: value\), such as \{ type: http, path: \/healthz \}$/,
+    ],
+    [
+      PAIR.replace(/vips: \[\{.*?\}\]/, 'vips: [192.0.2.100/24]'),
+      /ha\.vips\.0: found "192\.0\.2\.100\/24", expected a mapping \(key: value\), such as \{ address: /,
+    ],
     [
       PAIR.replace('ha: {', 'ha: { paths: [{ type: multcast }],'),
       /multicast or unicast; did you mean "multicast"\?/,

@@ -172,7 +172,7 @@ for (const [name, content, expected] of [
   [
     'a dead time that is longer than a witness grants',
     `heartbeat: { interval: 1s, dead_after: 6 }, ${VIPS}, witness: { lease: "192.0.2.9:7473" }`,
-    'ha.witness.lease: a lease would last nearly as long as the dead time, 6 s; a witness grants at most 5 s',
+    'ha.witness.lease: a lease would last nearly as long as the dead time, 6 s; a witness grants at most 5 s: make interval × dead_after 5s at most',
   ],
   [
     'a witness of no kind',

@@ -33,7 +33,11 @@ t.test('refusals name the file and the cure, never the secret', async (t) => {
     }
   };
   const directory = t.testdir();
-  refused(join(directory, 'none'), 'SECRET_MISSING', /does not exist; make one/);
+  refused(
+    join(directory, 'none'),
+    'SECRET_MISSING',
+    /does not exist, .*: copy it from the other node; for a new pair make one and give it to both: head/,
+  );
   refused(secretFile(directory, BYTES, 0o644), 'SECRET_EXPOSED', /mode 0644.*chmod o=/);
   refused(secretFile(directory, BYTES, 0o602), 'SECRET_EXPOSED', /mode 0602/);
   refused(secretFile(directory, BYTES, 0o660), 'SECRET_EXPOSED', /may be written by its group.*chmod g-w/);

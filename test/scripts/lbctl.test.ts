@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import t, { type Test } from 'tap';
@@ -355,6 +357,58 @@ t.test('check and schema need no daemon', { buffered: true }, async (t) => {
   t.match(JSON.parse((await lbctl('schema')).out), { properties: { pools: {} } });
 });
 
+t.test('check looks at the secrets where this machine is the node', { buffered: true }, async (t) => {
+  const directory = tempDir(t);
+  const file = join(directory, 'pair.yaml');
+  const cluster =
+    'cluster: { name: shop, nodes: { lb1: { address: 127.0.0.1 }, lb2: { address: 198.51.100.2 } }';
+  const rest = `ha: { paths: [{ type: unicast }], vips: [{ address: 192.0.2.100/32, provider: lo }], track: { interfaces: [] } }
+frontends: { web: { bind: ["*:80"], pool: web } }
+pools: { web: { backends: { s1: { address: "192.0.2.9:80" } } } }
+`;
+  const secret = (name: string, bytes: number, mode: number) => {
+    writeFileSync(join(directory, name), randomBytes(bytes));
+    chmodSync(join(directory, name), mode);
+  };
+  const check = async (keys: string, ...args: string[]) => {
+    writeFileSync(file, `${cluster}${keys} }\n${rest}`);
+    return lbctl('check', file, '--for', 'lb1', ...args);
+  };
+
+  const missing = await check(', secret_file: none, previous_secret_file: gone');
+  t.equal(missing.code, 1);
+  t.match(missing.err.split('\n'), [
+    /pair\.yaml:1:\d+: cluster\.secret_file: the secret \S+none does not exist, expected 32 to 4096 random bytes/,
+    /pair\.yaml:1:\d+: cluster\.previous_secret_file: the secret \S+gone does not exist, expected/,
+    'lbctl: 2 problems',
+  ]);
+  t.match(
+    (await check('')).err,
+    /pair\.yaml:1:\d+: cluster\.secret_file: .*does not exist/,
+    'its default name',
+  );
+  secret('short', 31, 0o600);
+  t.match((await check(', secret_file: short')).err, /secret_file: .* has 31 bytes, expected 32 to 4096/);
+  secret('open', 32, 0o644);
+  t.match((await check(', secret_file: open')).err, /secret_file: .* \(mode 0644\), expected 0600 or 0640/);
+  secret('good', 32, 0o640);
+  const good = await check(', secret_file: good, previous_secret_file: good');
+  t.match(good, { code: 0, out: /^[^\n]+ good: pair "shop", checked as lb1, [^\n]+$/ });
+  const there = await lbctl('check', file, '--for', 'lb2');
+  t.match(
+    there.out,
+    /checked as lb2, .*\nIts interfaces, programs and secret were not looked at: this machine/,
+  );
+  t.equal((await lbctl('check', file, '--node', 'lb2')).out, there.out);
+});
+
+t.test('check names a directory once', { buffered: true }, async (t) => {
+  const directory = tempDir(t);
+  const { code, err } = await lbctl('check', directory);
+  t.equal(code, 1);
+  t.equal(err, `${directory}: expected a regular file\nlbctl: 1 problem`);
+});
+
 /** What moves the cursor, colours, breaks the line, turns the direction of text, or is C1. */
 const HOSTILE = '\x1b[2J\x9b31m\u202e\r\nlbctl: all is well\u2028\u{e0041}';
 /** Words of a closed list, which decide about colours. */
@@ -439,11 +493,14 @@ t.test('usage', { buffered: true }, async (t) => {
     ['weight', 'web/s1', '257'],
     ['sessions', 'delete'],
     ['sessions', '--limit', '0'],
+    ['check', '--quick'],
   ];
   for (const [i, { code, out, err }] of (await Promise.all(wrong.map((args) => lbctl(...args)))).entries()) {
     t.equal(code, 2, wrong[i]!.join(' '));
     t.equal(out, '');
     t.match(err, /^lbctl: [^\n]+$/, 'one line');
+    if (wrong[i]![1] === '--quick')
+      t.match(err, /^lbctl: unknown option '--quick' \(see lbctl check --help\)$/);
     if (i === 0) t.match(err, /unknown command 'drian'.*Did you mean drain/);
   }
   t.match(await lbctl(), { code: 2, err: /Usage: lbctl/ });

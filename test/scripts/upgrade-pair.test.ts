@@ -66,6 +66,14 @@ interface Outcome {
   readonly log: string;
 }
 
+t.test('help is an answer', async (t) => {
+  for (const flag of ['--help', '-h']) {
+    const { exitCode, stdout, stderr } = await execa(SCRIPT, [flag], { reject: false });
+    t.match(stdout, /^usage: scripts\/upgrade-pair .*\n[\s\S]*HOST/);
+    t.same([exitCode, stderr], [0, '']);
+  }
+});
+
 t.test('the standby first, then a switchover, then the other one', async (t) => {
   for (const order of [
     ['lb1', 'lb2'],

@@ -54,6 +54,16 @@ t.test('both daemons of a node: the agent accepts, lbd applies, the agent applie
   t.equal(reloadText(reload), 'lbd: reloaded: pool web changed\nha-agent: the file is unchanged');
 });
 
+t.test('without an agent: what reloads lbd alone is said', async (t) => {
+  const { runDir, asked } = await node(t, { lbd: APPLIED });
+  await t.rejects(reloadNode(runDir, BOTH), {
+    code: 'NOT_RUNNING',
+    message: /^ha-agent is not running \(.*\); "lbctl reload --lbd" reloads lbd alone$/,
+  });
+  t.same(asked, []);
+  t.same(await reloadNode(runDir, { lbd: true, agent: false }), { ok: true, lbd: APPLIED, agent: null });
+});
+
 t.test('what the agent refuses, lbd is not asked for; and the other way round', async (t) => {
   const one = await node(t, { lbd: APPLIED, agent: REFUSED });
   const refused = await reloadNode(one.runDir, BOTH);

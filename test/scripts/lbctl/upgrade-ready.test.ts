@@ -45,7 +45,10 @@ const finishing = (connections: number | undefined, left_ms: number | undefined)
 });
 
 const CASES: readonly Case[] = [
-  { what: 'a standby in good order', next: /^restart lb1; .*lbctl switchover" and lb2$/ },
+  {
+    what: 'a standby in good order',
+    next: /^restart lb1; if that is done: lbctl switchover on lb2, then lb2$/,
+  },
   { what: 'a node in fault whose peer is active', agent: { role: 'fault', why: 'eth1 is down' } },
   { what: 'a node whose lbd does not run, while the peer is active', agent: { role: 'fault' }, lbd: null },
   {
@@ -129,7 +132,11 @@ const CASES: readonly Case[] = [
     groups: [{ name: 'blue' }, { name: 'green', peer: peer({ role: 'fault' }) }],
     against: [/^group green: nobody is active: lb2 is fault$/],
   },
-  { what: 'standby for both groups', groups: [{ name: 'blue' }, { name: 'green' }] },
+  {
+    what: 'standby for both groups',
+    groups: [{ name: 'blue' }, { name: 'green' }],
+    next: /^restart lb1; if that is done: lbctl switchover --group all --to lb1 on lb2, then lb2$/,
+  },
   {
     what: 'what an operator should know all the same',
     anotherConfig: true,

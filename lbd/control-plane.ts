@@ -109,7 +109,8 @@ export class ControlPlane {
   ) {
     const { config, keys } = read.value;
     const { cluster } = config;
-    // While the secret is replaced, a node that restarts keeps the hashes of the one that does not.
+    // While the secret is replaced, a node that restarts keeps the hashes of the one that does not; also one of the last
+    // release, which does not tell its own.
     const hashKey = sessionHashKey(keys?.at(-1));
     const sessions = SessionTable.create(config.sessions.capacity);
     this.#options = options;
@@ -238,7 +239,7 @@ export class ControlPlane {
       (text) => this.#tell('warn', 'metrics', text),
     );
     this.#reloader = new Reloader({
-      started: { config, fingerprint: read.fingerprint },
+      started: { config, fingerprint: read.fingerprint, keys },
       load: async () => {
         const { value, fingerprint } = await load();
         this.#tls.check(value.tlsProblems);

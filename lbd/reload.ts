@@ -191,13 +191,14 @@ export class Reloader {
   }
 
   /** @throws Refusal */
-  async #judge({ config }: Candidate): Promise<ConfigChanges> {
+  async #judge({ config, keys }: Candidate): Promise<ConfigChanges> {
     this.#options.checkFit(config);
     await nextTurn();
     const compared = compareConfigs(this.config, config);
+    const secrets = isDeepStrictEqual(keys, this.#current.keys) ? [] : ['the secrets changed'];
     const taken = await this.#options.preflight(compared.newBinds);
     if (taken.length > 0) throw new Refusal(taken);
-    return compared;
+    return { ...compared, changes: [...compared.changes, ...secrets] };
   }
 
   #refuse(lines: readonly string[]): ReloadAnswer {

@@ -15,15 +15,17 @@ const ENTRIES_PER_BUCKET = 8;
 
 /**
  * Key of the session table's hashes. Both nodes of a cluster derive the same one, a node that runs alone takes
- * any.
+ * any. While the secret is replaced they may differ: then the node that has no sessions takes over the peer's.
  *
  * @param syncKey from `deriveKey(…, 'sync', …)`; undefined without a cluster
- * @returns four words
+ * @returns four words, on memory that threads share
  */
 export function sessionHashKey(syncKey: Buffer | undefined): Uint32Array {
   const bytes =
     syncKey === undefined ? randomBytes(16) : createHmac('sha256', syncKey).update('session keys').digest();
-  return Uint32Array.from([0, 4, 8, 12], (at) => bytes.readUInt32LE(at));
+  const words = new Uint32Array(new SharedArrayBuffer(16));
+  for (const at of words.keys()) words[at] = bytes.readUInt32LE(at * 4);
+  return words;
 }
 
 /** Frees expired entries slice by slice, a few microseconds at a time. @returns a function that stops it */

@@ -20,10 +20,10 @@ export class SessionKey {
   readonly #hash = new Int32Array(2);
   #text = new Int32Array(COOKIE_WORDS);
 
-  /** @param hashKey four words, equal on both nodes and unknown to clients */
+  /** @param hashKey four words, equal on both nodes and unknown to clients; looked at each time, so it may be shared memory */
   constructor(hashKey: Uint32Array) {
     if (hashKey.length !== 4) throw new RangeError(`hash key must have 4 words: it has ${hashKey.length}`);
-    this.#hashKey = Int32Array.from(hashKey);
+    this.#hashKey = new Int32Array(hashKey.buffer, hashKey.byteOffset, hashKey.length);
   }
 
   /** @param prefix6 leading bits of an IPv6 address that count @returns false where `ip` is not an address */
@@ -59,6 +59,16 @@ export class SessionKey {
     halfSipHash(this.words, KEY_WORDS, this.#hashKey[0]!, this.#hashKey[3]!, 1, 3, this.#hash, 0);
     this.tag = this.#hash[0]! || 1;
     this.spread = this.#hash[1]!;
+  }
+
+  /** The hash key, as four words. */
+  get hashKey(): Int32Array {
+    return this.#hashKey.slice();
+  }
+
+  /** Another hash key, for all whose key lies in the same memory. What was placed by the former one is not found any more. */
+  adopt(hashKey: Int32Array): void {
+    this.#hashKey.set(hashKey);
   }
 
   /** A number that differs, but for one in 2^32, where the hash key differs. Says nothing about the key. */

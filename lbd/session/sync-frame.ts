@@ -28,6 +28,8 @@ export const FRAME = {
   flows: 12,
   /** Secrets of session tickets; only to a peer whose hello offers it. */
   tickets: 13,
+  /** The key of the table's hashes; only to a peer whose hello says that it takes it. */
+  hashKey: 14,
 } as const;
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];
 
@@ -55,6 +57,7 @@ const SIZES: Record<FrameType, readonly [least: number, most: number]> = {
   [FRAME.refused]: [0, 512],
   [FRAME.flows]: [4, MAX_PAYLOAD],
   [FRAME.tickets]: [2, 4096],
+  [FRAME.hashKey]: [16, 16],
 };
 
 /** Puts frames together from whatever pieces the stream arrives in. Holds at most one frame. */

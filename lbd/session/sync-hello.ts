@@ -22,6 +22,8 @@ const Hello = z.object({
   heartbeats: z.boolean().optional(),
   /** Whether the sender shares the secrets of session tickets; releases before it say nothing. */
   tickets: z.boolean().optional(),
+  /** Whether the sender has had no session yet, and takes another key of hashes; releases before it say nothing. */
+  takesHashKey: z.boolean().optional(),
 });
 export type Hello = z.infer<typeof Hello>;
 

@@ -102,7 +102,7 @@ export interface SyncMark {
  * `pull`, which makes them only when the link can take them, so backpressure needs no queue. Both nodes run
  * the same code; each direction has its own sequence numbers.
  *
- * After a link is up: `hello` from both; then `start`, which says whether the updates resume where the peer
+ * After a link is up: `hello` from both, and the key of the hashes, where they differ; then `start`, which says whether the updates resume where the peer
  * left off or whether it must compare digests first; then `updates`, acknowledged by sequence number, beside
  * rounds of digests (see `Repair`), registers and pings. What was lost anywhere (a full ring, a full log, a
  * restart) ends in a strict round of digests.
@@ -151,6 +151,13 @@ export class SyncProtocol {
   /** The peer shares tickets, and those of this node are not told yet. */
   #ticketsDue = false;
   #tellsTickets = false;
+  /** A peer has agreed on the hash key. */
+  #everStarted = false;
+  /** What the hello of this link says. */
+  #offersToTake = false;
+  /** Fingerprint of the peer's hash key that must come before anything else; undefined: they agree, or the peer takes it. */
+  #awaitedKey: number | undefined;
+  #hashKeyDue = false;
   /** The peer takes part, too; undefined: there is none, or no link. */
   #companion: SyncCompanion | undefined;
 
@@ -182,6 +189,9 @@ export class SyncProtocol {
     this.#helloSent = false;
     this.#start = undefined;
     this.#peerStarted = false;
+    this.#offersToTake = this.#takesHashKey;
+    this.#awaitedKey = undefined;
+    this.#hashKeyDue = false;
     this.#ackDue = false;
     this.#roundDue = false;
     this.#heardMs = this.#sentMs = this.#linkedMs = this.#ackedMs = this.#repairedMs = nowMs;
@@ -337,7 +347,11 @@ export class SyncProtocol {
       this.#helloSent = true;
       return helloFrame(this.#hello());
     }
-    if (this.#link !== 'up') return undefined;
+    if (this.#link !== 'up' || this.#awaitedKey !== undefined) return undefined;
+    if (this.#hashKeyDue) {
+      this.#hashKeyDue = false;
+      return wordsFrame(FRAME.hashKey, [...this.#table.hashKey]);
+    }
     if (this.#start) {
       const start = this.#start;
       this.#start = undefined;
@@ -424,6 +438,7 @@ export class SyncProtocol {
       flows: this.#options.companion !== undefined,
       heartbeats: this.#options.heartbeats === true,
       tickets: this.#options.tickets !== undefined,
+      takesHashKey: this.#offersToTake,
     };
   }
 
@@ -432,6 +447,7 @@ export class SyncProtocol {
     if (type === FRAME.refused) this.#onRefused(length);
     else if (type === FRAME.hello) this.#onHello(parseHello(this.#reader.bytes(length)), nowMs);
     else if (this.#link !== 'up') throw new ProtocolError(`frame of type ${type} before the hello`);
+    else if (type === FRAME.hashKey) this.#onHashKey(words);
     else if (type === FRAME.start) this.#onStart(words, nowMs);
     else if (!this.#peerStarted) throw new ProtocolError(`frame of type ${type} before the start`);
     else if (type === FRAME.updates) this.#onUpdates(words, length, nowMs);
@@ -449,6 +465,36 @@ export class SyncProtocol {
     } else if (type === FRAME.done) this.#onDone(words, nowMs);
     else if (type === FRAME.flows) this.#companion?.receive(this.#reader.bytes(length), nowMs);
     else if (type === FRAME.tickets) this.#onTickets(length, nowMs);
+  }
+
+  /** Nothing here is placed by this node's hash key. */
+  get #takesHashKey(): boolean {
+    return !this.#everStarted && this.#log.end === 0 && this.#table.unused;
+  }
+
+  /**
+   * The secret was replaced, and one of the two started before that: who has had no sessions takes over the key of the
+   * hashes from the other one, and of two such nodes the one whose name sorts first.
+   */
+  #agreeOnHashKey({ keyFingerprint, takesHashKey }: Hello): void {
+    if (keyFingerprint === this.#table.keyFingerprint) return;
+    const { node, peer } = this.#options;
+    const takes = takesHashKey !== undefined && this.#offersToTake && (!takesHashKey || node < peer);
+    if (takes) this.#awaitedKey = keyFingerprint;
+    else if (takesHashKey === true) this.#hashKeyDue = true;
+    else
+      throw new ProtocolError(
+        'session keys differ: both nodes need the same secret; if they have it, restart lbd of the standby',
+      );
+  }
+
+  #onHashKey(words: Int32Array): void {
+    const awaited = this.#awaitedKey;
+    if (awaited === undefined) throw new ProtocolError('a key of the hashes, which nobody asked for');
+    if (!this.#takesHashKey) throw new ProtocolError('session keys differ, and sessions came meanwhile');
+    if (!this.#table.adoptHashKey(words.slice(0, 4), awaited))
+      throw new ProtocolError('another key of the hashes than the hello said');
+    this.#awaitedKey = undefined;
   }
 
   #onTickets(length: number, nowMs: number): void {
@@ -485,8 +531,7 @@ export class SyncProtocol {
       );
     if (hello.node !== peer || hello.boot === boot)
       throw new ProtocolError(`${JSON.stringify(hello.node)} called, "${node}" expects "${peer}"`);
-    if (hello.keyFingerprint !== this.#table.keyFingerprint)
-      throw new ProtocolError('session keys differ: both nodes need the same secret');
+    this.#agreeOnHashKey(hello);
     this.#warning =
       hello.capacity === this.#table.capacity
         ? ''
@@ -519,6 +564,7 @@ export class SyncProtocol {
 
   #onStart(words: Int32Array, nowMs: number): void {
     if (this.#peerStarted) throw new ProtocolError('a second start');
+    if (this.#awaitedKey !== undefined) throw new ProtocolError('a start before the key of the hashes');
     const sequence = sequenceFrom(words, 1);
     if (words[0] === 1) {
       if (!this.#whole || sequence !== this.#received)
@@ -529,7 +575,7 @@ export class SyncProtocol {
       this.#whole = false;
       this.#repair.wantStrict();
     }
-    this.#peerStarted = true;
+    this.#peerStarted = this.#everStarted = true;
   }
 
   #onUpdates(words: Int32Array, length: number, nowMs: number): void {

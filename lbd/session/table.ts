@@ -27,7 +27,10 @@ const READ_TRIES = 8;
 const TOUCH_SYNC_SHARE = 8;
 
 export interface SessionTableOptions {
-  /** Four words derived from the cluster's secret, so that both nodes agree; random where a node is alone. */
+  /**
+   * Four words, on memory that all threads share: derived from the cluster's secret, so that both nodes agree; random where a
+   * node is alone. See `adoptHashKey`.
+   */
   readonly hashKey: Uint32Array;
   /** Monotonic milliseconds, the same clock in all threads. For tests; default CLOCK_MONOTONIC. */
   readonly nowMs?: () => number;
@@ -102,6 +105,28 @@ export class SessionTable {
   /** Differs between nodes with different hash keys, whose cookies would not match. */
   get keyFingerprint(): number {
     return this.#key.fingerprint();
+  }
+
+  /** As four words. Secret. */
+  get hashKey(): Int32Array {
+    return this.#key.hashKey;
+  }
+
+  /** Whether there is nothing in it, and nothing has changed that was not drained. */
+  get unused(): boolean {
+    return this.size === 0 && this.changes.pending === 0;
+  }
+
+  /**
+   * Takes over the peer's hash key, in all threads. Only for a table that is `unused`: sessions keep their places. What a
+   * worker stores in the very microseconds of the change may lie where nobody finds it, until its life is over.
+   *
+   * @returns false where its fingerprint is another one; nothing is changed then
+   */
+  adoptHashKey(hashKey: Int32Array, fingerprint: number): boolean {
+    if (new SessionKey(Uint32Array.from(hashKey)).fingerprint() !== fingerprint) return false;
+    this.#key.adopt(hashKey);
+    return true;
   }
 
   /**

@@ -1,6 +1,7 @@
 import t from 'tap';
 import { ConfigError, OperatorError } from '../../common/errors.ts';
 import type { Config } from '../../common/model.ts';
+import type { Keys } from '../../common/secret.ts';
 import { compareConfigs, Reloader, restartNeeded } from '../../lbd/reload.ts';
 import { testConfig } from './test-config.ts';
 
@@ -87,6 +88,23 @@ t.test('a good config comes into force', async (t) => {
     'apply web,api',
     'info reload: /etc/tandem/tandem.yaml is in force: frontend api added, pool api added',
   ]);
+});
+
+t.test('another secret is named, though the file is the same', async (t) => {
+  const said: string[] = [];
+  const [former, next] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
+  const candidate = (fingerprint: string, keys: Keys) => ({ config: one, fingerprint, keys });
+  const reloader = new Reloader({
+    started: candidate('a', [former]),
+    load: async () => candidate('b', [next, former]),
+    checkFit: () => {},
+    preflight: async () => [],
+    apply: async () => [],
+    tell: (_level, text) => said.push(text),
+  });
+  t.match(await reloader.check(), { outcome: 'accepted', changes: ['the secrets changed'] });
+  t.match(await reloader.reload(), { outcome: 'applied', changes: ['the secrets changed'] });
+  t.match(said, [/is in force: the secrets changed$/]);
 });
 
 t.test('an unchanged file is a no-op that says so', async (t) => {

@@ -9,6 +9,7 @@ t.test('both nodes derive the same key from the same secret, nodes alone do not'
   const psk = Buffer.alloc(32, 7);
   t.same(sessionHashKey(psk), sessionHashKey(Buffer.from(psk)));
   t.equal(sessionHashKey(psk).length, 4);
+  t.ok(sessionHashKey(psk).buffer instanceof SharedArrayBuffer, 'all threads see when it is replaced');
   t.not(sessionHashKey(psk).join(), sessionHashKey(Buffer.alloc(32, 8)).join());
   t.not(sessionHashKey(undefined).join(), sessionHashKey(undefined).join());
 });

@@ -19,11 +19,15 @@ interface Options {
   readonly cluster?: string;
   readonly peerPort?: number;
   readonly peer?: string;
+  readonly hashKey?: Uint32Array;
 }
 
 /** A node whose `until` waits for its status to change. */
 function node(t: Test, name: 'a' | 'b', options: Options = {}) {
-  const table = new SessionTable(SessionTable.create(16384), 0, { hashKey: Uint32Array.of(1, 2, 3, 4) });
+  const hashKey = options.hashKey ?? Uint32Array.of(1, 2, 3, 4);
+  const memory = SessionTable.create(16384);
+  const table = new SessionTable(memory, 0, { hashKey });
+  const worker = new SessionTable(memory, 1, { hashKey });
   const registers = new Registers(name);
   const watchers = new Watchers();
   const sync = new SessionSync({
@@ -48,8 +52,16 @@ function node(t: Test, name: 'a' | 'b', options: Options = {}) {
     table.keyOfSource(7, `10.0.${client >> 8}.${client & 255}`);
     return table.lookup(TTL_MS);
   };
+  const putCookie = (value: string, backend: number) => {
+    worker.keyOfCookie(7, value);
+    worker.store(backend, TTL_MS);
+  };
+  const getCookie = (value: string) => {
+    worker.keyOfCookie(7, value);
+    return worker.peek();
+  };
   const synced = () => until(() => sync.status().state === 'synced');
-  return { table, registers, sync, until, put, get, synced };
+  return { table, registers, sync, until, put, get, putCookie, getCookie, synced };
 }
 
 async function pair(t: Test) {
@@ -154,6 +166,46 @@ t.test('keys that come by a reload serve the next link', async (t) => {
   await a.until(() => /b has another secret/.test(a.sync.status().why));
   a.sync.rekey([OTHER, PSK]);
   await a.synced();
+});
+
+for (const older of ['a', 'b'] as const)
+  t.test(
+    `the secret was replaced: the lbd that joins takes the hash key of ${older}, which has sessions`,
+    async (t) => {
+      const b = node(t, 'b', { hashKey: Uint32Array.of(5, 6, 7, 8) });
+      await b.sync.start();
+      const a = node(t, 'a', { peerPort: b.sync.port! });
+      const [had, joins] = older === 'a' ? [a, b] : [b, a];
+      had.putCookie('JSESSIONID-1', 4);
+      await a.sync.start();
+      await Promise.all([a.synced(), b.synced()]);
+      t.equal(joins.getCookie('JSESSIONID-1'), 4, 'its workers, too');
+      joins.putCookie('JSESSIONID-2', 5);
+      await joins.sync.flush(60_000);
+      t.equal(had.getCookie('JSESSIONID-2'), 5);
+    },
+  );
+
+t.test('two lbd without a session agree on a hash key, too', async (t) => {
+  const b = node(t, 'b', { hashKey: Uint32Array.of(5, 6, 7, 8) });
+  await b.sync.start();
+  const a = node(t, 'a', { peerPort: b.sync.port! });
+  await a.sync.start();
+  await Promise.all([a.synced(), b.synced()]);
+  a.putCookie('JSESSIONID-1', 4);
+  await a.sync.flush(60_000);
+  t.equal(b.getCookie('JSESSIONID-1'), 4);
+});
+
+t.test('two lbd with sessions by different hash keys refuse each other, and say what helps', async (t) => {
+  const b = node(t, 'b', { hashKey: Uint32Array.of(5, 6, 7, 8) });
+  b.putCookie('JSESSIONID-1', 4);
+  await b.sync.start();
+  const a = node(t, 'a', { peerPort: b.sync.port! });
+  a.putCookie('JSESSIONID-2', 5);
+  await a.sync.start();
+  await a.until(() => /restart lbd of the standby/.test(a.sync.status().why));
+  t.equal(a.getCookie('JSESSIONID-2'), 5);
 });
 
 t.test('another cluster with the same secret is refused', async (t) => {

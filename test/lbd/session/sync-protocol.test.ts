@@ -5,10 +5,11 @@ import { type Hello, helloFrame } from '../../../lbd/session/sync-hello.ts';
 import { type SyncCompanion, SyncProtocol } from '../../../lbd/session/sync-protocol.ts';
 import { SessionTable } from '../../../lbd/session/table.ts';
 
-const hashKey = Uint32Array.of(1, 2, 3, 4);
-
 function node(nowMs: number, companion?: SyncCompanion) {
-  const table = new SessionTable(SessionTable.create(1024), 0, { hashKey, nowMs: () => nowMs });
+  const table = new SessionTable(SessionTable.create(1024), 0, {
+    hashKey: Uint32Array.of(1, 2, 3, 4),
+    nowMs: () => nowMs,
+  });
   const registers = new Registers('a');
   const protocol = new SyncProtocol({
     table,
@@ -65,6 +66,57 @@ t.test('shows why the peer refused, without control characters', async (t) => {
   t.equal(protocol.failure, 'b refused: no?[2Jway');
 });
 
+/** The hello of a node that has sessions by this hash key, and the key itself. */
+const THEIRS = new SessionTable(SessionTable.create(1024), 0, { hashKey: Uint32Array.of(9, 8, 7, 6) });
+const theirHello = (hello: Hello): Buffer =>
+  helloFrame({ ...hello, keyFingerprint: THEIRS.keyFingerprint, takesHashKey: false });
+const theirKey = wordsFrame(FRAME.hashKey, [...THEIRS.hashKey]);
+
+t.test('a hash key comes before all else, once, and only as the hello said', async (t) => {
+  const { protocol, hello, table } = node(0);
+  const former = table.keyFingerprint;
+  protocol.receive(theirHello(hello), 0);
+  t.match(protocol.pull(0)?.toString('latin1'), /"takesHashKey":true/);
+  t.equal(protocol.pull(0), undefined, 'nothing is said by the former key');
+  protocol.receive(theirKey, 0);
+  t.equal(protocol.failure, undefined);
+  t.equal(table.keyFingerprint, THEIRS.keyFingerprint);
+  t.not(table.keyFingerprint, former);
+  protocol.receive(theirKey, 0);
+  t.match(protocol.failure, /nobody asked for/);
+});
+
+t.test('a hash key is refused where it is not the one that was said, or comes too late', async (t) => {
+  const cases: [frame: Buffer, before: (table: SessionTable) => void, why: RegExp][] = [
+    [wordsFrame(FRAME.hashKey, [1, 1, 1, 1]), () => {}, /another key of the hashes/],
+    [start, () => {}, /start before the key/],
+    [
+      theirKey,
+      (table) => {
+        table.keyOfSource(7, '192.0.2.1');
+        table.store(1, 60_000);
+      },
+      /sessions came meanwhile/,
+    ],
+  ];
+  for (const [frame, before, why] of cases) {
+    const { protocol, hello, table } = node(0);
+    const former = table.keyFingerprint;
+    protocol.receive(theirHello(hello), 0);
+    before(table);
+    protocol.receive(frame, 0);
+    t.match(protocol.failure, why);
+    t.equal(table.keyFingerprint, former);
+  }
+});
+
+t.test('a peer of the last release, which takes no hash key, is sent none', async (t) => {
+  const { protocol, hello } = node(0);
+  protocol.receive(helloFrame({ ...hello, keyFingerprint: 1 }), 0);
+  t.match(protocol.failure, /session keys differ/);
+  t.match(protocol.pull(0)?.readUInt32LE(4), FRAME.refused);
+});
+
 const breaches: [what: string, frames: Buffer[]][] = [
   ['updates before the start', [wordsFrame(FRAME.updates, [0, 0, 1, 1])]],
   ['a second start', [start, start]],
@@ -77,6 +129,7 @@ const breaches: [what: string, frames: Buffer[]][] = [
   ['digests out of turn', [start, wordsFrame(FRAME.digests, [1, 0, 5, 1, 0, 0])]],
   ['digests that are not there', [start, wordsFrame(FRAME.digests, [1, 0, 0, 9, 0, 0])]],
   ['an entry without a pool', [start, wordsFrame(FRAME.entries, [1, 1, 2, 3, 4, 0, 1, 5, 3, 100])]],
+  ['a hash key that nobody asked for', [wordsFrame(FRAME.hashKey, [1, 2, 3, 4])]],
   ['a clock of nought', [start, wordsFrame(FRAME.entries, [0])]],
 ];
 for (const [what, frames] of breaches)

@@ -55,7 +55,7 @@ export interface Command {
 }
 
 const NOT_LOOKED =
-  'Its interfaces, programs and secret were not looked at: this machine does not have the address of that node.';
+  'Its interfaces, programs and secret were not looked for: this machine does not have the address of that node.';
 /** A switchover waits for the other node, which may first have to finish a sync. */
 const SWITCHOVER_TIMEOUT_MS = 10_000;
 /** Clearing or listing a full table takes lbd a moment. */
@@ -85,7 +85,7 @@ export const COMMANDS: readonly Command[] = [
       const not = host.looked || config.cluster === undefined ? host.denied : [NOT_LOOKED];
       return {
         text: [`${file}: good: ${summaryOf(config)}`, ...not].map(printable).join('\n'),
-        json: { ok: true, digest: config.digest, host: host.looked, problems: [] },
+        json: { ok: true, digest: config.digest, host: host.looked, not_looked: not, problems: [] },
       };
     },
   },

@@ -2,7 +2,8 @@ import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { OperatorError } from '../../common/errors.ts';
-import { clusterKeys, deriveKey, readSecret } from '../../common/secret.ts';
+import { clusterKeys, deriveKey, readSecret, secretProblems } from '../../common/secret.ts';
+import { tempDir } from './temp-dir.ts';
 
 const BYTES = Buffer.from('0123456789abcdef0123456789abcdef');
 
@@ -46,6 +47,27 @@ t.test('refusals name the file and the cure, never the secret', async (t) => {
   const folder = join(directory, 'folder');
   mkdirSync(folder);
   refused(folder, 'SECRET_UNREADABLE', /not a regular file/);
+});
+
+t.test('who may not look at a secret does not call it bad', (t) => {
+  const directory = tempDir(t);
+  const file = secretFile(directory, BYTES, 0o000);
+  const cluster = { name: 'shop', secretFile: file, previousSecretFile: join(directory, 'none') };
+  const isRoot = process.geteuid!() === 0;
+  // Root may look at everything.
+  if (isRoot) {
+    chmodSync(directory, 0o755);
+    process.seteuid!(65_534);
+  }
+  try {
+    const { problems, denied } = secretProblems(cluster);
+    t.match(denied, [/^the secret .* is not readable for user id \d+$/]);
+    t.match(problems, [{ key: 'previous_secret_file', message: /none does not exist, expected/ }]);
+    t.equal(problems.length, 1);
+  } finally {
+    if (isRoot) process.seteuid!(0);
+  }
+  t.end();
 });
 
 t.test('keys', async (t) => {

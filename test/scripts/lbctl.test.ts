@@ -397,9 +397,12 @@ pools: { web: { backends: { s1: { address: "192.0.2.9:80" } } } }
   const there = await lbctl('check', file, '--for', 'lb2');
   t.match(
     there.out,
-    /checked as lb2, .*\nIts interfaces, programs and secret were not looked at: this machine/,
+    /checked as lb2, .*\nIts interfaces, programs and secret were not looked for: this machine/,
   );
   t.equal((await lbctl('check', file, '--node', 'lb2')).out, there.out);
+  t.match(JSON.parse((await lbctl('--json', 'check', file, '--for', 'lb2')).out), {
+    ...{ ok: true, host: false, not_looked: [/^Its interfaces, programs and secret were not/] },
+  });
 });
 
 t.test('check names a directory once', { buffered: true }, async (t) => {

@@ -424,6 +424,12 @@ export interface HeartbeatCarriage {
   readonly why: string;
 }
 
+/**
+ * The longest reason in a line from `lbd` to `ha-agent`. With two of them, quotes escaped and the counts of 16 groups, it is
+ * shorter than the 4,096 characters that an agent of the last release reads.
+ */
+export const MAX_LIVE_WHY_CHARS = 512;
+
 /** The largest datagram that travels between the agents, by whatever path. */
 export const MAX_HEARTBEAT_BYTES = 1200;
 

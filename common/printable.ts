@@ -10,6 +10,11 @@ export function printable(text: string): string {
   return text.replaceAll(UNPRINTABLE, '?');
 }
 
+/** Like `printable`, and not longer than `maxChars`; what is cut ends with an ellipsis. */
+export function shortPrintable(text: string, maxChars: number): string {
+  return printable(text.length > maxChars ? `${text.slice(0, maxChars - 1)}…` : text);
+}
+
 /** Like `printable`, for every string and key of an answer, however deep. */
 export function printableAll<T>(value: T): T {
   if (typeof value === 'string') return printable(value) as T;

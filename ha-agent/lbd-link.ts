@@ -5,11 +5,13 @@ import {
   type HeartbeatCarriage,
   type LbdLiveMessage,
   MAX_HEARTBEAT_BYTES,
+  MAX_LIVE_WHY_CHARS,
   type Role,
   type SyncStatus,
 } from '../common/control.ts';
 import { messageOf } from '../common/errors.ts';
 import { monotonicMs } from '../common/events.ts';
+import { shortPrintable } from '../common/printable.ts';
 import type { LbdReport } from './election-types.ts';
 import { canGoOn } from './process-state.ts';
 
@@ -27,7 +29,11 @@ const MISSES = 7;
  */
 const HUNG_MISSES = 40;
 const RECONNECT_MS = 100;
-const MAX_LINE_CHARS = 4096;
+/**
+ * An `lbd` of the last release names all its pools in a reason: up to 2,048 backends, so as many pools, with names of 64
+ * characters.
+ */
+const MAX_LINE_CHARS = 256 * 1024;
 const SYNC_STATES: readonly SyncStatus['state'][] = ['off', 'connecting', 'snapshot', 'synced'];
 
 /** What `lbd` says of itself; `connections` by VIP group. */
@@ -283,7 +289,7 @@ function parseLine(line: string): LbdLiveMessage {
     ready,
     healthy,
     sync: state,
-    why: typeof why === 'string' ? why : '',
+    why: reasonOf(why),
     stopping: stopping === true,
     connections: countsOf(connections),
     serving: serving !== false,
@@ -299,7 +305,11 @@ function isDatagram(data: unknown): data is string {
 function carriageOf(value: unknown): HeartbeatCarriage | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const { up, why } = value as Record<string, unknown>;
-  return { up: up === true, why: typeof why === 'string' ? why : '' };
+  return { up: up === true, why: reasonOf(why) };
+}
+
+function reasonOf(value: unknown): string {
+  return typeof value === 'string' ? shortPrintable(value, MAX_LIVE_WHY_CHARS) : '';
 }
 
 function countsOf(value: unknown): Readonly<Record<string, number>> | undefined {

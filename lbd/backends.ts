@@ -11,7 +11,7 @@ import { FULL_SHARE } from './vitals.ts';
 
 /** How often is looked at what changes without an event: drains, slow starts, what workers saw of outliers. */
 const TICK_MS = 50;
-/** Backends that a line about a pool names; more only make it unreadable. */
+/** Backends or pools that a line names; more only make it unreadable. */
 const MAX_NAMED = 6;
 
 export interface BackendsOptions {
@@ -211,10 +211,8 @@ export class Backends {
     const pools = [...this.#pools];
     if (pools.length === 0 || pools.some(([, pool]) => pool.state === 'taking'))
       return { healthy: true, why: '' };
-    return {
-      healthy: false,
-      why: `no pool has a backend that takes clients: ${pools.map(([n]) => n).join(', ')}`,
-    };
+    const names = pools.map(([name]) => name);
+    return { healthy: false, why: `no pool has a backend that takes clients: ${someOf(names)}` };
   }
 
   /** Pools that take no clients, that panic, or that refuse some, one line each. */
@@ -323,7 +321,7 @@ export class Backends {
       this.#options.tell(
         'info',
         'pool',
-        `pool ${name} takes clients again: ${taking.map((e) => e.name).join(', ')}`,
+        `pool ${name} takes clients again: ${someOf(taking.map((e) => e.name))}`,
       );
   }
 
@@ -362,12 +360,17 @@ function takingOf({ entries }: PoolEntry): readonly Entry[] {
 
 function emptyText(pool: string, entries: readonly Entry[]): string {
   if (entries.length === 0) return `pool ${pool} has no backends`;
-  const named = entries.slice(0, MAX_NAMED).map((e) => {
+  const texts = entries.map((e) => {
     const state = e.life?.state ?? 'starting';
     return state === 'ready' ? `${e.name} has weight 0` : `${e.name} is ${state} (${e.life?.why ?? ''})`;
   });
-  const more = entries.length > MAX_NAMED ? [`and ${entries.length - MAX_NAMED} more`] : [];
-  return `pool ${pool} has no backend that takes clients: ${[...named, ...more].join(', ')}`;
+  return `pool ${pool} has no backend that takes clients: ${someOf(texts)}`;
+}
+
+/** The first few, and how many more there are. */
+function someOf(texts: readonly string[]): string {
+  const more = texts.length - MAX_NAMED;
+  return `${texts.slice(0, MAX_NAMED).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
 }
 
 /** `host:port`, an IPv6 address in brackets. */

@@ -5,10 +5,12 @@ import {
   type FinishPhase,
   type LbdLiveMessage,
   MAX_HEARTBEAT_BYTES,
+  MAX_LIVE_WHY_CHARS,
   type Role,
 } from '../common/control.ts';
 import { messageOf } from '../common/errors.ts';
 import { monotonicMs } from '../common/events.ts';
+import { shortPrintable } from '../common/printable.ts';
 import { listenUnix } from '../common/unix-socket.ts';
 
 /** One agent, and somebody who looks; more are a mistake. */
@@ -76,9 +78,10 @@ export class LiveServer {
     await listenUnix(this.#server, path);
   }
 
-  /** Tells all clients, if anything differs. */
-  setState(state: LiveState): void {
+  /** Tells all clients, if anything differs. Reasons are cut at `MAX_LIVE_WHY_CHARS`. */
+  setState(wanted: LiveState): void {
     const before = this.#state;
+    const state = withShortReasons(wanted);
     if (
       before.ready === state.ready &&
       before.healthy === state.healthy &&
@@ -209,6 +212,17 @@ export class LiveServer {
     socket.write(`${JSON.stringify(message)}\n`);
     if (socket.writableLength > MAX_UNSENT_BYTES) this.#drop(socket, 'it does not read');
   }
+}
+
+function withShortReasons(state: LiveState): LiveState {
+  const { why, heartbeats } = state;
+  return {
+    ...state,
+    why: shortPrintable(why, MAX_LIVE_WHY_CHARS),
+    ...(heartbeats && {
+      heartbeats: { ...heartbeats, why: shortPrintable(heartbeats.why, MAX_LIVE_WHY_CHARS) },
+    }),
+  };
 }
 
 function parse(line: string): AgentLiveMessage {

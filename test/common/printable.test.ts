@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import t from 'tap';
-import { printable, printableAll, printableJson } from '../../common/printable.ts';
+import { printable, printableAll, printableJson, shortPrintable } from '../../common/printable.ts';
 import { nodeCommand } from './node.ts';
 
 /** C0, DEL, C1, direction of text, zero width, separators, tags, half a pair. */
@@ -55,4 +55,10 @@ t.test('a log line too', async (t) => {
   const line = await text(child.stdout);
   t.match(line, /^[\x20-\x7e]+\n$/);
   t.match(JSON.parse(line), { msg: 'said \x1b[2J\u202e\x9b', node: 'lb1' });
+});
+
+t.test('a text that is too long is cut, and no half of a character is left', async (t) => {
+  t.equal(shortPrintable('four\n', 5), 'four?');
+  t.equal(shortPrintable('four and more', 5), 'four…');
+  t.equal(shortPrintable('a\u{1f600}bc', 3), 'a?…');
 });

@@ -118,6 +118,26 @@ t.test(
   },
 );
 
+t.test('a long reason, such as of an outage of 1,500 pools, does not make lbd count as dead', async (t) => {
+  const { lbd, heard, link } = await connected(t);
+  const names = Array.from({ length: 1_500 }, (_, i) => `a-pool-with-a-name-of-forty-characters-${i}`);
+  const why = `no pool takes clients: ${names.join(', ')}`;
+  const state = { type: 'state', ready: true, healthy: false, sync: 'synced', pid: process.pid } as const;
+  const next = heard.report();
+  lbd.say({ ...state, why, heartbeats: { up: false, why } });
+  const report = await next;
+  t.match(report, { alive: true, healthy: false, why: /^no pool takes clients: a-pool-.*…$/ });
+  t.ok(report.why.length < 1_000, 'what is shown and kept is short');
+  t.ok(link.carriage.why.length < 1_000);
+});
+
+t.test('a line without an end is not kept for ever', async (t) => {
+  const { lbd, heard } = await connected(t);
+  const end = heard.until(false, /does not speak the liveness protocol: a line has more than \d+ characters/);
+  lbd.sayRaw(`{"type":"state","why":"${'x'.repeat(1_000_000)}`);
+  t.match(await end, { alive: false });
+});
+
 t.test('heartbeats are carried by an lbd that offers it, and by no other', async (t) => {
   const { lbd, link, heard } = await connected(t);
   t.match(link.carriage, { up: false });

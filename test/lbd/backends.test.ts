@@ -17,7 +17,9 @@ const UNKNOWN: HealthReport = {
 const HEALTHY: HealthReport = { ...UNKNOWN, state: 'healthy', why: 'status 200' };
 const REFUSED: HealthReport = { ...UNKNOWN, state: 'unhealthy', why: 'connection refused' };
 
-function setUp(config: Config = testConfig({ pools: { web: { s1: 1, s2: 3 } } })) {
+const SLOTS: Readonly<Record<string, number>> = { 'web/s1': 0, 'web/s2': 1, 'api/a1': 2 };
+
+function setUp(config: Config = testConfig({ pools: { web: { s1: 1, s2: 3 } } }), slots = SLOTS) {
   const buffers = createSharedBuffers(1);
   const shared = new SharedState(buffers, -1);
   const worker = new SharedState(buffers, 0);
@@ -37,7 +39,6 @@ function setUp(config: Config = testConfig({ pools: { web: { s1: 1, s2: 3 } } })
     changed: () => changes++,
   });
   t.teardown(() => backends.close());
-  const slots = { 'web/s1': 0, 'web/s2': 1, 'api/a1': 2 };
   backends.apply(config, slots);
   return {
     backends,
@@ -45,7 +46,6 @@ function setUp(config: Config = testConfig({ pools: { web: { s1: 1, s2: 3 } } })
     worker,
     registers,
     cut,
-    slots,
     report(id: string, report: HealthReport) {
       health.set(id, report);
       backends.evaluate(id);
@@ -78,6 +78,19 @@ t.test('health opens and closes the gates, and each change is told once', async 
   t.equal(changes(), before);
   t.equal(backends.status('web/s2').why, 'timed out after 5 s');
 });
+
+t.test(
+  'an outage of more pools than anybody reads is told with their number and the first names',
+  async (t) => {
+    const names = Array.from({ length: 100 }, (_, i) => `p${i}`);
+    const config = testConfig({ pools: Object.fromEntries(names.map((name) => [name, { s1: 1 }])) });
+    const { backends } = setUp(config, Object.fromEntries(names.map((name, i) => [`${name}/s1`, i])));
+    t.equal(
+      backends.usable().why,
+      'no pool has a backend that takes clients: p0, p1, p2, p3, p4, p5 and 94 more',
+    );
+  },
+);
 
 t.test('a pool without backends is told once, with the reasons, and so is its return', async (t) => {
   const { backends, report, news } = setUp();
@@ -162,13 +175,13 @@ t.test('a wish of the peer holds here too, and nonsense in a register does not',
 });
 
 t.test('a reload keeps who stays', async (t) => {
-  const { backends, report, pass, slots, news } = setUp();
+  const { backends, report, pass, news } = setUp();
   report('web/s1', HEALTHY);
   report('web/s2', HEALTHY);
   backends.set('web/s2', { admin: 'drain' });
   pass(10_000);
   news();
-  backends.apply(testConfig({ pools: { web: { s2: 5 }, api: { a1: 1 } } }), slots);
+  backends.apply(testConfig({ pools: { web: { s2: 5 }, api: { a1: 1 } } }), SLOTS);
   t.match(backends.status('web/s2'), { state: 'draining', since_ms: 10_000, weight: 5 });
   t.match(backends.status('api/a1'), { state: 'starting' });
   t.notOk(backends.has('web/s1'));

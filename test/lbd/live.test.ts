@@ -64,6 +64,22 @@ t.test('tells its state at once and at every change, not at none', async (t) => 
   t.same(await a.next(), { type: 'state', ...READY, pid: process.pid, healthy: false, why: 'no pool' });
 });
 
+t.test('no text makes a line that an agent of the last release does not read', async (t) => {
+  const { server, agent } = await serve(t);
+  const a = agent();
+  await a.next();
+  for (const text of [
+    'a-name-of-a-pool, '.repeat(5_000),
+    '"\n\x01\ud800'.repeat(5_000),
+    '\u{1f600}'.repeat(5_000),
+  ]) {
+    server.setState({ ...READY, healthy: false, why: text, heartbeats: { up: false, why: text } });
+    const heard = await a.next();
+    t.match(heard, { type: 'state', healthy: false, heartbeats: { up: false } });
+    t.ok(JSON.stringify(heard).length < 4_096);
+  }
+});
+
 t.test('answers pings with its state and a pong', async (t) => {
   const { agent } = await serve(t);
   const a = agent();

@@ -3,8 +3,8 @@ import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { DAEMONS } from '../../scripts/lab/daemon.ts';
-import { NODES } from '../../scripts/lab/hosts.ts';
-import { NODE, ROOT } from '../../scripts/lab/lab.ts';
+import { NODES, type NodeName } from '../../scripts/lab/hosts.ts';
+import { type Lab, NODE, ROOT } from '../../scripts/lab/lab.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
 import { until } from '../../scripts/lab/wait.ts';
 import { startPair } from './fault-run.ts';
@@ -15,6 +15,12 @@ const AS_STRANGER = ['setpriv', '--reuid', `${STRANGER}`, '--regid', `${STRANGER
 
 const skip = skipLab() || (process.getuid?.() !== 0 && 'other users need root');
 
+/** Pids of both daemons of a node. */
+function daemonsOf(lab: Lab, node: NodeName): string[] {
+  const lines = lab.commands(node).filter((line) => /(?:lbd|ha-agent)\/main\.ts/.test(line));
+  return lines.map((line) => line.split(' ', 1)[0]!);
+}
+
 t.test('what a user of the node that is nobody can do to the daemons', { skip }, async (t) => {
   const pair = await startPair(t);
   const { lab } = pair;
@@ -23,13 +29,7 @@ t.test('what a user of the node that is nobody can do to the daemons', { skip },
   // What is refused is refused by what it is about, and not by the folder of the test.
   chmodSync(lab.outside(pair.directory), 0o755);
   const secret = join(pair.directory, 'secret');
-  const pids = lab.processes(node);
-  const main = await Promise.all(
-    pids.map(async (pid) => [pid, await lab.exec(node, ['cat', `/proc/${pid}/cmdline`])] as const),
-  );
-  const daemons = main
-    .filter(([, words]) => /(?:lbd|ha-agent)\/main\.ts/.test(words))
-    .map(([pid]) => `${pid}`);
+  const daemons = daemonsOf(lab, node);
   t.equal(daemons.length, DAEMONS.length);
   const stranger = (...argv: string[]) => lab.run(node, [...AS_STRANGER, ...argv]);
   t.equal((await stranger('id', '-u')).stdout.trim(), `${STRANGER}`);
@@ -67,11 +67,9 @@ t.test('SIGUSR1 opens no port in a daemon that runs', { skip: skipLab() }, async
   const { lab } = pair;
   const listening = async () => (await lab.exec(NODES[0], ['ss', '-Hltn'])).trim().split('\n').toSorted();
   const before = await listening();
-  for (const pid of lab.processes(NODES[0])) {
-    const words = await lab.exec(NODES[0], ['cat', `/proc/${pid}/cmdline`]);
-    if (!/main\.ts/.test(words)) continue;
-    for (let n = 0; n < 3; n++) process.kill(pid, 'SIGUSR1');
-  }
+  const daemons = daemonsOf(lab, NODES[0]);
+  t.equal(daemons.length, DAEMONS.length);
+  for (const pid of daemons) for (let n = 0; n < 3; n++) process.kill(Number(pid), 'SIGUSR1');
   await pair.whole();
   t.strictSame(await listening(), before);
 });

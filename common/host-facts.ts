@@ -3,6 +3,7 @@ import { access } from 'node:fs/promises';
 import { execa } from 'execa';
 import { messageOf } from './errors.ts';
 import type { PlacedNeed, UnmetNeed } from './host-needs.ts';
+import { linkTrouble } from './link-state.ts';
 import { didYouMean } from './suggest.ts';
 import { whoElseWrites } from './trusted-path.ts';
 
@@ -12,6 +13,8 @@ const TIMEOUT_MS = 5_000;
 /** What a host has, as far as `ip` tells. */
 export interface HostFacts {
   readonly interfaces: readonly string[];
+  /** What is wrong with each of them; empty: nothing. */
+  readonly troubles: readonly string[];
   readonly addresses: readonly string[];
 }
 
@@ -19,9 +22,14 @@ export interface HostFacts {
 export async function hostFacts(): Promise<HostFacts | undefined> {
   try {
     const { stdout } = await execa('ip', ['-json', 'addr', 'show'], { timeout: TIMEOUT_MS });
-    const links = JSON.parse(stdout) as { ifname: string; addr_info?: { local: string }[] }[];
+    const links = JSON.parse(stdout) as {
+      ifname: string;
+      flags?: unknown;
+      addr_info?: { local: string }[];
+    }[];
     return {
       interfaces: links.map(({ ifname }) => ifname),
+      troubles: links.map(({ ifname, flags }) => linkTrouble(ifname, flags)),
       addresses: links.flatMap(({ addr_info = [] }) => addr_info.map(({ local }) => local)),
     };
   } catch {
@@ -50,6 +58,14 @@ export async function unmetNeeds(
     }),
   );
   return judged.flat();
+}
+
+/** Interfaces that are there and carry nothing now, in the order of the needs: the config is good, this host is not. */
+export function lameNeeds(needs: readonly PlacedNeed[], { interfaces, troubles }: HostFacts): UnmetNeed[] {
+  return needs.flatMap((need) => {
+    const why = need.kind === 'interface' ? troubles[interfaces.indexOf(need.name)] : undefined;
+    return why ? [{ ...need, message: `${need.path.join('.')}: ${why}` }] : [];
+  });
 }
 
 function whyNoInterface(name: string, { interfaces }: HostFacts): string | undefined {

@@ -1,5 +1,6 @@
 import { execa } from 'execa';
 import { messageOf } from '../common/errors.ts';
+import { linkTrouble } from '../common/link-state.ts';
 import type { IpAnswer, IpBatch } from './ip-batch.ts';
 import type { Copy } from './vip-copies.ts';
 
@@ -24,12 +25,13 @@ export interface InterfaceEvents {
   /** This host has an address; told again and again. */
   onAddress(copy: Copy): void;
   /**
-   * What has never been there is not missed, where this says so.
+   * What has never been there is not missed, where this says so; nor is what came by `watch` and has never been up since.
    *
-   * @param absent all that are not there
+   * @param lacking all that are not there, or not up
    */
-  isDispensable(name: string, absent: ReadonlySet<string>): boolean;
-  onDispensed(name: string): void;
+  isDispensable(name: string, lacking: ReadonlySet<string>): boolean;
+  /** It is left aside until it is there and up. `why` says what is wrong. */
+  onDispensed(name: string, why: string): void;
   onTrouble(text: string): void;
 }
 
@@ -39,6 +41,8 @@ export class InterfaceWatch {
   readonly #events: InterfaceEvents;
   /** Of those that have been there: the kernel's number of each. */
   readonly #indexes = new Map<string, number>();
+  /** Came by `watch` or were left aside, and have not been up since: what serves without them goes on. */
+  readonly #unproven = new Set<string>();
   #rest = '';
   #retry: NodeJS.Timeout | undefined;
   #names: readonly string[];
@@ -61,6 +65,7 @@ export class InterfaceWatch {
 
   /** Watches other interfaces, and looks at them. */
   async watch(names: readonly string[]): Promise<void> {
+    for (const name of names) if (!this.#names.includes(name)) this.#unproven.add(name);
     this.#names = names;
     await this.#look();
   }
@@ -153,14 +158,25 @@ export class InterfaceWatch {
       answer = await this.#ip.run(queries);
     }
     if (!answer.complete) throw new Error(answer.errors.join('; ') || 'ip did not answer');
-    const absent = new Set(names.filter((name) => !isThere(name)));
-    for (const name of names) {
-      const link = answer.objects.find(({ ifname }) => ifname === name);
-      const isDispensed =
-        link === undefined && !this.#indexes.has(name) && this.#events.isDispensable(name, absent);
-      if (isDispensed) this.#events.onDispensed(name);
-      const why = isDispensed ? '' : troubleOf(name, link);
-      this.#events.onInterface(name, why === '', why);
+    const troubles = new Map(
+      names.map((name) => [
+        name,
+        troubleOf(
+          name,
+          answer.objects.find(({ ifname }) => ifname === name),
+        ),
+      ]),
+    );
+    const lacking = new Set(names.filter((name) => troubles.get(name) !== ''));
+    for (const [name, why] of troubles) {
+      if (why === '') this.#unproven.delete(name);
+      const isNew = this.#unproven.has(name) || (!isThere(name) && !this.#indexes.has(name));
+      const isDispensed = why !== '' && isNew && this.#events.isDispensable(name, lacking);
+      if (isDispensed) {
+        this.#unproven.add(name);
+        this.#events.onDispensed(name, why);
+      }
+      this.#events.onInterface(name, why === '' || isDispensed, isDispensed ? '' : why);
     }
     this.#compare(answer.objects);
   }
@@ -178,10 +194,5 @@ export class InterfaceWatch {
 
 /** @returns what is wrong with an interface; empty: nothing */
 function troubleOf(name: string, link: Readonly<Record<string, unknown>> | undefined): string {
-  if (link === undefined) return `interface ${name} does not exist`;
-  const flags: unknown[] = Array.isArray(link.flags) ? link.flags : [];
-  if (!flags.includes('UP')) return `interface ${name} is down`;
-  return !flags.includes('LOWER_UP') || flags.includes('NO-CARRIER')
-    ? `interface ${name} has no carrier`
-    : '';
+  return link === undefined ? `interface ${name} does not exist` : linkTrouble(name, link.flags);
 }

@@ -73,16 +73,13 @@ export class LinuxNetwork implements HostNetwork {
     this.#watch = new InterfaceWatch(watched, this.#batches.queries, {
       onInterface: events.onInterface,
       onTrouble: (why) => this.#complaints.add('watch', why),
-      isDispensable: (name, absent) =>
+      isDispensable: (name, lacking) =>
         this.#groups.every(
           ({ config: { vips } }) =>
-            vips.every((vip) => vip.interface !== name) || vips.some((vip) => !absent.has(vip.interface)),
+            vips.every((vip) => vip.interface !== name) || vips.some((vip) => !lacking.has(vip.interface)),
         ),
-      onDispensed: (name) =>
-        this.#complaints.add(
-          `absent ${name}`,
-          `interface ${name} does not exist: left aside until it appears`,
-        ),
+      onDispensed: (name, why) =>
+        this.#complaints.add(`lacking ${name}`, `${why}: left aside until it is there and up`),
       onNew: () => {
         this.#relay.refresh();
         for (const batch of Object.values(this.#batches)) batch.refresh();

@@ -84,8 +84,11 @@ export const COMMANDS: readonly Command[] = [
       if (problems.length > 0) throw new ConfigError(problems);
       const not = host.looked || config.cluster === undefined ? host.denied : [NOT_LOOKED];
       return {
-        text: [`${file}: good: ${summaryOf(config)}`, ...not].map(printable).join('\n'),
-        json: { ok: true, digest: config.digest, host: host.looked, not_looked: not, problems: [] },
+        text: [`${file}: good: ${summaryOf(config)}`, ...host.warnings, ...not].map(printable).join('\n'),
+        json: {
+          ...{ ok: true, digest: config.digest, host: host.looked, not_looked: not },
+          ...{ warnings: host.warnings, problems: [] },
+        },
       };
     },
   },
@@ -236,13 +239,18 @@ async function checkHost(
   { cluster }: Config,
   needs: readonly PlacedNeed[],
   where: Source['where'],
-): Promise<{ looked: boolean; problems: ConfigProblem[]; denied: readonly string[] }> {
-  const { hostFacts, unmetNeeds } = await import('../../common/host-facts.ts');
+): Promise<{
+  looked: boolean;
+  problems: ConfigProblem[];
+  warnings: readonly string[];
+  denied: readonly string[];
+}> {
+  const { hostFacts, lameNeeds, unmetNeeds } = await import('../../common/host-facts.ts');
   // Root runs this with any PATH.
   await settlePrograms();
   const facts = cluster && (await hostFacts());
   if (facts === undefined || !facts.addresses.includes(cluster!.self.address))
-    return { looked: false, problems: [], denied: [] };
+    return { looked: false, problems: [], warnings: [], denied: [] };
   const unmet = await unmetNeeds(needs, facts);
   const secrets = secretProblems(cluster!);
   return {
@@ -255,6 +263,7 @@ async function checkHost(
       })),
       ...unmet.map((need) => ({ where: need.where, key: need.path.join('.'), message: need.message })),
     ],
+    warnings: lameNeeds(needs, facts).map(({ where, message }) => `${where}: warning: ${message}`),
     denied: secrets.denied.map((line) => `Not looked at: ${line}`),
   };
 }

@@ -11,7 +11,7 @@ t.test('a real kernel: add, renew, watch, remove', { skip }, (t) => {
   const { status, stderr, found } = runScene(SCENE);
   t.equal(status, 0, stderr);
   const expected: Record<string, unknown> = {
-    'missing interface': 'interface nope0 does not exist: left aside until it appears',
+    'missing interface': 'interface nope0 does not exist: left aside until it is there and up',
     'stale VIP after open': false,
     added: [true, true, ['192.0.2.100/24', 'fd00::100/64']],
     lease: true,

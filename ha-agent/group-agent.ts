@@ -271,7 +271,9 @@ export class GroupAgent {
   }
 
   #probe(): void {
-    const neighbours = [...(this.#config.neighbours ?? []), ...this.#network.gateways];
+    // To ask for a neighbour makes the kernel forget it for a moment, which open connections would notice.
+    const mayBeDeaf = this.#state.link.carriesSinceMs === undefined;
+    const neighbours = mayBeDeaf ? [...(this.#config.neighbours ?? []), ...this.#network.gateways] : [];
     this.#network.probe(neighbours).then(
       (all) => {
         const answers = all.filter(({ address }) => !neighbours.includes(address));

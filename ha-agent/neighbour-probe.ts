@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { OperatorError } from '../common/errors.ts';
 import type { VipConfig } from '../common/model.ts';
 import type { VipAnswer } from './election-types.ts';
@@ -18,9 +19,12 @@ const BY_HAND = ['PERMANENT', 'NOARP'];
 export class NeighbourProbe {
   /** For this alone: `ip neigh` ends the whole process where it fails. */
   readonly #ip: IpBatch;
+  readonly #canAsk: (device: string, family: 4 | 6) => boolean;
 
-  constructor(ip: IpBatch) {
+  /** @param canAsk another one only in tests */
+  constructor(ip: IpBatch, canAsk = hasFamily) {
     this.#ip = ip;
+    this.#canAsk = canAsk;
   }
 
   /**
@@ -32,7 +36,9 @@ export class NeighbourProbe {
    * @throws OperatorError when the kernel could not be told to ask
    */
   async ask(vips: readonly VipConfig[], neighbours: readonly string[]): Promise<VipAnswer[]> {
-    const asked = targets(vips, neighbours);
+    // One that cannot be asked for must not keep the others from an answer.
+    const able = vips.filter(({ interface: device, family }) => this.#canAsk(device, family));
+    const asked = targets(able, neighbours);
     if (asked.length === 0)
       throw new OperatorError('CANNOT_PROBE', 'no VIP has neighbours that could be asked');
     const { errors } = await this.#ip.run(
@@ -69,6 +75,17 @@ export class NeighbourProbe {
     const { objects } = await this.#ip.run(['addr show'], HANG_MS);
     const own = new Set(objects.map(({ address }) => address));
     return answers.filter(({ by }) => !own.has(by));
+  }
+}
+
+/** Whether an interface is there and has that family, see ip-sysctl in the kernel's documentation. */
+function hasFamily(device: string, family: 4 | 6): boolean {
+  try {
+    const name = family === 4 ? 'forwarding' : 'disable_ipv6';
+    const value = readFileSync(`/proc/sys/net/ipv${family}/conf/${device}/${name}`, 'utf8').trim();
+    return family === 4 || value === '0';
+  } catch {
+    return false;
   }
 }
 

@@ -17,7 +17,7 @@ export class FakeNetwork implements HostNetwork {
   refusing: string | undefined;
   onChange: () => void = () => {};
   /** Who answers when this host asks for the VIPs. */
-  neighbours: () => readonly VipAnswer[] = () => [];
+  neighbours: (asked: readonly string[]) => readonly VipAnswer[] = () => [];
   readonly events: HostNetworkEvents;
   readonly #groups = new Map<string, FakeGroup>();
 
@@ -110,8 +110,8 @@ export class FakeGroup implements GroupNetwork {
     if (this.failing !== undefined) throw new Error(String(this.failing));
   }
 
-  async probe(): Promise<readonly VipAnswer[]> {
-    return this.#host.neighbours();
+  async probe(neighbours: readonly string[]): Promise<readonly VipAnswer[]> {
+    return this.#host.neighbours(neighbours);
   }
 
   async removeVips(): Promise<void> {

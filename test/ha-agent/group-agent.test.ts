@@ -85,3 +85,18 @@ for (const [who, address] of [
     await until('a sign of the network', () => agent.state.link.carriesSinceMs !== undefined);
     t.equal(agent.state.answers.rival, undefined);
   });
+
+t.test('once the network is known to carry frames, only the VIPs are asked for', async (t) => {
+  const { agent, host } = start(t);
+  host.group().gateways = ['192.0.2.254'];
+  const asked: (readonly string[])[] = [];
+  host.neighbours = (neighbours) => {
+    asked.push(neighbours);
+    return [];
+  };
+  agent.dispatch({ type: 'carries' });
+  agent.configure({ ...SLOW, intervalMs: 10 });
+  agent.dispatch({ type: 'wake' });
+  await until('a question', () => asked.length > 0);
+  t.strictSame(asked[0], []);
+});

@@ -104,6 +104,15 @@ tell('left aside', [
     .map((text) => text.slice(0, 46))
     .toSorted(),
 ]);
+// Somebody answers for the other one: what cannot be asked for does not hide it.
+there('addr', 'add', '192.0.2.100/24', 'dev', 'cable');
+await network.removeVips();
+tell(
+  'asked without it',
+  (await network.probe([])).map(({ address }) => address),
+);
+there('addr', 'del', '192.0.2.100/24', 'dev', 'cable');
+await network.addVips();
 tell(
   'refused while held',
   await host

@@ -28,6 +28,7 @@ t.test('a real kernel: what else is on the host', { skip }, (t) => {
       ['192.0.2.100/24'],
       ['198.51.100.1/24 dev eth9 is left aside, tried ', 'interface eth9 does not exist: left aside unti'],
     ],
+    'asked without it': ['192.0.2.100'],
     'refused while held': ['192.0.2.100/24'],
     'behind a router': [
       false,

@@ -8,9 +8,11 @@ import type { Copy } from './vip-copies.ts';
  * `ip monitor` does not notice that nobody reads it any more; the shell ends it when the agent is gone, however
  * it went. The shell gives up its standard output, so that the end of `ip` shows there.
  */
-const MONITOR = 'ip -oneline monitor link address & exec >&-; read -r _; kill $!';
+const MONITOR = 'ip -oneline monitor link address & exec >&-; read -r _; kill -KILL $!';
 /** After `ip monitor` died, or the interfaces could not be looked at. */
 const RETRY_MS = 1_000;
+/** So often the interfaces are looked at in any case: `ip monitor` may stand still. */
+const LOOK_MS = 1_000;
 const MAX_LINE_CHARS = 4_096;
 /** An address that has come or changed, see ip-address(8). */
 const ADDRESS = /^\d+: ([^\s@]+)(?:@\S+)?\s+inet6? ([^\s/]+)(?: peer [^\s/]+)?\/(\d+) /;
@@ -43,7 +45,12 @@ export class InterfaceWatch {
   readonly #indexes = new Map<string, number>();
   /** Came by `watch` or were left aside, and have not been up since: what serves without them goes on. */
   readonly #unproven = new Set<string>();
+  /** What was wrong with each at the last look; empty: nothing. */
+  #states: ReadonlyMap<string, string> = new Map();
   #rest = '';
+  /** A change was found of which `ip monitor` has not told yet. */
+  #untold = false;
+  #beat: NodeJS.Timeout | undefined;
   #retry: NodeJS.Timeout | undefined;
   #names: readonly string[];
   #stop: (() => void) | undefined;
@@ -60,6 +67,7 @@ export class InterfaceWatch {
   /** Settles when every interface was looked at once. */
   async start(): Promise<void> {
     this.#monitor();
+    this.#beat = setInterval(() => this.#lookUnasked(), LOOK_MS);
     await this.#look();
   }
 
@@ -77,6 +85,7 @@ export class InterfaceWatch {
 
   close(): void {
     this.#closed = true;
+    clearInterval(this.#beat);
     clearTimeout(this.#retry);
     this.#stop?.();
   }
@@ -97,13 +106,15 @@ export class InterfaceWatch {
     this.#rest = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => this.#read(text));
     let timer: NodeJS.Timeout | undefined;
+    let isStopped = false;
     this.#stop = () => {
+      isStopped = true;
       clearTimeout(timer);
       child.stdin.end();
     };
     child.stdout.on('close', () => {
       child.stdin.end();
-      if (this.#closed) return;
+      if (isStopped) return;
       this.#events.onTrouble('ip monitor ended; starting it again');
       timer = setTimeout(() => {
         this.#monitor();
@@ -111,6 +122,20 @@ export class InterfaceWatch {
       }, RETRY_MS);
     });
     child.catch((error: unknown) => this.#events.onTrouble(`bash failed: ${messageOf(error)}`));
+  }
+
+  /** What is found by this and not told within the time to the next look shows that `ip monitor` stands still. */
+  #lookUnasked(): void {
+    if (this.#untold) {
+      this.#untold = false;
+      this.#events.onTrouble('ip monitor did not tell of a change; starting another one');
+      this.#stop?.();
+      this.#monitor();
+    }
+    const before = this.#states;
+    void this.#look().then(() => {
+      this.#untold = before.size > 0 && [...this.#states].some(([name, why]) => before.get(name) !== why);
+    });
   }
 
   #read(text: string): void {
@@ -123,7 +148,9 @@ export class InterfaceWatch {
         this.#events.onAddress({ address, prefix: Number(prefix), interface: device });
       else if (!NO_NEWS.test(line)) isLink = true;
     }
-    if (isLink) void this.#look();
+    if (!isLink) return;
+    this.#untold = false;
+    void this.#look();
   }
 
   /** Asks for the state of all watched interfaces; never twice at the same time. */
@@ -178,6 +205,7 @@ export class InterfaceWatch {
       }
       this.#events.onInterface(name, why === '' || isDispensed, isDispensed ? '' : why);
     }
+    this.#states = troubles;
     this.#compare(answer.objects);
   }
 

@@ -1,7 +1,7 @@
 /** Runs inside a network namespace of its own, see `linux-network.test.ts`; prints one JSON line a finding. */
 import { execFileSync } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Guardian } from '../../ha-agent/guardian.ts';
@@ -35,7 +35,10 @@ const host = new LinuxNetwork({ groups, watched: ['eth1', 'nope0'] }, '192.0.2.2
   onTold: () => {},
   onSettings: (former) => tell('settings', former),
   onInterface: (name, up, why) => bus.emit(up ? `${name} up` : `${name} down`, why),
-  onTrouble: (text) => tell(text.includes('nope0') ? 'missing interface' : 'trouble', text),
+  onTrouble: (text) => {
+    const known = text.includes('nope0') ? 'missing interface' : /monitor/.test(text) ? 'monitor' : 'trouble';
+    tell(known, text);
+  },
 });
 
 const nope = once(bus, 'nope0 up');
@@ -58,6 +61,26 @@ tell('carrier lost', (await down)[0]);
 const up = once(bus, 'eth1 up');
 ip('link', 'set', 'other', 'up');
 await up;
+
+const monitors = () =>
+  readdirSync('/proc').filter((pid) => {
+    try {
+      const isHere = readlinkSync(`/proc/${pid}/ns/net`) === readlinkSync('/proc/self/ns/net');
+      return isHere && readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('ip\0-oneline\0monitor');
+    } catch {
+      return false;
+    }
+  });
+const [stalled] = monitors();
+process.kill(Number(stalled), 'SIGSTOP');
+const unheard = once(bus, 'eth1 down');
+ip('link', 'set', 'other', 'down');
+tell('carrier lost unheard', (await unheard)[0]);
+await until('another monitor runs', () => monitors().some((pid) => pid !== stalled));
+await until('the one that stood still has ended', () => !monitors().includes(stalled!));
+const again = once(bus, 'eth1 up');
+ip('link', 'set', 'other', 'up');
+await again;
 
 await network.removeVips();
 const after = addresses();

@@ -52,6 +52,7 @@ const FIRST_REPORT_POLL_MS = 5;
 const PATHS_EVERY_MS = 1000;
 /** The reload error of the status; the log has every problem. */
 const MAX_ERROR_CHARS = 2000;
+const NOT_RUNNING = ['the agent does not run'];
 
 /** The process: sockets, guardian, the link to `lbd`, and one `GroupAgent` for each VIP group. */
 export class Agent {
@@ -173,8 +174,8 @@ export class Agent {
 
   /** Graceful: every group hands over, see `GroupAgent.stop`. */
   async stop(): Promise<void> {
-    await this.#groups.stop();
     this.#running = false;
+    await this.#groups.stop();
     this.#pulse.stop();
     this.#guardian.close();
     this.#witness.close();
@@ -268,7 +269,7 @@ export class Agent {
     leaseIdentities: LeaseIdentities | undefined,
   ): Promise<ReloadAnswer> {
     const before = this.#config;
-    const against = this.#running ? reasonsAgainst(before, config, unmet) : ['the agent does not run'];
+    const against = this.#running ? reasonsAgainst(before, config, unmet) : NOT_RUNNING;
     if (against.length > 0) return this.refuseReload(against);
     this.#reloadError = undefined;
     if (this.#isInForce(config, identity)) {
@@ -281,19 +282,24 @@ export class Agent {
     } catch (error) {
       return this.refuseReload([messageOf(error)]);
     }
+    // Looked at after each step that takes time: an agent that is stopped must not start a group, whose VIPs would stay.
+    if (!this.#running) return this.refuseReload(NOT_RUNNING);
     for (const name of await this.#groups.leave(config)) {
       this.#link.forget(name);
       this.#leases.forget(name);
       this.#notifiers.delete(name);
     }
+    if (!this.#running) return this.refuseReload(NOT_RUNNING);
     this.#apply(config);
     this.#identity = identity;
     this.#exchange.rekey(identity);
     if (leaseIdentities !== undefined) this.#leases.rekey(leaseIdentities);
     const problems = await leaveNetwork(this.#network, this.#guardian, before, config);
     for (const line of problems) this.#log('warn', 'reload', line);
+    if (!this.#running) return this.refuseReload(NOT_RUNNING);
     if (differ([config.ha.paths, config.ha.vips], [before.ha.paths, before.ha.vips]))
       await this.#exchange.open(config.ha.paths, vipAddresses(config));
+    if (!this.#running) return this.refuseReload(NOT_RUNNING);
     this.#groups.refresh();
     this.#groups.join();
     this.#log(

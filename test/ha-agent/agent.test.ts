@@ -563,6 +563,33 @@ t.test('groups come and go by reload, one node after the other', async (t) => {
   t.notOk(two.owners.includes('lb1+lb2'), `owners: ${two.owners.join(' ')}`);
 });
 
+for (const [step, before, after, held] of [
+  ['the host is made ready', [BLUE], [BLUE, GREEN], 1],
+  ['what is left of a group is removed', [BLUE], [GREEN], 2],
+] as const)
+  t.test(`an agent that is stopped while ${step} starts no new group`, async (t) => {
+    const two = await pair(t);
+    two.groups = before;
+    const lb1 = await two.start('lb1');
+    await isActive(lb1, 'blue');
+    const goOn = Promise.withResolvers<void>();
+    const reached = Promise.withResolvers<void>();
+    let calls = 0;
+    lb1.network.onConfigure = () => {
+      if (++calls < held) return;
+      reached.resolve();
+      return goOn.promise;
+    };
+    const reload = lb1.agent.reload(two.config('lb1', 40, after));
+    await reached.promise;
+    const stopped = lb1.agent.stop();
+    goOn.resolve();
+    t.match(await reload, { outcome: 'refused', problems: ['the agent does not run'] });
+    await stopped;
+    t.notOk(lb1.agent.status().groups.some(({ name }) => name === 'green'));
+    t.strictSame([...lb1.network.held], []);
+  });
+
 t.test('where the configs differ is shown', async (t) => {
   const two = await pair(t);
   const digests = (config: AgentConfig, digest: string, pools: string) => ({

@@ -16,6 +16,8 @@ export class FakeNetwork implements HostNetwork {
   /** Why the next change of the config fails. */
   refusing: string | undefined;
   onChange: () => void = () => {};
+  /** Awaited by each change of the config. */
+  onConfigure: () => Promise<void> | undefined = () => undefined;
   /** Who answers when this host asks for the VIPs. */
   neighbours: (asked: readonly string[]) => readonly VipAnswer[] = () => [];
   readonly events: HostNetworkEvents;
@@ -48,6 +50,7 @@ export class FakeNetwork implements HostNetwork {
 
   async configure({ groups }: NetworkConfig): Promise<void> {
     this.calls.push('configure');
+    await this.onConfigure();
     if (this.refusing !== undefined) throw new Error(this.refusing);
     for (const name of this.#groups.keys())
       if (!groups.some((group) => group.name === name)) this.#groups.delete(name);

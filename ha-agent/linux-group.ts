@@ -7,7 +7,6 @@ import { Complaints } from './complaints.ts';
 import type { StepTime, VipAnswer } from './election-types.ts';
 import { gateways } from './gateways.ts';
 import type { GroupNetwork } from './host-network.ts';
-import type { IpAnswer } from './ip-batch.ts';
 import type { NeighbourProbe } from './neighbour-probe.ts';
 import { ParkedVips, type ParkingHost } from './parked-vips.ts';
 import { SecondChance, type SecondChanceHost } from './second-chance.ts';
@@ -15,9 +14,10 @@ import type { VipCommandEvents } from './vip-command.ts';
 import { VipCommands } from './vip-commands.ts';
 import { type Copy, copyName } from './vip-copies.ts';
 import { addition, cidr, identity, isOn, removal, routeLine, unparking } from './vip-lines.ts';
+import { VipLosses } from './vip-losses.ts';
 import { VipPresence } from './vip-presence.ts';
 import { type RouteHost, VipRoutes } from './vip-routes.ts';
-import { causeOf, notListed, vipFailure } from './vip-trouble.ts';
+import { notListed, vipFailure } from './vip-trouble.ts';
 
 /** Rules for the peer's connections are there within some milliseconds; without an address nobody serves anybody. */
 const RULES_WAIT_MS = 300;
@@ -48,8 +48,7 @@ export class LinuxGroup implements GroupNetwork {
   readonly #parked: ParkedVips;
   readonly #presence: VipPresence;
   #held: ReadonlySet<string> = new Set();
-  /** VIPs that have been on this host: it can have them. */
-  readonly #known = new Set<string>();
+  readonly #losses: VipLosses;
   /** How often they were asked to come. */
   #arrivals = 0;
   /** How often the VIPs were asked to leave: an addition that waited meanwhile must not bring them back. */
@@ -62,6 +61,7 @@ export class LinuxGroup implements GroupNetwork {
     this.#host = host;
     this.#secondChance = new SecondChance(config.name, config.vips, host);
     this.#complaints = new Complaints(host.onTrouble);
+    this.#losses = new VipLosses(this.#complaints);
     this.#commands = new VipCommands(host);
     this.#parked = new ParkedVips(config.name, host);
     const of = { vips: () => this.#config.vips, isParked: () => this.#parked.any };
@@ -138,8 +138,12 @@ export class LinuxGroup implements GroupNetwork {
     const missing = vips.filter((vip) => !present.includes(vip));
     if (missing.length > 0 && !answer.complete) throw notListed(answer);
     this.#held = new Set(present.map(cidr));
-    for (const vip of present) this.#known.add(identity(vip));
-    this.#missed(missing, present, answer);
+    try {
+      this.#losses.judge(missing, present, answer);
+    } catch (error) {
+      relay.refresh();
+      throw error;
+    }
     // One that joins the others later has no burst of announcements of its own.
     if (before.size > 0) announcer.announce(present.filter((vip) => !before.has(cidr(vip))));
     // After the address is on its interface, so that open connections have it at every moment.
@@ -219,10 +223,7 @@ export class LinuxGroup implements GroupNetwork {
     const goneRoutes = before.routes.filter((route) => !keptRoutes.has(routeLine('del', route)));
     const lines = goneRoutes.length === 0 ? [] : this.#routes.removals(goneRoutes);
     lines.push(...gone.map(removal), ...gone.map(unparking));
-    for (const vip of gone) {
-      this.#known.delete(identity(vip));
-      this.#complaints.forget(asideAbout(vip));
-    }
+    for (const vip of gone) this.#losses.forget(vip);
     this.#held = new Set(config.vips.map(cidr).filter((name) => this.#held.has(name)));
     this.#parked.keep(kept);
     this.#leftovers = [...this.#leftovers, ...lines];
@@ -321,26 +322,6 @@ export class LinuxGroup implements GroupNetwork {
       this.#complaints.add('clear', `what is no longer listed was not removed, trying again: ${why}`);
     }
   }
-
-  /** @throws OperatorError where this host cannot have what it had, or nothing at all; the rest is left aside */
-  #missed(missing: readonly VipConfig[], present: readonly VipConfig[], answer: IpAnswer): void {
-    const { relay } = this.#host;
-    const lost = present.length === 0 ? missing : missing.filter((vip) => this.#known.has(identity(vip)));
-    if (lost.length > 0) {
-      relay.refresh();
-      throw vipFailure(lost.map(identity), 'is not there', answer);
-    }
-    for (const vip of missing)
-      this.#complaints.add(
-        asideAbout(vip),
-        `${identity(vip)} is left aside, tried again and again${causeOf(answer)}`,
-      );
-    for (const vip of present) this.#complaints.forget(asideAbout(vip));
-  }
-}
-
-function asideAbout(vip: VipConfig): string {
-  return `aside ${identity(vip)}`;
 }
 
 /** What lists every interface of the VIPs. */

@@ -93,7 +93,9 @@ export class InterfaceWatch {
   /** `ip monitor` says within a millisecond that something changed; what it is now is then asked for. */
   #monitor(): void {
     if (this.#closed) return;
-    const child = execa('bash', ['-c', MONITOR], {
+    // Without SHLVL, as under a service manager, bash takes a socket as its input for a login over the network, and reads
+    // the ~/.bashrc of whoever it is: code of others, which takes as long as it likes.
+    const child = execa('bash', ['--norc', '-c', MONITOR], {
       stdin: 'pipe',
       stdout: 'pipe',
       stderr: 'ignore',

@@ -1,7 +1,16 @@
 /** Runs inside a network namespace of its own, see `linux-network.test.ts`; prints one JSON line a finding. */
 import { execFileSync } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Guardian } from '../../ha-agent/guardian.ts';
@@ -24,6 +33,12 @@ ip('link', 'set', 'other', 'up');
 ip('addr', 'add', '192.0.2.1/24', 'dev', 'eth1');
 ip('addr', 'add', '192.0.2.100/24', 'dev', 'eth1');
 
+const home = mkdtempSync(join(tmpdir(), 'tandem-home-'));
+process.once('exit', () => rmSync(home, { recursive: true }));
+writeFileSync(join(home, '.bashrc'), 'echo >~/ran');
+process.env.HOME = home;
+delete process.env.SHLVL;
+
 const vips = [vip('192.0.2.100/24'), vip('fd00::100/64')];
 const groups = [group('default', vips)];
 const guardianPlan = { vips, routes: [], groups: ['default'], timeoutMs: 60_000, target: undefined };
@@ -36,7 +51,9 @@ const host = new LinuxNetwork({ groups, watched: ['eth1', 'nope0'] }, '192.0.2.2
   onSettings: (former) => tell('settings', former),
   onInterface: (name, up, why) => bus.emit(up ? `${name} up` : `${name} down`, why),
   onTrouble: (text) => {
-    const known = text.includes('nope0') ? 'missing interface' : /monitor/.test(text) ? 'monitor' : 'trouble';
+    // A busy machine may be slow, which is said and harms nothing here.
+    const usual = /monitor|slow/.exec(text)?.[0] ?? 'trouble';
+    const known = text.includes('nope0') ? 'missing interface' : usual;
     tell(known, text);
   },
 });
@@ -71,16 +88,17 @@ const monitors = () =>
       return false;
     }
   });
+tell('its ~/.bashrc ran', existsSync(join(home, 'ran')));
 const [stalled] = monitors();
 process.kill(Number(stalled), 'SIGSTOP');
-const unheard = once(bus, 'eth1 down');
-ip('link', 'set', 'other', 'down');
-tell('carrier lost unheard', (await unheard)[0]);
-await until('another monitor runs', () => monitors().some((pid) => pid !== stalled));
+// A look that was under way already may find a change before it is missed.
+for (let isOther = false; !isOther; isOther = monitors().some((pid) => pid !== stalled))
+  for (const state of ['down', 'up']) {
+    const unheard = once(bus, `eth1 ${state}`);
+    ip('link', 'set', 'other', state);
+    await unheard;
+  }
 await until('the one that stood still has ended', () => !monitors().includes(stalled!));
-const again = once(bus, 'eth1 up');
-ip('link', 'set', 'other', 'up');
-await again;
 
 await network.removeVips();
 const after = addresses();

@@ -75,7 +75,7 @@ export function spawn(
     if (name === 'announcer.sh')
       return { ...endsWithInput, ...announcer(machine, child, queue, surroundings) };
     if (name === 'witness.sh') return witness(machine, child, surroundings, args.slice(1));
-    if (name === '-c') return monitor(machine, child);
+    if (name === '--norc') return monitor(machine, child);
     if (name === 'socat') return socat(machine, child, queue, surroundings);
     if (name === 'arping' || name === 'ndptool') return once(name, USUAL_MS.version, () => {});
     return once('command', USUAL_MS.command, () => surroundings.called(machine, [file, ...args]));

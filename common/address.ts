@@ -5,6 +5,20 @@ const MULTICAST = new BlockList();
 MULTICAST.addSubnet('224.0.0.0', 4, 'ipv4');
 MULTICAST.addSubnet('ff00::', 8, 'ipv6');
 
+/** RFC 6890, RFC 4291. By IP version, because to `BlockList` every IPv4 address is one of ::ffff:0:0/96 too. */
+const SPECIAL: readonly (readonly [network: string, prefix: number, family: 4 | 6, use: string])[] = [
+  ['0.0.0.0', 8, 4, 'this network'],
+  ['127.0.0.0', 8, 4, 'loopback'],
+  ['240.0.0.0', 4, 4, 'reserved'],
+  ['::1', 128, 6, 'loopback'],
+  ['::ffff:0:0', 96, 6, 'IPv4 written as IPv6'],
+];
+const SPECIAL_RANGES = SPECIAL.map(([network, prefix, family, use]) => {
+  const list = new BlockList();
+  list.addSubnet(network, prefix, `ipv${family}`);
+  return { list, family, text: `of ${network}/${prefix}, ${use}` };
+});
+
 /** RFC 1123 host name: labels of letters, digits and hyphens, at most 253 characters, not all digits and dots. */
 const HOST_NAME =
   /^(?=.{1,253}$)(?![\d.]+$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$/;
@@ -36,6 +50,17 @@ export function isMulticast(address: string): boolean {
 /** `0.0.0.0` or `::`: no address of a machine. */
 export function isUnspecified(address: string): boolean {
   return address === '0.0.0.0' || address === '::';
+}
+
+/**
+ * Which range keeps a unicast address from being one that other hosts can reach, such as `of 127.0.0.0/8, loopback`.
+ *
+ * @param address canonical, see `canonicalIp`
+ */
+export function specialRange(address: string): string | undefined {
+  const family = ipFamily(address);
+  return SPECIAL_RANGES.find((range) => range.family === family && range.list.check(address, `ipv${family}`))
+    ?.text;
 }
 
 /**

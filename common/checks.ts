@@ -27,7 +27,7 @@ export function checkTogether(shape: Shape, source: Source): ConfigProblem[] {
     problems.push(problem(source, path, message, at));
   };
   checkCluster(shape, source, report);
-  if (shape.ha !== undefined) checkHa(shape.ha, shape.cluster, source, report);
+  if (shape.ha !== undefined) checkHa(shape.ha, shape, source, report);
   checkFrontends(shape, source, report);
   checkListeners(shape, report);
   checkPools(shape, source, report);

@@ -191,9 +191,14 @@ export const leaseAddress = parsed('IP:PORT of a witness, such as "192.168.56.3:
   return address === undefined || unicastIp(address.host) === undefined ? undefined : address;
 });
 
+/** Of all hosts of a link. */
+const BROADCAST = '255.255.255.255';
+
 export const backendAddress = parsed('HOST:PORT, such as 10.0.0.21:9000 or [fd00::21]:9000', (input) => {
   const address = parseEndpoint(input);
-  return address === undefined || address.host === '*' || isUnspecified(address.host) ? undefined : address;
+  const isOneHost = (host: string) =>
+    host !== BROADCAST && (isHostName(host) || unicastIp(host) !== undefined);
+  return address !== undefined && isOneHost(address.host) ? address : undefined;
 });
 
 export const regex = z.string({ error: 'a regular expression' }).transform((input, ctx) => {

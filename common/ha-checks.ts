@@ -1,4 +1,4 @@
-import { ipFamily, isNetworkOrBroadcast } from './address.ts';
+import { ipFamily, isNetworkOrBroadcast, specialRange } from './address.ts';
 import type { Report } from './checks.ts';
 import { vipInterfaces } from './complete.ts';
 import { formatDuration } from './duration.ts';
@@ -23,7 +23,7 @@ const MAX_VIPS = 64;
 export const LONGEST_LEASE_MS = 5_000;
 
 /** Checks of `ha` that depend on two places at once. */
-export function checkHa(ha: HaShape, cluster: Shape['cluster'], source: Source, report: Report): void {
+export function checkHa(ha: HaShape, { cluster, pools }: Shape, source: Source, report: Report): void {
   checkGroups(ha, source, report);
   const vips = placesOf(ha, 'vips') as readonly (readonly [Path, VipShape])[];
   if (vips.length > MAX_VIPS)
@@ -37,6 +37,20 @@ export function checkHa(ha: HaShape, cluster: Shape['cluster'], source: Source, 
     checkRoute(path, route, report);
   checkPaths(ha, vips, source, report);
   checkWitness(ha, cluster, seen, source, report);
+  checkBackends(pools, seen, report);
+}
+
+/** @param vips by address */
+function checkBackends(pools: Shape['pools'], vips: ReadonlyMap<string, Path>, report: Report): void {
+  for (const [pool, { backends }] of Object.entries(pools))
+    for (const [name, { address }] of Object.entries(backends)) {
+      const vip = vips.get(address.host);
+      if (vip !== undefined)
+        report(
+          ['pools', pool, 'backends', name, 'address'],
+          `found ${address.host}, which is a VIP (${vip.join('.')}): lbd would be its own backend; expected the address of a server`,
+        );
+    }
 }
 
 /** @param vips by address */
@@ -122,7 +136,10 @@ function checkVip(
         at,
         `${vip.address} is the own address of node "${name}"; a VIP must be an address that no node has`,
       );
-  if (isNetworkOrBroadcast(vip.address, vip.prefix))
+  const range = specialRange(vip.address);
+  if (range !== undefined)
+    report(at, `found ${vip.address}, ${range}; expected an address that other hosts can reach`);
+  else if (isNetworkOrBroadcast(vip.address, vip.prefix))
     report(at, `${vip.address}/${vip.prefix} is the network or broadcast address, expected a host's address`);
 }
 

@@ -7,6 +7,7 @@ import {
   isNetworkOrBroadcast,
   parseCidr,
   parseEndpoint,
+  specialRange,
 } from '../../common/address.ts';
 
 t.test('endpoints', async (t) => {
@@ -59,4 +60,29 @@ t.test('kinds', async (t) => {
   t.notOk(isMulticast('223.255.255.255') || isMulticast('240.0.0.0') || isMulticast('fe80::1'));
   t.ok(isHostName('a') && isHostName('a.b-c.example') && isHostName('3com.example'));
   t.notOk(isHostName('a_b') || isHostName('1.2.3.4') || isHostName('a.') || isHostName('a'.repeat(64)));
+});
+
+t.test('addresses that no other host can reach', async (t) => {
+  for (const [address, kind] of [
+    ['0.0.0.1', 'of 0.0.0.0/8, this network'],
+    ['127.0.0.1', 'of 127.0.0.0/8, loopback'],
+    ['127.255.255.254', 'of 127.0.0.0/8, loopback'],
+    ['::1', 'of ::1/128, loopback'],
+    ['240.0.0.1', 'of 240.0.0.0/4, reserved'],
+    ['255.255.255.255', 'of 240.0.0.0/4, reserved'],
+    ['::ffff:192.0.2.1', 'of ::ffff:0:0/96, IPv4 written as IPv6'],
+  ] as const)
+    t.equal(specialRange(address), kind, address);
+  for (const address of [
+    '1.0.0.1',
+    '126.0.0.1',
+    '128.0.0.1',
+    '169.254.1.1',
+    '192.0.2.1',
+    '239.0.0.1',
+    '::2',
+    'fd00::1',
+    'fe80::1',
+  ])
+    t.equal(specialRange(address), undefined, address);
 });

@@ -260,6 +260,13 @@ t.test('one value out of place, one line that says it all', async (t) => {
     [SINGLE.replace('"*:80"', '"example.org:80"'), /found "example.org:80", expected ADDRESS:PORT/],
     [SINGLE.replace('"*:80"', '80'), /found the number 80, expected a list of ADDRESS:PORT/],
     [SINGLE.replace('10.0.0.1:80', '10.0.0.1'), /found "10.0.0.1", expected HOST:PORT/],
+    ...['224.0.0.1:80', '255.255.255.255:80', '0.0.0.0:80', '[ff02::1]:80', '*:80'].map(
+      (address) =>
+        [
+          SINGLE.replace('10.0.0.1:80', address),
+          `2:44 pools.web.backends.s1.address: found "${address}", expected HOST:PORT`,
+        ] as const,
+    ),
     [
       SINGLE.replace('s1: {', '"s 1": {'),
       '2:29 pools.web.backends.s 1: found the name "s 1", expected a name of 1 to',

@@ -106,7 +106,7 @@ for (const [name, content, expected] of [
   ],
   [
     'too many VIPs',
-    `groups: { ${many(5, (g) => `g${g}: { vips: [${many(13, (i) => `{ address: 10.${g}.0.${i + 1}/24, interface: e }`)}] }`)} }`,
+    `groups: { ${many(5, (g) => `g${g}: { vips: [${many(13, (i) => `{ address: 10.${g}.1.${i + 1}/24, interface: e }`)}] }`)} }`,
     'found 65 virtual addresses, expected at most 64',
   ],
   [
@@ -118,6 +118,46 @@ for (const [name, content, expected] of [
     'a node of a group that does not exist',
     `groups: { ${BLUE}, priority: { lb3: 1 } } }`,
     'ha.groups.blue.priority.lb3: there is no node "lb3"; did you mean',
+  ],
+  [
+    'a VIP of this host alone',
+    'vips: [{ address: 127.0.0.1/8, interface: eth1 }]',
+    'ha.vips.0.address: found 127.0.0.1, of 127.0.0.0/8, loopback; expected an address that other hosts can reach',
+  ],
+  [
+    'an IPv6 VIP of this host alone',
+    'vips: [{ address: "::1/128", interface: eth1 }]',
+    'ha.vips.0.address: found ::1, of ::1/128, loopback; expected',
+  ],
+  [
+    'a VIP of this network',
+    'vips: [{ address: 0.0.0.1/8, interface: eth1 }]',
+    'ha.vips.0.address: found 0.0.0.1, of 0.0.0.0/8, this network; expected',
+  ],
+  [
+    'the broadcast address as a VIP',
+    'vips: [{ address: 255.255.255.255/32, interface: eth1 }]',
+    'ha.vips.0.address: found 255.255.255.255, of 240.0.0.0/4, reserved; expected',
+  ],
+  [
+    'a reserved VIP',
+    'vips: [{ address: 240.0.0.1/24, interface: eth1 }]',
+    'ha.vips.0.address: found 240.0.0.1, of 240.0.0.0/4, reserved; expected',
+  ],
+  [
+    'a multicast VIP',
+    'vips: [{ address: 224.0.0.1/24, interface: eth1 }]',
+    'ha.vips.0.address: found "224.0.0.1/24", expected an IP address with its prefix length',
+  ],
+  [
+    'the broadcast address of a link-local network as a VIP',
+    'vips: [{ address: 169.254.255.255/16, interface: eth1 }]',
+    'ha.vips.0.address: 169.254.255.255/16 is the network or broadcast address',
+  ],
+  [
+    'a VIP that is a backend',
+    'vips: [{ address: 10.0.0.1/24, interface: eth1 }]',
+    'pools.web.backends.s1.address: found 10.0.0.1, which is a VIP (ha.vips.0): lbd would be its own backend; expected the address of a server',
   ],
   [
     'no interface',

@@ -76,7 +76,7 @@ export async function origin(t: Test, listener: RequestListener): Promise<number
 export function pairLines(syncPort: number): string[] {
   return [
     'cluster: { name: shop, nodes: { lb1: { address: 127.0.0.1 }, lb2: { address: 127.0.0.2 } } }',
-    'ha: { vips: [{ address: 127.0.0.9/8, interface: lo }] }',
+    'ha: { vips: [{ address: 192.0.2.9/32, interface: lo }] }',
     `sync: { port: ${syncPort} }`,
     'workers: 1',
     'sessions: { capacity: 1024 }',

@@ -259,7 +259,7 @@ t.test('what cannot start says why in one line, exits with 1 and leaves nothing'
     '  name: shop',
     '  secret_file: short',
     '  nodes: { lb1: { address: 127.0.0.1 }, lb2: { address: 127.0.0.2 } }',
-    'ha: { vips: [{ address: 127.0.0.9/8, interface: lo }] }',
+    'ha: { vips: [{ address: 192.0.2.9/32, interface: lo }] }',
   ];
   const cases: [what: string, lines: string[], args: string[], expected: RegExp][] = [
     [

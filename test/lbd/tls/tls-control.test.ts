@@ -122,7 +122,7 @@ async function pairOf(t: Test) {
       [
         ...ALONE,
         'cluster: { name: shop, secret_file: secret, nodes: { lb1: { address: 127.0.0.1 }, lb2: { address: 127.0.0.2 } } }',
-        'ha: { vips: [{ address: 127.0.0.100/8, interface: lo }] }',
+        'ha: { vips: [{ address: 192.0.2.100/32, interface: lo }] }',
         `sync: { port: ${sync} }`,
         ...frontend(ports[i]!, 'certificates: [{ cert: shop.crt, key: shop.key }]'),
         pool(backend),

@@ -71,15 +71,21 @@ export class IpRelay {
 
   /**
    * Carries out what must not happen late, such as to remove an address. What was asked for before, and has not happened
-   * by then, never happens.
+   * by then, never happens. A `renew` that is called while it waits for that may happen before it.
    *
-   * @throws OperatorError when nobody has answered in time, or one that was ended may still be at work
+   * @param isWanted asked before each attempt; what is not wanted any more is given up
+   * @throws OperatorError when nobody has answered in time, or one that was ended may still be at work, or it is not wanted
    */
-  async change(lines: readonly string[], patience = USUAL): Promise<IpAnswer> {
+  async change(
+    lines: readonly string[],
+    patience = USUAL,
+    isWanted: () => boolean = () => true,
+  ): Promise<IpAnswer> {
     const giveUpAt = performance.now() + patience.limitMs;
     let why = '';
     for (let attempts = 0; attempts < ATTEMPTS && performance.now() < giveUpAt; attempts++) {
       await this.#forgetOthers();
+      if (!isWanted()) throw new OperatorError('IP_FAILED', 'not wanted any more');
       const runner = this.#lead;
       const attempt = runner.run(lines, patience.limitMs);
       const failure = attempt.then(() => undefined, messageOf);

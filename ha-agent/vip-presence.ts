@@ -62,9 +62,11 @@ export class VipPresence {
     const moves = this.#moves;
     const vips = this.#group.vips();
     const { objects, complete } = await this.#host.queries.run(vips.map(copyQuery));
-    if (!complete || moves !== this.#moves || this.#moving > 0) return;
+    const isStill = () => moves === this.#moves && this.#moving === 0;
+    if (!complete || !isStill()) return;
     const copies = copiesIn(objects, vips).filter((copy) => this.isForeign(copy));
-    if (copies.length > 0) await this.#remove(copies, []);
+    // What is a copy now is the VIP itself once that comes.
+    if (copies.length > 0) await this.#remove(copies, [], isStill);
     else this.#copies = [];
   }
 
@@ -90,7 +92,11 @@ export class VipPresence {
     return left;
   }
 
-  async #remove(copies: readonly Copy[], own: readonly string[]): Promise<IpAnswer> {
+  async #remove(
+    copies: readonly Copy[],
+    own: readonly string[],
+    isWanted?: () => boolean,
+  ): Promise<IpAnswer> {
     const foreign = copies.filter((copy) => !own.includes(copyRemoval(copy)));
     for (const copy of foreign)
       this.#complaints.add(
@@ -99,7 +105,8 @@ export class VipPresence {
       );
     this.#copies = foreign;
     const vips = this.#group.vips();
-    const answer = await this.#host.relay.change([...copies.map(copyRemoval), ...vips.map(copyQuery)]);
+    const lines = [...copies.map(copyRemoval), ...vips.map(copyQuery)];
+    const answer = await this.#host.relay.change(lines, undefined, isWanted);
     const left = copiesIn(answer.objects, vips).filter((copy) => this.isForeign(copy));
     if (answer.complete || left.length > 0) this.#copies = left;
     return answer;

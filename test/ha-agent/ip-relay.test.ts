@@ -120,3 +120,15 @@ t.test('one that ends at once is not started without end', async (t) => {
   await t.rejects(relay.renew(['addr replace x']), { message: 'ip ended unexpectedly' });
   t.ok(readFileSync(starts, 'utf8').length < 12);
 });
+
+t.test('a removal that is not wanted any more when its turn comes never happens', async (t) => {
+  const { relay, done } = scene(t);
+  let wanted = true;
+  const removal = relay.change(['addr del x'], undefined, () => wanted);
+  wanted = false;
+  const refused = t.rejects(removal, { code: 'IP_FAILED', message: 'not wanted any more' });
+  await relay.renew(['addr replace x']);
+  await refused;
+  await relay.change(['addr del y']);
+  t.notMatch(done().join(), /addr del x/);
+});

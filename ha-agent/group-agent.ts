@@ -2,6 +2,7 @@ import type { FinishPhase, Role } from '../common/control.ts';
 import { messageOf, OperatorError } from '../common/errors.ts';
 import { monotonicMs } from '../common/events.ts';
 import { farewellOf, initialState, reportOf, step } from './election.ts';
+import { isPeerAlive } from './election-times.ts';
 import type {
   ElectionAction,
   ElectionConfig,
@@ -104,8 +105,12 @@ export class GroupAgent {
   dispatch(happening: Happening): void {
     if (!this.#running) return;
     const event = { ...happening, now: monotonicMs() } as ElectionEvent;
+    const { role } = this.#state;
     const { state, actions, wakeAtMs } = step(this.#config, this.#state, event);
     this.#state = state;
+    // While lbd prepares. Of a peer that is silent the election asks itself, and weighs the answers.
+    if (role !== 'active' && state.role === 'active' && isPeerAlive(this.#config, state, event.now))
+      this.#network.lookForRivals();
     for (const action of actions) this.#act(action);
     clearTimeout(this.#wakeTimer);
     if (!this.#running) return;

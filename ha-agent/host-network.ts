@@ -61,6 +61,11 @@ export interface GroupNetwork {
    */
   probe(neighbours: readonly string[]): Promise<readonly VipAnswer[]>;
   /**
+   * Asks the neighbours whether another machine answers for the VIPs, and says so as trouble and as a warning. Before the VIPs
+   * are added here: nothing waits for it, and nothing else follows from it.
+   */
+  lookForRivals(): void;
+  /**
    * Runs what `addVips` runs, without a VIP, so that its programs and its code are warm when it matters.
    *
    * @throws OperatorError: `addVips` would fail now as well

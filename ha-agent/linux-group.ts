@@ -24,6 +24,8 @@ const RULES_WAIT_MS = 300;
 /** A command that takes an address from the network is waited for so long. */
 const COMMAND_WAIT_MS = 1_000;
 const CLOSE_MS = 2_000;
+/** A reload waits so long for the neighbours' word on a new VIP; they answer within 20 ms. */
+const RIVALS_MS = 50;
 
 class Overtaken extends Error {
   constructor() {
@@ -162,6 +164,17 @@ export class LinuxGroup implements GroupNetwork {
     return this.#host.prober.ask(this.#config.vips, neighbours);
   }
 
+  lookForRivals(): void {
+    void this.#tellRivals(this.#config.vips);
+  }
+
+  /** Never rejects: a host that cannot ask says so elsewhere. */
+  async #tellRivals(vips: readonly VipConfig[]): Promise<void> {
+    const answers = await this.#host.prober.ask(vips, []).catch(() => []);
+    for (const { address, by } of answers)
+      this.#complaints.add(`rival ${address}`, `somebody else answers for ${address}: ${by}`);
+  }
+
   parkVips(): Promise<boolean> {
     this.#departures++;
     this.#presence.here = false;
@@ -235,6 +248,7 @@ export class LinuxGroup implements GroupNetwork {
   /** @throws OperatorError when they do not come; none of them is there then */
   async #tryVips(vips: readonly VipConfig[]): Promise<void> {
     if (vips.length === 0) return;
+    await within(RIVALS_MS, this.#tellRivals(vips));
     const { relay } = this.#host;
     const look = [...new Set(vips.map((vip) => `addr show dev ${vip.interface}`))];
     const answer = await relay.renew([...vips.map(addition), ...look]);

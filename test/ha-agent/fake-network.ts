@@ -74,6 +74,8 @@ export class FakeGroup implements GroupNetwork {
   gateways: readonly string[] = [];
   failing: string | Error | undefined;
   readonly copies: readonly string[] = [];
+  /** What was held at each look for rivals. */
+  readonly looks: (readonly string[])[] = [];
   readonly #host: FakeNetwork;
   readonly #name: string;
   #vips: readonly VipConfig[];
@@ -115,6 +117,10 @@ export class FakeGroup implements GroupNetwork {
 
   async probe(neighbours: readonly string[]): Promise<readonly VipAnswer[]> {
     return this.#host.neighbours(neighbours);
+  }
+
+  lookForRivals(): void {
+    this.looks.push([...this.held]);
   }
 
   async removeVips(): Promise<void> {

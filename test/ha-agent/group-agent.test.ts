@@ -100,3 +100,8 @@ t.test('once the network is known to carry frames, only the VIPs are asked for',
   await until('a question', () => asked.length > 0);
   t.strictSame(asked[0], []);
 });
+
+t.test('who else has the VIPs is looked for before they come, while the peer is heard', async (t) => {
+  const { network } = await serving(t);
+  t.strictSame(network.looks, [[]], 'once, and nothing waits for it');
+});

@@ -93,6 +93,27 @@ tell('both', (await answers()).toSorted());
 there('addr', 'del', '192.0.2.100/24', 'dev', 'cable');
 tell('nobody any more', await answers());
 
+// Somebody has them when they come here, and one that a reload brings.
+const rivals = () => troubles.splice(0).filter((text) => text.startsWith('somebody else answers'));
+const more = vip('192.0.2.101/24');
+const cable = /link\/ether (\S+)/.exec(there('link', 'show', 'cable'))?.[1] ?? '?';
+there('addr', 'add', '192.0.2.100/24', 'dev', 'cable');
+there('addr', 'add', '192.0.2.101/24', 'dev', 'cable');
+network.lookForRivals();
+await until('the rival', () => troubles.some((text) => text.startsWith('somebody else answers')));
+const rivalsBefore = rivals();
+await network.addVips();
+await host.configure({ groups: [{ ...blue, vips: [VIP, more] }], watched: ['eth1'] });
+tell('rivals', [
+  ...[rivalsBefore, rivals()].map((texts) => texts.map((text) => text.replace(cable, 'MAC'))),
+  host.warnings.filter((text) => text.startsWith('somebody else')).length,
+  addresses().includes('192.0.2.101/24'),
+]);
+there('addr', 'del', '192.0.2.100/24', 'dev', 'cable');
+there('addr', 'del', '192.0.2.101/24', 'dev', 'cable');
+await network.removeVips();
+await host.configure({ groups: [blue], watched: ['eth1'] });
+
 // A VIP that cannot be had is left aside, and taken once its interface is there.
 const lame = vip('198.51.100.1/24', 'eth9');
 await host.configure({ groups: [{ ...blue, vips: [VIP, lame] }], watched: ['eth1', 'eth9'] });

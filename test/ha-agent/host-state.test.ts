@@ -24,6 +24,12 @@ t.test('a real kernel: what else is on the host', { skip }, (t) => {
     'somebody has the VIP': ['192.0.2.100', true],
     both: ['192.0.2.100', '192.0.2.3'],
     'nobody any more': ['192.0.2.3'],
+    rivals: [
+      ['somebody else answers for 192.0.2.100: MAC'],
+      ['somebody else answers for 192.0.2.101: MAC'],
+      2,
+      true,
+    ],
     'left aside': [
       ['192.0.2.100/24'],
       ['198.51.100.1/24 dev eth9 is left aside, tried ', 'interface eth9 does not exist: left aside unti'],

@@ -145,10 +145,19 @@ function warningsOf(input: StatusInput): string[] {
   return [
     ...warnings,
     ...(deaf ? [`${peer.name} is there, but does not hear this node`] : []),
+    ...proxyWarnings(groups),
     ...leaseWarnings(input),
     ...bindWarnings(config),
     ...(guardianAlive ? [] : ['the guardian does not run']),
   ];
+}
+
+function proxyWarnings(groups: readonly GroupView[]): string[] {
+  const proxies = new Set(groups.flatMap(({ state }) => state.answers.proxies));
+  return [...proxies].map(
+    (by) =>
+      `${by} answers for an address of this node (proxy ARP?): what it answers for the VIPs does not count`,
+  );
 }
 
 function leaseWarnings({ config, lease, groups }: StatusInput): string[] {

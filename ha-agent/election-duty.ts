@@ -1,4 +1,4 @@
-import { checkLater, isHeldOff } from './election-evidence.ts';
+import { checkLater, isHeldOff, unvacated } from './election-evidence.ts';
 import { leaseObstacle, mayOverrule, prevails, takeoverObstacle } from './election-lease.ts';
 import { deafPeerCause, deathOf, probe } from './election-peer.ts';
 import {
@@ -78,9 +78,12 @@ export function considerTakeover(turn: Turn): void {
 function considerSucceeding(turn: Turn): void {
   const { s, now, config } = turn;
   const { name } = config.peer;
-  if (s.vacancy !== undefined) {
+  const answerer = unvacated(turn);
+  if (s.vacancy?.isSpent === false) {
     if (now < vacatedAt(config, s, now))
       turn.because(`the agent of ${name} is dead; its guardian removes the VIPs`);
+    else if (answerer !== undefined && now < s.peer!.heardMs + deadTimeMs(config, s))
+      turn.because(`${name} refuses heartbeats, but ${answerer}; waiting for its silence`);
     else takeOver(turn, deathOf(turn));
   } else if (!isHeldOff(turn)) {
     probe(turn);
@@ -210,6 +213,8 @@ function takeOver(turn: Turn, why: string): void {
   s.announceAgainMs = undefined;
   // An active node that still offers the role would be taken for one that leaves.
   s.holdUntilMs = undefined;
+  s.doubtSinceMs = undefined;
+  if (s.vacancy !== undefined) s.vacancy = { ...s.vacancy, isSpent: true };
   turn.become('active', why);
   if (!s.lbd.alive) addVips(turn);
 }

@@ -1,5 +1,12 @@
 import { carries, settling } from './election-link.ts';
-import { ANSWER_MS, deadTimeMs, LEASE_GONE_MS, nextQuestion, probeAt } from './election-times.ts';
+import {
+  ANSWER_MS,
+  deadTimeMs,
+  LEASE_GONE_MS,
+  nextQuestion,
+  probeAt,
+  vacancyAskedAt,
+} from './election-times.ts';
 import type { Turn } from './election-turn.ts';
 import type { Answers, ElectionEvent, HoldOff } from './election-types.ts';
 import { removeVips } from './election-vips.ts';
@@ -19,6 +26,10 @@ const UNKNOWN_FACTOR = 10;
 /** It looks so often, in such steps, whether the other node lives. */
 const CHECKS = 5;
 const CHECK_AGAIN_MS = 1_000;
+/** So many such machines are remembered. */
+const PROXIES = 8;
+/** Who answers for the VIPs of a peer that is silent on all paths for so long may not be the peer. */
+const RIVAL_MS = 60_000;
 /** Two nodes that took over at the same moment, and do not hear each other, never look at the same moment. */
 const CHECK_SPREAD_MS = 500;
 
@@ -29,7 +40,10 @@ const CHECK_SPREAD_MS = 500;
  * - the link of this node is new, so that it may be deaf (`settling`);
  * - the peer is heard and not believed: datagrams that cannot be read or authenticated, or that may be old ones;
  * - somebody answers for a VIP. A machine that stopped does so as well, until its lease ends: where the peer was heard
- *   as the active node, its silence counts more until then.
+ *   as the active node, its silence counts more until then. A machine that answers for everybody is no other owner.
+ *
+ * Its host may say sooner that its agent is dead (`election-suspicion.ts`): that counts once, for a short time, and while
+ * nobody answers for a VIP after the guardian has had its time.
  */
 
 /** Datagrams of the peer that cannot be understood. */
@@ -46,8 +60,10 @@ export function vipsProbed(turn: Turn, event: Extract<ElectionEvent, { type: 'vi
   const known = answers !== undefined;
   if (!known && before.known)
     turn.log('warn', 'peer', `the neighbours cannot be asked who answers for the VIPs: ${error}`);
-  const first = answers?.[0];
+  const proxies = learned(turn, event.proxies ?? []);
+  const first = answers?.find(({ by }) => !proxies.includes(by));
   s.answers = {
+    proxies,
     askedMs: undefined,
     answeredMs: now,
     known,
@@ -56,6 +72,35 @@ export function vipsProbed(turn: Turn, event: Extract<ElectionEvent, { type: 'vi
   };
   if (event.forwards || first !== undefined) carries(turn);
   considerYielding(turn);
+}
+
+/** A machine that answers for an address of this node answers for everybody's (proxy ARP): for the VIPs, too. */
+function learned(turn: Turn, proxies: readonly string[]): readonly string[] {
+  const known = turn.s.answers.proxies;
+  const news = proxies.filter((by) => !known.includes(by));
+  if (news.length === 0) return known;
+  turn.log(
+    'warn',
+    'peer',
+    `${news.join(', ')} answers for an address of this node (proxy ARP?): what it answers for the VIPs does not count`,
+  );
+  return [...known, ...news].slice(-PROXIES);
+}
+
+/**
+ * Who answers for the VIPs of an agent that is dead, as its host says, although the guardian has had its time. Then a filter
+ * refuses, or the guardian is dead as well: until its silence has lasted long enough, the VIPs are not taken.
+ */
+export function unvacated(turn: Turn): string | undefined {
+  const { s, now, config } = turn;
+  const rival = rivalOf(turn);
+  const isLate = rival !== undefined && rival.seenMs >= vacancyAskedAt(config, s, now);
+  return isLate && s.vacancy !== undefined && s.peer?.report.role === 'active' ? rival.who : undefined;
+}
+
+/** It is time to look whether the guardian has done its work. */
+function isVacancyDue({ s, now, config }: Turn): boolean {
+  return s.vacancy?.isSpent === false && now >= vacancyAskedAt(config, s, now);
 }
 
 /** Asks the neighbours while it matters who answers for the VIPs. */
@@ -71,7 +116,7 @@ export function askNeighbours(turn: Turn): void {
 function needsAnswers(turn: Turn): boolean {
   const { s, now, config } = turn;
   if (s.stopping || s.vip !== 'none' || s.role === 'fault') return false;
-  return now >= probeAt(config, s) || settling(turn) !== undefined;
+  return now >= probeAt(config, s) || isVacancyDue(turn) || settling(turn) !== undefined;
 }
 
 function isCheckDue({ s, now, peerAlive }: Turn): boolean {
@@ -114,17 +159,32 @@ export function isHeldOff(turn: Turn): boolean {
   const obstacle = obstacleOf(turn);
   if (obstacle === undefined) return false;
   const { kind, why } = obstacle;
-  if (s.heldOff?.kind !== kind) {
-    s.heldOff = { kind, sinceMs: now };
-    if (kind !== 'asking') turn.log('warn', 'peer', `not taking over: ${why}`);
-  }
-  if (kind !== 'asking') s.probingSinceMs = undefined;
   turn.because(why);
+  if (kind === 'asking') return true;
+  if (s.heldOff?.kind !== kind) {
+    s.heldOff = { kind, sinceMs: now, isSaid: false };
+    turn.log('warn', 'peer', `not taking over: ${why}`);
+  }
+  if (kind === 'presence') s.doubtSinceMs ??= now;
+  if (kind === 'rival') warnOfRival(turn, why);
+  s.probingSinceMs = undefined;
   return true;
 }
 
+/** Whether whoever answers serves as well, only an operator can know. */
+function warnOfRival(turn: Turn, why: string): void {
+  const { s, now } = turn;
+  if (s.heldOff === undefined || s.heldOff.isSaid || now < s.heldOff.sinceMs + RIVAL_MS) return;
+  s.heldOff = { ...s.heldOff, isSaid: true };
+  turn.log(
+    'error',
+    'peer',
+    `still not taking over after ${RIVAL_MS / 1_000} s: ${why}; if that is not ${turn.config.peer.name}, end its answers for the VIPs (proxy ARP, an address that is taken), and this node takes over`,
+  );
+}
+
 /** What speaks against the death of a silent peer; undefined: nothing. */
-export function obstacleOf(turn: Turn): { kind: HoldOff['kind']; why: string } | undefined {
+export function obstacleOf(turn: Turn): { kind: HoldOff['kind'] | 'asking'; why: string } | undefined {
   const { now, config } = turn;
   const { name } = config.peer;
   const deaf = settling(turn);
@@ -176,6 +236,5 @@ function doubtful({ s, now, config }: Turn): string | undefined {
 /** How long doubt alone holds a takeover off. Of two nodes that doubt each other only one takes over. */
 function presenceUntil({ s, now, config }: Turn): number {
   const isLower = compareAddresses(config.self.address, config.peer.address) < 0;
-  const sinceMs = s.heldOff?.kind === 'presence' ? s.heldOff.sinceMs : now;
-  return sinceMs + PRESENCE_MS * (isLower ? 2 : 1) * (s.answers.known ? 1 : UNKNOWN_FACTOR);
+  return (s.doubtSinceMs ?? now) + PRESENCE_MS * (isLower ? 2 : 1) * (s.answers.known ? 1 : UNKNOWN_FACTOR);
 }

@@ -1,5 +1,7 @@
+import { unvacated } from './election-evidence.ts';
 import { carries } from './election-link.ts';
-import { deadTimeMs } from './election-times.ts';
+import { disprove } from './election-suspicion.ts';
+import { deadTimeMs, vacancyUntil } from './election-times.ts';
 import type { Turn } from './election-turn.ts';
 import type {
   ElectionConfig,
@@ -43,7 +45,8 @@ export function initialStanding({ leaseMs }: ElectionConfig): LeaseStanding {
  *    one that goes away, or that only one of them reaches, changes nothing.
  * 3. **The peer has given its word**, or its host has: it is in fault, has stepped down, its guardian has said farewell,
  *    or its host refuses heartbeats. Then the VIPs are gone there, and this node has nearly a dead time to get the lease,
- *    which is longer than the lease that the peer may have had.
+ *    which is longer than the lease that the peer may have had. A filter may refuse as well: this counts once, and only
+ *    while the witness does not say that the peer has renewed its lease since, and nobody answers for the VIPs.
  * 4. **Both are free of it**: both missed the witness while they heard each other, or one of them has none configured,
  *    or the peer has been gone for `ALONE_MS`, as the witness says, too. Then silence is death, as without a witness,
  *    unless the witness says that the peer holds the lease. They are bound again once they hear of each other that one of
@@ -87,6 +90,10 @@ export function takeoverObstacle(turn: Turn): string | undefined {
   if (hasWord(turn)) {
     const wordUntilMs = now + HOLDER_SHARE * deadTimeMs(config, s);
     s.lease = { ...s.lease, wordUntilMs };
+  } else if (s.vacancy?.isSpent === false && unvacated(turn) === undefined) {
+    // One word of its host is one word, however often this node tries.
+    const wordUntilMs = vacancyUntil(config, s)! - (1 - HOLDER_SHARE) * deadTimeMs(config, s);
+    s.lease = { ...s.lease, wordUntilMs };
   }
   return leaseObstacle(turn);
 }
@@ -97,6 +104,11 @@ export function leaseHeard(turn: Turn, view: LeaseView): void {
   const before = s.lease.view.reachesWitness;
   s.lease = { ...s.lease, view };
   if (view.heardMs > s.link.sinceMs) carries(turn);
+  // An agent that has renewed its lease since lives, whatever its host says.
+  if (s.vacancy !== undefined && view.takenUntilMs - (turn.config.leaseMs ?? 0) > s.vacancy.sinceMs) {
+    s.lease = { ...s.lease, wordUntilMs: 0 };
+    disprove(turn, 'has renewed its lease at the witness');
+  }
   if (before === view.reachesWitness) return;
   if (view.reachesWitness) turn.log('info', 'witness', 'the witness answers, and grants leases');
   else turn.log('warn', 'witness', 'the witness does not answer, or does not grant leases yet');
@@ -195,9 +207,8 @@ function consentUntil(config: ElectionConfig, s: ElectionState): number {
   return sentMs === 0 ? 0 : sentMs + HOLDER_SHARE * deadTimeMs(config, s);
 }
 
-/** The peer, its guardian or its host says that its VIPs are gone, and it does not take over now. */
+/** The peer or its guardian says that its VIPs are gone, and it does not take over now. */
 function hasWord({ s, peerAlive }: Turn): boolean {
-  if (s.vacancy !== undefined) return true;
   const report = s.peer?.report;
   return (
     peerAlive &&

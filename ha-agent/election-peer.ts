@@ -1,18 +1,11 @@
 import { obstacleOf } from './election-evidence.ts';
 import { carries } from './election-link.ts';
+import { answered, considerSuspicion, considerVacancy } from './election-suspicion.ts';
 import { jointIntervalMs, PROBE_ANSWER, patientUntil, probeAt } from './election-times.ts';
 import type { Turn } from './election-turn.ts';
-import type { ElectionEvent, PeerReport } from './election-types.ts';
+import type { PeerReport } from './election-types.ts';
 import { announce, announceSooner, removeVips } from './election-vips.ts';
 import { type Claim, compareActives } from './rank.ts';
-
-/** A suspected peer is asked so often, in such steps, before silence means something. */
-const ASK_COUNT = 3;
-const ASK_SPACING_MS = 5;
-/** An answer may take that many times as long as a refusal. */
-const ROUND_TRIPS = 3;
-/** After a suspicion that came to nothing: a port that is closed for other reasons must not cost questions for ever. */
-const TRUST_MS = 10_000;
 
 /** A fresh heartbeat of the peer. */
 export function heartbeat(turn: Turn, report: PeerReport, restarted: boolean): void {
@@ -24,13 +17,14 @@ export function heartbeat(turn: Turn, report: PeerReport, restarted: boolean): v
   // A live peer may just have been noticed, or asks whether this node is alive: both want an answer now.
   const asked = report.probe || report.ask === true;
   if (restarted || !s.peerAlive || asked || s.probingSinceMs !== undefined) turn.send(1);
-  answered(turn);
+  answered(turn, report, restarted);
   const healthySinceMs = report.healthy ? (s.peer?.healthySinceMs ?? now) : undefined;
   s.peer = { report, heardMs: now, healthySinceMs };
   s.hello = undefined;
   s.presence = undefined;
   s.heldOff = undefined;
-  s.check = undefined;
+  s.doubtSinceMs = undefined;
+  if (report.role !== 'active') s.check = undefined;
   carries(turn);
   s.asking = false;
   s.probingSinceMs = undefined;
@@ -89,6 +83,7 @@ function inSeconds({ servedMs }: Claim): string {
 export function watchPeer(turn: Turn): void {
   const { s, now, config } = turn;
   considerSuspicion(turn);
+  considerVacancy(turn);
   const alive = turn.peerAlive;
   if (alive !== s.peerAlive) {
     s.peerAlive = alive;
@@ -96,7 +91,8 @@ export function watchPeer(turn: Turn): void {
     if (alive) turn.log('info', 'peer', `${name} is heard (${s.peer!.report.role})`);
     else {
       s.probedUntilMs = undefined;
-      s.dualSinceMs = undefined;
+      // What its host says is believed for a moment: a peer that is heard again has not had its time anew.
+      if (s.vacancy === undefined) s.dualSinceMs = undefined;
       s.suspicion = undefined;
       s.operatorsChoice = undefined;
       announceSooner(turn);
@@ -128,69 +124,13 @@ function checkWitness(turn: Turn): void {
   if (turn.config.witnessWaitMs !== undefined) turn.act({ type: 'check-witness' });
 }
 
-/**
- * A sign that the peer's agent died starts a burst of questions. The agent is dead when its host refuses them, not
- * only the heartbeat before, and no path brings an answer. Silence alone is for the dead time to judge: an agent that
- * is stopped or busy is silent as well, and its VIPs are still there.
- */
-export function suspect(turn: Turn, event: Extract<ElectionEvent, { type: 'suspect' }>): void {
-  const { s, now } = turn;
-  if (!turn.peerAlive) return;
-  const refused = event.sign === 'refused';
-  const roundTripMs = refused ? (event.roundTripMs ?? 0) : 0;
-  const patienceMs = Math.max(ASK_COUNT * ASK_SPACING_MS, ROUND_TRIPS * roundTripMs);
-  if (s.suspicion !== undefined) {
-    const untilMs = Math.max(s.suspicion.untilMs, s.suspicion.sinceMs + patienceMs);
-    if (refused) s.suspicion = { ...s.suspicion, why: event.why, refusedMs: now, untilMs };
-    return;
-  }
-  if (now < s.trustUntilMs) return;
-  s.suspicion = {
-    why: event.why,
-    sinceMs: now,
-    asked: 1,
-    nextMs: now + ASK_SPACING_MS,
-    untilMs: now + patienceMs,
-    refusedMs: refused ? now : undefined,
-  };
-  turn.log('info', 'peer', `is ${turn.config.peer.name} still there? ${event.why}`);
-  turn.send(1);
-}
-
-function considerSuspicion(turn: Turn): void {
-  const { s, now } = turn;
-  const { suspicion } = s;
-  if (suspicion === undefined) return;
-  if (suspicion.asked < ASK_COUNT && now >= suspicion.nextMs) {
-    s.suspicion = { ...suspicion, asked: suspicion.asked + 1, nextMs: now + ASK_SPACING_MS };
-    turn.send(1);
-    return;
-  }
-  if (now < suspicion.untilMs || suspicion.asked < ASK_COUNT || now < suspicion.nextMs) return;
-  s.suspicion = undefined;
-  const { why, sinceMs, refusedMs } = suspicion;
-  // One refusal may come from an agent that opens its sockets again, as after a reload.
-  if (refusedMs !== undefined && refusedMs - sinceMs >= ASK_SPACING_MS) {
-    s.vacancy = { why, sinceMs };
-    // Whatever it was about to do, it will not.
-    s.probedUntilMs = undefined;
-  } else s.trustUntilMs = now + TRUST_MS;
-}
-
-/** The peer was heard: no suspicion holds. */
-function answered({ s, now }: Turn): void {
-  s.vacancy = undefined;
-  if (s.suspicion === undefined) return;
-  s.suspicion = undefined;
-  s.trustUntilMs = now + TRUST_MS;
-}
-
 /** Whether this node has to give up the role because the peer does not hear it. */
-export function deafPeerCause({ s, now, config }: Turn): string | undefined {
+export function deafPeerCause(turn: Turn): string | undefined {
+  const { s, now, config } = turn;
   const { name } = config.peer;
   if (s.probedUntilMs !== undefined && now >= s.probedUntilMs)
     return `${name} does not hear this node and takes over`;
-  if (s.dualSinceMs !== undefined && now >= patientUntil(config, s, now))
+  if (s.dualSinceMs !== undefined && turn.peerAlive && now >= patientUntil(config, s, now))
     return `${name} is active too and does not hear this node`;
   return undefined;
 }

@@ -19,6 +19,8 @@ const MARGIN = 0.5;
  * there is room for a busy machine. It says farewell as soon as it has, so this is waited for only where that got lost.
  */
 const GUARDIAN_MS = 100;
+/** The VIPs of an agent that died are looked for so long before the takeover: the answer takes 20 ms. */
+const VACANCY_ANSWER_MS = 30;
 /** Between two questions who answers for the VIPs, while that matters. */
 const ASK_VIPS_MS = 250;
 /** The answer is there within some milliseconds. A takeover waits no longer for it. */
@@ -113,6 +115,16 @@ export function vacatedAt(config: ElectionConfig, state: ElectionState, now: num
   return Math.min(vacancy.sinceMs + GUARDIAN_MS, peer.heardMs + deadTimeMs(config, state));
 }
 
+/** When the word of the peer's host that its agent is dead counts no longer: by then silence has told as much. */
+export function vacancyUntil(config: ElectionConfig, state: ElectionState): number | undefined {
+  return state.vacancy && state.vacancy.sinceMs + GUARDIAN_MS + deadTimeMs(config, state);
+}
+
+/** Who answers for the VIPs after this does so although the guardian has had its time. */
+export function vacancyAskedAt(config: ElectionConfig, state: ElectionState, now: number): number {
+  return vacatedAt(config, state, now) - VACANCY_ANSWER_MS;
+}
+
 /** When the neighbours may be asked again who answers for the VIPs. */
 export function nextQuestion({ answers: { askedMs, answeredMs } }: Pick<ElectionState, 'answers'>): number {
   if (askedMs !== undefined) return askedMs + QUESTION_LOST_MS;
@@ -155,7 +167,9 @@ export function wakeAt(config: ElectionConfig, s: ElectionState, now: number): n
     add(s.probingSinceMs + config.witnessWaitMs);
   add(s.suspicion?.nextMs);
   add(s.suspicion?.untilMs);
+  add(vacancyAskedAt(config, s, now));
   add(vacatedAt(config, s, now));
+  add(vacancyUntil(config, s));
   if (s.hello !== undefined) add(s.hello.heardMs + deadTimeMs(config, s));
   if (s.vip !== 'none' && s.vip !== 'held') add(s.vipDeadlineMs);
   if (s.vip === 'held') add(leaseUntil(s));

@@ -100,6 +100,7 @@ export class Turn {
   listen(): void {
     const { s } = this;
     s.listenSinceMs = this.now;
+    s.doubtSinceMs = undefined;
     s.listenUntilMs = this.now + deadTimeMs(this.config, s);
     s.probingSinceMs = undefined;
     s.requestUntilMs = undefined;

@@ -137,6 +137,8 @@ export type ElectionEvent = { readonly now: number } & (
       readonly error?: string | undefined;
       /** A neighbour answered for its own address: the network carries frames of this node. */
       readonly forwards?: boolean | undefined;
+      /** Link-layer addresses of who answered for an address of this node: they answer for others. */
+      readonly proxies?: readonly string[] | undefined;
     }
   /** Another group of this node hears the peer: the network carries frames. */
   | { readonly type: 'carries' }
@@ -297,10 +299,12 @@ export interface Suspicion {
   readonly refusedMs: number | undefined;
 }
 
-/** The peer's agent is known to be dead, though its host lives. */
+/** The peer's agent is dead, as its host says, which lives. Evidence for one takeover, and for a short time. */
 export interface Vacancy {
   readonly why: string;
   readonly sinceMs: number;
+  /** There was that takeover. */
+  readonly isSpent: boolean;
 }
 
 /** What the neighbours say of the VIPs. */
@@ -313,12 +317,16 @@ export interface Answers {
   readonly known: boolean;
   /** Who else answers, and when it last did. */
   readonly rival: { readonly who: string; readonly seenMs: number } | undefined;
+  /** Link-layer addresses that answer for others, so that what they say of the VIPs does not count. */
+  readonly proxies: readonly string[];
 }
 
 /** Why this node does not take over from a silent peer, see `election-evidence.ts`. */
 export interface HoldOff {
-  readonly kind: 'link' | 'presence' | 'rival' | 'asking';
+  readonly kind: 'link' | 'presence' | 'rival';
   readonly sinceMs: number;
+  /** That it lasts was said as an error. */
+  readonly isSaid: boolean;
 }
 
 /** Whether the network carries frames of this node. */
@@ -361,6 +369,8 @@ export interface ElectionState {
   readonly presence: { readonly why: string; readonly heardMs: number } | undefined;
   readonly answers: Answers;
   readonly heldOff: HoldOff | undefined;
+  /** Since when doubt has held a takeover off, with or without lapses; until the peer is heard or replaced. */
+  readonly doubtSinceMs: number | undefined;
   readonly link: LinkView;
   /** This node took over on silence alone: then it looks whether somebody else still answers for the VIPs. */
   readonly check: { readonly atMs: number; readonly left: number } | undefined;
@@ -381,6 +391,8 @@ export interface ElectionState {
   readonly suspicion: Suspicion | undefined;
   /** After a suspicion without a proof, signs are ignored until then. */
   readonly trustUntilMs: number;
+  /** How long the latest such time was; 0: there was none. */
+  readonly trustMs: number;
   readonly vacancy: Vacancy | undefined;
   /** Why this node does not take the role back although it might; undefined: nothing but `preempt` holds it. */
   readonly operatorsChoice: string | undefined;

@@ -16,7 +16,8 @@ import {
   tendLease,
 } from './election-lease.ts';
 import { carries, linkUp, servedMs } from './election-link.ts';
-import { heartbeat, suspect, watchPeer } from './election-peer.ts';
+import { heartbeat, watchPeer } from './election-peer.ts';
+import { suspect } from './election-suspicion.ts';
 import { hasBackends, lateLimitMs, ownDeadTimeMs } from './election-times.ts';
 import { Turn } from './election-turn.ts';
 import { twin } from './election-twin.ts';
@@ -42,8 +43,9 @@ export function initialState(config: ElectionConfig, now: number): ElectionState
     peer: undefined,
     hello: undefined,
     presence: undefined,
-    answers: { askedMs: undefined, answeredMs: undefined, known: true, rival: undefined },
+    answers: { askedMs: undefined, answeredMs: undefined, known: true, rival: undefined, proxies: [] },
     heldOff: undefined,
+    doubtSinceMs: undefined,
     link: { sinceMs: now, why: 'this node has just started', carriesSinceMs: undefined },
     check: undefined,
     twin: undefined,
@@ -55,6 +57,7 @@ export function initialState(config: ElectionConfig, now: number): ElectionState
     lease: initialStanding(config),
     suspicion: undefined,
     trustUntilMs: now,
+    trustMs: 0,
     vacancy: undefined,
     operatorsChoice: undefined,
     lastTickMs: now,

@@ -98,7 +98,7 @@ export class GroupAgent {
   configure(config: ElectionConfig): void {
     const { intervalMs, deadAfter } = this.#config;
     this.#config = config;
-    this.#state = { ...this.#state, lastTickMs: monotonicMs() };
+    if (intervalMs !== config.intervalMs) this.#state = { ...this.#state, lastTickMs: monotonicMs() };
     if (this.#running && (intervalMs !== config.intervalMs || deadAfter !== config.deadAfter)) this.#send();
   }
 
@@ -279,11 +279,14 @@ export class GroupAgent {
     // To ask for a neighbour makes the kernel forget it for a moment, which open connections would notice.
     const mayBeDeaf = this.#state.link.carriesSinceMs === undefined;
     const neighbours = mayBeDeaf ? [...(this.#config.neighbours ?? []), ...this.#network.gateways] : [];
-    this.#network.probe(neighbours).then(
+    // Only a machine that answers for everybody (proxy ARP) answers for this node's own address.
+    const { address: own } = this.#config.self;
+    this.#network.probe([...neighbours, own]).then(
       (all) => {
-        const answers = all.filter(({ address }) => !neighbours.includes(address));
-        const forwards = answers.length < all.length;
-        this.dispatch({ type: 'vips-probed', answers, forwards });
+        const answers = all.filter(({ address }) => address !== own && !neighbours.includes(address));
+        const proxies = all.filter(({ address }) => address === own).map(({ by }) => by);
+        const forwards = all.some(({ address }) => neighbours.includes(address));
+        this.dispatch({ type: 'vips-probed', answers, forwards, proxies });
       },
       (error: unknown) => this.dispatch({ type: 'vips-probed', answers: undefined, error: messageOf(error) }),
     );

@@ -33,6 +33,70 @@ const STORIES: readonly Story[] = [
     never: [/38\d\d announce/, /> 3811[\s\S]*probe\n[\s\S]*> 60000/],
   },
   {
+    name: 'a neighbour that answers for the whole network (proxy ARP) is not the peer: who took over stays',
+    script: `${BEGIN}
+      10 hears active e4
+      20 answers 02:00:00:00:00:09 proxy
+      60000 end`,
+    happens: ['310 add-vips', '3810 announce'],
+    never: [/remove-vips/],
+  },
+  {
+    name: 'proxy ARP where a node starts alone: it takes over as where nobody answers, and remembers it',
+    script: `0 answers 02:00:00:00:00:09 proxy${BEGIN}
+      1000 answers 02:00:00:00:00:09
+      9000 end`,
+    happens: ['300 active (epoch 1): lb2 was never heard', '300 add-vips'],
+    never: [/remove-vips/],
+  },
+  {
+    name: 'the peer that serves answers beside a proxy: yielded to',
+    script: `${BEGIN}
+      10 hears active e4
+      20 answers 02:00:00:00:00:09 proxy
+      3000 answers 02:00:00:00:00:02
+      9000 end`,
+    happens: ['310 add-vips', '3810 remove-vips'],
+  },
+  {
+    name: 'who answers for the VIPs for a minute beside a silent peer is said as an error, once, with the way out',
+    script: `0 answers 02:00:00:00:00:02${BEGIN}
+      60200 end
+      200000 end`,
+    happens: [
+      '> 60200 end',
+      '60300 error: still not taking over after 60 s: lb2 is silent, but 02:00:00:00:00:02 answers for 10.0.0.100; if that is not lb2, end its answers for the VIPs (proxy ARP, an address that is taken), and this node takes over',
+    ],
+    never: [/add-vips/, /error[\s\S]*error/],
+  },
+  {
+    name: 'the host of the active peer refuses, and its VIPs are still answered for: its silence decides',
+    script: `${BEGIN}
+      10 hears active e4 d1000
+      20 answers 02:00:00:00:00:02
+      60 suspect refused
+      65 suspect refused
+      1005 end
+      1010 end`,
+    happens: ['> 1005 end', '1010 active (epoch 5): lb2 is dead: refused'],
+  },
+  {
+    name: 'agent and guardian of the active peer are dead, its interval is long: its lease ends, then takeover',
+    script: `${BEGIN}
+      10 hears active e4 d60000
+      20 answers 02:00:00:00:00:02
+      60 suspect refused
+      65 suspect refused
+      3000 why
+      3001 answers
+      6000 end`,
+    happens: [
+      '3000 lb2 refuses heartbeats, but 02:00:00:00:00:02 answers for 10.0.0.100; waiting for its silence',
+      '> 3001 answers',
+      '4380 active (epoch 5): lb2 is dead: refused',
+    ],
+  },
+  {
     name: 'whoever answers for the VIPs beside the lease of a witness is not the peer: this node stays',
     script: `${BEGIN}
       10 hears active e4

@@ -86,7 +86,7 @@ for (const [who, address] of [
     t.equal(agent.state.answers.rival, undefined);
   });
 
-t.test('once the network is known to carry frames, only the VIPs are asked for', async (t) => {
+t.test('once the network is known to carry frames, no neighbour is asked for', async (t) => {
   const { agent, host } = start(t);
   host.group().gateways = ['192.0.2.254'];
   const asked: (readonly string[])[] = [];
@@ -98,7 +98,31 @@ t.test('once the network is known to carry frames, only the VIPs are asked for',
   agent.configure({ ...SLOW, intervalMs: 10 });
   agent.dispatch({ type: 'wake' });
   await until('a question', () => asked.length > 0);
-  t.strictSame(asked[0], []);
+  t.strictSame(asked[0], [SLOW.self.address]);
+});
+
+t.test('who answers for an address of this node is a proxy, and no other owner of a VIP', async (t) => {
+  const { agent, host } = start(t);
+  const by = '02:00:00:00:00:09';
+  host.neighbours = () => [
+    { address: SLOW.self.address, by },
+    { address: '192.0.2.100', by },
+  ];
+  agent.configure({ ...SLOW, settleMs: 60_000 });
+  agent.dispatch({ type: 'wake' });
+  await until('the answers', () => agent.state.answers.answeredMs !== undefined);
+  t.strictSame(agent.state.answers.proxies, [by]);
+  t.equal(agent.state.answers.rival, undefined);
+});
+
+t.test('another config forgives a late beat only where the beats come at another time', (t) => {
+  const { agent } = start(t);
+  const { lastTickMs } = agent.state;
+  agent.configure({ ...SLOW, drainMs: 1 });
+  t.equal(agent.state.lastTickMs, lastTickMs, 'such as when the host can forward all of a sudden');
+  agent.configure({ ...SLOW, intervalMs: 20_000 });
+  t.not(agent.state.lastTickMs, lastTickMs);
+  t.end();
 });
 
 t.test('who else has the VIPs is looked for before they come, while the peer is heard', async (t) => {

@@ -224,14 +224,15 @@ class Player {
     return { reachable, why, sinceMs: sinceMs === undefined ? this.#now : Number(sinceMs) };
   }
 
-  /** What the neighbours say: a MAC address for the VIP, `neighbour`, `unknown`, `later`, or nothing. */
+  /** What the neighbours say: a MAC address for the VIP (and `proxy`: for this node as well), `neighbour`, `unknown`, `later`, or nothing. */
   #probed(): ElectionEvent {
     const now = this.#now;
-    const [by] = this.#answers;
+    const [by, word] = this.#answers;
     if (by === 'unknown') return { type: 'vips-probed', now, answers: undefined, error: 'no socat' };
     const forwards = by === 'neighbour';
     const answers = by === undefined || forwards ? [] : [{ address: '10.0.0.100', by }];
-    return { type: 'vips-probed', now, answers, forwards };
+    const proxies = by !== undefined && word === 'proxy' ? [by] : [];
+    return { type: 'vips-probed', now, answers, forwards, proxies };
   }
 
   /** `ok` and steps such as `ip=300`, or the cause of a failure. */
@@ -311,6 +312,8 @@ class Player {
   #note(action: ElectionAction): void {
     if (action.type === 'log' && action.kind === 'vip' && /after|renewed/.test(action.text))
       this.#tell(`log: ${action.text}`);
+    if (action.type === 'log' && action.level === 'error' && action.kind === 'peer')
+      this.#tell(`error: ${action.text}`);
     if (action.type === 'send' || action.type === 'log') return;
     if (action.type === 'tell-lbd') {
       if (action.finishing !== undefined) this.#tell(`lbd: ${action.finishing}`);

@@ -155,7 +155,7 @@ t.test('where the daemon goes on, the status says what is wrong', { skip: skipLa
   await t.test('socat and arping are missing', async (t) => {
     const bin = mkdtempSync(join(tmpdir(), 'tandem-bin-'));
     t.teardown(() => rmSync(bin, { recursive: true }));
-    for (const tool of ['bash', 'ip', 'nft', 'sh'])
+    for (const tool of ['bash', 'ip', 'nft', 'nice', 'sh'])
       symlinkSync((await lab.exec('lb1', ['sh', '-c', `command -v ${tool}`])).trim(), join(bin, tool));
     await agentSays(
       t,

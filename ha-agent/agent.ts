@@ -128,7 +128,7 @@ export class Agent {
           why: `its host refuses heartbeats (${path})`,
           roundTripMs,
         }),
-      onPath: (name, why) => this.#onPath(name, why),
+      onPath: (name, why, changes) => this.#onPath(name, why, changes),
       onTrouble: (text) => this.#log('warn', 'path', text),
       onPresence: (why) => this.#onPresence(why),
       onTwin: (report, greater, from) => this.#onTwin(report, greater, from),
@@ -445,9 +445,10 @@ export class Agent {
       this.#log(up ? 'info' : 'warn', 'interface', up ? `interface ${name} is up` : why);
   }
 
-  #onPath(name: string, why: string | undefined): void {
-    if (why === undefined) this.#log('info', 'path', `heartbeats: ${name} works again`);
-    else this.#log('warn', 'path', `heartbeats: ${name} failed: ${why}`);
+  #onPath(name: string, why: string | undefined, changes = 1): void {
+    const flaps = changes > 1 ? `; it changed ${changes} times since the last word` : '';
+    if (why === undefined) this.#log('info', 'path', `heartbeats: ${name} works again${flaps}`);
+    else this.#log('warn', 'path', `heartbeats: ${name} failed: ${why}${flaps}`);
   }
 
   /** Something that anybody can send: it is said once, and again when it has been gone for a while. */

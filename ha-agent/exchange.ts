@@ -39,7 +39,7 @@ export interface ExchangeOptions {
   /** The peer's host says that nobody listens at the end of this path. */
   onRefused(path: string, roundTripMs: number): void;
   /** A path failed with this cause, or works (again). */
-  onPath(name: string, why: string | undefined): void;
+  onPath(name: string, why: string | undefined, changes?: number): void;
   /** What an operator should mend, once. */
   onTrouble(text: string): void;
   /** Something that claims to be of the peer was heard and not understood. Not authentic. */
@@ -100,7 +100,7 @@ export class Exchange {
       now: options.now,
       onDatagram: (traffic, data, from) => this.#receive(traffic, data, from),
       onRefused: (name, roundTripMs) => options.onRefused(name, roundTripMs),
-      onPath: (name, why) => options.onPath(name, why),
+      onPath: (name, why, changes) => options.onPath(name, why, changes),
       onDiffer: (text) => options.onTrouble(text),
     });
   }

@@ -7,6 +7,7 @@ import { messageOf } from '../common/errors.ts';
 import type { PathConfig } from '../common/model.ts';
 import { ConnectedSocket } from './connected-socket.ts';
 import type { Lane, LaneEvents } from './lane.ts';
+import { StateNews } from './state-news.ts';
 
 /** A path that failed gets new sockets so often; until then each heartbeat tries the old ones. */
 const RETRY_MS = 1_000;
@@ -46,9 +47,11 @@ export class HeartbeatPath implements Lane {
   #closed = false;
   /** Datagrams that the kernel has not taken yet. */
   readonly #waiting = new Set<(taken: boolean) => void>();
+  readonly #news: StateNews;
 
   constructor(options: HeartbeatPathOptions) {
     this.#options = options;
+    this.#news = new StateNews(options.onState);
     const { config } = options;
     this.name =
       config.type === 'multicast'
@@ -131,6 +134,7 @@ export class HeartbeatPath implements Lane {
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#news.close();
     const socket = this.#socket;
     this.#drop();
     await socket?.close().catch(() => {});
@@ -214,10 +218,9 @@ export class HeartbeatPath implements Lane {
   }
 
   #set(why: string | undefined): void {
-    if (this.#closed || (why === this.#why && why !== undefined)) return;
-    const changed = why !== this.#why;
+    if (this.#closed || why === this.#why) return;
     this.#why = why;
-    if (changed) this.#options.onState(why);
+    this.#news.change(why);
   }
 }
 

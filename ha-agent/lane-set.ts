@@ -18,7 +18,7 @@ export interface LaneSetOptions {
   readonly now: () => number;
   onDatagram(traffic: LaneTraffic, data: Buffer, from: string | undefined): void;
   onRefused(name: string, roundTripMs: number): void;
-  onPath(name: string, why: string | undefined): void;
+  onPath(name: string, why: string | undefined, changes?: number): void;
   /** The peer uses other paths than the config has. Told once, until it does not. */
   onDiffer(text: string): void;
 }
@@ -151,7 +151,7 @@ export class LaneSet {
       create({
         onDatagram: (data, from) => this.#options.onDatagram(traffic, data, from),
         onRefused: (roundTripMs) => this.#options.onRefused(traffic.lane.name, roundTripMs),
-        onState: (why) => this.#options.onPath(traffic.lane.name, why),
+        onState: (why, changes) => this.#options.onPath(traffic.lane.name, why, changes),
       }),
       id,
       (why) => this.#options.onPath(traffic.lane.name, why),

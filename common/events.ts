@@ -18,16 +18,19 @@ export class EventLog {
   /**
    * @param kind stable word, see `ControlEvent.kind`
    * @param text what happened and why; line breaks become spaces
+   * @returns the time of day that it carries, ISO 8601
    */
-  add(kind: string, text: string): void {
+  add(kind: string, text: string): string {
+    const time = new Date().toISOString();
     if (this.#events.length >= this.#capacity) this.#events.shift();
     this.#events.push({
-      time: new Date().toISOString(),
+      time,
       mono_ms: monotonicMs(),
       source: this.#source,
       kind,
       text: text.replaceAll(/\s*[\r\n]+\s*/g, ' '),
     });
+    return time;
   }
 
   /** Oldest first; a copy. */

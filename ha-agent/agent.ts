@@ -257,8 +257,9 @@ export class Agent {
   /** A new config was bad: the old one stays in force, and `status` says so. */
   refuseReload(problems: readonly string[]): ReloadAnswer {
     const why = problems.join('; ').slice(0, MAX_ERROR_CHARS);
-    this.#reloadError = `the config was not reloaded at ${new Date().toISOString()}, the one before stays in force: ${why}`;
-    for (const line of problems) this.#log('error', 'reload', `the config was not reloaded: ${line}`);
+    let when = '';
+    for (const line of problems) when = this.#log('error', 'reload', `the config was not reloaded: ${line}`);
+    this.#reloadError = `the config was not reloaded at ${when}, the one before stays in force: ${why}`;
     return refusedReload(problems);
   }
 
@@ -471,8 +472,9 @@ export class Agent {
     this.#log(level, kind, `${this.#groups.prefix(group)}${text}`);
   }
 
-  #log(level: 'info' | 'warn' | 'error', kind: string, text: string): void {
+  /** @returns the time of day that the event carries, for people */
+  #log(level: 'info' | 'warn' | 'error', kind: string, text: string): string {
     this.#options.log[level]({ kind }, text);
-    this.#options.events.add(kind, text);
+    return this.#options.events.add(kind, text);
   }
 }

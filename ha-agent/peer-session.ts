@@ -134,7 +134,9 @@ export class PeerSession {
     const process = this.#processes.get(nonce) ?? this.#add(nonce, stamp.version);
     if (this.isOld(nonce, counter, path)) return 'replay';
     const provenMs = Math.min(now, this.#proof(process, stamp, now, lifetimeMs));
-    const proves = provenMs >= this.#floorMs && now - provenMs <= lifetimeMs;
+    // A time that was still to come when it was written does not show that it was sent after a pause of this process.
+    const sinceMs = stamp.ahead ? this.#echoMs(stamp, now) : provenMs;
+    const proves = sinceMs >= this.#floorMs && now - provenMs <= lifetimeMs;
     const current = this.#processOf(this.#current);
     const isCurrent = this.#current === nonce;
     if (proves && !isCurrent && current !== undefined && !isLater(stamp, provenMs, current)) return 'replay';
@@ -185,14 +187,18 @@ export class PeerSession {
   /** A time at which the sender was alive, as late as it can be shown; -Infinity: nothing shows it. */
   #proof(process: Process, stamp: Stamp, now: number, lifetimeMs: number): number {
     if (stamp.version === 2) return this.#proofByNonce(stamp, now, lifetimeMs);
-    // A time that is still to come is nobody's to echo.
-    const echo = stamp.echoes.find(({ nonce }) => nonce === this.#options.nonce);
-    const echoMs = echo === undefined || echo.sentMs > now ? Number.NEGATIVE_INFINITY : echo.sentMs;
+    const echoMs = this.#echoMs(stamp, now);
     if (stamp.ahead) return Math.max(echoMs, process.sinceMs + stamp.sentMs);
     process.sinceMs = Math.max(process.sinceMs, echoMs - stamp.sentMs);
     // Nothing comes before it was sent, however two clocks have drifted apart.
     process.sinceMs = Math.min(process.sinceMs, now - stamp.sentMs);
     return Math.max(echoMs, process.sinceMs + stamp.sentMs);
+  }
+
+  /** What the sender has heard of this process: a time of this node's clock. A time that is still to come is nobody's to echo. */
+  #echoMs({ echoes }: Stamp, now: number): number {
+    const echo = echoes.find(({ nonce }) => nonce === this.#options.nonce);
+    return echo === undefined || echo.sentMs > now ? Number.NEGATIVE_INFINITY : echo.sentMs;
   }
 
   /**

@@ -160,6 +160,19 @@ t.test('a farewell made in advance is heard, and no clock is set by it', (t) => 
   t.end();
 });
 
+t.test('after a pause a farewell that waited is no news', (t) => {
+  const { session, accept } = createSession();
+  t.equal(accept(stamp(NEW, 1, 100, 90), 100), 'fresh');
+  session.forgetBefore(900);
+  t.equal(accept(stamp(NEW, 17, 1_700, 90, { ahead: true }), 900), 'hello');
+  t.equal(
+    accept(stamp(NEW, 18, 1_700, 905, { ahead: true }), 910),
+    'fresh',
+    'its sender has heard that this node goes on',
+  );
+  t.end();
+});
+
 t.test('two live processes of one name are told, and one of them is listened to', (t) => {
   const { session, accept } = createSession();
   const turn = (nonce: string, i: number, role: Stamp['role'] = 'standby') =>

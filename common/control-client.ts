@@ -1,8 +1,7 @@
 import { statSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
-import { basename } from 'node:path';
-import { SOCKETS } from './control.ts';
 import { messageOf, OperatorError } from './errors.ts';
+import { daemonOf } from './unix-socket.ts';
 
 /** Room for the longest list of sessions; what is longer is not an answer of ours. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
@@ -22,7 +21,7 @@ export async function control<T>(
   body?: unknown,
   timeoutMs = 2000,
 ): Promise<T> {
-  const daemon = basename(socketPath) === SOCKETS.agent ? 'ha-agent' : 'lbd';
+  const daemon = daemonOf(socketPath);
   const signal = AbortSignal.timeout(timeoutMs);
   try {
     const { status, text } = await exchange(socketPath, method, path, body, signal);

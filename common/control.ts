@@ -6,8 +6,16 @@ import type { RuntimeStatus } from './runtime.ts';
  * - `lbd.sock` and `agent.sock`: HTTP with JSON bodies. Errors are `{ "error": "one clear line" }` with a 4xx
  *   or 5xx status.
  * - `lbd-live.sock`: liveness between the two daemons of a node, one JSON object a line, see `LiveMessage`.
+ * - `kernel.sock`: what lbd may ask of the helper of the kernel engine.
+ *
+ * Each stands in a folder of its own, because the folder says which group may reach it. Paths are relative to the run directory.
  */
-export const SOCKETS = { lbd: 'lbd.sock', agent: 'agent.sock', live: 'lbd-live.sock' } as const;
+export const SOCKETS = {
+  lbd: 'lb/lbd.sock',
+  agent: 'ha/agent.sock',
+  live: 'live/lbd-live.sock',
+  kernel: 'net/kernel.sock',
+} as const;
 
 export type Role = 'init' | 'standby' | 'active' | 'fault';
 

@@ -10,8 +10,8 @@ const MAX_PATH_BYTES = 107;
 const SOCKET_UMASK = 0o117;
 
 /**
- * Makes a server listen on a unix socket with mode 0660. Creates the run directory (0750) if it is missing and
- * replaces the socket file that a daemon left behind when it was killed, but never one that still answers.
+ * Makes a server listen on a unix socket with mode 0660. Creates its folder (0750) in the run directory (0755), both if they are
+ * missing, and replaces the socket file that a daemon left behind when it was killed, but never one that still answers.
  *
  * @throws OperatorError `RUN_DIR_TAKEN`, `RUN_DIR`: one line that names the path
  */
@@ -24,7 +24,8 @@ export async function listenUnix(server: Server, path: string): Promise<void> {
   }
   const directory = dirname(path);
   try {
-    await mkdir(directory, { recursive: true, mode: 0o750 });
+    await mkdir(dirname(directory), { recursive: true, mode: 0o755 });
+    await mkdir(directory, { mode: 0o750 }).catch(ignoreExisting);
     if (await answers(path)) {
       throw new OperatorError(
         'RUN_DIR_TAKEN',
@@ -73,10 +74,15 @@ function answers(path: string): Promise<boolean> {
   });
 }
 
+function ignoreExisting(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EEXIST') throw error;
+}
+
 function ignoreMissing(error: NodeJS.ErrnoException): void {
   if (error.code !== 'ENOENT') throw error;
 }
 
-function daemonOf(path: string): string {
-  return basename(path) === SOCKETS.agent ? 'ha-agent' : 'lbd';
+/** @returns the name of the daemon to which a socket belongs, by its path */
+export function daemonOf(path: string): string {
+  return basename(path) === basename(SOCKETS.agent) ? 'ha-agent' : 'lbd';
 }

@@ -1,5 +1,5 @@
 import { rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { ConfigReader } from '../common/config-reader.ts';
 import { type ReloadAnswer, refusedReload, SOCKETS } from '../common/control.ts';
 import { serveControl } from '../common/control-server.ts';
@@ -30,6 +30,8 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
   const { name, self, peer } = config.cluster;
   const identityOf = (keys: Keys) => createIdentity(keys, name, self.name, peer.name);
   const log = createLogger('ha-agent', self.name);
+  const socketPath = join(options.runDir, SOCKETS.agent);
+  const ownFolder = dirname(socketPath);
   const events = new EventLog('agent');
   for (const { where, message } of unmet) {
     log.warn({ kind: 'host' }, `${where}: ${message}`);
@@ -43,8 +45,8 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
     log,
     events,
     createNetwork: (initial, handlers) => {
-      const left = new SettingsFile(join(options.runDir, 'former-settings'), handlers.onTrouble);
-      const leftRoutes = new SettingsFile(join(options.runDir, 'former-routes'), handlers.onTrouble, ROUTES);
+      const left = new SettingsFile(join(ownFolder, 'former-settings'), handlers.onTrouble);
+      const leftRoutes = new SettingsFile(join(ownFolder, 'former-routes'), handlers.onTrouble, ROUTES);
       const onFormerRoutes = (lines: readonly string[]) => {
         leftRoutes.write(lines);
         handlers.onFormerRoutes(lines);
@@ -80,7 +82,6 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
     }
   };
   // The socket comes first: it refuses a second agent of this node before that one touches an address.
-  const socketPath = join(options.runDir, SOCKETS.agent);
   const control = await serveControl(
     socketPath,
     controlRoutes({

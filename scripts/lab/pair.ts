@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { type AgentStatus, type ControlEvent, type LbdStatus, SOCKETS } from '../../common/control.ts';
+import type * as Control from '../../common/control.ts';
+import type { AgentStatus, ControlEvent, LbdStatus } from '../../common/control.ts';
 import { control } from '../../common/control-client.ts';
 import { DAEMONS, Daemon, type DaemonName } from './daemon.ts';
 import { SHARED } from './holder.ts';
 import { NODES, type NodeName, VIP } from './hosts.ts';
-import { type Lab, NODE, type Output, ROOT } from './lab.ts';
+import { type Lab, NODE, type Output } from './lab.ts';
 import { Neighbour } from './neighbour.ts';
 import { OwnershipWatch } from './ownership.ts';
 import { MULTICAST_PORT, type PairConfigOptions, pairConfig } from './pair-config.ts';
@@ -107,18 +108,18 @@ export class Pair implements TestedPair {
     if (code !== 0) throw new Error(`lbctl switchover: exit ${code}: ${stderr.trim()}`);
   }
 
-  status(node: NodeName): Promise<AgentStatus> {
-    return control<AgentStatus>(this.#socket(node, 'agent'), 'GET', '/v1/status');
+  async status(node: NodeName): Promise<AgentStatus> {
+    return control<AgentStatus>(await this.#socket(node, 'agent'), 'GET', '/v1/status');
   }
 
-  lbdStatus(node: NodeName): Promise<LbdStatus> {
-    return control<LbdStatus>(this.#socket(node, 'lbd'), 'GET', '/v1/status');
+  async lbdStatus(node: NodeName): Promise<LbdStatus> {
+    return control<LbdStatus>(await this.#socket(node, 'lbd'), 'GET', '/v1/status');
   }
 
-  /** Runs `lbctl` on a node, as an operator does. */
+  /** Runs the `lbctl` of the release that runs on a node, as an operator does. */
   lbctl(node: NodeName, ...args: string[]): Promise<Output> {
-    const argv = [NODE, join(ROOT, 'scripts/lbctl.ts'), '--run-dir', join(this.directory, node), ...args];
-    return this.lab.run(node, argv);
+    const program = join(this.daemons[node].lbd.tree, 'scripts/lbctl.ts');
+    return this.lab.run(node, [NODE, program, '--run-dir', join(this.directory, node), ...args]);
   }
 
   /**
@@ -177,7 +178,7 @@ export class Pair implements TestedPair {
   async events(): Promise<TimelineEvent[]> {
     for (const node of NODES)
       for (const socket of ['agent', 'lbd'] as const) {
-        const path = this.#socket(node, socket);
+        const path = await this.#socket(node, socket);
         // A daemon that is dead or stopped by the fault has no more to tell.
         const list = await control<ControlEvent[]>(path, 'GET', '/v1/events', undefined, 500).catch(() => []);
         for (const event of list)
@@ -198,7 +199,10 @@ export class Pair implements TestedPair {
     await this.ownership.close();
   }
 
-  #socket(node: NodeName, daemon: 'agent' | 'lbd'): string {
+  /** Where it is in the run directory is the release's own choice. */
+  async #socket(node: NodeName, daemon: 'agent' | 'lbd'): Promise<string> {
+    const { tree } = this.daemons[node][daemon === 'agent' ? 'ha-agent' : 'lbd'];
+    const { SOCKETS }: Pick<typeof Control, 'SOCKETS'> = await import(join(tree, 'common/control.ts'));
     return this.lab.outside(join(this.directory, node, SOCKETS[daemon]));
   }
 }

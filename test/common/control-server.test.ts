@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -120,6 +120,21 @@ t.test('a socket that is served is refused, and still served afterwards', async 
     message: /^another lbd runs with this run directory: /,
   });
   t.equal((await call(path, 'GET', '/v1/status')).status, 200);
+});
+
+t.test('folders are made where they are missing; those that are there stay as they are', async (t) => {
+  const dir = tempDir(t);
+  const mode = (path: string) => (statSync(join(dir, path)).mode & 0o7777).toString(8);
+  const open = async (path: string) => {
+    const server = await serveControl(join(dir, path), routes);
+    t.teardown(() => server.close());
+  };
+  await open('run/lb/lbd.sock');
+  t.strictSame(['run', 'run/lb', 'run/lb/lbd.sock'].map(mode), ['755', '750', '660']);
+  mkdirSync(join(dir, 'run/live'));
+  chmodSync(join(dir, 'run/live'), 0o2710);
+  await open('run/live/lbd-live.sock');
+  t.strictSame(['run', 'run/live', 'run/live/lbd-live.sock'].map(mode), ['755', '2710', '660']);
 });
 
 t.test('the file that a killed daemon left is replaced', async (t) => {

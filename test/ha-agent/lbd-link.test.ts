@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { SOCKETS } from '../../common/control.ts';
 import { LbdLink, type LinkReport } from '../../ha-agent/lbd-link.ts';
 import { freePort } from '../common/free-port.ts';
 import { tempDir } from '../common/temp-dir.ts';
@@ -257,7 +258,7 @@ t.test('a real lbd that is stopped is dead, and alive when it goes on', async (t
   ]);
   const lbd = new LbdProcess(t, dir, ['--config', file]);
   await lbd.logged(/^ready/);
-  const heard = new Heard(t, join(lbd.runDir, 'lbd-live.sock'));
+  const heard = new Heard(t, join(lbd.runDir, SOCKETS.live));
   heard.link.connect();
   t.match(await heard.until(true, /^$/), { ready: true });
   for (const _ of [1, 2]) {

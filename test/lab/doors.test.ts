@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { SOCKETS } from '../../common/control.ts';
 import { DAEMONS } from '../../scripts/lab/daemon.ts';
 import { NODES, type NodeName } from '../../scripts/lab/hosts.ts';
 import { type Lab, NODE, ROOT } from '../../scripts/lab/lab.ts';
@@ -41,7 +42,7 @@ t.test('what a user of the node that is nobody can do to the daemons', { skip },
     ['write the config', ['sh', '-c', `>> ${join(pair.directory, 'tandem.yaml')}`]],
     ['list the run directory', ['ls', directory]],
     ['leave a file there', ['touch', join(directory, 'x')]],
-    ...['lbd.sock', 'agent.sock', 'lbd-live.sock'].map(
+    ...[SOCKETS.lbd, SOCKETS.agent, SOCKETS.live].map(
       (it) => [`connect to ${it}`, [NODE, '-e', ask(it)]] as const,
     ),
     ...daemons.flatMap((pid) => [

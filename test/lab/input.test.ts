@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -10,6 +10,7 @@ import { Lab, NODE, ROOT } from '../../scripts/lab/lab.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
 import { pairConfig } from '../../scripts/lab/pair-config.ts';
 import { until } from '../../scripts/lab/wait.ts';
+import { filesIn } from '../common/temp-dir.ts';
 import { quiet } from './quiet.ts';
 
 interface Case {
@@ -110,7 +111,7 @@ t.test('bad input ends in one clear line and leaves nothing behind', { skip: ski
       t.equal(lines.length, 1, `one line: ${stderr.trim()}`);
       t.match(lines[0], says);
       t.notMatch(stdout + stderr, /\n\s+at /, 'no stack trace');
-      t.strictSame(readdirSync(runDirectory), [], 'no socket or file is left');
+      t.strictSame(filesIn(runDirectory), [], 'no socket or file is left');
       t.notMatch(await lab.exec('lb1', ['ip', 'addr', 'show']), `inet ${VIP}/`, 'no VIP is left');
       await until('no process is left', () => {
         if (lab.processes('lb1').join() === `${taken.pid}`) return true;
@@ -140,7 +141,7 @@ t.test('where the daemon goes on, the status says what is wrong', { skip: skipLa
     t.notMatch(await lab.exec('lb1', ['ip', 'addr', 'show']), `inet ${VIP}/`, 'it does not take the VIP');
     agent.kill('SIGTERM');
     t.strictSame(await gone, [0, null], 'it ends well');
-    t.strictSame(readdirSync(runDirectory), [], 'no socket or file is left');
+    t.strictSame(filesIn(runDirectory), [], 'no socket or file is left');
     await quiet(lab, 'lb1');
   }
 

@@ -39,7 +39,7 @@ t.test('agent and guardian killed while connections finish', { skip: skipLab() }
   await pair.startNode(from);
   await pair.whole();
   t.strictSame(await settings(), before, 'the next agent does');
-  const left = lab.outside(join(pair.directory, from, 'former-settings'));
+  const left = lab.outside(join(pair.directory, from, 'ha/former-settings'));
   t.notMatch(existsSync(left) ? readFileSync(left, 'utf8') : '', /arp_/, 'and nothing is left to mend');
   t.equal(pair.active(), to);
   client.kill('SIGKILL');

@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
-import type { LbdStatus } from '../../common/control.ts';
+import { type LbdStatus, SOCKETS } from '../../common/control.ts';
 import { nodeCommand } from '../common/node.ts';
 
 const MAIN = fileURLToPath(new URL('../../lbd/main.ts', import.meta.url));
@@ -52,7 +52,7 @@ export class LbdProcess {
   call(method: string, path: string, body?: unknown): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const req = request(
-        { socketPath: join(this.runDir, 'lbd.sock'), method, path, agent: false },
+        { socketPath: join(this.runDir, SOCKETS.lbd), method, path, agent: false },
         async (res) => resolve(JSON.parse(await text(res))),
       );
       req.on('error', reject);

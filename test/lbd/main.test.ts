@@ -1,15 +1,15 @@
 import { EventEmitter, once } from 'node:events';
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import t from 'tap';
-import type { ControlEvent } from '../../common/control.ts';
+import { type ControlEvent, SOCKETS } from '../../common/control.ts';
 import { until } from '../../scripts/lab/wait.ts';
 import { freePort } from '../common/free-port.ts';
-import { tempDir } from '../common/temp-dir.ts';
+import { filesIn, tempDir } from '../common/temp-dir.ts';
 import { LbdProcess, origin, writeConfig } from './lbd-process.ts';
 
 /** One frontend, one pool, one worker. */
@@ -46,7 +46,7 @@ t.test('a packet full of pipelined requests to the metrics port is one request',
   await lbd.logged(/^ready: 1 workers/);
   for (const path of ['/metrics', '/v1/status']) {
     const socket =
-      path === '/metrics' ? connect(metrics, '127.0.0.2') : connect(join(lbd.runDir, 'lbd.sock'));
+      path === '/metrics' ? connect(metrics, '127.0.0.2') : connect(join(lbd.runDir, SOCKETS.lbd));
     const flood = text(socket);
     socket.write(`GET ${path} HTTP/1.1\r\n\r\n`.repeat(1985));
     t.match(await lbd.status(), { warnings: [] }, 'the control socket answers meanwhile');
@@ -124,7 +124,7 @@ t.test('the life of an lbd: start, reload, refuse, drain, stop', async (t) => {
   lbd.child.kill('SIGTERM');
   t.same(await lbd.exited, { code: 0, signal: null });
   t.equal(await lbd.stderr, '');
-  t.same(readdirSync(lbd.runDir), ['state'], 'no socket stays behind');
+  t.same(filesIn(lbd.runDir), ['state/admin-states.json'], 'no socket stays behind');
 });
 
 t.test('drain, maint and weight outlive a restart, also one without warning', async (t) => {
@@ -184,7 +184,7 @@ t.test('a stop tells the agent, lets a request finish, and a second one does not
   const file = writeConfig(dir, config(port, { s1: backend }));
   const lbd = new LbdProcess(t, dir, ['--config', file]);
   await lbd.logged(/^ready/);
-  const live = connect(join(lbd.runDir, 'lbd-live.sock'));
+  const live = connect(join(lbd.runDir, SOCKETS.live));
   const states = createInterface(live)[Symbol.asyncIterator]();
   t.match(JSON.parse((await states.next()).value!), {
     type: 'state',
@@ -213,7 +213,7 @@ t.test('a stop tells the agent, lets a request finish, and a second one does not
   other.child.kill('SIGTERM');
   t.same(await other.exited, { code: 0, signal: null });
   t.equal(await hanging, 'cut');
-  t.same(readdirSync(other.runDir), []);
+  t.same(filesIn(other.runDir), []);
 });
 
 t.test(
@@ -231,7 +231,7 @@ t.test(
     );
     const lbd = new LbdProcess(t, dir, ['--config', file]);
     await lbd.logged(/^ready/);
-    const live = connect(join(lbd.runDir, 'lbd-live.sock'));
+    const live = connect(join(lbd.runDir, SOCKETS.live));
     t.teardown(() => live.destroy());
     const states = createInterface(live)[Symbol.asyncIterator]();
     t.match(JSON.parse((await states.next()).value!), { ready: true, serving: undefined });
@@ -292,7 +292,7 @@ t.test('what cannot start says why in one line, exits with 1 and leaves nothing'
     }),
   );
   t.same(
-    readdirSync(dir, { recursive: true }).filter((name) => String(name).endsWith('.sock')),
+    filesIn(dir).filter((name) => name.endsWith('.sock')),
     [],
   );
 });

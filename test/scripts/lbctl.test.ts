@@ -3,12 +3,13 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import t, { type Test } from 'tap';
-import type {
-  AgentStatus,
-  BackendStatus,
-  ControlEvent,
-  GroupStatus,
-  LbdStatus,
+import {
+  type AgentStatus,
+  type BackendStatus,
+  type ControlEvent,
+  type GroupStatus,
+  type LbdStatus,
+  SOCKETS,
 } from '../../common/control.ts';
 import { ControlError, type ControlRoute, serveControl } from '../../common/control-server.ts';
 import { printable } from '../../common/printable.ts';
@@ -154,7 +155,7 @@ async function fakeNode(
     },
   ];
   for (const name of which) {
-    const server = await serveControl(join(runDir, `${name}.sock`), name === 'lbd' ? lbd : agent);
+    const server = await serveControl(join(runDir, SOCKETS[name]), name === 'lbd' ? lbd : agent);
     t.teardown(() => server.close());
   }
   return { received, lbctl: (...args: string[]) => lbctl('--run-dir', runDir, ...args) };
@@ -452,14 +453,14 @@ t.test('whatever a socket says, a terminal gets plain text', { buffered: true },
     ],
     picks: [{ worker: 0, backend: 's1', by: 'random' }],
   };
-  const lbd = await serveControl(join(runDir, 'lbd.sock'), [
+  const lbd = await serveControl(join(runDir, SOCKETS.lbd), [
     route('GET', '/v1/status', hostile(LBD)),
     route('GET', '/v1/events', hostile(EVENTS.lbd)),
     route('GET', '/v1/sessions', hostile({ entries: 1, rows: [row] })),
     route('POST', '/v1/explain', hostile(explanation)),
     route('POST', '/v1/backends/:pool/:backend', undefined),
   ]);
-  const agent = await serveControl(join(runDir, 'agent.sock'), [
+  const agent = await serveControl(join(runDir, SOCKETS.agent), [
     route('GET', '/v1/status', hostile(AGENT)),
     route('GET', '/v1/events', hostile(EVENTS.agent)),
     route('POST', '/v1/switchover', hostile({ text: 'done' })),

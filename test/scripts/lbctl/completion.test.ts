@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
+import { SOCKETS } from '../../../common/control.ts';
 import { serveControl } from '../../../common/control-server.ts';
 import { COMMANDS } from '../../../scripts/lbctl/commands.ts';
 import { bashCompletion } from '../../../scripts/lbctl/completion.ts';
@@ -14,7 +15,7 @@ const LBCTL = join(import.meta.dirname, '../../../scripts/lbctl.ts');
 /** A node whose lbd socket is served by somebody who means harm, or by lbd. */
 async function nodeWith(t: Test, backends: readonly string[], pool = 'web') {
   const directory = tempDir(t);
-  const server = await serveControl(join(directory, 'lbd.sock'), [
+  const server = await serveControl(join(directory, SOCKETS.lbd), [
     {
       method: 'GET',
       path: '/v1/status',

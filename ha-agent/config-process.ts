@@ -1,8 +1,9 @@
+import { clusterKeys } from '../common/cluster-keys.ts';
 import { loadWithNeeds } from '../common/config.ts';
 import { answerConfig } from '../common/config-process.ts';
 import { hostFacts, unmetNeeds } from '../common/host-facts.ts';
 import type { UnmetNeed } from '../common/host-needs.ts';
-import { clusterKeys, type Keys } from '../common/secret.ts';
+import type { Keys } from '../common/secret.ts';
 import { type AgentConfig, requireHa } from './agent-config.ts';
 
 /** A config for the agent. */
@@ -19,7 +20,6 @@ export interface LoadedConfig {
 await answerConfig(async (file, node): Promise<LoadedConfig> => {
   const { config, needs } = loadWithNeeds(file, { node });
   const complete = requireHa(config);
-  const keys = clusterKeys(complete.cluster, 'heartbeat');
-  const leaseKeys = clusterKeys(complete.cluster, 'witness');
+  const { heartbeat: keys, witness: leaseKeys } = clusterKeys(complete.cluster, 'heartbeat', 'witness');
   return { config: complete, unmet: await unmetNeeds(needs, await hostFacts()), keys, leaseKeys };
 });

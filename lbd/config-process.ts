@@ -1,7 +1,8 @@
+import { clusterKeys } from '../common/cluster-keys.ts';
 import { loadConfig } from '../common/config.ts';
 import { answerConfig } from '../common/config-process.ts';
 import type { Config } from '../common/model.ts';
-import { clusterKeys, type Keys } from '../common/secret.ts';
+import type { Keys } from '../common/secret.ts';
 import { problemsOf } from './tls/tls-control.ts';
 
 /** A config for lbd. */
@@ -15,6 +16,6 @@ export interface LoadedConfig {
 
 await answerConfig(async (file, node): Promise<LoadedConfig> => {
   const config = loadConfig(file, { node });
-  const keys = config.cluster && clusterKeys(config.cluster, 'sync');
+  const keys = config.cluster && clusterKeys(config.cluster, 'sync').sync;
   return { config, tlsProblems: problemsOf(config), keys };
 });

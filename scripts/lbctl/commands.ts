@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { join } from 'node:path';
+import { secretProblems } from '../../common/cluster-keys.ts';
 import {
   type AdminState,
   type BackendStatus,
@@ -16,8 +17,8 @@ import type { PlacedNeed } from '../../common/host-needs.ts';
 import type { Config } from '../../common/model.ts';
 import { printable, printableAll } from '../../common/printable.ts';
 import { settlePrograms } from '../../common/programs.ts';
-import { secretProblems } from '../../common/secret.ts';
 import type { Source } from '../../common/source.ts';
+import { deriveKeys } from './derive-keys.ts';
 import { explainRequest, explanationText } from './explain.ts';
 import { ago, count, paint, table } from './format.ts';
 import { reloadNode, reloadText } from './reload.ts';
@@ -90,6 +91,15 @@ export const COMMANDS: readonly Command[] = [
           ...{ warnings: host.warnings, problems: [] },
         },
       };
+    },
+  },
+  {
+    name: 'derive-keys',
+    args: [['[FILE]', 'config file (default: /etc/tandem/tandem.yaml)']],
+    summary: 'as root: derive the keys of the daemons, which do not read the secret, anew',
+    run: async ({ args: [file = '/etc/tandem/tandem.yaml'] }) => {
+      const { loadConfig } = await configModule();
+      return deriveKeys(loadConfig(file, { anyNode: true }));
     },
   },
   {

@@ -2,8 +2,7 @@ import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { OperatorError } from '../../common/errors.ts';
-import { clusterKeys, deriveKey, readSecret, secretProblems } from '../../common/secret.ts';
-import { tempDir } from './temp-dir.ts';
+import { deriveKey, readSecret } from '../../common/secret.ts';
 
 const BYTES = Buffer.from('0123456789abcdef0123456789abcdef');
 
@@ -49,27 +48,6 @@ t.test('refusals name the file and the cure, never the secret', async (t) => {
   refused(folder, 'SECRET_UNREADABLE', /not a regular file/);
 });
 
-t.test('who may not look at a secret does not call it bad', (t) => {
-  const directory = tempDir(t);
-  const file = secretFile(directory, BYTES, 0o000);
-  const cluster = { name: 'shop', secretFile: file, previousSecretFile: join(directory, 'none') };
-  const isRoot = process.geteuid!() === 0;
-  // Root may look at everything.
-  if (isRoot) {
-    chmodSync(directory, 0o755);
-    process.seteuid!(65_534);
-  }
-  try {
-    const { problems, denied } = secretProblems(cluster);
-    t.match(denied, [/^the secret .* is not readable for user id \d+$/]);
-    t.match(problems, [{ key: 'previous_secret_file', message: /none does not exist, expected/ }]);
-    t.equal(problems.length, 1);
-  } finally {
-    if (isRoot) process.seteuid!(0);
-  }
-  t.end();
-});
-
 t.test('keys', async (t) => {
   const key = deriveKey(BYTES, 'heartbeat', 'shop');
   t.equal(key.length, 32);
@@ -78,17 +56,4 @@ t.test('keys', async (t) => {
   t.notSame(deriveKey(BYTES, 'heartbeat', 'other'), key, 'one for each cluster');
   // Pinned: a change of the derivation would part nodes of different versions.
   t.equal(key.toString('hex').slice(0, 16), '893cd67dd155a241');
-});
-
-t.test('while a secret is replaced there is a key for each, the new one first', async (t) => {
-  const directory = t.testdir({ new: Buffer.alloc(32, 2).toString('latin1'), old: BYTES.toString('latin1') });
-  const [secretFile, previousSecretFile] = [join(directory, 'new'), join(directory, 'old')];
-  for (const file of [secretFile, previousSecretFile]) chmodSync(file, 0o600);
-  const cluster = { name: 'shop', secretFile };
-  const keys = clusterKeys({ ...cluster, previousSecretFile }, 'heartbeat');
-  t.same(keys, [deriveKey(Buffer.alloc(32, 2), 'heartbeat', 'shop'), deriveKey(BYTES, 'heartbeat', 'shop')]);
-  t.same(clusterKeys(cluster, 'heartbeat'), keys.slice(0, 1));
-  t.throws(() => clusterKeys({ ...cluster, previousSecretFile: join(directory, 'gone') }, 'sync'), {
-    code: 'SECRET_MISSING',
-  });
 });

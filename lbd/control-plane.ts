@@ -21,6 +21,7 @@ import type { FlowRole } from './flow/flow-roles.ts';
 import { FlowSync } from './flow/flow-sync.ts';
 import { HealthMonitor } from './health/monitor.ts';
 import { KernelEngine, NO_GATE } from './kernel/kernel-engine.ts';
+import { LocalHost } from './kernel/local-host.ts';
 import { LearntHealth } from './learnt-health.ts';
 import { type LiveRole, LiveServer } from './live.ts';
 import { collectMetrics } from './metrics.ts';
@@ -197,6 +198,7 @@ export class ControlPlane {
             };
       },
       tell: (level, text) => this.#tell(level, 'kernel', text),
+      host: (events) => new LocalHost(events),
       onFrontends: (frontends) => this.#flows.apply(frontends),
     });
     this.#flows = new FlowSync({

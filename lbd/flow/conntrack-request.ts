@@ -25,8 +25,37 @@ export interface FlowWrite {
   readonly timeoutS: number;
 }
 
-/** Writes requests one after the other into one buffer. */
-export class RequestBatch {
+/** Requests about flows, written one after the other. */
+export interface FlowBatch {
+  /** Requests in it. */
+  readonly count: number;
+  /** So many more fit. */
+  readonly room: number;
+  /** Makes a flow that the kernel does not have; EOPNOTSUPP where it has it. */
+  insert(sequence: number, flow: FlowWrite): void;
+  /**
+   * Gives a flow that the kernel has a new life, and some bits of its mark, and lets it take packets of any window; ENOENT
+   * where it does not have it.
+   *
+   * @param has the status that it has there: bits cannot be taken back, trying is an error
+   * @param marks bits of the mark that are set as in `flow`; the others stay
+   */
+  update(sequence: number, flow: FlowWrite, has: number, marks: number): void;
+  /** @param tuples or a key */
+  delete(sequence: number, tuples: string): void;
+  /** Asks for all flows of all families. */
+  dump(sequence: number): void;
+  /** Asks for nothing: the answer comes after all that the kernel had to tell before. */
+  nothing(sequence: number): void;
+  /**
+   * The bytes of all requests, and an empty batch again. The last one asks for an answer in any case, so that its answer
+   * shows that all have been read. The buffer is used again by the next batch.
+   */
+  take(): Buffer;
+}
+
+/** Requests as the kernel reads them. */
+export class RequestBatch implements FlowBatch {
   readonly #buffer: Buffer;
   readonly #capacity: number;
   #count = 0;
@@ -48,7 +77,6 @@ export class RequestBatch {
     return this.#capacity - this.#count;
   }
 
-  /** Makes a flow that the kernel does not have; EOPNOTSUPP where it has it. */
   insert(sequence: number, flow: FlowWrite): void {
     const { tuples } = flow;
     this.#begin(MESSAGE.new, FLAG.request | FLAG.create, sequence, isIpv6(tuples));
@@ -62,13 +90,6 @@ export class RequestBatch {
     this.#finish();
   }
 
-  /**
-   * Gives a flow that the kernel has a new life, and some bits of its mark, and lets it take packets of any window; ENOENT where it does
-   * not have it.
-   *
-   * @param has the status that it has there: bits cannot be taken back, trying is an error
-   * @param marks bits of the mark that are set as in `flow`; the others stay
-   */
   update(sequence: number, flow: FlowWrite, has: number, marks: number): void {
     const { tuples } = flow;
     this.#begin(MESSAGE.new, FLAG.request, sequence, isIpv6(tuples));
@@ -84,30 +105,23 @@ export class RequestBatch {
     this.#finish();
   }
 
-  /** @param tuples or a key */
   delete(sequence: number, tuples: string): void {
     this.#begin(MESSAGE.delete, FLAG.request, sequence, isIpv6(tuples));
     this.#originalTuple(tuples);
     this.#finish();
   }
 
-  /** Asks for all flows of all families. */
   dump(sequence: number): void {
     this.#begin(MESSAGE.get, FLAG.request | FLAG.dump, sequence, false);
     this.#buffer[this.#at - 4] = 0;
     this.#finish();
   }
 
-  /** Asks for nothing: the answer comes after all that the kernel had to tell before. */
   nothing(sequence: number): void {
     this.#begin(NOOP, FLAG.request, sequence, false);
     this.#finish();
   }
 
-  /**
-   * The bytes of all requests, and an empty batch again. The last one asks for an answer in any case, so that its answer
-   * shows that all have been read. The buffer is used again by the next batch.
-   */
   take(): Buffer {
     const last = this.#start + 6;
     this.#buffer.writeUInt16LE(this.#buffer.readUInt16LE(last) | FLAG.ack, last);

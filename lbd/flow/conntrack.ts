@@ -2,8 +2,9 @@ import { messageOf, OperatorError } from '../../common/errors.ts';
 import { errorText } from '../../common/libc.ts';
 import { monotonicMs } from '../session/memory.ts';
 import { FLAG, MESSAGE } from './conntrack-message.ts';
-import { RequestBatch } from './conntrack-request.ts';
-import { NetlinkError, NetlinkOverrun, type NetlinkSocket, openConntrack } from './netlink-socket.ts';
+import type { FlowBatch } from './conntrack-request.ts';
+import { DIRECT, type FlowKernel } from './flow-kernel.ts';
+import { NetlinkError, NetlinkOverrun, type NetlinkSocket } from './netlink-socket.ts';
 
 /** A table of a million flows takes some seconds; what takes longer hangs. */
 const DUMP_MS = 30_000;
@@ -38,11 +39,13 @@ export interface ConntrackEvents {
  * read the kernel says so, and a new socket begins with a dump.
  */
 export class Conntrack {
-  readonly #open: () => NetlinkSocket;
+  readonly #kernel: FlowKernel;
   readonly #events: ConntrackEvents;
-  readonly #ownRequest = new RequestBatch(1);
+  readonly #ownRequest: FlowBatch;
   readonly #onMessage = (bytes: Buffer, at: number, end: number) => this.#receive(bytes, at, end);
   #socket: NetlinkSocket | undefined;
+  /** Of the latest try to open a socket, as long as it may still bring one. */
+  #opening: object | undefined;
   #openedMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #soon: NodeJS.Immediate | undefined;
@@ -59,10 +62,11 @@ export class Conntrack {
   #delayMs = 0;
   #closed = false;
 
-  /** @param open another one only in tests */
-  constructor(events: ConntrackEvents, open: () => NetlinkSocket = openConntrack) {
-    this.#open = open;
+  /** @param kernel how it is reached */
+  constructor(events: ConntrackEvents, kernel: FlowKernel = DIRECT) {
+    this.#kernel = kernel;
     this.#events = events;
+    this.#ownRequest = kernel.newBatch(1);
   }
 
   get running(): boolean {
@@ -70,15 +74,29 @@ export class Conntrack {
   }
 
   open(): void {
-    if (this.#socket !== undefined || this.#closed) return;
+    if (this.#socket !== undefined || this.#opening !== undefined || this.#closed) return;
+    const opening = {};
+    this.#opening = opening;
+    const opened = (socket: NetlinkSocket) => {
+      if (this.#opening !== opening) {
+        socket.close();
+        return;
+      }
+      this.#opening = undefined;
+      this.#socket = socket;
+      this.#openedMs = monotonicMs();
+      this.dump();
+    };
+    const failed = (error: unknown) => {
+      if (this.#opening === opening) this.#end(messageOf(error), false);
+    };
     try {
-      this.#socket = this.#open();
+      const socket = this.#kernel.open(() => this.#readSoon());
+      if (socket instanceof Promise) void socket.then(opened, failed);
+      else opened(socket);
     } catch (error) {
-      this.#end(messageOf(error), false);
-      return;
+      failed(error);
     }
-    this.#openedMs = monotonicMs();
-    this.dump();
   }
 
   /** Sends whole requests. */
@@ -87,10 +105,7 @@ export class Conntrack {
       this.#socket?.write(requests);
     } catch (error) {
       this.#end(messageOf(error), false);
-      return;
     }
-    // The answers are there already.
-    this.#soon ??= setImmediate(() => this.#read());
   }
 
   /** Asks for all flows. One dump at a time: what is asked meanwhile makes it begin again. */
@@ -140,6 +155,10 @@ export class Conntrack {
     this.stop();
   }
 
+  #readSoon(): void {
+    if (this.#socket !== undefined) this.#soon ??= setImmediate(() => this.#read());
+  }
+
   #read(): void {
     clearTimeout(this.#timer);
     clearImmediate(this.#soon);
@@ -158,7 +177,7 @@ export class Conntrack {
       return;
     }
     if (this.#socket !== socket) return;
-    if (more) this.#soon ??= setImmediate(() => this.#read());
+    if (more) this.#readSoon();
     else this.#timer = setTimeout(() => this.#read(), this.#heard > 0 ? BUSY_MS : CALM_MS);
   }
 
@@ -204,6 +223,7 @@ export class Conntrack {
     this.#dumping = false;
     this.#askedMs = undefined;
     this.#delayMs = 0;
+    this.#opening = undefined;
     this.#socket?.close();
     this.#socket = undefined;
   }

@@ -6,13 +6,13 @@ import type { SyncCompanion } from '../session/sync-protocol.ts';
 import { Conntrack } from './conntrack.ts';
 import { ConntrackMessage } from './conntrack-message.ts';
 import { endText } from './flow.ts';
+import { DIRECT, type FlowKernel } from './flow-kernel.ts';
 import { FlowProtocol } from './flow-protocol.ts';
 import { FlowReplica } from './flow-replica.ts';
 import { type FlowRole, FlowRoles } from './flow-roles.ts';
 import { addressBytes, FlowScope } from './flow-scope.ts';
 import { FlowTable } from './flow-table.ts';
-import { FlowWriter } from './flow-writer.ts';
-import type { NetlinkSocket } from './netlink-socket.ts';
+import { BATCH_REQUESTS, FlowWriter } from './flow-writer.ts';
 import { insertFailures, type PortUse, portWarnings, SOURCE_PORTS } from './source-ports.ts';
 
 const TICK_MS = 100;
@@ -35,8 +35,8 @@ export interface FlowSyncOptions {
   /** Bits of connection marks that the peer may set here. None by default. */
   marks?(): number;
   tell(level: 'info' | 'warn', text: string): void;
-  /** Another one only in tests. */
-  readonly open?: () => NetlinkSocket;
+  /** How the kernel is reached; by this process itself by default. */
+  readonly kernel?: FlowKernel;
 }
 
 /**
@@ -79,6 +79,7 @@ export class FlowSync {
   #wake: () => void = () => {};
 
   constructor(options: FlowSyncOptions) {
+    const kernel = options.kernel ?? DIRECT;
     this.#options = options;
     this.#table = new FlowTable(this.#scope, {
       onFlow: (key, flow) => this.#protocol.onFlow(key, flow, monotonicMs()),
@@ -94,6 +95,7 @@ export class FlowSync {
       roles: this.#roles,
       scope: () => this.#scope,
       marks: () => options.marks?.() ?? 0,
+      batch: kernel.newBatch(BATCH_REQUESTS),
     });
     this.#protocol = new FlowProtocol({
       table: this.#table,
@@ -122,7 +124,7 @@ export class FlowSync {
         onDumpEnd: () => this.#dumped(),
         onDown: (why, lost) => this.#down(why, lost),
       },
-      options.open,
+      kernel,
     );
   }
 

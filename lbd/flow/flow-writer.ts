@@ -1,4 +1,4 @@
-import { RequestBatch } from './conntrack-request.ts';
+import { type FlowBatch, RequestBatch } from './conntrack-request.ts';
 import { lives } from './flow.ts';
 import type { FlowReplica, ReplicaFlow } from './flow-replica.ts';
 import type { FlowRoles } from './flow-roles.ts';
@@ -34,6 +34,8 @@ export interface FlowWriterParts {
   readonly scope: () => FlowScope;
   /** Bits of connection marks that the peer may set here. None by default. */
   readonly marks?: () => number;
+  /** For `BATCH_REQUESTS` requests, in the form that the way to the kernel takes. As the kernel reads them by default. */
+  readonly batch?: FlowBatch;
   /** Flows that a batch looks at; another number only in tests. */
   readonly looks?: number;
 }
@@ -46,7 +48,7 @@ export interface FlowWriterParts {
 export class FlowWriter {
   readonly #parts: FlowWriterParts;
   readonly #looks: number;
-  readonly #batch = new RequestBatch(BATCH_REQUESTS);
+  readonly #batch: FlowBatch;
   /** Key → place in the peer's stream before which it is not written. Ascending. */
   readonly #pending = new Map<string, number>();
   /** The rest of what is looked at again, and the place in the peer's stream that waits for it. */
@@ -71,6 +73,7 @@ export class FlowWriter {
   constructor(parts: FlowWriterParts) {
     this.#parts = parts;
     this.#looks = parts.looks ?? LOOKS;
+    this.#batch = parts.batch ?? new RequestBatch(BATCH_REQUESTS);
   }
 
   /** Requests that the kernel carried out. */

@@ -27,7 +27,8 @@ export interface NetlinkSocket {
    */
   read(onMessage: OnNetlinkMessage): boolean;
   /**
-   * Sends whole requests. The kernel carries them out before this returns, and its answers can be read then.
+   * Sends whole requests of a batch that fits this socket. When the kernel has carried them out, `onAnswers` of whoever
+   * opened it is called: its answers can be read then.
    *
    * @throws OperatorError
    */
@@ -54,9 +55,20 @@ const [EPERM, EAGAIN, ENOBUFS] = [1, 11, 105];
 /**
  * Opens a socket that hears of every flow of the kernel's connection tracking and takes requests about them.
  *
+ * @param onAnswers called during each write: the kernel answers at once
  * @throws OperatorError
  */
-export function openConntrack(): NetlinkSocket {
+export function openConntrack(onAnswers: () => void = () => {}): NetlinkSocket {
+  return new ConntrackSocket(conntrackDescriptor(), onAnswers);
+}
+
+/**
+ * Opens such a socket for whoever will read from it; requests need the capability when it is opened and when they are sent.
+ *
+ * @returns its descriptor, which the caller closes
+ * @throws OperatorError
+ */
+export function conntrackDescriptor(): number {
   const { socket, bind, connect, errno, close } = libc();
   const fd = socket(AF_NETLINK, SOCK.raw | SOCK.nonBlocking | SOCK.closeOnExec, NETLINK_NETFILTER);
   if (fd < 0) throw refused('socket', errno());
@@ -76,19 +88,23 @@ export function openConntrack(): NetlinkSocket {
       close(fd);
       throw error;
     }
-  return new ConntrackSocket(fd);
+  return fd;
 }
 
-class ConntrackSocket implements NetlinkSocket {
+/** A socket to the kernel's connection tracking that is open already. */
+export class ConntrackSocket implements NetlinkSocket {
   readonly #libc = libc();
   readonly #fd: number;
+  readonly #onAnswers: () => void;
   readonly #bytes = Buffer.allocUnsafeSlow(SLOTS * SLOT_BYTES);
   readonly #vectors = Buffer.allocUnsafeSlow(SLOTS * IOVEC_BYTES).fill(0);
   readonly #heads = Buffer.allocUnsafeSlow(SLOTS * MMSGHDR.bytes).fill(0);
   #closed = false;
 
-  constructor(fd: number) {
+  /** @param fd closed by `close` */
+  constructor(fd: number, onAnswers: () => void = () => {}) {
     this.#fd = fd;
+    this.#onAnswers = onAnswers;
     const { addressOf } = this.#libc;
     const [bytes, vectors] = [addressOf(this.#bytes), addressOf(this.#vectors)];
     for (let i = 0; i < SLOTS; i++) {
@@ -123,6 +139,7 @@ class ConntrackSocket implements NetlinkSocket {
     if (this.#closed) return;
     const sent = this.#libc.send(this.#fd, requests, BigInt(requests.length), MSG.dontWait);
     if (sent < 0n) throw refused('send', this.#libc.errno());
+    this.#onAnswers();
   }
 
   close(): void {

@@ -1,4 +1,5 @@
 import { BlockList, isIP } from 'node:net';
+import { OperatorError } from '../../common/errors.ts';
 import type { Config, FrontendConfig, PoolConfig, SocketAddress } from '../../common/model.ts';
 import type { KernelPool, KernelService } from './kernel-service.ts';
 
@@ -47,6 +48,21 @@ export function mayHaveKernel(config: Config): boolean {
     const service = serviceOf(frontend, config);
     return typeof service !== 'string' && hostObstacle(service, READY) === undefined;
   });
+}
+
+/**
+ * What the kernel has to do for a frontend by its name.
+ *
+ * @throws OperatorError `NO_KERNEL` where the config gives it nothing to do
+ */
+export function serviceNamed(config: Config, name: string): KernelService {
+  const frontend = config.frontends.find((it) => it.name === name);
+  const service =
+    frontend?.engine === undefined || frontend.engine.engine === 'user'
+      ? 'the config does not let it have the kernel engine'
+      : serviceOf(frontend, config);
+  if (typeof service === 'string') throw new OperatorError('NO_KERNEL', `frontend ${name}: ${service}`);
+  return service;
 }
 
 /** Chooses the engine of each frontend of mode tcp and udp. Equal on both nodes as far as their hosts are. */

@@ -1,18 +1,12 @@
 import type { BackendState, Role } from '../../common/control.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Config } from '../../common/model.ts';
-import { GATE_CLOSED, GATE_OPEN, type Gate } from '../shared.ts';
-import { chooseEngines, type EngineChoice, type HostFacts, mayHaveKernel, READY, stickOf } from './choice.ts';
-import { cutBackend } from './flow-cut.ts';
-import { hostTroubles, readHostFacts, readTracking } from './host-facts.ts';
+import { GATE_CLOSED, type Gate } from '../shared.ts';
+import { chooseEngines, type EngineChoice, type HostFacts, mayHaveKernel, READY } from './choice.ts';
+import { hostTroubles } from './host-facts.ts';
 import type { KernelFrontend } from './kernel-frontend.ts';
-import type { KernelPool, KernelService } from './kernel-service.ts';
-import { KernelTable } from './kernel-table.ts';
-import { Nft } from './nft.ts';
-import type { NftWatch, NftWatchOptions } from './nft-watch.ts';
-import { rulesOf } from './rules.ts';
-import { type Ruleset, TABLE } from './ruleset.ts';
-import { TableOwner } from './table-owner.ts';
+import type { KernelHost, KernelHostEvents, KernelOrder, YoungVips } from './kernel-host.ts';
+import type { KernelService } from './kernel-service.ts';
 import { Young } from './young.ts';
 
 /** The host's settings and the fill of its table are looked at so often. */
@@ -33,47 +27,43 @@ export interface KernelEngineOptions {
   tell(level: 'info' | 'warn', text: string): void;
   /** The frontends that the kernel has from now on. */
   onFrontends(frontends: readonly KernelFrontend[]): void;
-  /** Others only in tests. */
-  readonly nft?: Pick<Nft, keyof Nft>;
-  watch?(options: NftWatchOptions): Pick<NftWatch, 'start' | 'close'>;
-  facts?(): Promise<HostFacts>;
-  readonly owner?: Pick<TableOwner, keyof TableOwner>;
+  /** Makes what changes this host's kernel. */
+  host(events: KernelHostEvents): KernelHost;
 }
 
 /**
- * The frontends whose bytes the kernel moves. Chooses them, keeps the rules in step with health, drains and weights, and
- * puts them back when somebody else changes them. The kernel goes on with the last rules when lbd ends, whether that was
- * planned or not; the next start takes them over.
+ * The frontends whose bytes the kernel moves. Chooses them, and says what their rules must follow of health, drains and
+ * weights; whoever changes the kernel puts it in force. The kernel goes on with the last rules when lbd ends, whether that
+ * was planned or not; the next start takes them over.
  */
 export class KernelEngine {
   readonly #options: KernelEngineOptions;
-  readonly #nft: Pick<Nft, keyof Nft>;
-  readonly #table: KernelTable;
-  readonly #owner: Pick<TableOwner, keyof TableOwner>;
+  readonly #host: KernelHost;
   readonly #young = new Young();
   #config: Config | undefined;
   #choices: readonly EngineChoice[] = [];
   /** As the kernel has them. */
   #inForce: readonly EngineChoice[] = [];
+  /** The table of an earlier run may be there. */
+  #mayHaveLeftover = true;
   #look: NodeJS.Timeout | undefined;
   #hostTroubles: readonly string[] = [];
   readonly #down = new Set<string>();
-  /** The latest one; they happen one after the other. */
+  /** The latest ones; they happen one after the other. */
+  #applying: Promise<void> = Promise.resolve();
   #cutting: Promise<void> = Promise.resolve();
+  #closed = false;
 
   constructor(options: KernelEngineOptions) {
     this.#options = options;
-    this.#nft = options.nft ?? new Nft();
-    this.#owner = options.owner ?? new TableOwner();
-    this.#table = new KernelTable({
-      nft: this.#nft,
-      watch: options.watch,
-      wanted: () => this.#wanted(),
-      young: () => this.#young.script(performance.now()),
+    this.#host = options.host({
+      tell: options.tell,
       onLoaded: () => {
         for (const id of this.#newlyDown()) this.#cut(id, ({ onBackendDown }) => onBackendDown === 'cut');
       },
-      tell: options.tell,
+      onUp: () => {
+        if (this.#config !== undefined) void this.apply(this.#config);
+      },
     });
   }
 
@@ -81,38 +71,20 @@ export class KernelEngine {
    * Chooses the engine of each frontend of a config and puts the rules in force. Never rejects: what cannot be done is in
    * `warnings`, and lbd serves those clients itself.
    */
-  async apply(config: Config): Promise<void> {
-    const isFirst = this.#config === undefined;
+  apply(config: Config): Promise<void> {
     this.#config = config;
-    const found = await this.#facts(config);
-    // It worked before: if it does not now, the rules in force are better than none.
-    const facts = this.#table.began ? { ...found, trouble: '' } : found;
-    this.#choices = chooseEngines(config, facts);
-    if (this.#services().length === 0 && !this.#table.began) {
-      if (isFirst) await this.#removeLeftover();
-      this.#announce();
-      return;
-    }
-    this.#look ??= setInterval(() => this.#lookAtHost(), LOOK_MS).unref();
-    if (this.#table.began) await this.#table.refresh();
-    else {
-      const trouble = await this.#table.begin();
-      if (trouble !== undefined) this.#choices = chooseEngines(config, { ...facts, trouble });
-    }
-    if (this.#table.began) this.#owner.claim();
-    this.#announce();
-    this.#options.onFrontends(this.frontends);
+    this.#applying = this.#applying.then(() => (this.#closed ? undefined : this.#apply(config)));
+    return this.#applying;
   }
 
   /** Puts what changed of health, drains and weights in force. Settles when it is; never rejects. */
-  refresh(): Promise<void> {
-    if (this.#services().length === 0 && !this.#table.began) return Promise.resolve();
-    return this.#table.refresh();
+  async refresh(): Promise<void> {
+    if (this.#services().length > 0 || this.#host.began) await this.#host.keep(this.#order());
   }
 
   /** The node's role for VIPs, see `Young`. */
   role(vips: readonly string[], role: Role, before: Role | undefined): void {
-    if (this.#young.note(vips, role, before, performance.now())) this.#table.refreshYoung();
+    if (this.#young.note(vips, role, before, performance.now())) this.#host.setYoung(this.#youngVips());
   }
 
   /** Ends the flows of `pool/backend`, whose time is over. */
@@ -142,22 +114,36 @@ export class KernelEngine {
   warnings(): string[] {
     return [
       ...this.#choices.map(({ warning }) => warning),
-      ...this.#table.warnings(),
+      ...this.#host.warnings(),
       ...this.#hostTroubles,
     ].filter((line) => line !== undefined);
   }
 
   /** The rules stay. */
   async close(): Promise<void> {
+    this.#closed = true;
     clearInterval(this.#look);
-    await this.#table.close();
+    await this.#host.close();
     await this.#cutting;
-    this.#owner.close();
   }
 
-  async #removeLeftover(): Promise<void> {
-    if (!(await this.#owner.isClaimed())) return this.#table.removeLeftover();
-    this.#options.tell('info', `table ${TABLE} stays: another lbd of this host uses it`);
+  async #apply(config: Config): Promise<void> {
+    const found = await this.#facts(config);
+    const { began } = this.#host;
+    // It worked before: if it does not now, the rules in force are better than none.
+    const facts = began ? { ...found, trouble: '' } : found;
+    this.#choices = chooseEngines(config, facts);
+    if (this.#services().length === 0 && !began) {
+      if (this.#mayHaveLeftover) this.#mayHaveLeftover = !(await this.#host.removeLeftover());
+      this.#announce();
+      return;
+    }
+    this.#mayHaveLeftover = false;
+    this.#look ??= setInterval(() => this.#lookAtHost(), LOOK_MS).unref();
+    const trouble = await this.#host.keep(this.#order());
+    if (trouble !== undefined) this.#choices = chooseEngines(config, { ...facts, trouble });
+    this.#announce();
+    this.#options.onFrontends(this.frontends);
   }
 
   #services(): KernelService[] {
@@ -165,8 +151,25 @@ export class KernelEngine {
   }
 
   #facts(config: Config): Promise<HostFacts> {
-    if (mayHaveKernel(config)) return this.#options.facts?.() ?? readHostFacts(this.#nft);
-    return Promise.resolve(READY);
+    return mayHaveKernel(config) ? this.#host.facts() : Promise.resolve(READY);
+  }
+
+  /** What is wanted now. */
+  #order(): KernelOrder {
+    const services = this.#services();
+    const gates: Record<string, readonly [Gate, number]> = {};
+    for (const { pool, backends } of services)
+      for (const { name } of backends) {
+        const { gate, weight } = this.#options.gate(`${pool}/${name}`);
+        gates[`${pool}/${name}`] = [gate, weight];
+      }
+    const frontends = services.map(({ name }) => name);
+    return { config: this.#config!, frontends, gates, young: this.#youngVips() };
+  }
+
+  #youngVips(): YoungVips {
+    const vips = new Set(this.#config?.ha?.vips.map(({ address }) => address));
+    return this.#young.vips(vips, performance.now());
   }
 
   #announce(): void {
@@ -181,40 +184,9 @@ export class KernelEngine {
   }
 
   #lookAtHost(): void {
-    // The lbd before this one may have had it until now.
-    if (this.#table.began) this.#owner.claim();
     const before = this.#hostTroubles;
     this.#hostTroubles = hostTroubles(new Set(this.#services().map(({ family }) => family)));
     for (const line of this.#hostTroubles) if (!before.includes(line)) this.#options.tell('warn', line);
-  }
-
-  #wanted(): Ruleset {
-    const services = this.#services();
-    const names = new Set(services.map(({ pool }) => pool));
-    const pools = (this.#config?.pools ?? []).filter(({ name }) => names.has(name));
-    return rulesOf(
-      services,
-      pools.map((pool): KernelPool => {
-        const { family } = services.find((service) => service.pool === pool.name)!;
-        return {
-          name: pool.name,
-          family,
-          algorithm: pool.algorithm,
-          stick: stickOf(pool),
-          backends: pool.backends.map(({ name, address }) => {
-            const { gate, weight } = this.#options.gate(`${pool.name}/${name}`);
-            return {
-              name,
-              address: address.host,
-              port: address.port,
-              weight: gate === GATE_OPEN ? weight : 0,
-              stuck: gate !== GATE_CLOSED,
-            };
-          }),
-        };
-      }),
-      readTracking(),
-    );
   }
 
   /** Backends that went down since the last call. */
@@ -237,9 +209,9 @@ export class KernelEngine {
   #cut(id: string, concerns: (service: KernelService) => boolean): void {
     const cut = async () => {
       let count = 0;
-      for (const service of this.#services().filter(concerns)) {
-        const backend = service.backends.find(({ name }) => `${service.pool}/${name}` === id);
-        if (backend !== undefined) count += await cutBackend(this.#nft, service, backend);
+      for (const { name, pool, backends } of this.#services().filter(concerns)) {
+        const backend = backends.find((it) => `${pool}/${it.name}` === id);
+        if (backend !== undefined) count += await this.#host.cut(name, backend.name);
       }
       if (count > 0) this.#options.tell('warn', `${id}: ${count} flows in the kernel were cut`);
     };

@@ -89,9 +89,10 @@ export class KernelTable {
     return trouble;
   }
 
-  /** Puts what is wanted now in force. Settles when it is, or has failed; never rejects. */
-  refresh(): Promise<void> {
+  /** Puts what is wanted now in force, with `young` as well. Settles when it is, or has failed; never rejects. */
+  refresh(isYoungStale = false): Promise<void> {
     this.#stale = true;
+    this.#youngStale ||= isYoungStale;
     return this.#run();
   }
 

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import type { Role } from '../../common/control.ts';
+import type { YoungVips } from './kernel-host.ts';
 import { TABLE } from './ruleset.ts';
 
 /** Longer than it takes to bring the flows of the former active node into this kernel, and a retransmission. */
@@ -27,7 +28,35 @@ export class Young {
     return true;
   }
 
-  /** Lines for `nft -f -` that put it in force; the kernel ends what ends by itself. */
+  /** Those of now. @param known VIPs of the config; others are left out */
+  vips(known: ReadonlySet<string>, nowMs: number): YoungVips {
+    return Object.fromEntries(
+      [...this.#until]
+        .filter(([vip, untilMs]) => known.has(vip) && (untilMs === undefined || untilMs > nowMs))
+        .map(([vip, untilMs]) => [vip, untilMs === undefined ? null : Math.ceil(untilMs - nowMs)]),
+    );
+  }
+}
+
+/** Young VIPs as the kernel has them, which ends by itself what ends. */
+export class YoungSets {
+  #until: ReadonlyMap<string, number | undefined> = new Map();
+
+  /** @returns whether it differs by a second or more, which is as exact as the kernel is told */
+  set(vips: YoungVips, nowMs: number): boolean {
+    const before = this.#until;
+    this.#until = new Map(
+      Object.entries(vips).map(([vip, leftMs]) => [vip, leftMs === null ? undefined : nowMs + leftMs]),
+    );
+    const endsAlike = ([vip, untilMs]: [string, number | undefined]) =>
+      before.has(vip) &&
+      (before.get(vip) === untilMs ||
+        Math.abs((untilMs ?? Number.POSITIVE_INFINITY) - (before.get(vip) ?? Number.NEGATIVE_INFINITY)) <
+          1000);
+    return before.size !== this.#until.size || ![...this.#until].every(endsAlike);
+  }
+
+  /** Lines for `nft -f -` that put it in force. */
   script(nowMs: number): string {
     const elements = { 4: [] as string[], 6: [] as string[] };
     for (const [vip, untilMs] of this.#until) {

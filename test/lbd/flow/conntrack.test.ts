@@ -2,6 +2,7 @@ import t, { type Test } from 'tap';
 import { OperatorError } from '../../../common/errors.ts';
 import { Conntrack } from '../../../lbd/flow/conntrack.ts';
 import { RequestBatch } from '../../../lbd/flow/conntrack-request.ts';
+import { DIRECT, type FlowKernel } from '../../../lbd/flow/flow-kernel.ts';
 import {
   NetlinkError,
   NetlinkOverrun,
@@ -28,6 +29,7 @@ class FakeSocket implements NetlinkSocket {
   readonly #onRequest: (sequence: number) => readonly Found[];
   readonly #found: Found[] = [];
   closed = false;
+  onAnswers = () => {};
 
   constructor(onRequest: (sequence: number) => readonly Found[]) {
     this.#onRequest = onRequest;
@@ -42,6 +44,7 @@ class FakeSocket implements NetlinkSocket {
 
   write(requests: Buffer): void {
     this.tell(...this.#onRequest(requests.readUInt32LE(8)));
+    this.onAnswers();
   }
 
   tell(...found: readonly Found[]): void {
@@ -53,8 +56,20 @@ class FakeSocket implements NetlinkSocket {
   }
 }
 
+/** A way to the kernel that opens these sockets. */
+function kernel(open: () => FakeSocket | Promise<FakeSocket>): FlowKernel {
+  const ready = (socket: FakeSocket, onAnswers: () => void) => Object.assign(socket, { onAnswers });
+  return {
+    ...DIRECT,
+    open: (onAnswers) => {
+      const socket = open();
+      return socket instanceof Promise ? socket.then((it) => ready(it, onAnswers)) : ready(socket, onAnswers);
+    },
+  };
+}
+
 /** Starts it and keeps the story, until `last` was told. */
-function story(t: Test, open: () => NetlinkSocket, last: RegExp): Promise<string[]> {
+function story(t: Test, open: () => FakeSocket | Promise<FakeSocket>, last: RegExp): Promise<string[]> {
   return new Promise((resolve) => {
     const told: string[] = [];
     const tell = (line: string) => {
@@ -70,7 +85,7 @@ function story(t: Test, open: () => NetlinkSocket, last: RegExp): Promise<string
         onDumpEnd: () => tell('whole'),
         onDown: (why, lost) => tell(`${lost ? 'lost' : 'down'}: ${why}`),
       },
-      open,
+      kernel(open),
     );
     t.teardown(() => conntrack.close());
     conntrack.open();
@@ -140,6 +155,31 @@ t.test('a socket that cannot be opened is tried again', async (t) => {
   t.strictSame(await story(t, open, /whole/), ['down: not for you', 'dump', 'whole']);
 });
 
+t.test('a socket that somebody else opens comes later, or not at all', async (t) => {
+  let tries = 0;
+  const open = async () => {
+    if (tries++ === 0) throw new OperatorError('HELPER', 'nobody there');
+    return new FakeSocket((sequence) => [message(DONE, sequence)]);
+  };
+  t.strictSame(await story(t, open, /whole/), ['down: nobody there', 'dump', 'whole']);
+});
+
+t.test('a socket that comes when nobody wants it any more is closed', async (t) => {
+  const socket = new FakeSocket(() => []);
+  const { promise, resolve } = Promise.withResolvers<FakeSocket>();
+  const quiet = () => t.fail('nothing to tell');
+  const conntrack = new Conntrack(
+    { onFlow: quiet, onGone: quiet, onAnswer: quiet, onDumpBegin: quiet, onDumpEnd: quiet, onDown: quiet },
+    kernel(() => promise),
+  );
+  conntrack.open();
+  t.notOk(conntrack.running);
+  conntrack.close();
+  resolve(socket);
+  await new Promise((settled) => setImmediate(settled));
+  t.ok(socket.closed);
+});
+
 t.test('how late events are read shows by a question that queues behind them', async (t) => {
   const { promise: whole, resolve: onWhole } = Promise.withResolvers<void>();
   const gone = [Promise.withResolvers<void>(), Promise.withResolvers<void>()] as const;
@@ -163,7 +203,7 @@ t.test('how late events are read shows by a question that queues behind them', a
       onDumpEnd: onWhole,
       onDown: (why) => t.fail(why),
     },
-    () => socket,
+    kernel(() => socket),
   );
   t.teardown(() => conntrack.close());
   conntrack.open();

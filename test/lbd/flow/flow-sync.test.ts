@@ -1,5 +1,6 @@
 import t from 'tap';
 import { OperatorError } from '../../../common/errors.ts';
+import { DIRECT } from '../../../lbd/flow/flow-kernel.ts';
 import { FlowSync } from '../../../lbd/flow/flow-sync.ts';
 import { FRAME_HEAD } from '../../../lbd/session/sync-frame.ts';
 import { FRONTENDS } from './flows.ts';
@@ -39,8 +40,12 @@ t.test(
       throw new OperatorError('PERMISSION', 'it needs CAP_NET_ADMIN');
     };
     const { promise: told, resolve } = Promise.withResolvers<string>();
-    const node = new FlowSync({ peer: 'b', open, tell: (_level, text) => resolve(text) });
-    const peer = new FlowSync({ peer: 'a', open, tell: () => {} });
+    const node = new FlowSync({
+      peer: 'b',
+      kernel: { ...DIRECT, open },
+      tell: (_level, text) => resolve(text),
+    });
+    const peer = new FlowSync({ peer: 'a', kernel: { ...DIRECT, open }, tell: () => {} });
     t.teardown(() => {
       for (const it of [node, peer]) it.close();
     });

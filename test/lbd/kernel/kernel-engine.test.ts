@@ -3,6 +3,7 @@ import { parseConfig } from '../../../common/config.ts';
 import { OperatorError } from '../../../common/errors.ts';
 import { READY } from '../../../lbd/kernel/choice.ts';
 import { KernelEngine, type KernelGate } from '../../../lbd/kernel/kernel-engine.ts';
+import { LocalHost, type LocalHostParts } from '../../../lbd/kernel/local-host.ts';
 import type { NftWatchOptions } from '../../../lbd/kernel/nft-watch.ts';
 import { GATE_CLOSED, GATE_OPEN, GATE_STUCK } from '../../../lbd/shared.ts';
 
@@ -30,13 +31,7 @@ function setUp() {
   };
   let handlers: NftWatchOptions | undefined;
   const waiting: (() => void)[] = [];
-  const engine = new KernelEngine({
-    gate: (id) => gates.get(id)!,
-    tell: (level, text) => {
-      news.push(`${level}: ${text}`);
-      for (const wake of waiting.splice(0)) wake();
-    },
-    onFrontends: (frontends) => news.push(`frontends: ${frontends.map(({ name }) => name).join()}`),
+  const parts: LocalHostParts = {
     facts: async () => READY,
     owner: {
       claim: () => {
@@ -65,6 +60,15 @@ function setUp() {
       },
       run: async () => '',
     },
+  };
+  const engine = new KernelEngine({
+    gate: (id) => gates.get(id)!,
+    tell: (level, text) => {
+      news.push(`${level}: ${text}`);
+      for (const wake of waiting.splice(0)) wake();
+    },
+    onFrontends: (frontends) => news.push(`frontends: ${frontends.map(({ name }) => name).join()}`),
+    host: (events) => new LocalHost(events, parts),
   });
   const told = async (what: RegExp) => {
     while (!news.some((line) => what.test(line))) await new Promise<void>((resolve) => waiting.push(resolve));

@@ -9,7 +9,7 @@ export const SOL_SOCKET = 1;
 /** Options of SOL_SOCKET. */
 export const SO = { rcvbuf: 8, rcvbufForce: 33 } as const;
 /** Flags of a message. */
-export const MSG = { truncated: 0x20, dontWait: 0x40, noSignal: 0x4000 } as const;
+export const MSG = { truncated: 0x20, dontWait: 0x40, noSignal: 0x4000, closeOnExec: 0x40000000 } as const;
 
 const FUNCTIONS = {
   socket: { return: 'i32', arguments: ['i32', 'i32', 'i32'] },
@@ -22,6 +22,8 @@ const FUNCTIONS = {
   /** Of fewer than 2^31 bytes. */
   sendmsg: { return: 'i32', arguments: ['i32', 'pointer', 'i32'] },
   /** Of fewer than 2^31 bytes. */
+  recvmsg: { return: 'i32', arguments: ['i32', 'pointer', 'i32'] },
+  /** Of fewer than 2^31 bytes. */
   readv: { return: 'i32', arguments: ['i32', 'pointer', 'i32'] },
   epoll_create1: { return: 'i32', arguments: ['i32'] },
   epoll_ctl: { return: 'i32', arguments: ['i32', 'i32', 'i32', 'pointer'] },
@@ -30,6 +32,8 @@ const FUNCTIONS = {
   /** For calls that have no function of their own; with the types of io_uring_setup(2) and io_uring_enter(2). */
   syscall: { return: 'i32', arguments: ['i64', 'u32', 'u64', 'u32', 'u32', 'pointer', 'u64'] },
   close: { return: 'i32', arguments: ['i32'] },
+  capget: { return: 'i32', arguments: ['buffer', 'buffer'] },
+  capset: { return: 'i32', arguments: ['buffer', 'buffer'] },
 } as const;
 
 /** Functions of the C library that Node has no API of its own for; each as its manual page says, -1 for a failure. */

@@ -10,7 +10,7 @@ export const RECORDS_PER_FRAME = 512;
 const MAX_ADDRESSES = 1024;
 const MAX_CAUSE_BYTES = 256;
 /** A week, more than the kernel's five days for an established connection. */
-const MAX_TIMEOUT_S = 604_800;
+export const MAX_TIMEOUT_S = 604_800;
 
 /** Head of a record: flags, status, two zeros, mark, timeout. */
 const RECORD_HEAD = 12;

@@ -1,0 +1,7 @@
+#!/usr/bin/env -S node --disable-sigusr1
+import { EarlySignals } from '../../../common/early-signals.ts';
+
+// All else takes a while to load, and a signal may come meanwhile.
+const signals = new EarlySignals();
+const [{ runDaemon }, { run }] = await Promise.all([import('../../../common/daemon.ts'), import('./run.ts')]);
+await runDaemon('lbd-kernel', (options) => run(options, signals));

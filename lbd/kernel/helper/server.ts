@@ -1,0 +1,268 @@
+import { randomBytes } from 'node:crypto';
+import { createServer, type Server, type Socket } from 'node:net';
+import { messageOf, OperatorError } from '../../../common/errors.ts';
+import type { Config } from '../../../common/model.ts';
+import { VERSION } from '../../../common/version.ts';
+import { FlowScope } from '../../flow/flow-scope.ts';
+import { monotonicMs } from '../../session/memory.ts';
+import { LocalHost, type LocalHostParts } from '../local-host.ts';
+import type { AcceptedConfig } from './accepted-config.ts';
+import { FlowLink } from './flow-link.ts';
+import { Inbox } from './inbox.ts';
+import {
+  admitOrder,
+  admitYoung,
+  type HelperRequest,
+  type HelperSaying,
+  MalformedRequest,
+  readRequest,
+  type WireOrder,
+} from './requests.ts';
+
+/** lbd needs two, and two more while it starts again. */
+const MAX_CONNECTIONS = 8;
+/** A connection that has not said for so long what it wants is closed. */
+const HELLO_MS = 5_000;
+const MAX_IN_FLIGHT = 64;
+/** lbd reads what it is told; one that does not is cut off. */
+const MAX_WAITING_BYTES = 8 * 1024 * 1024;
+const LOOK_MS = 1_000;
+/** Refusals may follow each other fast. */
+const REFUSED_EVERY_MS = 60_000;
+
+export interface HelperServerOptions {
+  readonly configs: Pick<AcceptedConfig, 'get'>;
+  log(level: 'info' | 'warn', text: string): void;
+  /** lbd is of another version: this process should make room for one of that. */
+  onOtherVersion(): void;
+  /** Others only in tests. */
+  readonly parts?: LocalHostParts;
+}
+
+/** The lbd that is served. */
+interface Client {
+  readonly socket: Socket;
+  /** Ties its flow requests to it. */
+  readonly token: string;
+  inFlight: number;
+  flows: FlowLink | undefined;
+  /** As it was last told. */
+  warnings: string;
+}
+
+/**
+ * The helper of the kernel engine as lbd sees it: carries out what lbd may ask for, one lbd at a time. It trusts nothing
+ * that comes: names and numbers only, of what its own reading of the config has.
+ */
+export class HelperServer {
+  readonly server: Server;
+  readonly #options: HelperServerOptions;
+  readonly #host: LocalHost;
+  readonly #connections = new Set<Socket>();
+  readonly #look: NodeJS.Timeout;
+  #client: Client | undefined;
+  #config: Config | undefined;
+  #frontends = '';
+  #scope = new FlowScope([]);
+  #refused = 0;
+  #refusedMs = Number.NEGATIVE_INFINITY;
+  #idleSinceMs = monotonicMs();
+
+  constructor(options: HelperServerOptions) {
+    this.#options = options;
+    this.#host = new LocalHost(
+      { tell: (level, text) => this.#tell(level, text), onLoaded: () => this.#say({ event: 'loaded' }) },
+      options.parts,
+    );
+    this.server = createServer((socket) => this.#accept(socket));
+    this.server.maxConnections = MAX_CONNECTIONS;
+    this.#look = setInterval(() => this.#tellWarnings(), LOOK_MS);
+  }
+
+  /** How long no lbd has been there, in milliseconds; 0 while one is. */
+  idleMs(nowMs: number): number {
+    return this.#client === undefined ? nowMs - this.#idleSinceMs : 0;
+  }
+
+  /** The rules stay. */
+  async close(): Promise<void> {
+    clearInterval(this.#look);
+    this.server.close();
+    for (const socket of this.#connections) socket.destroy();
+    await this.#host.close();
+  }
+
+  #accept(socket: Socket): void {
+    const inbox = new Inbox();
+    let client: Client | undefined;
+    let flows: FlowLink | undefined;
+    this.#connections.add(socket);
+    const patience = setTimeout(() => this.#cutOff(socket, new Error('it says nothing')), HELLO_MS);
+    socket.on('error', () => {});
+    socket.once('close', () => {
+      clearTimeout(patience);
+      this.#connections.delete(socket);
+      if (client !== undefined) this.#gone(client);
+    });
+    const first = (request: HelperRequest) => {
+      clearTimeout(patience);
+      if (request.type === 'hello') client = this.#greet(socket, request.id, request.version);
+      else if (request.type === 'flows') flows = this.#openFlows(socket, request.id, request.token);
+      else throw new MalformedRequest('a request before hello');
+    };
+    socket.on('data', (chunk: Buffer) => {
+      inbox.push(chunk);
+      try {
+        while (flows === undefined) {
+          const line = socket.destroyed ? undefined : inbox.line();
+          if (line === undefined) return;
+          const request = readRequest(line);
+          if (client === undefined) first(request);
+          else void this.#answer(client, request);
+        }
+        flows.take(inbox);
+      } catch (error) {
+        this.#cutOff(socket, error);
+      }
+    });
+  }
+
+  #greet(socket: Socket, id: number, version: string): Client | undefined {
+    if (version !== VERSION) {
+      const why = `the helper has version ${VERSION}, lbd another one`;
+      socket.end(`${JSON.stringify({ id, refused: why, code: 'VERSION' } satisfies HelperSaying)}\n`);
+      this.#options.log('warn', why);
+      this.#options.onOtherVersion();
+      return undefined;
+    }
+    // The newest counts: what the one before it wanted may be over.
+    this.#client?.socket.destroy();
+    const client = {
+      socket,
+      token: randomBytes(16).toString('hex'),
+      inFlight: 0,
+      flows: undefined,
+      warnings: '[]',
+    };
+    this.#client = client;
+    this.#send(client, { id, ok: { token: client.token } });
+    this.#options.log('info', 'lbd is here');
+    return client;
+  }
+
+  /** @throws MalformedRequest where it is not the lbd that is served */
+  #openFlows(socket: Socket, id: number, token: string): FlowLink | undefined {
+    const client = this.#client;
+    if (client === undefined || token !== client.token)
+      throw new MalformedRequest('flows of nobody who is here');
+    client.flows?.close();
+    try {
+      client.flows = new FlowLink(socket, {
+        rights: () => ({ scope: this.#scope, marks: this.#config?.sync.flowMarks ?? 0 }),
+        onRefused: (count) => this.#refusedFlows(count),
+        onTrouble: (error) => this.#options.log('warn', `flow requests: ${messageOf(error)}`),
+      });
+    } catch (error) {
+      this.#send(client, refusal(id, error));
+      socket.destroy();
+      return undefined;
+    }
+    this.#send(client, { id, ok: true });
+    return client.flows;
+  }
+
+  async #answer(client: Client, request: HelperRequest): Promise<void> {
+    if (++client.inFlight > MAX_IN_FLIGHT) {
+      this.#cutOff(client.socket, new Error(`more than ${MAX_IN_FLIGHT} requests at once`));
+      return;
+    }
+    try {
+      this.#send(client, { id: request.id, ok: await this.#carryOut(request) });
+    } catch (error) {
+      this.#options.log('warn', `refused: ${request.type}: ${messageOf(error)}`);
+      this.#send(client, refusal(request.id, error));
+    }
+    client.inFlight--;
+    this.#tellWarnings();
+  }
+
+  #carryOut(request: HelperRequest): unknown {
+    switch (request.type) {
+      case 'facts':
+        return this.#host.facts();
+      case 'keep':
+        return this.#keep(request);
+      case 'young':
+        return this.#host.setYoung(admitYoung(request.young, this.#config));
+      case 'cut':
+        return this.#host.cut(request.frontend, request.backend);
+      case 'leftover':
+        return this.#host.began || this.#host.removeLeftover();
+      default:
+        throw new OperatorError('NOT_HERE', 'this is said once, at the beginning of a connection');
+    }
+  }
+
+  async #keep(wanted: WireOrder): Promise<{ trouble: string | null }> {
+    const config = await this.#options.configs.get(wanted.digest);
+    const order = admitOrder(wanted, config);
+    const frontends = JSON.stringify(order.frontends);
+    const kept = this.#host.keep(order);
+    if (config !== this.#config || frontends !== this.#frontends)
+      this.#scope = new FlowScope(this.#host.services, this.#scope, monotonicMs());
+    this.#config = config;
+    this.#frontends = frontends;
+    return { trouble: (await kept) ?? null };
+  }
+
+  #gone(client: Client): void {
+    client.flows?.close();
+    if (this.#client !== client) return;
+    this.#client = undefined;
+    this.#idleSinceMs = monotonicMs();
+    this.#options.log('info', 'lbd is gone, the rules stay');
+  }
+
+  #cutOff(socket: Socket, error: unknown): void {
+    this.#options.log('warn', `a connection was closed: ${messageOf(error)}`);
+    socket.destroy();
+  }
+
+  #refusedFlows(count: number): void {
+    this.#refused += count;
+    const nowMs = monotonicMs();
+    if (nowMs - this.#refusedMs < REFUSED_EVERY_MS) return;
+    this.#refusedMs = nowMs;
+    this.#options.log('warn', `refused: ${this.#refused} requests by now about flows that are not ours`);
+  }
+
+  #tell(level: 'info' | 'warn', text: string): void {
+    if (this.#client === undefined) this.#options.log(level, text);
+    this.#say({ event: 'tell', level, text });
+  }
+
+  #tellWarnings(): void {
+    const client = this.#client;
+    const lines = this.#host.warnings();
+    const warnings = JSON.stringify(lines);
+    if (client === undefined || warnings === client.warnings) return;
+    client.warnings = warnings;
+    this.#send(client, { event: 'warnings', lines });
+  }
+
+  #say(saying: HelperSaying): void {
+    if (this.#client !== undefined) this.#send(this.#client, saying);
+  }
+
+  #send({ socket }: Client, saying: HelperSaying): void {
+    if (socket.destroyed) return;
+    socket.write(`${JSON.stringify(saying)}\n`);
+    if (socket.writableLength > MAX_WAITING_BYTES)
+      this.#cutOff(socket, new Error('it does not read the answers'));
+  }
+}
+
+function refusal(id: number, error: unknown): HelperSaying {
+  const code = error instanceof OperatorError ? error.code : 'FAILED';
+  return { id, refused: messageOf(error), code };
+}

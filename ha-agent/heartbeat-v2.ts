@@ -1,19 +1,20 @@
 import { timingSafeEqual } from 'node:crypto';
-import { claimsPeer, type EnvelopeKey, HASH_BYTES, MAC_BYTES, MAGIC, mac, same } from './envelope.ts';
+import { claimsPeer, type EnvelopeKey, MAC_BYTES, MAGIC, mac, resealed, same } from './envelope.ts';
 import {
   type Decoded,
   decodeHeartbeat,
   drop,
   type Echo,
+  FLAGS,
   type Heartbeat,
   type HeartbeatIdentity,
   isSound,
   type Mark,
   NO_NONCE,
   ROLES,
-  readFlags,
   writeFlags,
 } from './heartbeat.ts';
+import { writeHex } from './hex.ts';
 
 /**
  * The heartbeat of the last release, which a pair speaks while it is upgraded node by node. Big endian, always
@@ -33,15 +34,15 @@ import {
 export const V2_BYTES = 152;
 export const V2 = 2;
 
+const PATH_AT = 8;
 const CLUSTER_AT = 16;
 const SENDER_AT = 24;
 const SECTIONS_AT = 80;
 const SECTION_BYTES = 34;
 const MAC_AT = V2_BYTES - MAC_BYTES;
 const MARK = 0x80;
-/** Bits by their order. That release knows no other. */
-const FLAGS = ['healthy', 'request', 'probe', 'finishing', 'forwards', 'ask'] as const;
-const KNOWN = (1 << FLAGS.length) - 1;
+/** Flags that the last release has; it knows no other. */
+const KNOWN = FLAGS.ahead - 1;
 
 /** What only this format has. */
 export interface V2Stamp {
@@ -61,23 +62,32 @@ export function encodeV2(
   const out = Buffer.alloc(V2_BYTES);
   out.writeUInt32BE(MAGIC, 0);
   out[4] = V2;
-  out[5] = writeFlags(heartbeat, FLAGS);
+  out[5] = writeFlags(heartbeat) & KNOWN;
   out[6] = ROLES.indexOf(heartbeat.role);
   out[7] = heartbeat.priority;
-  out[8] = heartbeat.path | MARK;
+  out[PATH_AT] = heartbeat.path | MARK;
   out.writeUInt16BE(heartbeat.intervalMs, 10);
   out.writeUInt32BE(heartbeat.epoch, 12);
   identity.cluster.copy(out, CLUSTER_AT);
   identity.self.copy(out, SENDER_AT);
-  out.write(heartbeat.configDigest, 32, 8, 'hex');
-  out.write(nonce, 40, 8, 'hex');
-  out.write(echo, 48, 8, 'hex');
-  out.write(helloEcho, 56, 8, 'hex');
+  writeHex(out, 32, heartbeat.configDigest);
+  writeHex(out, 40, nonce);
+  writeHex(out, 48, echo);
+  writeHex(out, 56, helloEcho);
   out.writeUIntBE(heartbeat.counter, 66, 6);
-  out.write(heartbeat.group, 72, HASH_BYTES, 'hex');
+  writeHex(out, 72, heartbeat.group);
   out.write(heartbeat.sectionDigests, SECTIONS_AT, SECTION_BYTES, 'hex');
   mac(key.key, out, MAC_AT).copy(out, MAC_AT);
   return out;
+}
+
+/**
+ * The same heartbeat for another path.
+ *
+ * @param data made by `encodeV2` with the same key
+ */
+export function v2OnPath(data: Buffer, path: number, key: EnvelopeKey): Buffer {
+  return resealed(key, data, PATH_AT, path | MARK);
 }
 
 export function decodeV2(identity: HeartbeatIdentity, data: Buffer): Decoded {
@@ -95,7 +105,12 @@ export function decodeV2(identity: HeartbeatIdentity, data: Buffer): Decoded {
     priority: data[7]!,
     intervalMs: data.readUInt16BE(10),
     epoch: data.readUInt32BE(12),
-    ...readFlags(bits, FLAGS),
+    healthy: (bits & FLAGS.healthy) !== 0,
+    request: (bits & FLAGS.request) !== 0,
+    probe: (bits & FLAGS.probe) !== 0,
+    finishing: (bits & FLAGS.finishing) !== 0,
+    forwards: (bits & FLAGS.forwards) !== 0,
+    ask: (bits & FLAGS.ask) !== 0,
     ahead: false,
     group: data.toString('hex', 72, 80),
     configDigest: data.toString('hex', 32, 40),
@@ -103,7 +118,7 @@ export function decodeV2(identity: HeartbeatIdentity, data: Buffer): Decoded {
     nonce: data.toString('hex', 40, 48),
     counter: data.readUIntBE(66, 6),
     sentMs: 0,
-    path: data[8]! & ~MARK,
+    path: data[PATH_AT]! & ~MARK,
     echoes: [data.toString('hex', 48, 56), data.toString('hex', 56, 64)]
       .filter((nonce) => nonce !== NO_NONCE)
       .map((nonce) => ({ nonce, sentMs: 0 })),
@@ -117,7 +132,7 @@ export function decodeV2(identity: HeartbeatIdentity, data: Buffer): Decoded {
     data.readUIntBE(SECTIONS_AT + SECTION_BYTES, 6) === 0 &&
     data.readUInt16BE(64) === 0;
   if (!sound) return drop('malformed');
-  return { ok: true, heartbeat, self, keyId: key.id, marked: (data[8]! & MARK) !== 0 };
+  return { ok: true, heartbeat, self, keyId: key.id, marked: (data[PATH_AT]! & MARK) !== 0 };
 }
 
 /** The processes of the last release among those that are echoed: their clocks say nothing. */

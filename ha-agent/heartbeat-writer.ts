@@ -1,7 +1,7 @@
 import type { PeerReport } from './election-types.ts';
 import type { EnvelopeKey } from './envelope.ts';
-import { encodeHeartbeat, type Heartbeat, type HeartbeatIdentity } from './heartbeat.ts';
-import { encodeV2, v2Stamp } from './heartbeat-v2.ts';
+import { encodeHeartbeat, type Heartbeat, type HeartbeatIdentity, onPath } from './heartbeat.ts';
+import { encodeV2, v2OnPath, v2Stamp } from './heartbeat-v2.ts';
 import type { PeerSession } from './peer-session.ts';
 import { V2Nonce } from './v2-nonce.ts';
 
@@ -11,6 +11,9 @@ const FAREWELL_AHEAD = 16;
 const FAREWELL_ROUNDS = 8;
 /** A round goes out in two formats, with two keys, at most. */
 const MAX_VARIANTS = 4;
+
+const V3_FIRST = [3, 2] as const;
+const V2_FIRST = [2, 3] as const;
 
 /** What goes with every report. */
 export interface WriterContext {
@@ -37,6 +40,23 @@ interface Variant {
   readonly key: EnvelopeKey;
 }
 
+function onOtherPath({ version, key }: Variant, data: Buffer, path: number): Buffer {
+  return version === 3 ? onPath(data, path, key) : v2OnPath(data, path, key);
+}
+
+function idsOf({ keys }: HeartbeatIdentity): readonly string[] {
+  return keys.map(({ id }) => id);
+}
+
+/** All that a farewell says, without what is within. */
+function valuesOf({ lease, ...report }: PeerReport): readonly unknown[] {
+  return [...Object.values(report), ...(lease === undefined ? [] : Object.values(lease))];
+}
+
+function isEqual(some: readonly unknown[], others: readonly unknown[]): boolean {
+  return some.length === others.length && some.every((value, i) => value === others[i]);
+}
+
 /** What this process says: its name for itself, its count, and in which formats and with which keys it speaks. */
 export class HeartbeatWriter {
   readonly #nonce: string;
@@ -44,12 +64,17 @@ export class HeartbeatWriter {
   #identity: HeartbeatIdentity;
   #counter = 0;
   /** What `farewell` made last: of what, and for how long it is good. */
-  #farewell: { readonly said: string; readonly until: number; readonly datagram: Buffer } | undefined;
+  #farewell:
+    | { readonly said: readonly unknown[]; readonly until: number; readonly datagram: Buffer }
+    | undefined;
+  /** Ids of the identity's keys. */
+  #keyIds: readonly string[];
 
   /** @param nonce boot nonce of this process */
   constructor(nonce: string, identity: HeartbeatIdentity, now: number) {
     this.#nonce = nonce;
     this.#identity = identity;
+    this.#keyIds = idsOf(identity);
     this.#v2 = new V2Nonce(nonce, now);
   }
 
@@ -59,6 +84,7 @@ export class HeartbeatWriter {
 
   rekey(identity: HeartbeatIdentity): void {
     this.#identity = identity;
+    this.#keyIds = idsOf(identity);
     this.#farewell = undefined;
   }
 
@@ -73,9 +99,11 @@ export class HeartbeatWriter {
   round(group: string, session: PeerSession, report: PeerReport, context: WriterContext, now: number): Round {
     const variants = this.#variants(session, context, now);
     const heartbeat = this.#heartbeat(group, session, report, context, now);
-    const counters = variants.map(() => ++this.#counter);
+    const first = variants.map((variant) =>
+      this.#encode(variant, { ...heartbeat, path: 0, counter: ++this.#counter }),
+    );
     return (path) =>
-      variants.map((variant, i) => this.#encode(variant, { ...heartbeat, path, counter: counters[i]! }));
+      path === 0 ? first : variants.map((variant, i) => onOtherPath(variant, first[i]!, path));
   }
 
   /**
@@ -93,8 +121,10 @@ export class HeartbeatWriter {
   ): Buffer {
     const { groups, deadTimeMs } = context;
     const [variant] = this.#variants(session, context, now);
-    const said = JSON.stringify([report, group, path, variant, session.current, this.#v2.nonce]);
-    if (this.#farewell?.said !== said || this.#counter > this.#farewell.until) {
+    const { version, key } = variant!;
+    const said = [...valuesOf(report), group, path, version, key, session.current, this.#v2.nonce];
+    const last = this.#farewell;
+    if (last === undefined || !isEqual(last.said, said) || this.#counter > last.until) {
       const heartbeat = {
         ...this.#heartbeat(group, session, report, context, now),
         ...{ path, counter: this.#counter + FAREWELL_AHEAD * groups * MAX_VARIANTS, ahead: true },
@@ -102,8 +132,9 @@ export class HeartbeatWriter {
       };
       const datagram = this.#encode(variant!, heartbeat);
       this.#farewell = { said, until: this.#counter + FAREWELL_ROUNDS * groups, datagram };
+      return datagram;
     }
-    return this.#farewell.datagram;
+    return last.datagram;
   }
 
   #heartbeat(
@@ -123,7 +154,7 @@ export class HeartbeatWriter {
       sentMs: Math.floor(now),
       ahead: false,
       echoes: [...session.echoes(now, lifetimeMs), ...twin.echoes(now, lifetimeMs)],
-      keys: this.#identity.keys.map(({ id }) => id),
+      keys: this.#keyIds,
       paths,
     };
   }
@@ -131,15 +162,14 @@ export class HeartbeatWriter {
   /** All that somebody may wait for; the first one is for the peer's current process. */
   #variants(session: PeerSession, { peerKeys, lifetimeMs }: WriterContext, now: number): Variant[] {
     const heard = session.versionsHeard(now, lifetimeMs);
-    const versions = ([3, 2] as const).filter(
-      (version) => session.current === undefined || heard.has(version),
-    );
+    const isForAll = session.current === undefined;
     const { keys } = this.#identity;
     const known = keys.find(({ id }) => peerKeys.includes(id));
     const signing = known !== undefined && session.isHeard(now, lifetimeMs) ? [known] : keys;
-    return versions
-      .toSorted((a, b) => Number(b === session.version) - Number(a === session.version))
-      .flatMap((version) => signing.map((key) => ({ version, key })));
+    const variants: Variant[] = [];
+    for (const version of session.version === 2 ? V2_FIRST : V3_FIRST)
+      if (isForAll || heard.has(version)) for (const key of signing) variants.push({ version, key });
+    return variants;
   }
 
   #encode({ version, key }: Variant, heartbeat: Omit<Heartbeat, 'version'>): Buffer {

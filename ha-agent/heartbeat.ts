@@ -7,10 +7,15 @@ import {
   envelopeKey,
   nameHash,
   open,
+  resealed,
+  SECTION_HEAD,
+  SECTIONS_AT,
   type Sections,
   seal,
+  writeSectionHead,
 } from './envelope.ts';
-import { FIELDS } from './heartbeat-fields.ts';
+import { readFields, writeFields } from './heartbeat-fields.ts';
+import { HexReader, writeHex } from './hex.ts';
 
 /**
  * The heartbeat inside its envelope (`envelope.ts`): what a node says of itself, to whom, and what makes it fresh. The
@@ -37,6 +42,9 @@ const PATHS = 6;
 
 const STATE_BYTES = 12;
 const STAMP_BYTES = 29;
+const PATH_IN_STAMP = 20;
+/** In the whole datagram: the two first sections are always the same, and as long. */
+const PATH_AT = SECTIONS_AT + SECTION_HEAD + STATE_BYTES + SECTION_HEAD + PATH_IN_STAMP;
 const DIGEST_BYTES = 8;
 const ECHO_BYTES = 14;
 const ID_BYTES = 4;
@@ -45,9 +53,19 @@ const MAX_ECHOES = 8;
 const MAX_KEYS = 4;
 const MAX_PATHS = 40;
 const MAX_SECTION_DIGEST_BYTES = 128;
+/** What is in all datagrams of one peer is one string each. */
+const HEX = new HexReader();
 export const ROLES: readonly Role[] = ['init', 'standby', 'active', 'fault'];
-/** Bits by their order. Those that a later version adds are ignored. */
-const FLAGS = ['healthy', 'request', 'probe', 'finishing', 'forwards', 'ask', 'ahead'] as const;
+/** Those that a later version adds are ignored. */
+export const FLAGS = {
+  healthy: 0x01,
+  request: 0x02,
+  probe: 0x04,
+  finishing: 0x08,
+  forwards: 0x10,
+  ask: 0x20,
+  ahead: 0x40,
+} as const;
 
 /** In place of a group: the datagram is about every group of the sender. */
 export const ALL_GROUPS = '0000000000000000';
@@ -156,41 +174,58 @@ export function encodeHeartbeat(
   heartbeat: Omit<Heartbeat, 'version'>,
   key: EnvelopeKey = identity.keys[0]!,
 ): Buffer {
-  const state = Buffer.alloc(STATE_BYTES);
-  state[0] = ROLES.indexOf(heartbeat.role);
-  state[1] = heartbeat.priority;
-  state.writeUInt16BE(
-    FLAGS.reduce((bits, name, bit) => bits | (heartbeat[name] ? 1 << bit : 0), 0),
-    2,
+  return seal(identity, key, KIND, (out, at) => write(heartbeat, out, at));
+}
+
+/**
+ * The same heartbeat for another path.
+ *
+ * @param data made by `encodeHeartbeat` with the same key
+ */
+export function onPath(data: Buffer, path: number, key: EnvelopeKey): Buffer {
+  return resealed(key, data, PATH_AT, path);
+}
+
+/** Writes the sections. @returns where they end */
+function write(heartbeat: Omit<Heartbeat, 'version'>, out: Buffer, at: number): number {
+  const state = writeSectionHead(out, at, STATE, STATE_BYTES);
+  out[state] = ROLES.indexOf(heartbeat.role);
+  out[state + 1] = heartbeat.priority;
+  out.writeUInt16BE(writeFlags(heartbeat), state + 2);
+  out.writeUInt32BE(heartbeat.intervalMs, state + 4);
+  out.writeUInt32BE(heartbeat.epoch, state + 8);
+  const stamp = writeSectionHead(out, state + STATE_BYTES, STAMP, STAMP_BYTES);
+  writeHex(out, stamp, heartbeat.nonce);
+  out.writeUIntBE(heartbeat.counter, stamp + 8, 6);
+  out.writeUIntBE(heartbeat.sentMs, stamp + 14, 6);
+  out[stamp + PATH_IN_STAMP] = heartbeat.path;
+  writeHex(out, stamp + 21, heartbeat.group);
+  const { configDigest, sectionDigests } = heartbeat;
+  let next = writeSectionHead(
+    out,
+    stamp + STAMP_BYTES,
+    CONFIG,
+    (configDigest.length + sectionDigests.length) / 2,
   );
-  state.writeUInt32BE(heartbeat.intervalMs, 4);
-  state.writeUInt32BE(heartbeat.epoch, 8);
-  const stamp = Buffer.alloc(STAMP_BYTES);
-  stamp.write(heartbeat.nonce, 0, 8, 'hex');
-  stamp.writeUIntBE(heartbeat.counter, 8, 6);
-  stamp.writeUIntBE(heartbeat.sentMs, 14, 6);
-  stamp[20] = heartbeat.path;
-  stamp.write(heartbeat.group, 21, 8, 'hex');
-  const config = Buffer.from(heartbeat.configDigest + heartbeat.sectionDigests, 'hex');
-  const echoes = heartbeat.echoes.slice(0, MAX_ECHOES);
-  const echoed = Buffer.alloc(echoes.length * ECHO_BYTES);
-  for (const [i, { nonce, sentMs }] of echoes.entries()) {
-    echoed.write(nonce, i * ECHO_BYTES, 8, 'hex');
-    echoed.writeUIntBE(sentMs, i * ECHO_BYTES + 8, 6);
+  next = writeHex(out, writeHex(out, next, configDigest), sectionDigests);
+  const echoes = Math.min(MAX_ECHOES, heartbeat.echoes.length);
+  next = writeSectionHead(out, next, ECHOES, echoes * ECHO_BYTES);
+  for (let i = 0; i < echoes; i++) {
+    const { nonce, sentMs } = heartbeat.echoes[i]!;
+    writeHex(out, next, nonce);
+    out.writeUIntBE(sentMs, next + 8, 6);
+    next += ECHO_BYTES;
   }
-  const sections = new Map<number, Buffer>([
-    [STATE, state],
-    [STAMP, stamp],
-    [CONFIG, config],
-    [ECHOES, echoed],
-    [KEYS, Buffer.from(heartbeat.keys.slice(0, MAX_KEYS).join(''), 'hex')],
-    [PATHS, Buffer.from(heartbeat.paths.slice(0, MAX_PATHS).join(''), 'hex')],
-  ]);
-  for (const { type, write } of FIELDS) {
-    const value = write(heartbeat);
-    if (value !== undefined) sections.set(type, value);
-  }
-  return seal(identity, key, KIND, sections);
+  next = writeIds(out, next, KEYS, heartbeat.keys, MAX_KEYS);
+  next = writeIds(out, next, PATHS, heartbeat.paths, MAX_PATHS);
+  return writeFields(heartbeat, out, next);
+}
+
+function writeIds(out: Buffer, at: number, type: number, ids: readonly string[], most: number): number {
+  const count = Math.min(most, ids.length);
+  let next = writeSectionHead(out, at, type, count * ID_BYTES);
+  for (let i = 0; i < count; i++) next = writeHex(out, next, ids[i]!);
+  return next;
 }
 
 /** What tells a datagram apart from others of its sender. */
@@ -208,63 +243,103 @@ export function decodeHeartbeat(
 ): Decoded {
   const opened = open(identity, data);
   if (!opened.ok) return drop(opened.cause);
-  const stamp = opened.sections.get(STAMP);
-  if (opened.kind !== KIND || stamp === undefined || stamp.length < STAMP_BYTES) return drop('malformed');
-  const mark = readMark(stamp);
+  const stamp = opened.sections.find(STAMP);
+  if (opened.kind !== KIND || opened.sections.lengthAt(stamp) < STAMP_BYTES) return drop('malformed');
+  const mark = readMark(data, stamp);
   if (!opened.self && isOld(mark)) return drop('replay');
-  const heartbeat = read(opened.sections, mark, stamp.readUIntBE(14, 6));
+  const heartbeat = read(opened.sections, mark, data.readUIntBE(stamp + 14, 6));
   if (heartbeat === undefined) return drop('malformed');
   return { ok: true, heartbeat, self: opened.self, keyId: opened.keyId };
 }
 
 /** @returns undefined when it has values that do not exist */
-function read(sections: Sections, mark: Mark, sentMs: number): Heartbeat | undefined {
-  const state = sections.get(STATE);
-  if (state === undefined || state.length < STATE_BYTES) return undefined;
-  const config = sections.get(CONFIG);
-  const heartbeat = {
-    version: 3 as const,
-    role: ROLES[state[0]!]!,
-    priority: state[1]!,
-    intervalMs: state.readUInt32BE(4),
-    epoch: state.readUInt32BE(8),
-    ...readFlags(state.readUInt16BE(2), FLAGS),
-    ...mark,
+function read(
+  sections: Sections,
+  { nonce, counter, path, group }: Mark,
+  sentMs: number,
+): Heartbeat | undefined {
+  const { data } = sections;
+  const state = sections.find(STATE);
+  if (sections.lengthAt(state) < STATE_BYTES) return undefined;
+  const config = sections.find(CONFIG);
+  const configBytes = sections.lengthAt(config);
+  const digestBytes = Math.min(DIGEST_BYTES, configBytes);
+  const bits = data.readUInt16BE(state + 2);
+  const heartbeat: Heartbeat = {
+    version: 3,
+    role: ROLES[data[state]!]!,
+    priority: data[state + 1]!,
+    intervalMs: data.readUInt32BE(state + 4),
+    epoch: data.readUInt32BE(state + 8),
+    healthy: (bits & FLAGS.healthy) !== 0,
+    request: (bits & FLAGS.request) !== 0,
+    probe: (bits & FLAGS.probe) !== 0,
+    finishing: (bits & FLAGS.finishing) !== 0,
+    forwards: (bits & FLAGS.forwards) !== 0,
+    ask: (bits & FLAGS.ask) !== 0,
+    ahead: (bits & FLAGS.ahead) !== 0,
+    nonce,
+    counter,
+    path,
+    group,
     sentMs,
-    configDigest: config?.toString('hex', 0, DIGEST_BYTES) ?? '',
-    sectionDigests: config?.toString('hex', DIGEST_BYTES, DIGEST_BYTES + MAX_SECTION_DIGEST_BYTES) ?? '',
-    echoes: parts(sections.get(ECHOES), ECHO_BYTES, MAX_ECHOES).map((echo) => ({
-      nonce: echo.toString('hex', 0, 8),
-      sentMs: echo.readUIntBE(8, 6),
-    })),
-    keys: parts(sections.get(KEYS), ID_BYTES, MAX_KEYS).map((id) => id.toString('hex')),
-    paths: parts(sections.get(PATHS), ID_BYTES, MAX_PATHS).map((id) => id.toString('hex')),
+    configDigest: HEX.read(data, config, digestBytes),
+    sectionDigests: HEX.read(
+      data,
+      config + digestBytes,
+      Math.min(MAX_SECTION_DIGEST_BYTES, configBytes - digestBytes),
+    ),
+    echoes: readEchoes(sections),
+    keys: readIds(sections, KEYS, MAX_KEYS),
+    paths: readIds(sections, PATHS, MAX_PATHS),
   };
   if (!isSound(heartbeat)) return undefined;
-  const more = Object.assign({}, ...FIELDS.map(({ type, read }) => readField(sections.get(type), read)));
-  return { ...heartbeat, ...more };
+  readFields(sections, heartbeat);
+  return heartbeat;
 }
 
-function readMark(stamp: Buffer): Mark {
+function readEchoes(sections: Sections): Echo[] {
+  const at = sections.find(ECHOES);
+  const echoes: Echo[] = [];
+  const end = at + countIn(sections, at, ECHO_BYTES, MAX_ECHOES) * ECHO_BYTES;
+  for (let echo = at; echo < end; echo += ECHO_BYTES)
+    echoes.push({ nonce: HEX.read(sections.data, echo, 8), sentMs: sections.data.readUIntBE(echo + 8, 6) });
+  return echoes;
+}
+
+function readIds(sections: Sections, type: number, most: number): string[] {
+  const at = sections.find(type);
+  const ids: string[] = [];
+  const end = at + countIn(sections, at, ID_BYTES, most) * ID_BYTES;
+  for (let id = at; id < end; id += ID_BYTES) ids.push(HEX.read(sections.data, id, ID_BYTES));
+  return ids;
+}
+
+/** So many whole ones are in a section; more than `most` are cut off. */
+function countIn(sections: Sections, at: number, bytes: number, most: number): number {
+  return Math.min(most, Math.floor(sections.lengthAt(at) / bytes));
+}
+
+function readMark(data: Buffer, stamp: number): Mark {
   return {
-    nonce: stamp.toString('hex', 0, 8),
-    counter: stamp.readUIntBE(8, 6),
-    path: stamp[20]!,
-    group: stamp.toString('hex', 21, 29),
+    nonce: HEX.read(data, stamp, 8),
+    counter: data.readUIntBE(stamp + 8, 6),
+    path: data[stamp + PATH_IN_STAMP]!,
+    group: HEX.read(data, stamp + 21, 8),
   };
 }
 
-/** Booleans as bits, by their order. */
-export function writeFlags<N extends string>(
-  values: Readonly<Partial<Record<N, boolean | undefined>>>,
-  names: readonly N[],
-): number {
-  return names.reduce((bits, name, bit) => bits | (values[name] ? 1 << bit : 0), 0);
-}
-
-export function readFlags<N extends string>(bits: number, names: readonly N[]): Record<N, boolean> {
-  const flags = names.map((name, bit) => [name, (bits & (1 << bit)) !== 0]);
-  return Object.fromEntries(flags) as Record<N, boolean>;
+/** Booleans as bits, see `FLAGS`. */
+export function writeFlags(report: Partial<Record<keyof typeof FLAGS, boolean | undefined>>): number {
+  return (
+    (report.healthy ? FLAGS.healthy : 0) |
+    (report.request ? FLAGS.request : 0) |
+    (report.probe ? FLAGS.probe : 0) |
+    (report.finishing ? FLAGS.finishing : 0) |
+    (report.forwards ? FLAGS.forwards : 0) |
+    (report.ask ? FLAGS.ask : 0) |
+    (report.ahead ? FLAGS.ahead : 0)
+  );
 }
 
 /** Values that every version has. */
@@ -283,19 +358,6 @@ export function isSound({
     counter > 0 &&
     nonce !== NO_NONCE
   );
-}
-
-function readField(
-  value: Buffer | undefined,
-  read: (value: Buffer) => Partial<PeerReport> | undefined,
-): Partial<PeerReport> | undefined {
-  return value === undefined ? undefined : read(value);
-}
-
-function parts(section: Buffer | undefined, bytes: number, most: number): Buffer[] {
-  if (section === undefined) return [];
-  const count = Math.min(most, Math.floor(section.length / bytes));
-  return Array.from({ length: count }, (_, i) => section.subarray(i * bytes, (i + 1) * bytes));
 }
 
 /** Made once: a flood of datagrams that are thrown away must not fill the heap. */

@@ -98,7 +98,8 @@ export class LaneSet {
 
   /** What the peer says in a fresh heartbeat: ids of the paths on which it speaks. */
   peerSpeaksOn(ids: readonly string[]): void {
-    if (ids.join() === this.#peerIds.join()) return;
+    const before = this.#peerIds;
+    if (ids.length === before.length && ids.every((id, i) => id === before[i])) return;
     this.#peerIds = ids;
     this.#tellDifference();
   }

@@ -275,12 +275,12 @@ function causeOf(error: NodeJS.ErrnoException): string {
 function parseLine(line: string): LbdLiveMessage {
   const value: unknown = JSON.parse(line);
   const fields = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
-  const { type, id, group, epoch, ready, healthy, sync, why, stopping, connections, serving, pid } = fields;
-  const { data, at, heartbeats } = fields;
+  const { type, id, data, at, group, epoch } = fields;
   if (type === 'pong' && typeof id === 'number') return { type, id };
+  if (type === 'heartbeat' && isDatagram(data) && typeof at === 'number') return { type, data, at };
   if ((type === 'promoted' || type === 'retired') && typeof group === 'string' && typeof epoch === 'number')
     return { type, group, epoch };
-  if (type === 'heartbeat' && isDatagram(data) && typeof at === 'number') return { type, data, at };
+  const { ready, healthy, sync, why, stopping, connections, serving, pid, heartbeats } = fields;
   const state = SYNC_STATES.find((name) => name === sync);
   if (type !== 'state' || typeof ready !== 'boolean' || typeof healthy !== 'boolean' || state === undefined)
     throw new Error(`unexpected message ${JSON.stringify(value).slice(0, 80)}`);

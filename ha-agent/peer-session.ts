@@ -157,17 +157,16 @@ export class PeerSession {
 
   /** What to echo to whom: the current process, then those that have yet to answer. */
   echoes(now: number, lifetimeMs: number): Echo[] {
+    const current = this.#processOf(this.#current);
+    const own = current === undefined ? [] : [{ nonce: this.#current!, sentMs: current.sentMs }];
+    // As it mostly is: nobody else was ever heard.
+    if (this.#processes.size === own.length) return own;
     const pending = [...this.#processes]
       .filter(([nonce, { heardMs }]) => nonce !== this.#current && now - heardMs < lifetimeMs)
       .sort(([, a], [, b]) => a.echoed - b.echoed || b.heardMs - a.heardMs)
       .slice(0, MAX_PENDING);
     for (const [, process] of pending) process.echoed++;
-    const current = this.#processOf(this.#current);
-    const echo = (nonce: string, { sentMs }: Process) => ({ nonce, sentMs });
-    return [
-      ...(current === undefined ? [] : [echo(this.#current!, current)]),
-      ...pending.map(([nonce, process]) => echo(nonce, process)),
-    ];
+    return [...own, ...pending.map(([nonce, { sentMs }]) => ({ nonce, sentMs }))];
   }
 
   /** Formats in which somebody may be waiting to be answered. */

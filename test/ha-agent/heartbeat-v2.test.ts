@@ -9,7 +9,7 @@ import {
   type Heartbeat,
   NO_NONCE,
 } from '../../ha-agent/heartbeat.ts';
-import { decodeV2, encodeV2, seemsOfPeer, V2_BYTES, v2Stamp } from '../../ha-agent/heartbeat-v2.ts';
+import { decodeV2, encodeV2, seemsOfPeer, V2_BYTES, v2OnPath, v2Stamp } from '../../ha-agent/heartbeat-v2.ts';
 
 const KEY = Buffer.alloc(32, 7);
 const LB1 = createIdentity(KEY, 'shop', 'lb1', 'lb2');
@@ -65,6 +65,12 @@ function read(decoded: Decoded): Heartbeat {
   if (!decoded.ok) throw new Error(decoded.cause);
   return decoded.heartbeat;
 }
+
+t.test('for another path it is as if it was made for that one', (t) => {
+  for (const path of [0, 1, 127])
+    t.same(v2OnPath(good, path, LB1.keys[0]!), encodeV2(LB1, { ...SAMPLE, path }, STAMP));
+  t.end();
+});
 
 t.test('what was encoded is decoded', (t) => {
   const hex = fc.stringMatching(/^[0-9a-f]{16}$/).filter((text) => text !== NO_NONCE);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { type EnvelopeKey, seal } from '../../ha-agent/envelope.ts';
+import { type EnvelopeKey, seal, writeSectionHead } from '../../ha-agent/envelope.ts';
 import {
   createIdentity,
   type DropCause,
@@ -9,6 +9,7 @@ import {
   groupHash,
   type Heartbeat,
   NO_NONCE,
+  onPath,
 } from '../../ha-agent/heartbeat.ts';
 import { seemsOfPeer } from '../../ha-agent/heartbeat-v2.ts';
 
@@ -101,6 +102,20 @@ t.test('what was encoded is decoded', (t) => {
   t.end();
 });
 
+t.test('for another path it is as if it was made for that one', (t) => {
+  const [key] = LB1.keys as readonly [EnvelopeKey];
+  for (const path of [0, 1, 255]) {
+    const made = encodeHeartbeat(LB1, { ...SAMPLE, path }, key);
+    t.same(onPath(encodeHeartbeat(LB1, { ...SAMPLE, path: 7 }, key), path, key), made);
+  }
+  t.end();
+});
+
+t.test('one that would be too long is not made', (t) => {
+  t.throws(() => encodeHeartbeat(LB1, { ...SAMPLE, sectionDigests: 'ab'.repeat(1_100) }), RangeError);
+  t.end();
+});
+
 /** Sections of the heartbeat in the making, to be changed. */
 function sectionsOf(data: Buffer): Map<number, Buffer> {
   const sections = new Map<number, Buffer>();
@@ -116,7 +131,14 @@ function sectionsOf(data: Buffer): Map<number, Buffer> {
 function resealed(change: (sections: Map<number, Buffer>) => void, kind = 1): Buffer {
   const sections = sectionsOf(encodeHeartbeat(LB1, SAMPLE));
   change(sections);
-  return seal(LB1, LB1.keys[0]!, kind, sections);
+  return seal(LB1, LB1.keys[0]!, kind, (out, at) => {
+    let next = at;
+    for (const [type, value] of sections) {
+      next = writeSectionHead(out, next, type, value.length);
+      next += value.copy(out, next);
+    }
+    return next;
+  });
 }
 
 t.test('a later version may say more: it is read as far as it is known', (t) => {

@@ -18,14 +18,58 @@ const TURN_MS = 0.02;
 const EARLY_MS = 0.9;
 const LATE_MS = 0.3;
 
-export interface SimTimer {
-  cancelled: boolean;
-  unref(): SimTimer;
-  ref(): SimTimer;
-  hasRef(): boolean;
-  refresh(): SimTimer;
-  [Symbol.toPrimitive](): number;
-  [Symbol.dispose](): void;
+/** In place of a timer or immediate of Node. */
+export class SimTimer {
+  cancelled = false;
+  readonly #process: AgentProcess;
+  readonly #run: () => void;
+  readonly #delay: number;
+  readonly #repeats: boolean;
+  /** Only the latest time counts. */
+  #generation = 0;
+
+  constructor(process: AgentProcess, run: () => void, delay: number, repeats: boolean) {
+    this.#process = process;
+    this.#run = run;
+    this.#delay = delay;
+    this.#repeats = repeats;
+  }
+
+  refresh(): this {
+    this.#schedule(++this.#generation);
+    return this;
+  }
+
+  /** Its time has come. */
+  fire(): void {
+    if (!this.cancelled) this.#process.enter(this.#run);
+  }
+
+  unref(): this {
+    return this;
+  }
+  ref(): this {
+    return this;
+  }
+  hasRef(): boolean {
+    return true;
+  }
+  [Symbol.toPrimitive](): number {
+    return 0;
+  }
+  [Symbol.dispose](): void {
+    this.cancelled = true;
+  }
+
+  #schedule(generation: number): void {
+    const { machine } = this.#process;
+    machine.after('agent', Math.max(0, this.#delay + lateness(machine)), () => {
+      if (this.cancelled || !this.#process.alive || generation !== this.#generation) return;
+      if (this.#repeats) this.#schedule(generation);
+      else this.cancelled = true;
+      this.#process.enter(this.#run);
+    });
+  }
 }
 
 /** One process of the agent: the code runs for real, all that surrounds it is simulated. */
@@ -65,36 +109,13 @@ export class AgentProcess {
   }
 
   timer(run: () => void, ms: number, repeats: boolean): SimTimer {
-    const { machine } = this;
-    const delay = Math.max(1, Math.trunc(Number.isFinite(ms) ? ms : 1));
-    let generation = 0;
-    const timer = newTimer(() => {
-      generation++;
-      schedule(machine.now + delay);
-    });
-    const schedule = (due: number) => {
-      const mine = generation;
-      machine.after('agent', Math.max(0, due - machine.now + lateness(machine)), () => {
-        if (timer.cancelled || !this.alive || mine !== generation) return;
-        if (repeats) schedule(machine.now + delay);
-        else timer.cancelled = true;
-        this.enter(run);
-      });
-    };
-    schedule(machine.now + delay);
-    return timer;
+    const timer = new SimTimer(this, run, Math.max(1, Math.trunc(Number.isFinite(ms) ? ms : 1)), repeats);
+    return timer.refresh();
   }
 
   immediate(run: () => void): SimTimer {
-    const timer = newTimer(() => {});
-    this.machine.after(
-      'agent',
-      TURN_MS,
-      () => {
-        if (!timer.cancelled) this.enter(run);
-      },
-      'turn',
-    );
+    const timer = new SimTimer(this, run, 0, false);
+    this.machine.after('agent', TURN_MS, () => timer.fire(), 'turn');
     return timer;
   }
 
@@ -112,24 +133,6 @@ export class AgentProcess {
     for (const run of this.#atEnd) run();
     this.#atEnd.clear();
   }
-}
-
-function newTimer(refresh: () => void): SimTimer {
-  const timer: SimTimer = {
-    cancelled: false,
-    unref: () => timer,
-    ref: () => timer,
-    hasRef: () => true,
-    refresh: () => {
-      refresh();
-      return timer;
-    },
-    [Symbol.toPrimitive]: () => 0,
-    [Symbol.dispose]: () => {
-      timer.cancelled = true;
-    },
-  };
-  return timer;
 }
 
 function lateness({ random }: Machine): number {

@@ -118,7 +118,9 @@ export function guardian(
         child.exit();
         return;
       }
-      if (text === 'none') farewell = '';
+      if (text === '') {
+        // It is as before.
+      } else if (text === 'none') farewell = '';
       else if (text.startsWith('settings')) settings = text.split(' ').slice(1).filter(Boolean);
       else if (text.startsWith('told')) told = text.split(' ').slice(1).filter(Boolean);
       else if (text.startsWith('ip ')) adders = text.slice(3).split(' ').map(Number);

@@ -1,7 +1,7 @@
 import type { AgentProcess } from './agent-process.ts';
 import type { Child } from './child.ts';
 import { Kernel } from './kernel.ts';
-import type { Simulation } from './simulation.ts';
+import { Happening, type Simulation } from './simulation.ts';
 
 /** What is stopped on a machine. `agent`: SIGSTOP. `all`: all processes. `vm`: the kernel, too. */
 export type Pause = 'agent' | 'all' | 'vm';
@@ -21,6 +21,30 @@ interface Waiting {
   readonly actor: Actor;
   readonly reason: Reason;
   readonly run: () => void;
+}
+
+/** Something that an actor of a machine does at a time of that machine's clock. */
+class Due extends Happening {
+  readonly actor: Actor;
+  readonly reason: Reason;
+  readonly dueMs: number;
+  readonly boot: number;
+  readonly run: () => void;
+  readonly #machine: Machine;
+
+  constructor(machine: Machine, actor: Actor, dueMs: number, run: () => void, reason: Reason) {
+    super();
+    this.#machine = machine;
+    this.actor = actor;
+    this.dueMs = dueMs;
+    this.boot = machine.boot;
+    this.run = run;
+    this.reason = reason;
+  }
+
+  happen(): void {
+    this.#machine.due(this);
+  }
 }
 
 /** How long a program takes for one thing, in milliseconds, or what else it does. */
@@ -101,19 +125,24 @@ export class Machine {
 
   /** Runs after so many milliseconds of its own clock. */
   after(actor: Actor, ms: number, run: () => void, reason: Reason = 'timer'): void {
-    const due = this.now + ms;
-    const boot = this.#boot;
-    const check = () => {
-      if (this.#boot !== boot || !this.on) return;
-      if (this.holds(actor)) {
-        this.#waiting.push({ actor, reason, run: check });
-        return;
-      }
-      const left = due - this.now;
-      if (left > 0.002) this.sim.after(left / this.#rate, check);
-      else run();
-    };
-    this.sim.after(ms / this.#rate, check);
+    this.sim.add(this.sim.now + ms / this.#rate, new Due(this, actor, this.now + ms, run, reason));
+  }
+
+  /** Its time may have come. */
+  due(it: Due): void {
+    if (this.#boot !== it.boot || !this.on) return;
+    if (this.holds(it.actor)) {
+      this.#waiting.push({ actor: it.actor, reason: it.reason, run: () => this.due(it) });
+      return;
+    }
+    const left = it.dueMs - this.now;
+    if (left > 0.002) this.sim.add(this.sim.now + left / this.#rate, it);
+    else it.run();
+  }
+
+  /** Counts how often it was switched on. */
+  get boot(): number {
+    return this.#boot;
   }
 
   pause(what: Pause, clockStops = false): void {

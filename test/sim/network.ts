@@ -34,7 +34,7 @@ export interface Datagram {
 /** What connects two machines. */
 export class Network {
   readonly machines: Machine[] = [];
-  readonly #links = new Map<string, Link>();
+  readonly #links = new Map<Machine, Record<Lane, Link>>();
   readonly #sockets = new Map<Machine, Set<SimSocket>>();
   readonly #refusals = new Map<Machine, { left: number; atMs: number }>();
   /** Machines whose agent is of the former release. */
@@ -46,19 +46,13 @@ export class Network {
     this.machines.push(machine);
     this.#sockets.set(machine, new Set());
     this.#refusals.set(machine, { left: REFUSALS, atMs: 0 });
-    for (const lane of LANES)
-      this.#links.set(`${machine.name} ${lane}`, {
-        cut: false,
-        loss: 0,
-        maxDelayMs: 1,
-        duplicate: 0,
-        stalled: false,
-      });
+    const link = (): Link => ({ cut: false, loss: 0, maxDelayMs: 1, duplicate: 0, stalled: false });
+    this.#links.set(machine, Object.fromEntries(LANES.map((lane) => [lane, link()])) as Record<Lane, Link>);
   }
 
   /** From a machine to the other one. */
   link(from: Machine, lane: Lane): Link {
-    return this.#links.get(`${from.name} ${lane}`)!;
+    return this.#links.get(from)![lane];
   }
 
   links(from: Machine): Link[] {
@@ -66,7 +60,8 @@ export class Network {
   }
 
   peerOf(machine: Machine): Machine {
-    return this.machines.find((it) => it !== machine)!;
+    const [first, second] = this.machines;
+    return first === machine ? second! : first!;
   }
 
   /** Whether nothing of a machine reaches the other one by heartbeats. */
@@ -157,7 +152,15 @@ function deviceOf(lane: Lane): string {
   return lane === 'multicast eth1' ? 'eth1' : 'eth0';
 }
 
-function isMulticast(address: string): boolean {
-  const first = Number.parseInt(address, 10);
-  return (first >= 224 && first < 240) || address.startsWith('ff');
+const groups = new Map<string, boolean>();
+
+/** Of addresses as they are in configs: there are few of them. */
+export function isMulticast(address: string): boolean {
+  let isGroup = groups.get(address);
+  if (isGroup === undefined) {
+    const first = Number.parseInt(address, 10);
+    isGroup = (first >= 224 && first < 240) || address.startsWith('ff');
+    groups.set(address, isGroup);
+  }
+  return isGroup;
 }

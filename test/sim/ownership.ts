@@ -37,14 +37,16 @@ export class Ownership {
     return this.reigns.at(-1)?.owners ?? [];
   }
 
-  watch(): void {
+  /** @param touched some code of an agent has run */
+  watch(touched: boolean): void {
     const [a, b] = this.#pair.nodes;
     const version = a.machine.version + b.machine.version;
-    if (version !== this.#seen) {
+    const isNews = version !== this.#seen;
+    if (isNews) {
       this.#seen = version;
       this.#note();
     }
-    this.#judgeRoles();
+    if (isNews || touched) this.#judgeRoles();
   }
 
   #note(): void {

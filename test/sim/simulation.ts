@@ -12,10 +12,21 @@ export function randomFrom(seed: number): () => number {
   };
 }
 
-interface Happening {
-  readonly at: number;
-  readonly order: number;
-  readonly run: () => void;
+/** Something that will happen, once for each time that it is added to a simulation. */
+export abstract class Happening {
+  /** Both are the simulation's. */
+  at = 0;
+  order = 0;
+  abstract happen(): void;
+}
+
+class Call extends Happening {
+  readonly happen: () => void;
+
+  constructor(run: () => void) {
+    super();
+    this.happen = run;
+  }
 }
 
 /**
@@ -31,35 +42,40 @@ export class Simulation {
   readonly #heap: Happening[] = [];
 
   at(at: number, run: () => void): void {
+    this.add(at, new Call(run));
+  }
+
+  after(ms: number, run: () => void): void {
+    this.add(this.now + ms, new Call(run));
+  }
+
+  /** @param item that is not waiting in the queue */
+  add(at: number, item: Happening): void {
     const heap = this.#heap;
-    const item = { at: Math.max(at, this.now), order: this.#order++, run };
+    item.at = Math.max(at, this.now);
+    item.order = this.#order++;
     let i = heap.length;
     while (i > 0) {
       const parent = (i - 1) >> 1;
-      if (!before(item, heap[parent]!)) break;
-      heap[i] = heap[parent]!;
+      const above = heap[parent]!;
+      if (!before(item, above)) break;
+      heap[i] = above;
       i = parent;
     }
     heap[i] = item;
   }
 
-  after(ms: number, run: () => void): void {
-    this.at(this.now + ms, run);
-  }
-
-  /** @param watch called after every happening that entered some code, or changed what others see */
-  async runUntil(end: number, watch: () => void = () => {}): Promise<void> {
+  /** @param watch called after every happening */
+  async runUntil(end: number, watch: (touched: boolean) => void = () => {}): Promise<void> {
     for (;;) {
       const next = this.#heap[0];
       if (next === undefined || next.at > end) break;
       this.#drop();
       this.now = next.at;
-      next.run();
-      if (this.touched) {
-        this.touched = false;
-        await promisesKept();
-      }
-      watch();
+      next.happen();
+      if (this.touched) await promisesKept();
+      watch(this.touched);
+      this.touched = false;
     }
     leaveProcess();
     this.now = end;
@@ -76,8 +92,9 @@ export class Simulation {
       let child = 2 * i + 1;
       if (child >= length) break;
       if (child + 1 < length && before(heap[child + 1]!, heap[child]!)) child++;
-      if (!before(heap[child]!, last)) break;
-      heap[i] = heap[child]!;
+      const below = heap[child]!;
+      if (!before(below, last)) break;
+      heap[i] = below;
       i = child;
     }
     heap[i] = last;

@@ -57,8 +57,8 @@ export class Stage {
   /** Goes on for so long. */
   run(ms: number): Promise<void> {
     const { sim } = this.pair;
-    return sim.runUntil(sim.now + ms, () => {
-      for (const ownership of this.ownerships) ownership.watch();
+    return sim.runUntil(sim.now + ms, (touched) => {
+      for (const ownership of this.ownerships) ownership.watch(touched);
     });
   }
 

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { AgentProcess } from '../agent-process.ts';
-import type { Datagram } from '../network.ts';
+import { type Datagram, isMulticast } from '../network.ts';
 import { asking, surroundings } from './current.ts';
 
 /** A receive buffer of 208 KiB has room for so many heartbeats; what comes when it is full is lost. */
@@ -34,7 +34,7 @@ export class SimSocket extends EventEmitter {
     this.#process.inputLater(0, () => {
       if (this.#closed) return;
       const { machine } = this.#process;
-      if (!isGroup(address) && address !== '' && !hasOwn(this.#process, address)) {
+      if (!isMulticast(address) && address !== '' && !hasOwn(this.#process, address)) {
         this.emit('error', failure('EADDRNOTAVAIL', `bind EADDRNOTAVAIL ${address}:${port}`));
         return;
       }
@@ -73,7 +73,7 @@ export class SimSocket extends EventEmitter {
     const process = this.#process;
     const { network } = surroundings();
     const { kernel } = process.machine;
-    const device = isGroup(datagram.to) ? this.#device : 'eth0';
+    const device = isMulticast(datagram.to) ? this.#device : 'eth0';
     const { exists, up } = kernel.devices.get(device)!;
     if (!exists || !up) {
       queueMicrotask(() =>
@@ -140,7 +140,7 @@ export class SimSocket extends EventEmitter {
   /** Whether a datagram is for it. @param connected asks for the socket of this very peer */
   takes({ to, port, fromPort, device = 'eth0' }: Datagram, source: string, connected: boolean): boolean {
     if (this.port !== port) return false;
-    if (isGroup(to)) return this.#address === to && this.#groups.has(`${to} ${device}`);
+    if (isMulticast(to)) return this.#address === to && this.#groups.has(`${to} ${device}`);
     if (this.#address !== to && this.#address !== '') return false;
     if (connected) return this.#peer?.address === source && this.#peer.port === fromPort;
     return this.#peer === undefined;
@@ -180,11 +180,6 @@ export function createSocket(options: SocketOptions | string): SimSocket {
 }
 
 export type Socket = SimSocket;
-
-function isGroup(address: string): boolean {
-  const first = Number.parseInt(address, 10);
-  return (first >= 224 && first < 240) || address.startsWith('ff');
-}
 
 function hasOwn({ machine }: AgentProcess, address: string): boolean {
   return [...machine.kernel.addresses.values()].some(

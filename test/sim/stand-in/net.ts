@@ -39,8 +39,8 @@ class PathSocket extends EventEmitter {
   }
 
   write(text: string): boolean {
-    if (this.readyState === 'open')
-      for (const line of text.split('\n')) if (line !== '') this.#lbd.fromAgent(line);
+    // The agent writes whole lines, one at a time.
+    if (this.readyState === 'open') this.#lbd.fromAgent(text.slice(0, -1));
     return true;
   }
 

@@ -1,5 +1,5 @@
 import { registerHooks } from 'node:module';
-import { currentProcess, type SimTimer } from '../agent-process.ts';
+import { currentProcess, SimTimer } from '../agent-process.ts';
 
 /**
  * Lets the agent's modules run on a simulated machine: what they import of Node and of the libraries that reach the host is
@@ -40,33 +40,43 @@ const real = {
 };
 
 function cancel(timer: unknown, otherwise: (timer: never) => void): void {
-  if (typeof timer === 'object' && timer !== null && 'cancelled' in timer)
-    (timer as SimTimer).cancelled = true;
+  if (timer instanceof SimTimer) timer.cancelled = true;
   else otherwise(timer as never);
+}
+
+function bound(run: Run, args: unknown[]): () => void {
+  return args.length === 0 ? run : () => run(...args);
 }
 
 Object.assign(globalThis, {
   setTimeout: Object.assign(
     (run: Run, ms = 0, ...args: unknown[]) =>
-      currentProcess()?.timer(() => run(...args), ms, false) ?? real.setTimeout(run, ms, ...args),
+      currentProcess()?.timer(bound(run, args), ms, false) ?? real.setTimeout(run, ms, ...args),
     // Such as `util.promisify.custom`.
     Object.fromEntries(
       Object.getOwnPropertySymbols(real.setTimeout).map((key) => [key, Reflect.get(real.setTimeout, key)]),
     ),
   ),
   setInterval: (run: Run, ms = 0, ...args: unknown[]) =>
-    currentProcess()?.timer(() => run(...args), ms, true) ?? real.setInterval(run, ms, ...args),
+    currentProcess()?.timer(bound(run, args), ms, true) ?? real.setInterval(run, ms, ...args),
   setImmediate: (run: Run, ...args: unknown[]) =>
-    currentProcess()?.immediate(() => run(...args)) ?? real.setImmediate(run, ...args),
+    currentProcess()?.immediate(bound(run, args)) ?? real.setImmediate(run, ...args),
   clearTimeout: (timer: unknown) => cancel(timer, real.clearTimeout),
   clearInterval: (timer: unknown) => cancel(timer, real.clearInterval),
   clearImmediate: (timer: unknown) => cancel(timer, real.clearImmediate),
 });
+/** What the clock said last: it is asked many times between two happenings. */
+let lastUs = Number.NaN;
+let lastNs = 0n;
 process.hrtime.bigint = () => {
   const machine = currentProcess()?.machine;
-  return machine === undefined
-    ? real.hrtime.call(process.hrtime)
-    : BigInt(Math.round(machine.now * 1_000)) * 1_000n;
+  if (machine === undefined) return real.hrtime.call(process.hrtime);
+  const us = Math.round(machine.now * 1_000);
+  if (us !== lastUs) {
+    lastUs = us;
+    lastNs = BigInt(us) * 1_000n;
+  }
+  return lastNs;
 };
 performance.now = () => currentProcess()?.machine.now ?? real.performanceNow();
 Date.now = () => {

@@ -30,12 +30,12 @@ interface Occurrence {
  * may cost, `oneFault` judges; here a time without an owner or with two needs a fault that is under way or has just ended,
  * and where there is only one, it must be one that may cost that. In the end all is well.
  */
-export async function manyFaults(seed: number): Promise<Outcome> {
+export function manyFaults(seed: number): Outcome {
   const stage = new Stage(seed);
   const { pair, choice, ownerships } = stage;
   const { sim, random } = pair;
   pair.log(`several faults; ${JSON.stringify(choice)}, ${stage.tripMs} ms`);
-  const active = await stage.begin();
+  const active = stage.begin();
   if (active === undefined) return pair;
   const startMs = sim.now;
   const count = 1 + Math.floor(random() * MOST_FAULTS);
@@ -52,11 +52,11 @@ export async function manyFaults(seed: number): Promise<Outcome> {
     });
   }
   const endMs = Math.max(...occurrences.map((it) => it.endMs));
-  await stage.run(endMs - sim.now);
+  stage.run(endMs - sim.now);
   sim.after(0, () => makeWell(stage));
-  await stage.run(SETTLED_MS + (choice.preemptMs ?? 0));
+  stage.run(SETTLED_MS + (choice.preemptMs ?? 0));
   const calmMs = sim.now;
-  await stage.run(CALM_MS);
+  stage.run(CALM_MS);
   for (const ownership of ownerships) judge(stage, ownership, occurrences, startMs);
   stage.conclude(calmMs);
   return pair;

@@ -19,29 +19,29 @@ export interface Outcome {
 }
 
 /** The seed tells which fault it is. */
-export function oneFaultOf(seed: number): Promise<Outcome> {
+export function oneFaultOf(seed: number): Outcome {
   return oneFault(seed, FAULTS[seed % FAULTS.length]!);
 }
 
 /** A pair at rest, one fault, and the pair at rest again. */
-export async function oneFault(seed: number, fault: Fault): Promise<Outcome> {
+export function oneFault(seed: number, fault: Fault): Outcome {
   const stage = new Stage(seed, fault.needs);
   const { pair, choice, ownerships } = stage;
   const { sim } = pair;
   pair.log(`${fault.name}; ${JSON.stringify(choice)}, ${stage.tripMs} ms`);
-  const active = await stage.begin();
+  const active = stage.begin();
   if (active === undefined) return pair;
   const before = ownerships.map(({ owners }) => owners[0]!);
   const scene = stage.scene(active, lastsMs(fault, stage));
   const beginMs = sim.now;
   pair.log(`-- for ${scene.lastsMs.toFixed(0)} ms: ${fault.name}`);
   sim.after(0, () => fault.begin(scene));
-  await stage.run(scene.lastsMs);
+  stage.run(scene.lastsMs);
   pair.log('-- it ends');
   sim.after(0, () => fault.end?.(scene));
-  await stage.run(SETTLED_MS + (choice.preemptMs === undefined ? 0 : choice.preemptMs + FAILED_MS));
+  stage.run(SETTLED_MS + (choice.preemptMs === undefined ? 0 : choice.preemptMs + FAILED_MS));
   const calmMs = sim.now;
-  await stage.run(CALM_MS);
+  stage.run(CALM_MS);
   for (const [i, ownership] of ownerships.entries())
     judge(stage, fault, scene, ownership, before[i]!, beginMs);
   stage.conclude(calmMs);

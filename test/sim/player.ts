@@ -23,23 +23,32 @@ export interface Played {
 
 const STORIES = { 'one-fault': oneFaultOf, 'many-faults': manyFaults };
 const MOST_SHOWN = 3;
-/** The event loop gets a turn after so many seeds. */
-const BREATH = 50;
-
 async function play({ story, from, count }: Range): Promise<Played> {
   const shown: Played['shown'][number][] = [];
   const stories: (readonly string[])[] = [];
   let failed = 0;
   for (let seed = from; seed < from + count; seed++) {
-    const { problems, lines } = await STORIES[story](seed);
+    const { problems, lines } = await inTurn(() => STORIES[story](seed));
     if (count === 1) stories.push(lines);
-    if (seed % BREATH === 0) await new Promise((resolve) => setImmediate(resolve));
     const [problem] = problems;
     if (problem === undefined) continue;
     failed++;
     if (shown.length < MOST_SHOWN) shown.push({ seed, problem, lines });
   }
   return { failed, shown, stories };
+}
+
+/** Plays in a turn of the event loop of its own: a story keeps its promises itself, see `Simulation.runUntil`. */
+function inTurn<R>(play: () => R): Promise<R> {
+  return new Promise((resolve, reject) =>
+    setImmediate(() => {
+      try {
+        resolve(play());
+      } catch (error) {
+        reject(error);
+      }
+    }),
+  );
 }
 
 parentPort!.postMessage(await play(workerData as Range));

@@ -55,26 +55,26 @@ export class Stage {
   }
 
   /** Goes on for so long. */
-  run(ms: number): Promise<void> {
+  run(ms: number): void {
     const { sim } = this.pair;
-    return sim.runUntil(sim.now + ms, (touched) => {
+    sim.runUntil(sim.now + ms, (touched) => {
       for (const ownership of this.ownerships) ownership.watch(touched);
     });
   }
 
   /** Starts both nodes, and waits until they are at rest. @returns who serves; undefined: nobody, or both */
-  async begin(): Promise<Node | undefined> {
+  begin(): Node | undefined {
     const { pair } = this;
     const { random } = pair;
     pair.start();
     if (random() < 0.4) new Adversary(pair).begin(1 + random() * 20);
-    await this.run(REST_MS);
+    this.run(REST_MS);
     const [first] = this.ownerships;
     if (random() < 0.4) {
       first!.owners[0]?.switchover('all');
-      await this.run(SWITCHED_MS);
+      this.run(SWITCHED_MS);
     }
-    await this.run(random() * 500);
+    this.run(random() * 500);
     for (const { vip, owners } of this.ownerships)
       if (owners.length !== 1) pair.problem(`${owners.length} nodes answer for ${vip} at rest`);
     return first!.owners.length === 1 ? first!.owners[0] : undefined;

@@ -132,6 +132,9 @@ export class SyncProtocol {
   #ackedMs = 0;
   #repairedMs = 0;
 
+  /** Losses of updates before this link: what the peer has of all before, its rounds must show. */
+  #linkGaps = 0;
+
   /** What this node has of the peer: all updates before `received` of that boot, if `whole`. */
   #peerBoot = '';
   #received = 0;
@@ -327,7 +330,7 @@ export class SyncProtocol {
       this.#log.acked >= mark.updates &&
       this.#registerKeys.size === 0 &&
       this.#registersAcked === this.#registersSent &&
-      this.#repair.covers(mark.gaps) &&
+      this.#repair.covers(Math.max(mark.gaps, this.#linkGaps)) &&
       this.#companion?.reached(mark.companion) !== false
     );
   }
@@ -551,6 +554,7 @@ export class SyncProtocol {
       this.#log.skip();
       this.#noteGap(nowMs);
     }
+    this.#linkGaps = this.#repair.gaps;
     this.#start = wordsFrame(FRAME.start, [resume ? 1 : 0, ...sequenceWords(this.#log.acked)]);
     this.#link = 'up';
     if (hello.flows === true && this.#options.companion !== undefined) {

@@ -1,7 +1,4 @@
-import { Registers } from '../../lbd/session/registers.ts';
-import { RECORD_WORDS, readRecord } from '../../lbd/session/scan.ts';
-import { SyncProtocol } from '../../lbd/session/sync-protocol.ts';
-import { SessionTable } from '../../lbd/session/table.ts';
+import { SessionNode } from './session-node.ts';
 
 export type Random = (below: number) => number;
 
@@ -17,58 +14,10 @@ export function random(seed: number): Random {
 }
 
 const TTL_MS = 3_600_000;
-const HASH_KEY = Uint32Array.of(1, 2, 3, 4);
 
-/** One node: a table with a control plane and a worker on it, registers, and the protocol. */
-class SimNode {
-  readonly name: string;
-  readonly table: SessionTable;
-  readonly worker: SessionTable;
-  readonly registers: Registers;
-  readonly protocol: SyncProtocol;
-  /** Bytes on their way to the peer. */
+/** A node, and bytes on their way to its peer. */
+class SimNode extends SessionNode {
   outbox = Buffer.alloc(0);
-
-  constructor(name: string, peer: string, boot: number, capacity: number, nowMs: () => number) {
-    const buffer = SessionTable.create(capacity);
-    this.name = name;
-    this.table = new SessionTable(buffer, 0, { hashKey: HASH_KEY, nowMs });
-    this.worker = new SessionTable(buffer, 1, { hashKey: HASH_KEY, nowMs });
-    this.registers = new Registers(name);
-    this.protocol = new SyncProtocol({
-      table: this.table,
-      registers: this.registers,
-      cluster: 'sim',
-      node: name,
-      peer,
-      boot: boot.toString(16).padStart(16, '0'),
-    });
-  }
-
-  store(key: number, backend: number): void {
-    this.worker.keyOfSource(7, `10.0.${key >> 8}.${key & 255}`);
-    this.worker.store(backend, TTL_MS);
-  }
-
-  remove(key: number): void {
-    this.worker.keyOfSource(7, `10.0.${key >> 8}.${key & 255}`);
-    this.worker.remove();
-  }
-
-  lookup(key: number): number {
-    this.worker.keyOfSource(7, `10.0.${key >> 8}.${key & 255}`);
-    return this.worker.lookup(TTL_MS);
-  }
-
-  /** All entries but their expiry, tombstones too, in an order of their own. */
-  content(): string[] {
-    const record = new Int32Array(RECORD_WORDS);
-    const rows: string[] = [];
-    for (let slot = 0; slot < this.table.capacity; slot++)
-      if (readRecord(this.table.memory, slot, record, 0) === 'found')
-        rows.push(record.subarray(0, 8).join(' '));
-    return rows.sort();
-  }
 }
 
 /** Two nodes and a link that drops, delays and cuts at any byte. */
@@ -140,7 +89,8 @@ export class SyncWorld {
   }
 
   #boot(name: string, peer: string): SimNode {
-    return new SimNode(name, peer, this.#boots++, this.#capacity, () => this.nowMs);
+    const nowMs = () => this.nowMs;
+    return new SimNode({ name, peer, boot: this.#boots++, capacity: this.#capacity, ttlMs: TTL_MS, nowMs });
   }
 
   #move(from: SimNode, to: SimNode): void {

@@ -234,7 +234,8 @@ export class SessionTable {
     if (slot < 0) slot = slots.find(second);
     let changed = true;
     if (slot < 0) {
-      slot = slots.place(first, second, now, life);
+      // What was removed takes no place of what lives: nobody can bring it back but the peer, which has it.
+      slot = slots.place(first, second, now, backend === 0 ? 0 : life);
       if (slot >= 0) slots.fill(slot, backend, version, expiry);
       else changed = false;
     } else {

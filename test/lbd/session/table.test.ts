@@ -211,6 +211,19 @@ t.test('a removed key stays removed, and a new store beats the tombstone', async
   t.equal(worker.lookup(TTL_MS), 0);
 });
 
+t.test('merge: what the peer removed takes the place of nothing that lives', async (t) => {
+  const { worker, main } = fixture();
+  for (let client = 0; client < 3000; client++) put(worker, client, 1);
+  const [size, evictions] = [main.size, main.evictions];
+  for (let client = 5000; client < 6000; client++) {
+    const tombstone = record(0, 40, 100_000);
+    tombstone[3] = 0x0a000000 + client;
+    main.merge(tombstone, 0);
+  }
+  t.equal(main.evictions, evictions);
+  t.equal(main.size, size);
+});
+
 t.test('a key that was evicted and stored anew beats what the peer remembers', async (t) => {
   const { clock, main, worker } = fixture();
   main.merge(record(5, 40, 1), 0);

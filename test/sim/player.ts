@@ -1,6 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { manyFaults } from './many-faults.ts';
-import { oneFaultOf } from './one-fault.ts';
+import type { Outcome } from './one-fault.ts';
 
 /** Which stories a thread plays. */
 export interface Range {
@@ -21,14 +20,21 @@ export interface Played {
   readonly stories: readonly (readonly string[])[];
 }
 
-const STORIES = { 'one-fault': oneFaultOf, 'many-faults': manyFaults };
+/** Each with what it needs alone: to load the agents takes longer than to play a hundred stories without them. */
+const STORIES = {
+  'one-fault': async () => (await import('./one-fault.ts')).oneFaultOf,
+  'many-faults': async () => (await import('./many-faults.ts')).manyFaults,
+  'session-sync': async () => (await import('./session-sync.ts')).sessionSync,
+} satisfies Record<string, () => Promise<(seed: number) => Outcome>>;
 const MOST_SHOWN = 3;
+
 async function play({ story, from, count }: Range): Promise<Played> {
   const shown: Played['shown'][number][] = [];
   const stories: (readonly string[])[] = [];
+  const tell = await STORIES[story]();
   let failed = 0;
   for (let seed = from; seed < from + count; seed++) {
-    const { problems, lines } = await inTurn(() => STORIES[story](seed));
+    const { problems, lines } = await inTurn(() => tell(seed));
     if (count === 1) stories.push(lines);
     const [problem] = problems;
     if (problem === undefined) continue;

@@ -20,8 +20,8 @@ import { explainRoute } from './explain-api.ts';
 import type { FlowRole } from './flow/flow-roles.ts';
 import { FlowSync } from './flow/flow-sync.ts';
 import { HealthMonitor } from './health/monitor.ts';
+import { kernelAccess } from './kernel/kernel-access.ts';
 import { KernelEngine, NO_GATE } from './kernel/kernel-engine.ts';
-import { LocalHost } from './kernel/local-host.ts';
 import { LearntHealth } from './learnt-health.ts';
 import { type LiveRole, LiveServer } from './live.ts';
 import { collectMetrics } from './metrics.ts';
@@ -114,6 +114,7 @@ export class ControlPlane {
     // release, which does not tell its own.
     const hashKey = sessionHashKey(keys?.at(-1));
     const sessions = SessionTable.create(config.sessions.capacity);
+    const access = kernelAccess(join(options.runDir, SOCKETS.kernel));
     this.#options = options;
     this.#log = log;
     this.#node = node;
@@ -198,13 +199,14 @@ export class ControlPlane {
             };
       },
       tell: (level, text) => this.#tell(level, 'kernel', text),
-      host: (events) => new LocalHost(events),
+      host: access.host,
       onFrontends: (frontends) => this.#flows.apply(frontends),
     });
     this.#flows = new FlowSync({
       peer: cluster?.peer.name,
       marks: () => this.#reloader.config.sync.flowMarks,
       tell: (level, text) => this.#tell(level, 'flows', text),
+      kernel: access.flows,
     });
     this.#sync = createSync({
       table: this.#table,

@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
+import { CAPABILITY, keepOnly } from '../common/capabilities.ts';
+import { messageOf } from '../common/errors.ts';
 import { DataPlane } from './data-plane.ts';
 import { beginDirectIo } from './direct-io.ts';
 import type { FromWorker, Plan, ToWorker, WorkerData } from './plan.ts';
@@ -23,8 +25,18 @@ function send(message: FromWorker): void {
   port.postMessage(message);
 }
 
-const indirect = beginDirectIo();
+const indirect = [dropCapabilities(), beginDirectIo()].filter((it) => it !== '').join('; it ');
 if (indirect !== '') send({ type: 'indirect', cause: indirect });
+
+/** What strangers send is read in this thread: it may listen, and no more. @returns what is not possible, as of `beginDirectIo` */
+function dropCapabilities(): string {
+  try {
+    keepOnly(CAPABILITY.netBindService);
+    return '';
+  } catch (error) {
+    return `keeps what it does not need: ${messageOf(error)}`;
+  }
+}
 
 // Plans are applied one after the other, in the order in which they came.
 let applied = apply(data.plan, 0);

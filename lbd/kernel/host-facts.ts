@@ -16,9 +16,9 @@ const CONNTRACK = '/proc/sys/net/netfilter/nf_conntrack_';
 /** From here on an operator should know: what does not fit is dropped. */
 const FULL_SHARE = 0.9;
 
-/** Looks at the host; what cannot be found out counts as missing. Never rejects. */
-export async function readHostFacts(nft: Pick<Nft, 'run' | 'forwardDrops'>): Promise<HostFacts> {
-  const facts = {
+/** What anybody can see of the host. */
+export function localFacts(): Pick<HostFacts, 'forwards' | 'networks'> {
+  return {
     forwards: { 4: number(FORWARD[4].path) === 1, 6: number(FORWARD[6].path) === 1 },
     networks: Object.entries(networkInterfaces()).flatMap(([name, addresses = []]) =>
       addresses.flatMap(({ address, cidr }) => {
@@ -29,6 +29,11 @@ export async function readHostFacts(nft: Pick<Nft, 'run' | 'forwardDrops'>): Pro
       }),
     ),
   };
+}
+
+/** Looks at the host; what cannot be found out counts as missing. Never rejects. */
+export async function readHostFacts(nft: Pick<Nft, 'run' | 'forwardDrops'>): Promise<HostFacts> {
+  const facts = localFacts();
   try {
     await nft.run('conntrack', ['-C']);
     return { ...facts, trouble: '', forwardDrops: await nft.forwardDrops() };

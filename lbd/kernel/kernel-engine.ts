@@ -79,12 +79,13 @@ export class KernelEngine {
 
   /** Puts what changed of health, drains and weights in force. Settles when it is; never rejects. */
   async refresh(): Promise<void> {
-    if (this.#services().length > 0 || this.#host.began) await this.#host.keep(this.#order());
+    if (this.#isUsed) await this.#host.keep(this.#order());
   }
 
   /** The node's role for VIPs, see `Young`. */
   role(vips: readonly string[], role: Role, before: Role | undefined): void {
-    if (this.#young.note(vips, role, before, performance.now())) this.#host.setYoung(this.#youngVips());
+    if (this.#young.note(vips, role, before, performance.now()) && this.#isUsed)
+      this.#host.setYoung(this.#youngVips());
   }
 
   /** Ends the flows of `pool/backend`, whose time is over. */
@@ -144,6 +145,11 @@ export class KernelEngine {
     if (trouble !== undefined) this.#choices = chooseEngines(config, { ...facts, trouble });
     this.#announce();
     this.#options.onFrontends(this.frontends);
+  }
+
+  /** The kernel has, or had in this run, what is ours. */
+  get #isUsed(): boolean {
+    return this.#services().length > 0 || this.#host.began;
   }
 
   #services(): KernelService[] {

@@ -19,7 +19,7 @@ export interface KernelOrder {
 }
 
 export interface KernelHostEvents {
-  /** What was ordered last is in force. */
+  /** The latest order is in force. */
   onLoaded(): void;
   /** What failed before may work now: all that is wanted has to be said again. */
   onUp(): void;

@@ -20,7 +20,7 @@ export interface KernelTableOptions {
   wanted(): Ruleset;
   /** Lines for `nft -f -` about the VIPs that are young, see `Young`. */
   young(): string;
-  /** What was wanted is in force. */
+  /** What is wanted now is in force. */
   onLoaded(): void;
   tell(level: 'info' | 'warn', text: string): void;
 }
@@ -152,7 +152,7 @@ export class KernelTable {
         this.#failed(messageOf(error));
         return;
       }
-      this.#options.onLoaded();
+      if (!this.#stale) this.#options.onLoaded();
     }
   }
 

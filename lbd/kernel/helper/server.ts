@@ -156,6 +156,11 @@ export class HelperServer {
     if (client === undefined || token !== client.token)
       throw new MalformedRequest('flows of nobody who is here');
     client.flows?.close();
+    if (this.#config === undefined) {
+      this.#send(client, refusal(id, new OperatorError('NO_ORDER', 'no frontend is in the kernel yet')));
+      socket.destroy();
+      return undefined;
+    }
     try {
       client.flows = new FlowLink(socket, {
         rights: () => ({ scope: this.#scope, marks: this.#config?.sync.flowMarks ?? 0 }),

@@ -1,11 +1,9 @@
 import t from 'tap';
 import { parseConfig } from '../../../common/config.ts';
-import { OperatorError } from '../../../common/errors.ts';
-import { READY } from '../../../lbd/kernel/choice.ts';
 import { KernelEngine, type KernelGate } from '../../../lbd/kernel/kernel-engine.ts';
-import { LocalHost, type LocalHostParts } from '../../../lbd/kernel/local-host.ts';
-import type { NftWatchOptions } from '../../../lbd/kernel/nft-watch.ts';
+import { LocalHost } from '../../../lbd/kernel/local-host.ts';
 import { GATE_CLOSED, GATE_OPEN, GATE_STUCK } from '../../../lbd/shared.ts';
+import { fakeHost } from './fake-host.ts';
 
 const config = (engine: string) =>
   parseConfig(
@@ -17,50 +15,12 @@ pools: { p: { backends: { a: { address: "192.0.2.21:9" }, b: { address: "192.0.2
 
 /** An engine on a host that only remembers what it was told. */
 function setUp() {
-  const scripts: string[] = [];
-  const deletions: string[] = [];
+  const { scripts, deletions, host, parts, handlers } = fakeHost();
   const news: string[] = [];
   const gates = new Map<string, KernelGate>(
     ['a', 'b'].map((name) => [`p/${name}`, { gate: GATE_OPEN, weight: 1, state: 'ready' }]),
   );
-  const host = {
-    broken: '',
-    table: false,
-    claimed: false,
-    listing: undefined as undefined | { sets: Map<string, number>; chains: Map<string, number> },
-  };
-  let handlers: NftWatchOptions | undefined;
   const waiting: (() => void)[] = [];
-  const parts: LocalHostParts = {
-    facts: async () => READY,
-    owner: {
-      claim: () => {
-        host.claimed = true;
-      },
-      isClaimed: async () => host.claimed,
-      close: () => {},
-    },
-    watch: (given) => {
-      handlers = given;
-      return { start() {}, close() {} };
-    },
-    nft: {
-      isOwn: (pid) => pid === 1,
-      apply: async (script) => {
-        if (host.broken !== '') throw new OperatorError('KERNEL_REFUSED', host.broken);
-        scripts.push(script);
-        host.table = !script.startsWith('add table inet tandem_lb\ndelete');
-      },
-      objects: async () => (host.table ? { sets: [], chains: [] } : undefined),
-      listing: async () => host.listing,
-      forwardDrops: async () => [],
-      deleteFlows: async (args) => {
-        deletions.push(args.join(' '));
-        return { deleted: 2, output: '' };
-      },
-      run: async () => '',
-    },
-  };
   const engine = new KernelEngine({
     gate: (id) => gates.get(id)!,
     tell: (level, text) => {
@@ -73,7 +33,7 @@ function setUp() {
   const told = async (what: RegExp) => {
     while (!news.some((line) => what.test(line))) await new Promise<void>((resolve) => waiting.push(resolve));
   };
-  return { engine, scripts, deletions, news, gates, host, told, handlers: () => handlers! };
+  return { engine, scripts, deletions, news, gates, host, told, handlers };
 }
 
 t.test('the map follows health, and the flows of a dead backend are cut', async (t) => {

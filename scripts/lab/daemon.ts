@@ -21,6 +21,8 @@ export class Daemon {
   readonly #flags: readonly string[];
   /** Source tree whose program runs at the next start. */
   tree = ROOT;
+  /** Command line in front of it at the next start, such as one that makes it another user. */
+  as: readonly string[] = [];
   #process: ChildProcess | undefined;
 
   /**
@@ -62,7 +64,7 @@ export class Daemon {
     if (this.running) throw new Error(`${this.name} on ${this.node} runs already`);
     const log = openSync(this.logFile, 'a');
     const main = join(this.tree, this.name, 'main.ts');
-    const argv = [NODE, '--disable-sigusr1', main, ...this.#flags];
+    const argv = [...this.as, NODE, '--disable-sigusr1', main, ...this.#flags];
     this.#process = this.#lab.spawn(this.node, argv, { stdio: ['ignore', log, log], env: this.#env });
     closeSync(log);
   }

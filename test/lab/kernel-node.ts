@@ -8,7 +8,7 @@ import { type ControlEvent, type LbdStatus, type Role, SOCKETS } from '../../com
 import { control } from '../../common/control-client.ts';
 import { Daemon } from '../../scripts/lab/daemon.ts';
 import { SHARED } from '../../scripts/lab/holder.ts';
-import { ADDRESS, type Host, INTERFACE, NODES, PREFIX, VIP } from '../../scripts/lab/hosts.ts';
+import { ADDRESS, type Host, INTERFACE, NODES, type NodeName, PREFIX, VIP } from '../../scripts/lab/hosts.ts';
 import { Lab, NODE, ROOT } from '../../scripts/lab/lab.ts';
 import { startOrigins } from '../../scripts/lab/origins.ts';
 import { until } from '../../scripts/lab/wait.ts';
@@ -90,18 +90,21 @@ export class Clients {
 
 export class KernelNode {
   readonly lab: Lab;
+  readonly name: NodeName;
   readonly lbd: Daemon;
   readonly configFile: string;
-  readonly #directory: string;
+  /** On the hosts, with the config; the run directory is below it. */
+  readonly directory: string;
 
-  constructor(lab: Lab, config: string) {
+  constructor(lab: Lab, config: string, name: NodeName = 'lb1') {
     const outside = mkdtempSync(lab.outside(join(SHARED, 'kernel-')));
     this.lab = lab;
     this.configFile = join(outside, 'tandem.yaml');
     writeFileSync(this.configFile, config);
     writeFileSync(join(outside, 'secret'), Buffer.alloc(48, 7), { mode: 0o600 });
-    this.#directory = join(SHARED, basename(outside));
-    this.lbd = new Daemon(lab, 'lbd', 'lb1', this.#directory, join(this.#directory, 'tandem.yaml'));
+    this.name = name;
+    this.directory = join(SHARED, basename(outside));
+    this.lbd = new Daemon(lab, 'lbd', name, this.directory, join(this.directory, 'tandem.yaml'));
   }
 
   async start(): Promise<void> {
@@ -115,7 +118,14 @@ export class KernelNode {
       this.lbd.requireRunning();
       const { backends } = (await this.status()).pools[pool]!;
       const ready = Object.keys(backends).filter((name) => backends[name]!.state === 'ready');
-      const map = await this.lab.exec('lb1', ['nft', 'list', 'map', 'inet', 'tandem_lb', `places/${pool}`]);
+      const map = await this.lab.exec(this.name, [
+        'nft',
+        'list',
+        'map',
+        'inet',
+        'tandem_lb',
+        `places/${pool}`,
+      ]);
       const places = Array.from(map.matchAll(/goto to\/[^/]+\/(\w+)/g), ([, name]) => name);
       const inRules = [...new Set(places)].toSorted();
       if (ready.join() !== names.join() || inRules.join() !== names.join())
@@ -138,13 +148,19 @@ export class KernelNode {
   }
 
   async lbctl(...args: string[]): Promise<string> {
-    const argv = [NODE, join(ROOT, 'scripts/lbctl.ts'), '--run-dir', join(this.#directory, 'lb1'), ...args];
-    return this.lab.exec('lb1', argv);
+    const argv = [
+      NODE,
+      join(ROOT, 'scripts/lbctl.ts'),
+      '--run-dir',
+      join(this.directory, this.name),
+      ...args,
+    ];
+    return this.lab.exec(this.name, argv);
   }
 
   /** Open flows to a port of the VIP that the kernel has translated. */
   async flows(port: number): Promise<number> {
-    const { stdout } = await this.lab.run('lb1', [
+    const { stdout } = await this.lab.run(this.name, [
       ...['conntrack', '-L', '-p', 'tcp', '--orig-dst', VIP, '--orig-port-dst', `${port}`],
       ...['--dst-nat', '--state', 'ESTABLISHED'],
     ]);
@@ -153,13 +169,13 @@ export class KernelNode {
 
   /** What the agent would say. */
   async role(role: Role, epoch: number): Promise<void> {
-    const socket = connect(this.lab.outside(join(this.#directory, 'lb1', SOCKETS.live)));
+    const socket = connect(this.lab.outside(join(this.directory, this.name, SOCKETS.live)));
     socket.end(`${JSON.stringify({ type: 'role', group: 'default', role, epoch })}\n`);
     await once(socket.resume(), 'close');
   }
 
   get #socket(): string {
-    return this.lab.outside(join(this.#directory, 'lb1', SOCKETS.lbd));
+    return this.lab.outside(join(this.directory, this.name, SOCKETS.lbd));
   }
 }
 

@@ -26,6 +26,12 @@ const READ_TRIES = 8;
 /** The peer learns of a touch once an eighth of the life that it knows is over. */
 const TOUCH_SYNC_SHARE = 8;
 
+/**
+ * An entry of the peer that finds no free place must live so much longer than the one that goes for it. Of two with about the
+ * same life, each would else take the other's place with every comparison of tables: time on the way seems to be life.
+ */
+const LIFE_SLACK_TICKS = 100;
+
 export interface SessionTableOptions {
   /**
    * Four words, on memory that all threads share: derived from the cluster's secret, so that both nodes agree; random where a
@@ -235,7 +241,7 @@ export class SessionTable {
     let changed = true;
     if (slot < 0) {
       // What was removed takes no place of what lives: nobody can bring it back but the peer, which has it.
-      slot = slots.place(first, second, now, backend === 0 ? 0 : life);
+      slot = slots.place(first, second, now, backend === 0 ? 0 : Math.max(life - LIFE_SLACK_TICKS, 1));
       if (slot >= 0) slots.fill(slot, backend, version, expiry);
       else changed = false;
     } else {

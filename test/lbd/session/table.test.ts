@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
-import { BACKEND, EXPIRY, KEY_WORDS, LOCK, SEQUENCE, VERSION } from '../../../lbd/session/layout.ts';
+import { BACKEND, EXPIRY, KEY_WORDS, LOCK, SEQUENCE, TICK_MS, VERSION } from '../../../lbd/session/layout.ts';
 import { RECORD_WORDS, readRecord } from '../../../lbd/session/scan.ts';
 import { SessionTable } from '../../../lbd/session/table.ts';
 import type { HammerData } from './hammer.ts';
@@ -222,6 +222,23 @@ t.test('merge: what the peer removed takes the place of nothing that lives', asy
   }
   t.equal(main.evictions, evictions);
   t.equal(main.size, size);
+});
+
+t.test('merge: of entries with about the same life, those that are there stay', async (t) => {
+  const { worker, main } = fixture();
+  for (let client = 0; client < 3000; client++) put(worker, client, 1);
+  const { evictions } = main;
+  const merge = (lifeTicks: number) => {
+    for (let client = 5000; client < 5100; client++) {
+      const entry = record(1, 40, lifeTicks);
+      entry[3] = 0x0a000000 + client;
+      main.merge(entry, 0);
+    }
+  };
+  merge(TTL_MS / TICK_MS + 2);
+  t.equal(main.evictions, evictions, 'time on the way seems to be life');
+  merge(TTL_MS / TICK_MS + 200);
+  t.ok(main.evictions > evictions, 'one that lives longer takes a place');
 });
 
 t.test('a key that was evicted and stored anew beats what the peer remembers', async (t) => {

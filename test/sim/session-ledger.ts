@@ -27,6 +27,8 @@ interface Batch {
 
 /** The peer hears of a touch once an eighth of a life is over. */
 const TOLD_SHARE = 7 / 8;
+/** What would have to take the place of another entry must live so much longer. */
+const SLACK_MS = 1000;
 /** Expiry counts ticks of 10 ms, and rounds. */
 const TICKS_MS = 40;
 
@@ -140,7 +142,7 @@ export class SessionLedger {
   *differences(overflows: boolean): Generator<string> {
     const [a, b] = this.#pair.nodes;
     const { lostMs, longestTripMs } = this.#pair;
-    const unsureMs = lostMs + 3 * longestTripMs + this.#ttlMs * this.#drift * 2 + TICKS_MS;
+    const unsureMs = SLACK_MS + lostMs + 3 * longestTripMs + this.#ttlMs * this.#drift * 2 + TICKS_MS;
     for (const key of this.#written.keys()) {
       const [one, other] = [a.state(key), b.state(key)];
       const lone = one ?? other;
@@ -157,16 +159,6 @@ export class SessionLedger {
       if (isNeeded && overMs > unsureMs)
         yield `key ${key} is ${text(lone)} on ${one ? 'a' : 'b'} alone, for ${lone.lifeMs} ms, ${overMs} ms more than another`;
     }
-  }
-
-  /** Both nodes have the same: what one must know, the other one must. */
-  settle(): void {
-    for (const index of [0, 1] as const)
-      for (const key of this.#known[index].keys()) {
-        const state = this.#pair.nodes[index].state(key);
-        if (state !== undefined)
-          raise(this.#known[index === 0 ? 1 : 0], key, { ...state, untilMs: this.#shared(state.lifeMs) });
-      }
   }
 
   #acknowledge(by: 0 | 1, { claims }: Batch, gapsNow: number): void {

@@ -1,5 +1,5 @@
 import { endFinishing, GOODBYE_COPIES } from './election-finishing.ts';
-import { LEASE_GONE_MS, leaseUntil, RENEW_MS, URGENT_COPIES } from './election-times.ts';
+import { jointIntervalMs, LEASE_GONE_MS, leaseUntil, RENEW_MS, URGENT_COPIES } from './election-times.ts';
 import type { Turn } from './election-turn.ts';
 import type { StepTime } from './election-types.ts';
 
@@ -135,6 +135,12 @@ function gone(turn: Turn, text: string): void {
     s.finishing = { ...s.finishing, untilMs, notBeforeMs: now + LATECOMERS_MS };
     s.renewAtMs = now + RENEW_MS;
   }
+  // The peer hears of it before it ends: of two datagrams within a moment the later one may come first.
+  if (s.vipFault !== undefined)
+    s.vipFault = {
+      ...s.vipFault,
+      untilMs: Math.max(s.vipFault.untilMs, now + jointIntervalMs(turn.config, s)),
+    };
   turn.log('info', 'vip', text);
   turn.send(s.stopping ? GOODBYE_COPIES : URGENT_COPIES);
 }

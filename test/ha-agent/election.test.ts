@@ -650,6 +650,21 @@ const STORIES: readonly Story[] = [
     ],
   },
   {
+    name: 'VIPs that are gone only when their lease is over: the peer hears of the fault before it ends',
+    script: `${ACTIVE}
+      20 manual
+      ${heard(110, 5_510, 'standby')}
+      5512 hears standby
+      5609 end
+      5610 end`,
+    happens: [
+      '2010 remove-vips',
+      '5510 says fault p0',
+      '> 5609 end',
+      '5610 init (epoch 1): the fault is gone',
+    ],
+  },
+  {
     name: 'an addition without an answer: fault, so that the peer may try',
     script: `0 manual${BEGIN}
       10 hears standby

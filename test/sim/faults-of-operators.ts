@@ -75,6 +75,7 @@ export const FAULTS_OF_OPERATORS: readonly Fault[] = [
       first.reload(choice);
       pair.sim.after(random() * 2_000, () => second.reload(choice));
     },
+    lastsMs: [2_000, 6_000],
     nobodyMs: never,
     twoMs: never,
     who: 'stays',

@@ -62,6 +62,11 @@ export class Lbd {
     return this.#sync === 'synced';
   }
 
+  /** All is well with it. */
+  get serves(): boolean {
+    return this.alive && this.ready && this.healthy && !this.hangs && this.synced;
+  }
+
   begin(): void {
     this.#machine.after('helper', this.#machine.random() * RECONNECT_MS, () => this.#dial(this.#starts));
   }

@@ -54,9 +54,7 @@ export function manyFaults(seed: number): Outcome {
   const endMs = Math.max(...occurrences.map((it) => it.endMs));
   stage.run(endMs - sim.now);
   sim.after(0, () => makeWell(stage));
-  stage.run(SETTLED_MS + (choice.preemptMs ?? 0));
-  const calmMs = sim.now;
-  stage.run(CALM_MS);
+  const calmMs = stage.settle(SETTLED_MS + (choice.preemptMs ?? 0), CALM_MS);
   for (const ownership of ownerships) judge(stage, ownership, occurrences, startMs);
   stage.conclude(calmMs);
   return pair;

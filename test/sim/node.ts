@@ -1,7 +1,7 @@
 import type { AgentStatus, Role } from '../../common/control.ts';
 import type { Agent } from '../../ha-agent/agent.ts';
 import { AgentProcess, leaveProcess } from './agent-process.ts';
-import { type ConfigChoice, configOf } from './config.ts';
+import { type ConfigChoice, configOf, VIPS } from './config.ts';
 import { Lbd } from './lbd.ts';
 import type { Machine } from './machine.ts';
 import type { Network } from './network.ts';
@@ -9,6 +9,8 @@ import { newAgent } from './product.ts';
 
 /** A service manager starts a daemon that ended again after so long. */
 const RESTART_MS = 100;
+
+const DEVICES = ['eth0', 'eth1'] as const;
 
 /** How the agent says its role in its log. */
 const ROLE = /^(?:group (\w+): )?(init|standby|active|fault) \(epoch (\d+)\): /;
@@ -49,6 +51,24 @@ export class Node {
   /** Of a group, as its agent said last; undefined while none runs. */
   role(group: string): Role | undefined {
     return this.up ? this.#roles.get(group) : undefined;
+  }
+
+  /** Nothing of it is wrong, and nothing is under way but what goes on for ever. */
+  get isWell(): boolean {
+    const { machine, lbd } = this;
+    const { paused, paces, kernel } = machine;
+    return (
+      this.up &&
+      this.started &&
+      !this.stopping &&
+      this.guardian !== undefined &&
+      lbd.serves &&
+      paused === undefined &&
+      paces.size === 0 &&
+      kernel.tables.size === 0 &&
+      DEVICES.every((device) => kernel.works(device)) &&
+      !VIPS.some((vip) => kernel.parks(vip))
+    );
   }
 
   /** What `lbctl status` would show. */

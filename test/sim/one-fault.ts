@@ -9,7 +9,7 @@ const SETTLED_MS = 2_000;
 /** A node that could not add the VIPs tries again after so long. */
 const FAILED_MS = 2_000;
 const LASTS_MS = [300, 6_000] as const;
-/** And then nothing may happen for so long. */
+/** And then nothing may happen for so long, see `Stage.settle`. */
 const CALM_MS = 1_200;
 
 /** What came of a story: nothing, or what must not be; and all that happened, line by line. */
@@ -39,9 +39,10 @@ export function oneFault(seed: number, fault: Fault): Outcome {
   stage.run(scene.lastsMs);
   pair.log('-- it ends');
   sim.after(0, () => fault.end?.(scene));
-  stage.run(SETTLED_MS + (choice.preemptMs === undefined ? 0 : choice.preemptMs + FAILED_MS));
-  const calmMs = sim.now;
-  stage.run(CALM_MS);
+  const calmMs = stage.settle(
+    SETTLED_MS + (choice.preemptMs === undefined ? 0 : choice.preemptMs + FAILED_MS),
+    CALM_MS,
+  );
   for (const [i, ownership] of ownerships.entries())
     judge(stage, fault, scene, ownership, before[i]!, beginMs);
   stage.conclude(calmMs);

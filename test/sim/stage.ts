@@ -1,15 +1,24 @@
 import { Adversary } from './adversary.ts';
 import type { ConfigChoice } from './config.ts';
 import type { Fault, Scene } from './fault.ts';
+import type { Link } from './network.ts';
 import type { Node } from './node.ts';
 import { Ownership } from './ownership.ts';
 import { Pair } from './pair.ts';
 import { randomFrom } from './simulation.ts';
 
-/** Both have started, listened and elected. */
+/** Both have started, listened and elected by now. */
 const REST_MS = 1_300;
 /** A switchover is over: connections that finish have had their time. */
 const SWITCHED_MS = 1_500;
+/** Before its story begins, a pair is at rest for so long. */
+const RESTED_MS = 200;
+/** Between two looks whether the pair is at rest. */
+const LOOK_MS = 25;
+/** Silence is noticed within a dead time; a story that goes on for so long after it has seen what follows from that. */
+const CALM_MS = 400;
+/** One story in so many waits as long as it may, for what comes late. */
+const PATIENT = 8;
 /** Share by which a clock may be wrong. */
 const DRIFT = 500e-6;
 export const PREEMPT_MS = 500;
@@ -24,6 +33,7 @@ export class Stage {
   /** In the order of the groups. */
   readonly ownerships: readonly Ownership[];
   readonly #groups: readonly string[];
+  readonly #isPatient: boolean;
 
   constructor(seed: number, needs?: Fault['needs']) {
     const dice = randomFrom(seed);
@@ -50,6 +60,7 @@ export class Stage {
     if (isFormer)
       for (const { machine } of this.pair.nodes)
         if (needs === 'formerRelease' || dice() < 0.5) this.pair.network.former.add(machine);
+    this.#isPatient = dice() < 1 / PATIENT;
     this.#groups = this.choice.groups === 2 ? ['one', 'two'] : ['default'];
     this.ownerships = this.#groups.map((group, i) => new Ownership(this.pair, this.pair.vips[i]!, group));
   }
@@ -68,16 +79,59 @@ export class Stage {
     const { random } = pair;
     pair.start();
     if (random() < 0.4) new Adversary(pair).begin(1 + random() * 20);
-    this.run(REST_MS);
+    this.settle(REST_MS - RESTED_MS, RESTED_MS);
     const [first] = this.ownerships;
     if (random() < 0.4) {
       first!.owners[0]?.switchover('all');
-      this.run(SWITCHED_MS);
+      this.settle(SWITCHED_MS - RESTED_MS, RESTED_MS);
     }
     this.run(random() * 500);
     for (const { vip, owners } of this.ownerships)
       if (owners.length !== 1) pair.problem(`${owners.length} nodes answer for ${vip} at rest`);
     return first!.owners.length === 1 ? first!.owners[0] : undefined;
+  }
+
+  /**
+   * Goes on until the pair has been at rest for a dead time and a little more, or for as long as it may take, so that a pair
+   * that finds no rest is judged by what it does in the end.
+   *
+   * @param mostMs after which it must be at rest
+   * @param calmMs and stay so for this time
+   * @returns since when it is at rest, or must be
+   */
+  settle(mostMs: number, calmMs: number): number {
+    const { sim } = this.pair;
+    const mustMs = sim.now + mostMs;
+    const enoughMs = this.#isPatient ? Number.POSITIVE_INFINITY : Math.min(calmMs, this.deadMs + CALM_MS);
+    let sinceMs = Number.POSITIVE_INFINITY;
+    let reigns = 0;
+    while (sim.now < mustMs + calmMs) {
+      this.run(Math.min(LOOK_MS, mustMs + calmMs - sim.now));
+      const before = reigns;
+      reigns = this.ownerships.reduce((sum, it) => sum + it.reigns.length, 0);
+      if (reigns !== before || !this.#isAtRest) sinceMs = Number.POSITIVE_INFINITY;
+      else sinceMs = Math.min(sinceMs, sim.now);
+      if (sim.now - sinceMs >= enoughMs) return sinceMs;
+    }
+    return mustMs;
+  }
+
+  /** Nothing is wrong, and nothing is expected to change. */
+  get #isAtRest(): boolean {
+    const { pair, choice } = this;
+    const [high, low] = choice.priorities!;
+    return (
+      pair.isolated === undefined &&
+      pair.deaf.size === 0 &&
+      pair.nodes.every((node) => node.isWell && pair.network.links(node.machine).every(carries)) &&
+      this.ownerships.every(({ owners, group }, i) => {
+        const [owner] = owners;
+        const serves = owners.length === 1 && owner!.role(group) === 'active';
+        // Where a node takes its role back, it has done so.
+        const isWanted = choice.preemptMs === undefined || high === low || owner === pair.nodes[i];
+        return serves && owner!.peer.role(group) === 'standby' && isWanted;
+      })
+    );
   }
 
   /** Silence after which a node counts as dead: both go by the more patient one. */
@@ -94,7 +148,8 @@ export class Stage {
       intervalMs: this.choice.intervalMs ?? 100,
       deadMs: this.deadMs,
       tripMs: this.tripMs,
-      lastsMs: leastMs + random() * (mostMs - leastMs),
+      // Short ones are cheap, and do as much harm; there are some of any length.
+      lastsMs: leastMs + random() ** 3 * (mostMs - leastMs),
       random,
     };
   }
@@ -123,4 +178,8 @@ export class Stage {
         pair.problem(`${machine.name} has ${parked} on lo and ${[...machine.kernel.tables]} in the end`);
     }
   }
+}
+
+function carries({ cut, loss, stalled }: Link): boolean {
+  return !cut && !stalled && loss === 0;
 }

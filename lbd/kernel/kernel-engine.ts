@@ -40,6 +40,9 @@ export class KernelEngine {
   readonly #options: KernelEngineOptions;
   readonly #host: KernelHost;
   readonly #young = new Young();
+  /** As last asked for. */
+  #latest: Config | undefined;
+  /** Of the choices. */
   #config: Config | undefined;
   #choices: readonly EngineChoice[] = [];
   /** As the kernel has them. */
@@ -52,6 +55,9 @@ export class KernelEngine {
   /** The latest ones; they happen one after the other. */
   #applying: Promise<void> = Promise.resolve();
   #cutting: Promise<void> = Promise.resolve();
+  #refreshing: Promise<void> | undefined;
+  /** Something changed since the latest order. */
+  #isStale = false;
   #closed = false;
 
   constructor(options: KernelEngineOptions) {
@@ -62,7 +68,7 @@ export class KernelEngine {
         for (const id of this.#newlyDown()) this.#cut(id, ({ onBackendDown }) => onBackendDown === 'cut');
       },
       onUp: () => {
-        if (this.#config !== undefined) void this.apply(this.#config);
+        if (this.#latest !== undefined) void this.apply(this.#latest);
       },
     });
   }
@@ -72,14 +78,19 @@ export class KernelEngine {
    * `warnings`, and lbd serves those clients itself.
    */
   apply(config: Config): Promise<void> {
-    this.#config = config;
+    this.#latest = config;
     this.#applying = this.#applying.then(() => (this.#closed ? undefined : this.#apply(config)));
     return this.#applying;
   }
 
-  /** Puts what changed of health, drains and weights in force. Settles when it is; never rejects. */
-  async refresh(): Promise<void> {
-    if (this.#isUsed) await this.#host.keep(this.#order());
+  /** Puts what changed of health, drains and weights in force, all changes of a moment together. Settles when it is; never rejects. */
+  refresh(): Promise<void> {
+    if (!this.#isUsed) return Promise.resolve();
+    this.#isStale = true;
+    this.#refreshing ??= this.#refresh().finally(() => {
+      this.#refreshing = undefined;
+    });
+    return this.#refreshing;
   }
 
   /** The node's role for VIPs, see `Young`. */
@@ -128,11 +139,19 @@ export class KernelEngine {
     await this.#cutting;
   }
 
+  async #refresh(): Promise<void> {
+    while (this.#isStale) {
+      this.#isStale = false;
+      await this.#host.keep(this.#order());
+    }
+  }
+
   async #apply(config: Config): Promise<void> {
     const found = await this.#facts(config);
     const { began } = this.#host;
     // It worked before: if it does not now, the rules in force are better than none.
     const facts = began ? { ...found, trouble: '' } : found;
+    this.#config = config;
     this.#choices = chooseEngines(config, facts);
     if (this.#services().length === 0 && !began) {
       if (this.#mayHaveLeftover) this.#mayHaveLeftover = !(await this.#host.removeLeftover());

@@ -24,6 +24,7 @@ export class RemoteHost implements KernelHost {
   /** What is on its way to the helper, and whether something newer waits. */
   #keeping: Promise<string | undefined> | undefined;
   #newest: KernelOrder | undefined;
+  #closed = false;
 
   /** @param look what lbd itself sees of the host; another one only in tests */
   constructor(client: HelperClient, events: KernelHostEvents, look = localFacts) {
@@ -102,6 +103,7 @@ export class RemoteHost implements KernelHost {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     clearTimeout(this.#again);
     this.#client.close();
   }
@@ -117,6 +119,7 @@ export class RemoteHost implements KernelHost {
 
   async #keepOne({ config, frontends, gates, young }: KernelOrder): Promise<string | undefined> {
     let trouble: string | null;
+    let mayGoAway = false;
     try {
       const wanted = { type: 'keep', digest: config.digest, frontends, gates, young } as const;
       ({ trouble } = await this.#client.ask<{ trouble: string | null }>(wanted));
@@ -124,15 +127,17 @@ export class RemoteHost implements KernelHost {
       trouble = messageOf(error);
       this.#missed = true;
       // A helper that has read another config may have this one the next time.
-      if (error instanceof OperatorError && error.code !== 'KERNEL_HELPER') this.#tryAgain();
+      mayGoAway = error instanceof OperatorError && error.code !== 'KERNEL_HELPER';
     }
+    if (this.#closed) return undefined;
     if (trouble === null) {
       this.#works();
       return undefined;
     }
+    // Where it is gone, it is heard of when it is back.
+    if (this.#client.up && (mayGoAway || this.#began)) this.#tryAgain();
     if (!this.#began) return trouble;
     this.#fails(`the rules of the kernel engine could not be changed, the old ones are in force: ${trouble}`);
-    if (this.#client.up) this.#tryAgain();
     return undefined;
   }
 

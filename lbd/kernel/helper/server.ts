@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { createServer, type Server, type Socket } from 'node:net';
 import { messageOf, OperatorError } from '../../../common/errors.ts';
 import type { Config } from '../../../common/model.ts';
+import { TokenBucket } from '../../../common/token-bucket.ts';
 import { VERSION } from '../../../common/version.ts';
 import { FlowScope } from '../../flow/flow-scope.ts';
 import { monotonicMs } from '../../session/memory.ts';
@@ -27,8 +28,8 @@ const MAX_IN_FLIGHT = 64;
 /** lbd reads what it is told; one that does not is cut off. */
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 const LOOK_MS = 1_000;
-/** Refusals may follow each other fast. */
-const REFUSED_EVERY_MS = 60_000;
+/** Lines about what lbd may not; one that somebody has taken over must not fill the log. */
+const COMPLAINTS = { perSecond: 1 / 10, burst: 20 } as const;
 
 export interface HelperServerOptions {
   readonly configs: Pick<AcceptedConfig, 'get'>;
@@ -64,8 +65,9 @@ export class HelperServer {
   #config: Config | undefined;
   #frontends = '';
   #scope = new FlowScope([]);
+  /** Of flows. */
   #refused = 0;
-  #refusedMs = Number.NEGATIVE_INFINITY;
+  readonly #complaints = new TokenBucket(COMPLAINTS);
   #idleSinceMs = monotonicMs();
 
   constructor(options: HelperServerOptions) {
@@ -165,7 +167,7 @@ export class HelperServer {
       client.flows = new FlowLink(socket, {
         rights: () => ({ scope: this.#scope, marks: this.#config?.sync.flowMarks ?? 0 }),
         onRefused: (count) => this.#refusedFlows(count),
-        onTrouble: (error) => this.#options.log('warn', `flow requests: ${messageOf(error)}`),
+        onTrouble: (error) => this.#complain(`flow requests: ${messageOf(error)}`),
       });
     } catch (error) {
       this.#send(client, refusal(id, error));
@@ -184,7 +186,7 @@ export class HelperServer {
     try {
       this.#send(client, { id: request.id, ok: await this.#carryOut(request) });
     } catch (error) {
-      this.#options.log('warn', `refused: ${request.type}: ${messageOf(error)}`);
+      this.#complain(`refused: ${request.type}: ${messageOf(error)}`);
       this.#send(client, refusal(request.id, error));
     }
     client.inFlight--;
@@ -229,16 +231,17 @@ export class HelperServer {
   }
 
   #cutOff(socket: Socket, error: unknown): void {
-    this.#options.log('warn', `a connection was closed: ${messageOf(error)}`);
+    this.#complain(`a connection was closed: ${messageOf(error)}`);
     socket.destroy();
   }
 
   #refusedFlows(count: number): void {
     this.#refused += count;
-    const nowMs = monotonicMs();
-    if (nowMs - this.#refusedMs < REFUSED_EVERY_MS) return;
-    this.#refusedMs = nowMs;
-    this.#options.log('warn', `refused: ${this.#refused} requests by now about flows that are not ours`);
+    this.#complain(`refused: ${this.#refused} requests by now about flows that are not ours`);
+  }
+
+  #complain(text: string): void {
+    if (this.#complaints.take(monotonicMs())) this.#options.log('warn', text);
   }
 
   #tell(level: 'info' | 'warn', text: string): void {

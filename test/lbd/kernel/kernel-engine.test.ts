@@ -1,6 +1,8 @@
 import t from 'tap';
 import { parseConfig } from '../../../common/config.ts';
+import { READY } from '../../../lbd/kernel/choice.ts';
 import { KernelEngine, type KernelGate } from '../../../lbd/kernel/kernel-engine.ts';
+import type { KernelOrder } from '../../../lbd/kernel/kernel-host.ts';
 import { LocalHost } from '../../../lbd/kernel/local-host.ts';
 import { GATE_CLOSED, GATE_OPEN, GATE_STUCK } from '../../../lbd/shared.ts';
 import { fakeHost } from './fake-host.ts';
@@ -134,4 +136,58 @@ t.test('a table that no frontend needs', async (t) => {
   t.notMatch(moved.scripts[1], /delete table|delete chain inet tandem_lb prerouting/, 'stays for open flows');
   t.match(moved.engine.engine('f'), { engine: 'user' });
   await moved.engine.close();
+});
+
+/** An engine whose host only keeps what it is ordered; `look` says when it may be looked at. */
+function withOrders(look: () => Promise<void>) {
+  const orders: KernelOrder[] = [];
+  const engine = new KernelEngine({
+    gate: () => ({ gate: GATE_OPEN, weight: 1, state: 'ready' }),
+    tell: () => {},
+    onFrontends: () => {},
+    host: () => ({
+      began: true,
+      facts: () => look().then(() => READY),
+      keep: async (order) => {
+        orders.push(order);
+        return undefined;
+      },
+      setYoung: () => {},
+      cut: async () => 0,
+      removeLeftover: async () => true,
+      warnings: () => [],
+      close: async () => {},
+    }),
+  });
+  return { engine, orders };
+}
+
+t.test('changes of one moment are ordered together', async (t) => {
+  const { engine, orders } = withOrders(async () => {});
+  await engine.apply(config('kernel'));
+  await Promise.all(Array.from({ length: 1000 }, () => engine.refresh()));
+  t.ok(orders.length <= 3, `${orders.length} orders`);
+  await engine.close();
+});
+
+t.test('an order never names frontends of another config', async (t) => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let looks = 0;
+  const { engine, orders } = withOrders(() => (looks++ === 0 ? Promise.resolve() : promise));
+  const before = config('kernel');
+  await engine.apply(before);
+  const after = parseConfig(
+    `frontends: { g: { bind: ["*:5001"], mode: tcp, pool: p, engine: kernel } }
+pools: { p: { backends: { a: { address: "192.0.2.21:9" } } } }
+`,
+    '/etc/tandem/tandem.yaml',
+  );
+  const applied = engine.apply(after);
+  await engine.refresh();
+  resolve();
+  await applied;
+  for (const { config: its, frontends } of orders)
+    t.strictSame(frontends, its === after ? ['g'] : ['f'], 'of its own config');
+  t.strictSame(orders.at(-1)!.frontends, ['g']);
+  await engine.close();
 });

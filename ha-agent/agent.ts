@@ -16,8 +16,8 @@ import {
   witnessPlan,
 } from './agent-config.ts';
 import { agentStatus } from './agent-status.ts';
-import { deadTimeMs } from './election.ts';
-import { ownDeadTimeMs } from './election-times.ts';
+import { deadTimeMs, slownessText } from './election.ts';
+import { lateLimitMs, ownDeadTimeMs } from './election-times.ts';
 import type { ElectionConfig, PeerReport } from './election-types.ts';
 import { Exchange } from './exchange.ts';
 import { GroupAgent, type Happening } from './group-agent.ts';
@@ -115,8 +115,8 @@ export class Agent {
       selfAddress: config.cluster.self.address,
       peerAddress: config.cluster.peer.address,
       now: monotonicMs,
-      onHeartbeat: (group, report, restarted) => {
-        this.#groups.find(group)?.dispatch({ type: 'heartbeat', report, restarted });
+      onHeartbeat: (group, report, restarted, echoMs) => {
+        this.#groups.find(group)?.dispatch({ type: 'heartbeat', report, restarted, echoMs });
         this.#groups.linkCarries();
       },
       onHello: (group, role, firstOfProcess) =>
@@ -202,6 +202,7 @@ export class Agent {
         ...(this.#reloadError === undefined ? [] : [this.#reloadError]),
         ...this.#strangers.warnings(now),
         ...this.#exchange.warnings(),
+        ...this.#slownessWarnings(),
         ...(onlySync === undefined ? [] : [onlySync]),
         ...this.#witness.warnings,
         ...this.#network.warnings,
@@ -419,7 +420,16 @@ export class Agent {
     const [first] = farewells;
     // It speaks for all groups: an epoch that is too high harms none of them.
     const epoch = Math.max(...farewells.map((farewell) => farewell.epoch));
+    this.#guardian.wait(
+      Math.min(...this.#groups.all.map(({ config, state }) => lateLimitMs(config, state.slowness))),
+    );
     this.#guardian.beat(first && this.#exchange.encodeNext({ ...first, epoch }));
+  }
+
+  /** What all groups say alike is said once. */
+  #slownessWarnings(): string[] {
+    const texts = this.#groups.all.map(({ config, state }) => slownessText(config, state));
+    return [...new Set(texts)].filter((text) => text !== undefined);
   }
 
   #paths(): AgentStatus['paths'] {

@@ -1,4 +1,5 @@
 import type { ElectionConfig, ElectionState } from './election-types.ts';
+import type { Slowness } from './slowness.ts';
 
 /** Renewal of the VIPs' lease, a quarter of it. */
 export const RENEW_MS = 500;
@@ -43,7 +44,7 @@ export function ownDeadTimeMs(config: Pick<ElectionConfig, 'intervalMs' | 'deadA
  */
 export function deadTimeMs(config: ElectionConfig, state: ElectionState): number {
   const report = state.peer?.report;
-  const own = ownDeadTimeMs(config);
+  const own = ownDeadTimeMs(config) + state.slowness.extraMs;
   if (report === undefined) return own;
   return Math.max(own, report.deadTimeMs ?? config.deadAfter * report.intervalMs);
 }
@@ -54,11 +55,16 @@ export function jointIntervalMs(config: ElectionConfig, state: ElectionState): n
 }
 
 /**
- * Longest gap between two ticks after which an active node may still believe that it is active. By its own config only, as
- * the guardian's: the peer never waits for less.
+ * Longest gap between two ticks after which an active node may still believe that it is active, as the guardian's: the
+ * peer never waits for less.
+ *
+ * @param slowness of this node; without it by the config alone
  */
-export function lateLimitMs(config: Pick<ElectionConfig, 'intervalMs' | 'deadAfter'>): number {
-  return (config.deadAfter - MARGIN) * config.intervalMs;
+export function lateLimitMs(
+  config: Pick<ElectionConfig, 'intervalMs' | 'deadAfter'>,
+  slowness?: Pick<Slowness, 'grantedMs'>,
+): number {
+  return (config.deadAfter - MARGIN) * config.intervalMs + (slowness?.grantedMs ?? 0);
 }
 
 /** Heard within the dead time, on any path, and not known to be dead. */

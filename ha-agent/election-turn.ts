@@ -115,7 +115,7 @@ export class Turn {
   }
 
   get heardSinceListening(): boolean {
-    return this.s.peer !== undefined && this.s.peer.heardMs >= this.s.listenSinceMs;
+    return this.s.peer !== undefined && this.s.peer.heardMs > this.s.listenSinceMs;
   }
 
   get peerCanTakeOver(): boolean {

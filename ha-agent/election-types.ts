@@ -1,4 +1,5 @@
 import type { FinishPhase, Role } from '../common/control.ts';
+import type { Slowness } from './slowness.ts';
 
 /** What the election needs to know from the config. All times in milliseconds. */
 export interface ElectionConfig {
@@ -116,8 +117,16 @@ export type ElectionEvent = { readonly now: number } & (
   | { readonly type: 'tick' }
   /** A one-shot timer for `ElectionResult.wakeAtMs` went off. */
   | { readonly type: 'wake' }
-  /** From a live process of the peer that hears this one. `restarted`: it is another process than before. */
-  | { readonly type: 'heartbeat'; readonly report: PeerReport; readonly restarted: boolean }
+  /**
+   * From a live process of the peer that hears this one. `restarted`: it is another process than before. `echoMs`: when
+   * this node sent the latest heartbeat that the peer had heard; undefined where the peer does not say.
+   */
+  | {
+      readonly type: 'heartbeat';
+      readonly report: PeerReport;
+      readonly restarted: boolean;
+      readonly echoMs?: number | undefined;
+    }
   /** Authentic, but the peer does not hear this process (yet). `firstOfProcess`: not heard before. */
   | { readonly type: 'hello'; readonly role: Role; readonly firstOfProcess: boolean }
   /**
@@ -397,6 +406,8 @@ export interface ElectionState {
   /** Why this node does not take the role back although it might; undefined: nothing but `preempt` holds it. */
   readonly operatorsChoice: string | undefined;
   readonly lastTickMs: number;
+  /** How late this process gets its processor. */
+  readonly slowness: Slowness;
   /** Before this a node does not take over, because it has not listened for long enough. */
   readonly listenUntilMs: number;
   readonly listenSinceMs: number;

@@ -29,6 +29,7 @@ import type {
   PeerReport,
 } from './election-types.ts';
 import { added, addVips, leave, parkVips, removed, removeVips, renewed, tendVips } from './election-vips.ts';
+import { echoed, NOT_SLOW, ticked, toldExtraMs } from './slowness.ts';
 
 export { deadTimeMs, isPeerAlive, lateLimitMs } from './election-times.ts';
 
@@ -61,6 +62,7 @@ export function initialState(config: ElectionConfig, now: number): ElectionState
     vacancy: undefined,
     operatorsChoice: undefined,
     lastTickMs: now,
+    slowness: NOT_SLOW,
     listenUntilMs: now + config.deadAfter * config.intervalMs,
     listenSinceMs: now,
     holdUntilMs: undefined,
@@ -107,7 +109,7 @@ export function reportOf(config: ElectionConfig, state: ElectionState, now: numb
     finishing: state.finishing !== undefined,
     forwards: config.secondChance,
     ask: state.suspicion !== undefined || state.asking,
-    deadTimeMs: ownDeadTimeMs(config),
+    deadTimeMs: ownDeadTimeMs(config) + toldExtraMs(state.slowness),
     servedMs: servedMs(state, now),
     lease: leaseReport(config, state, now),
   };
@@ -154,9 +156,12 @@ export function step(config: ElectionConfig, state: ElectionState, event: Electi
 function apply(turn: Turn, event: ElectionEvent): void {
   const { s, now } = turn;
   const gapMs = now - s.lastTickMs;
-  const isLate = event.type !== 'start' && gapMs > lateLimitMs(turn.config);
+  const isLate = event.type !== 'start' && gapMs > patienceMs(turn);
   if (isLate) late(turn, gapMs);
-  if (isLate || event.type === 'tick') s.lastTickMs = now;
+  if (isLate || event.type === 'tick') {
+    s.lastTickMs = now;
+    noteTick(turn, gapMs);
+  }
   // It may have waited in the socket during the pause.
   if (isLate && (event.type === 'heartbeat' || event.type === 'suspect')) return;
   switch (event.type) {
@@ -173,6 +178,7 @@ function apply(turn: Turn, event: ElectionEvent): void {
     case 'wake':
       break;
     case 'heartbeat':
+      s.slowness = echoed(s.slowness, event.echoMs);
       heartbeat(turn, event.report, event.restarted);
       break;
     case 'hello':
@@ -238,6 +244,32 @@ function apply(turn: Turn, event: ElectionEvent): void {
       if (s.vip === 'none') turn.send(GOODBYE_COPIES);
       break;
   }
+}
+
+/** Longest gap between two ticks that this node bears: who is not active may have missed more than it thinks. */
+function patienceMs({ config, s }: Turn): number {
+  return lateLimitMs(config, s.role === 'active' ? s.slowness : undefined);
+}
+
+function noteTick(turn: Turn, gapMs: number): void {
+  const { s, config } = turn;
+  const before = s.slowness.extraMs;
+  s.slowness = ticked(config, s.slowness, gapMs, turn.now);
+  const { extraMs } = s.slowness;
+  if (before === 0 && extraMs > 0) turn.log('warn', 'role', slownessText(config, s)!);
+  else if (before > 0 && extraMs === 0)
+    turn.log('info', 'role', 'this process gets its processor in time again');
+}
+
+/** That this node is slow, and what follows from it; undefined: it is not. */
+export function slownessText(
+  config: ElectionConfig,
+  { slowness }: Pick<ElectionState, 'slowness'>,
+): string | undefined {
+  if (slowness.extraMs === 0) return undefined;
+  const own = ownDeadTimeMs(config);
+  const worst = Math.max(...slowness.late.map(({ byMs }) => byMs));
+  return `this process gets its processor late, by up to ${Math.round(worst)} ms: silence counts as death after ${own + slowness.extraMs} ms, not ${own}`;
 }
 
 /** Draws the conclusions from the state, whatever the event was. */

@@ -34,7 +34,7 @@ export interface ExchangeOptions {
   /** Monotonic, milliseconds. */
   readonly now: () => number;
   /** A fresh heartbeat about a group; see `ElectionEvent`. */
-  onHeartbeat(group: string, report: PeerReport, restarted: boolean): void;
+  onHeartbeat(group: string, report: PeerReport, restarted: boolean, echoMs: number | undefined): void;
   onHello(group: string, role: Role, firstOfProcess: boolean): void;
   /** The peer's host says that nobody listens at the end of this path. */
   onRefused(path: string, roundTripMs: number): void;
@@ -291,7 +291,7 @@ export class Exchange {
       this.#peerConfig = { digest: heartbeat.configDigest, sectionDigests: heartbeat.sectionDigests };
       this.#peerKeys = heartbeat.keys;
       this.#lanes.peerSpeaksOn(heartbeat.paths);
-      this.#options.onHeartbeat(talk.name, heartbeat, restarted);
+      this.#options.onHeartbeat(talk.name, heartbeat, restarted, talk.session.heardOfUs(heartbeat, now));
     } else if (freshness === 'hello') {
       const isFirst = !isKnown && now - this.#answeredMs >= TELL_MS / 2;
       if (isFirst) this.#answeredMs = now;

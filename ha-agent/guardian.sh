@@ -7,14 +7,14 @@
 # The agent writes a line (a beat) on standard input with every round of heartbeats. It may hold a datagram in
 # hexadecimal: the farewell, signed by the agent, that the peer gets once the addresses are seen to be gone, so that it
 # need not wait for the silence; "none" takes it back, an empty line leaves it. An empty PEER_ADDRESS: there is no way
-# to send it. End of file means that it
-# died, missed beats that it hangs or is stopped; both remove the addresses. After missed beats it says "fired"
-# on standard output and waits for the next beat; after end of file it ends. The line "bye" relieves it:
-# another guardian has taken over. The line "settings INTERFACE/NAME=VALUE..." says what to restore below
-# /proc/sys/net/ipv4/conf, the line "ip PID..." which processes add addresses for the agent, the line "told ADDRESS..." for
-# which addresses the command after "exec" is to be called, the line "former IP_COMMAND\x01..." what brings back routes of
-# the host. An address that is parked on lo goes as well, and so does a copy that somebody else has added, wherever it is;
-# so do routes (lines for ip) and the rules that forward to the peer.
+# to send it. End of file means that it died, missed beats that it hangs or is stopped; both remove the addresses. After
+# missed beats it says "fired" on standard output and waits for the next beat; after end of file it ends. The line "bye"
+# relieves it: another guardian has taken over. The line "settings INTERFACE/NAME=VALUE..." says what to restore below
+# /proc/sys/net/ipv4/conf, the line "ip PID..." which processes add addresses for the agent, the line "told ADDRESS..."
+# for which addresses the command after "exec" is to be called, the line "former IP_COMMAND\x01..." what brings back
+# routes of the host; the line "wait SECONDS" takes the place of TIMEOUT_SECONDS. An address that is parked on lo goes
+# as well, and so does a copy that somebody else has added, wherever it is; so do routes (lines for ip) and the rules
+# that forward to the peer.
 #
 # It runs in a session of its own and outlives signals meant for the agent. The loop uses builtins only: a
 # guardian that must fork to notice something is late on the machine that is in trouble.
@@ -162,6 +162,7 @@ while :; do
       settings*) settings=${beat#settings} ;;
       told*) told=${beat#told} ;;
       'ip '*) adders=${beat#ip } ;;
+      'wait '*) timeout=${beat#wait } ;;
       'former '*) former=${beat#former } former=${former//$'\x01'/$'\n'}$'\n' ;;
       *[!0-9a-f]*) ;;
       *) farewell=$beat ;;

@@ -63,9 +63,12 @@ export class Guardian {
   #told: readonly string[] = [];
   #adders: readonly number[] = [];
   #formerRoutes: readonly string[] = [];
+  /** What the shell goes by, see `wait`. */
+  #timeoutMs: number;
 
   constructor(plan: GuardianPlan, events: GuardianEvents) {
     this.#plan = plan;
+    this.#timeoutMs = plan.timeoutMs;
     this.#events = events;
   }
 
@@ -91,6 +94,7 @@ export class Guardian {
     if (this.#told.length > 0) this.#writeTold();
     if (this.#adders.length > 0) this.#writeAdders();
     if (this.#formerRoutes.length > 0) this.#writeFormerRoutes();
+    if (this.#timeoutMs !== this.#plan.timeoutMs) this.#writeTimeout();
     shell.stdout.on('data', () => {
       if (this.#shell !== shell) return;
       // It is said once.
@@ -140,6 +144,17 @@ export class Guardian {
     this.#writeFormerRoutes();
   }
 
+  /** @param timeoutMs silence after which the VIPs are removed from now on, instead of the one of the plan */
+  wait(timeoutMs: number): void {
+    if (timeoutMs === this.#timeoutMs) return;
+    this.#timeoutMs = timeoutMs;
+    this.#writeTimeout();
+  }
+
+  #writeTimeout(): void {
+    this.#shell?.stdin.write(`wait ${secondsOf(this.#timeoutMs)}\n`);
+  }
+
   #writeAdders(): void {
     this.#shell?.stdin.write(`ip ${this.#adders.join(' ')}\n`);
   }
@@ -175,6 +190,7 @@ export class Guardian {
   /** Puts another guardian in charge, with another plan. */
   replace(plan: GuardianPlan): void {
     this.#plan = plan;
+    this.#timeoutMs = plan.timeoutMs;
     const before = this.#shell;
     clearTimeout(this.#retry);
     this.start();
@@ -192,7 +208,7 @@ export class Guardian {
 }
 
 function argumentsOf({ vips, routes, groups, timeoutMs, target }: GuardianPlan): string[] {
-  const args = [(timeoutMs / 1000).toFixed(3), target?.address ?? '', String(target?.port ?? '')];
+  const args = [secondsOf(timeoutMs), target?.address ?? '', String(target?.port ?? '')];
   for (const route of routes) args.push('line', routeLine('del', route));
   for (const vip of vips) args.push('vip', `${vip.address}/${vip.prefix}`, vip.interface);
   for (const group of groups) args.push('table', tableName(group));
@@ -200,4 +216,8 @@ function argumentsOf({ vips, routes, groups, timeoutMs, target }: GuardianPlan):
     if (command.length > 0)
       args.push('exec', address, String(command.length + 2), ...command, 'remove', address);
   return args;
+}
+
+function secondsOf(ms: number): string {
+  return (ms / 1000).toFixed(3);
 }

@@ -183,6 +183,12 @@ export class PeerSession {
     return turns >= TWIN_TURNS && now - lastMs < TWIN_LIFETIMES * lifetimeMs;
   }
 
+  /** When this process sent the latest heartbeat that the sender had heard; undefined where it does not say so. */
+  heardOfUs(stamp: Stamp, now: number): number | undefined {
+    const echoMs = stamp.version === 2 ? Number.NEGATIVE_INFINITY : this.#echoMs(stamp, now);
+    return Number.isFinite(echoMs) ? echoMs : undefined;
+  }
+
   /** A time at which the sender was alive, as late as it can be shown; -Infinity: nothing shows it. */
   #proof(process: Process, stamp: Stamp, now: number, lifetimeMs: number): number {
     if (stamp.version === 2) return this.#proofByNonce(stamp, now, lifetimeMs);

@@ -68,6 +68,36 @@ t.test('missed beats: removes the VIPs, says so, and goes on with the next beat'
   await again;
 });
 
+t.test(
+  'the silence that counts may change, also for a guardian that takes the place of a dead one',
+  async (t) => {
+    const { done } = fakeIp(t);
+    const bus = new EventEmitter();
+    const guardian = new Guardian(plan(NEVER_MS), {
+      onFired: () => bus.emit('fired'),
+      onTrouble: (text) => t.fail(text),
+    });
+    t.teardown(() => guardian.close());
+    const fired = once(bus, 'fired');
+    guardian.start();
+    guardian.wait(50);
+    guardian.beat();
+    await fired;
+    t.equal(await done(), REMOVED);
+
+    const other = new Guardian(plan(NEVER_MS), {
+      onFired: () => bus.emit('fired'),
+      onTrouble: (text) => t.fail(text),
+    });
+    t.teardown(() => other.close());
+    const again = once(bus, 'fired');
+    other.wait(50);
+    other.start();
+    other.beat();
+    await again;
+  },
+);
+
 t.test('the agent’s ip, late like all else, adds nothing once the VIPs are removed', async (t) => {
   const { done } = fakeIp(t);
   const directory = tempDir(t);

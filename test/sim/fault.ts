@@ -35,7 +35,7 @@ export interface Fault {
   /** Most changes of the node that serves; default: what `who` wants. */
   readonly moves?: number;
   /** It needs something of the config that not each pair has. */
-  readonly needs?: 'witness' | 'thirdPath' | 'loneGroup' | 'formerRelease';
+  readonly needs?: 'witness' | 'thirdPath' | 'loneGroup' | 'formerRelease' | 'presentRelease';
   /**
    * In a story of several faults: how long after its end nobody may serve, or both may. undefined: it takes no part.
    */

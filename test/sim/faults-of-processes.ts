@@ -162,6 +162,26 @@ export const FAULTS_OF_PROCESSES: readonly Fault[] = [
     who: 'stays',
   },
   {
+    name: 'the agents of both nodes are starved: they stand still again and again, longer than the dead time',
+    begin: ({ pair, lastsMs, random }) => {
+      const { sim } = pair;
+      for (const { machine } of pair.nodes)
+        for (let at = sim.now + random() * 300; at < sim.now + lastsMs - 700; ) {
+          const stillMs = 100 + random() * 600;
+          sim.at(at, () => machine.pause('agent'));
+          sim.at(at + stillMs, () => machine.resume());
+          at += stillMs + 100 + random() * 300;
+        }
+    },
+    lastsMs: [10_000, 15_000],
+    // What a node needs is told in heartbeats; one of the former release does not read it.
+    needs: 'presentRelease',
+    nobodyMs: () => 4_000,
+    twoMs: never,
+    who: 'any',
+    moves: 5,
+  },
+  {
     name: 'both nodes lose power, and come back',
     begin: ({ pair }) => {
       for (const node of pair.nodes) node.powerOff();

@@ -59,7 +59,8 @@ export function guardian(
   args: readonly string[],
 ): Program {
   const { kernel, random } = machine;
-  const { timeoutMs, peer, port, lines, vips, rules, commands } = planOf(args);
+  const { peer, port, lines, vips, rules, commands, ...plan } = planOf(args);
+  let { timeoutMs } = plan;
   /** Lines that came while it was busy: it does one thing at a time. */
   let unread: string[] = [];
   let busy = false;
@@ -123,6 +124,7 @@ export function guardian(
       } else if (text === 'none') farewell = '';
       else if (text.startsWith('settings')) settings = text.split(' ').slice(1).filter(Boolean);
       else if (text.startsWith('told')) told = text.split(' ').slice(1).filter(Boolean);
+      else if (text.startsWith('wait ')) timeoutMs = Number(text.slice(5)) * 1000;
       else if (text.startsWith('ip ')) adders = text.slice(3).split(' ').map(Number);
       else if (text.startsWith('former ')) former = text.slice(7).split('\x01');
       else if (/^[0-9a-f]+$/.test(text)) farewell = text;

@@ -44,7 +44,7 @@ export class Stage {
       witness: dice() < 0.2 || needs === 'witness',
       priorities: dice() < 0.2 ? [100, 100] : [150, 100],
     };
-    const isFormer = needs === 'formerRelease' || dice() < 0.1;
+    const isFormer = needs === 'formerRelease' || (dice() < 0.1 && needs !== 'presentRelease');
     // That release does not say how patient it is.
     const mayDiffer = !isFormer && dice() < 0.15;
     const otherChoice = { ...this.choice, deadAfter: mayDiffer ? 3 + Math.floor(dice() * 6) : 3 };

@@ -1,0 +1,99 @@
+import { ownDeadTimeMs } from './election-times.ts';
+import type { ElectionConfig } from './election-types.ts';
+
+/** Ticks that came late count for so long. */
+const MEMORY_MS = 30_000;
+/** One alone is a pause, such as of a machine that was suspended, and says nothing about the next seconds. */
+const PROVES = 2;
+/** Late by this part of an interval; what is less is what timers do. */
+const LATE = 0.5;
+/** The longest silence for which a node that is slow may go on: well below the lease of the VIPs, which it has to renew. */
+const MAX_SILENCE_MS = 1_250;
+/** Changes of what the peer was told that are remembered; of two older ones the smaller counts. */
+const MAX_TOLD = 16;
+
+/** What is known of how late this process gets the processor, and of what the peer knows about it. */
+export interface Slowness {
+  /** Ticks that came late, oldest first. */
+  readonly late: readonly { readonly atMs: number; readonly byMs: number }[];
+  /** What this node needs beyond the dead time of the config, in milliseconds; 0: it is not slow. */
+  readonly extraMs: number;
+  /** What the peer is told, from when on, oldest first. It is told of less only after this node goes by less. */
+  readonly told: readonly { readonly sinceMs: number; readonly extraMs: number }[];
+  /** The peer surely waits for so much more than the dead time of the config. */
+  readonly grantedMs: number;
+  /** When the latest heartbeat was sent that the peer is known to have heard. */
+  readonly echoMs: number;
+}
+
+/** A node that gets its processor in time. */
+export const NOT_SLOW: Slowness = {
+  late: [],
+  extraMs: 0,
+  told: [],
+  grantedMs: 0,
+  echoMs: Number.NEGATIVE_INFINITY,
+};
+
+/**
+ * Takes note of a tick.
+ *
+ * A machine that gets its processor late would be taken for dead again and again, and nobody would serve. So the silence
+ * that counts as death grows with what the ticks of the last half minute were late by, up to 1.25 s: for its own ears at once,
+ * and for the peer, to which each heartbeat tells it. By it this node itself believes that it is active, and so does its
+ * guardian, only as far as the peer has heard of it: an echo of a heartbeat shows that.
+ *
+ * @param gapMs since the tick before
+ */
+export function ticked(config: SlowConfig, slowness: Slowness, gapMs: number, now: number): Slowness {
+  const byMs = gapMs - config.intervalMs;
+  const isLate = byMs > LATE * config.intervalMs;
+  // The usual case, ten times a second: nothing was late, and nothing is to be forgotten.
+  const isCalm = slowness.late.length === 0 && slowness.extraMs === 0 && toldExtraMs(slowness) === 0;
+  if (!isLate && isCalm) return slowness;
+  const recent = slowness.late.filter(({ atMs }) => now - atMs < MEMORY_MS);
+  const late = isLate ? [...recent, { atMs: now, byMs }] : recent;
+  const extraMs = config.leaseMs === undefined ? neededMs(config, late) : 0;
+  // A guardian that has missed the end of more patience still waits by it, from a beat of before.
+  const tellMs = Math.max(extraMs, slowness.extraMs);
+  const toldMs = slowness.told.at(-1)?.extraMs ?? 0;
+  const told = tellMs === toldMs ? slowness.told : [...slowness.told, { sinceMs: now, extraMs: tellMs }];
+  return grant({ ...slowness, late, extraMs, told });
+}
+
+/** The peer has heard what was sent at `echoMs`, on the clock of this process; undefined: it does not say. */
+export function echoed(slowness: Slowness, echoMs: number | undefined): Slowness {
+  if (echoMs === undefined || echoMs <= slowness.echoMs) return slowness;
+  // Where nothing was ever told there is nothing to learn.
+  if (slowness.told.length === 0) return { ...slowness, echoMs };
+  return grant({ ...slowness, echoMs });
+}
+
+/** What the peer is told beyond the dead time of the config, in milliseconds. */
+export function toldExtraMs({ told }: Slowness): number {
+  return told.at(-1)?.extraMs ?? 0;
+}
+
+type SlowConfig = Pick<ElectionConfig, 'intervalMs' | 'deadAfter' | 'leaseMs'>;
+
+/** By how much the worst tick but one was late, in halves of an interval. */
+function neededMs(config: SlowConfig, late: Slowness['late']): number {
+  const byMs = late.map((tick) => tick.byMs).toSorted((a, b) => b - a)[PROVES - 1];
+  if (byMs === undefined) return 0;
+  const step = config.intervalMs / 2;
+  const most = Math.max(0, MAX_SILENCE_MS - ownDeadTimeMs(config));
+  return Math.min(Math.ceil(byMs / step) * step, most);
+}
+
+/** The peer goes by something that it was told since the latest heartbeat that it is known to have heard. */
+function grant(slowness: Slowness): Slowness {
+  const { echoMs, extraMs } = slowness;
+  const known = slowness.told.findLastIndex(({ sinceMs }) => sinceMs <= echoMs);
+  let told = slowness.told.slice(Math.max(0, known));
+  if (told.length > MAX_TOLD) {
+    const [first, second, ...rest] = told;
+    told = [{ sinceMs: first!.sinceMs, extraMs: Math.min(first!.extraMs, second!.extraMs) }, ...rest];
+  }
+  const leastMs = known < 0 ? 0 : Math.min(...told.map((it) => it.extraMs));
+  return { ...slowness, told, grantedMs: Math.min(extraMs, leastMs) };
+}

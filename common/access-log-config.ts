@@ -27,11 +27,32 @@ export const accessLog = z.union(
   [
     z.literal(false),
     mapping({
-      path: text(/^\/[^\0]{1,4095}$/, PATH).optional(),
-      stdout: yesNo.optional(),
-      format: z.enum(ACCESS_FORMATS).default('json'),
-      sample: z.number({ error: SAMPLE }).min(0, { error: SAMPLE }).max(1, { error: SAMPLE }).default(1),
-      max_size: size(MIN_BYTES, MAX_BYTES).optional(),
+      path: text(/^\/[^\0]{1,4095}$/, PATH)
+        .optional()
+        .meta({
+          description: 'The file. It is opened anew at a SIGUSR1 to lbd.',
+          'x-default': 'none; `stdout: true` must be there then',
+          'x-example': '/var/log/tandem/access.log',
+        }),
+      stdout: yesNo.optional().meta({
+        description: '`true`: standard output of lbd, in the place of a file.',
+        'x-default': 'false',
+      }),
+      format: z
+        .enum(ACCESS_FORMATS)
+        .default('json')
+        .describe('Format of a line: JSON, or the common or combined one of web servers.'),
+      sample: z
+        .number({ error: SAMPLE })
+        .min(0, { error: SAMPLE })
+        .max(1, { error: SAMPLE })
+        .default(1)
+        .describe('Part of what goes well that gets a line. All that goes wrong has one in any case.'),
+      max_size: size(MIN_BYTES, MAX_BYTES).optional().meta({
+        description:
+          'A file that reaches this size before it is rotated is moved to the same name with `.full` at its end, in place of an older one. Files only.',
+        'x-default': '4GiB',
+      }),
     })
       .refine(({ path, stdout }) => (path === undefined) === (stdout === true), {
         error: 'either path or stdout: true',

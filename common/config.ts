@@ -12,8 +12,6 @@ import { type Shape, schema } from './schema.ts';
 import { parseSource, type Source } from './source.ts';
 import { didYouMean } from './suggest.ts';
 
-export { jsonSchema } from './schema.ts';
-
 /** Thousands of backends fit; what is larger is not a config file. */
 const MAX_FILE_BYTES = 1024 * 1024;
 

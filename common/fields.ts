@@ -25,6 +25,8 @@ const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/;
 /** IFNAMSIZ is 16 with its closing NUL. Narrower than the kernel: nothing that means something to `ip -batch`. */
 const INTERFACE = /^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}$/;
 const MAX_PATTERN_LENGTH = 512;
+/** More than anyone waits for, and below the 2^31 - 1 ms at which timers overflow. */
+export const LONGEST_MS = 24 * 3_600_000;
 /** A repeated group whose only content is itself repeated, such as `(a+)+`: exponential time on a mismatch. */
 const EXPONENTIAL = /\((?:\?:|\?<\w+>)?(?:\\.|\[(?:\\.|[^\]])*\]|[^()\\[\]])[+*]\)(?:[+*]|\{\d+,\})/;
 

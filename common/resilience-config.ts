@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { duration, integer, mapping, parsed, yesNo } from './fields.ts';
+import { duration, integer, LONGEST_MS, mapping, parsed, yesNo } from './fields.ts';
 
 /**
  * What a pool does when backends fail: what may be written, what it becomes. The names are those of Envoy where it
@@ -59,7 +59,6 @@ export interface ResilienceConfig {
   readonly panicShare: number;
 }
 
-const LONGEST_MS = 24 * 3_600_000;
 const CAUSES = ['connect', 'reset', 'timeout'] as const;
 
 /** `20%` as 0.2. */
@@ -79,17 +78,36 @@ const cause = z.union([z.enum(CAUSES), status], {
 const FACTOR = '0 (off) or a number from 1.5 to 100';
 
 const outlierKeys = mapping({
-  consecutive_5xx: integer(0, 1000).default(5),
-  consecutive_failures: integer(0, 1000).default(5),
+  consecutive_5xx: integer(0, 1000)
+    .default(5)
+    .describe('Answers of 500 and above in a row; 0: not looked at.'),
+  consecutive_failures: integer(0, 1000)
+    .default(5)
+    .describe('Failed connects, resets and time-outs in a row; 0: not looked at.'),
   latency_factor: z
     .union([z.literal(0), z.number().min(1.5, { error: FACTOR }).max(100, { error: FACTOR })], {
       error: FACTOR,
     })
-    .default(0),
-  interval: duration(100, 3_600_000).prefault('10s'),
-  base_ejection_time: duration(100, LONGEST_MS).prefault('30s'),
-  max_ejection_time: duration(100, LONGEST_MS).prefault('5m'),
-  max_ejected: percentage.prefault('50%'),
+    .default(0)
+    .describe(
+      'A backend is left out whose answers took, over an `interval`, so many times as long as the median of the others: at least 50 ms at the mean, and 20 answers each.',
+    ),
+  interval: duration(100, 3_600_000)
+    .prefault('10s')
+    .describe(
+      'How long answers are averaged for `latency_factor`. Each interval in which a backend behaves takes one time off those for which it was left out in a row.',
+    ),
+  base_ejection_time: duration(100, LONGEST_MS)
+    .prefault('30s')
+    .describe('How long a backend is left out, times the number of times in a row.'),
+  max_ejection_time: duration(100, LONGEST_MS)
+    .prefault('5m')
+    .describe('How long it is left out at most; not below `base_ejection_time`.'),
+  max_ejected: percentage
+    .prefault('50%')
+    .describe(
+      'Part of the pool that may be left out at the same time. One backend always may, the last that takes clients never.',
+    ),
 });
 
 /** Keys of a pool. */
@@ -101,25 +119,55 @@ export const resilience = {
         mapping({
           on: z
             .array(cause, { error: 'a list of connect, reset, timeout and statuses' })
-            .default(['connect']),
-          attempts: integer(0, 10).default(2),
-          budget: percentage.prefault('20%'),
-          budget_min: count.default(3),
+            .default(['connect'])
+            .meta({
+              description:
+                'Causes. `connect`: nothing was sent. `reset`: the connection ended before the answer. `timeout`: no answer within `timeouts.response`. A status: this answer. Mode tcp: `connect` alone. All but `connect` only for idempotent methods (RFC 9110 section 9.2.2), and bodies that have not left or came whole with the head in at most 8 KiB.',
+              'x-expected': 'a list of `connect`, `reset`, `timeout` and statuses from 500 to 599',
+              'x-example': '[connect, reset, 503]',
+            }),
+          attempts: integer(0, 10).default(2).describe('Further tries after the first one.'),
+          budget: percentage
+            .prefault('20%')
+            .describe(
+              "Retries in flight stay below this part of the pool's requests in flight. What was not sent costs none.",
+            ),
+          budget_min: count.default(3).describe('So many retries may be in flight in any case.'),
         }),
       ],
       { error: 'false or { on: [connect, reset, 503], attempts: 2 }' },
     )
-    .prefault({}),
+    .prefault({})
+    .describe('When another backend gets a request that failed. `false`: never.'),
   outlier: z
     .union([yesNo, outlierKeys], { error: 'true, false or { consecutive_5xx: 5, … }' })
-    .default(false),
+    .prefault(false)
+    .meta({
+      description:
+        'Leaves out for a while (`ejected`) a backend that fails its clients, although its checks succeed. `true`: with the defaults.',
+      'x-example': '{ consecutive_5xx: 5, latency_factor: 5 }',
+    }),
   limits: mapping({
-    connections: count.default(0),
-    pending: count.default(0),
-    requests: count.default(0),
-  }).prefault({}),
-  slow_start: duration(0, LONGEST_MS).prefault('0s'),
-  panic: percentage.prefault('0%'),
+    connections: count
+      .default(0)
+      .describe('Connections to the backends, idle ones too, which make room first; 0: no limit.'),
+    pending: count
+      .default(0)
+      .describe('Requests or clients that wait for a connection to be made; 0: no limit.'),
+    requests: count.default(0).describe('Requests (tcp: connections) in flight; 0: no limit.'),
+  })
+    .prefault({})
+    .describe('Circuit breaker over all workers: what is more gets a 503 (tcp: a reset) at once.'),
+  slow_start: duration(0, LONGEST_MS)
+    .prefault('0s')
+    .describe(
+      'A backend that comes back gets from a tenth to all of its clients over this time, whatever the algorithm. Stuck clients come at once. 0s: off.',
+    ),
+  panic: percentage
+    .prefault('0%')
+    .describe(
+      'Below this part of healthy backends all are used, but those that an operator took out. 0%: off.',
+    ),
 };
 
 const poolKeys = z.object(resilience);

@@ -74,28 +74,59 @@ export const frontendTls = z.union(
   [
     z.literal('passthrough').transform((mode) => ({ mode })),
     mapping({
-      certificates: z.union(
-        [
-          filePath,
-          z
-            .array(mapping({ cert: filePath, key: filePath }), { error: 'a list of { cert, key }' })
-            .min(1, { error: 'at least one { cert, key }' })
-            .max(1000, { error: 'at most 1000 certificates' }),
-        ],
-        { error: 'a list of { cert, key }, or the path of a directory' },
-      ),
-      default: hostPattern.optional(),
-      min_version: version.prefault('1.2'),
+      certificates: z
+        .union(
+          [
+            filePath,
+            z
+              .array(
+                mapping({
+                  cert: filePath.describe('PEM file: the certificate, then the intermediates.'),
+                  key: filePath.describe('PEM file of its key; may be the same file.'),
+                }),
+                { error: 'a list of { cert, key }' },
+              )
+              .min(1, { error: 'at least one { cert, key }' })
+              .max(1000, { error: 'at most 1000 certificates' }),
+          ],
+          { error: 'a list of { cert, key }, or the path of a directory' },
+        )
+        .meta({
+          description:
+            'Certificates, or a directory of `NAME.crt` or `NAME.pem` with `NAME.key` or the key in the same file. The name that a client asks for gets the exact certificate, else that of a wildcard, which stands for one label. Files are looked at every second, and new ones are in force without a reload.',
+          'x-example': '[{ cert: shop.crt, key: shop.key }]',
+        }),
+      default: hostPattern.optional().meta({
+        description:
+          'Name whose certificate clients get that ask for none, or for a name that no certificate has.',
+        'x-default': 'that of the first certificate',
+      }),
+      min_version: version
+        .prefault('1.2')
+        .describe('Lowest version of TLS. Only suites with forward secrecy and authenticated encryption.'),
       alpn: z
         .array(protocol, { error: 'a list of protocol names' })
         .min(1, { error: 'at least one protocol name' })
         .max(16, { error: 'at most 16 protocol names' })
-        .optional(),
+        .optional()
+        .meta({
+          description: 'Protocols that are offered by ALPN (RFC 7301), most wanted first.',
+          'x-default': '[http/1.1]; mode tcp: none',
+        }),
       client: mapping({
-        mode: z.enum(['optional', 'required']).default('required'),
-        ca: filePath,
-        header: token.default('X-Client-Subject'),
-      }).optional(),
+        mode: z
+          .enum(['optional', 'required'])
+          .default('required')
+          .describe('`optional` lets in who shows no certificate, but nobody with a bad one.'),
+        ca: filePath.describe('PEM file of the authorities that sign clients.'),
+        header: token
+          .default('X-Client-Subject')
+          .describe(
+            'Mode http: field that tells backends the subject of the certificate (RFC 4514). What clients send under this name is taken out, in all frontends.',
+          ),
+      })
+        .optional()
+        .meta({ description: 'Asks clients for a certificate.', 'x-default': 'not asked for' }),
     }).transform((terminate) => ({ mode: 'terminate' as const, ...terminate })),
   ],
   { error: '{ certificates: … } or passthrough' },
@@ -103,11 +134,24 @@ export const frontendTls = z.union(
 
 /** `pools.X.tls` */
 export const poolTls = mapping({
-  verify: yesNo.default(true),
-  ca: filePath.optional(),
-  server_name: text(/^[A-Za-z0-9._-]{1,253}$/, 'a host name').optional(),
-  cert: filePath.optional(),
-  key: filePath.optional(),
+  verify: yesNo
+    .default(true)
+    .describe('Whether a backend must prove who it is; `false` trusts whoever answers.'),
+  ca: filePath.optional().meta({
+    description: 'PEM file of the authorities that sign backends.',
+    'x-default': 'those that Node trusts',
+  }),
+  server_name: text(/^[A-Za-z0-9._-]{1,253}$/, 'a host name')
+    .optional()
+    .meta({
+      description: 'Name that is asked for (SNI) and must be in the certificate.',
+      'x-default': 'the host of the backend',
+    }),
+  cert: filePath.optional().meta({
+    description: 'PEM file of the certificate that lbd shows to backends that ask for one; with `key`.',
+    'x-default': 'none',
+  }),
+  key: filePath.optional().meta({ description: 'PEM file of its key.', 'x-default': 'none' }),
 });
 
 const AGE = 'a time such as 180d or 1y, or { max_age, include_subdomains, preload }';
@@ -123,9 +167,12 @@ export const hsts = z.union(
   [
     age.transform((seconds) => `max-age=${seconds}`),
     mapping({
-      max_age: age,
-      include_subdomains: yesNo.default(false),
-      preload: yesNo.default(false),
+      max_age: age.meta({
+        description: 'How long browsers are to remember it, at most 10y.',
+        'x-expected': 'a whole number with s, m, h, d or y',
+      }),
+      include_subdomains: yesNo.default(false).describe('Holds for all names below the host as well.'),
+      preload: yesNo.default(false).describe('Says that browsers may have the host in their lists.'),
     }).transform(
       ({ max_age, include_subdomains, preload }) =>
         `max-age=${max_age}${include_subdomains ? '; includeSubDomains' : ''}${preload ? '; preload' : ''}`,
@@ -141,11 +188,12 @@ export const redirect = z.union(
   [
     z.literal('https', { error: REDIRECT }).transform((): RedirectConfig => ({ status: 308, port: 443 })),
     mapping({
-      to: z.literal('https', { error: 'https' }),
-      port: port.default(443),
+      to: z.literal('https', { error: 'https' }).describe('Where to.'),
+      port: port.default(443).describe('Port of the frontend with TLS, as clients see it.'),
       status: integer(301, 308)
         .refine((status) => [301, 302, 307, 308].includes(status), { error: STATUS })
-        .default(308),
+        .default(308)
+        .meta({ description: 'Status of the answer.', 'x-expected': STATUS }),
     }).transform(({ status, port }): RedirectConfig => ({ status, port })),
   ],
   { error: REDIRECT },

@@ -107,7 +107,7 @@ export const COMMANDS: readonly Command[] = [
     args: [],
     summary: 'print the JSON Schema of the config file, for editors',
     run: async () => {
-      const { jsonSchema } = await configModule();
+      const { jsonSchema } = await import('../../common/json-schema.ts');
       const schema = jsonSchema();
       return { text: JSON.stringify(schema, null, 2), json: schema };
     },

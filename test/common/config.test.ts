@@ -2,8 +2,9 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
-import { jsonSchema, loadConfig, parseConfig } from '../../common/config.ts';
+import { loadConfig, parseConfig } from '../../common/config.ts';
 import { ConfigError } from '../../common/errors.ts';
+import { jsonSchema } from '../../common/json-schema.ts';
 import { PAIR, problemsIn } from './config-helper.ts';
 
 const SINGLE = `

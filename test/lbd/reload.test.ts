@@ -1,8 +1,11 @@
 import t from 'tap';
+import { parseConfig } from '../../common/config.ts';
 import { ConfigError, OperatorError } from '../../common/errors.ts';
+import { keySchema, keysOf } from '../../common/json-schema.ts';
 import type { Config } from '../../common/model.ts';
 import type { Keys } from '../../common/secret.ts';
 import { compareConfigs, Reloader, restartNeeded } from '../../lbd/reload.ts';
+import { PAIR } from '../common/config-helper.ts';
 import { testConfig } from './test-config.ts';
 
 const one = testConfig({ pools: { web: { s1: 1 } } });
@@ -39,6 +42,24 @@ t.test('what needs a restart is named with the value in force', async (t) => {
     'sync.port is now 7999, but needs a restart of lbd; 7472 is in force',
   ]);
   t.same(restartNeeded(one, one), []);
+});
+
+t.test('the schema says a restart of just what a reload says it of', async (t) => {
+  const read = (text: string) => parseConfig(text, '/f', { node: 'lb1', cpus: 2 });
+  const pair = `${PAIR}workers: 2\nsync: { port: 7472 }\nsessions: { capacity: 2048 }\n`;
+  const changes = {
+    cluster: [/.*\nha: .*\n/, ''],
+    'cluster.name': ['shop', 'shops'],
+    'cluster.nodes': ['lb2', 'lb3'],
+    'cluster.nodes.X.address': ['192.0.2.2', '192.0.2.3'],
+    'sessions.capacity': ['2048', '4096'],
+    'sync.port': ['7472', '7999'],
+    workers: ['workers: 2', 'workers: 3'],
+  } as const;
+  const needs = keysOf(keySchema()).filter(({ key }) => key['x-restart'] !== undefined);
+  t.strictSame(needs.map(({ path }) => path).toSorted(), Object.keys(changes).toSorted());
+  for (const [path, [from, to]] of Object.entries(changes))
+    t.not(restartNeeded(read(pair), read(pair.replace(from, to))).length, 0, path);
 });
 
 /** A reloader over a list of files, and what it does in order. */

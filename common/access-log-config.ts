@@ -31,12 +31,12 @@ export const accessLog = z.union(
         .optional()
         .meta({
           description: 'The file. It is opened anew at a SIGUSR1 to lbd.',
-          'x-default': 'none; `stdout: true` must be there then',
+          'x-default': 'none; `stdout: true` is required then',
           'x-example': '/var/log/tandem/access.log',
         }),
       stdout: yesNo.optional().meta({
         description: '`true`: standard output of lbd, in the place of a file.',
-        'x-default': 'false',
+        'x-default': '`false`',
       }),
       format: z
         .enum(ACCESS_FORMATS)
@@ -51,7 +51,7 @@ export const accessLog = z.union(
       max_size: size(MIN_BYTES, MAX_BYTES).optional().meta({
         description:
           'A file that reaches this size before it is rotated is moved to the same name with `.full` at its end, in place of an older one. Files only.',
-        'x-default': '4GiB',
+        'x-default': '`4GiB`',
       }),
     })
       .refine(({ path, stdout }) => (path === undefined) === (stdout === true), {

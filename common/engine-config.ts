@@ -29,18 +29,18 @@ export const engineKeys = {
   engine: z.enum(ENGINES).optional().meta({
     description:
       'Modes tcp and udp: who moves the bytes. `auto`: the kernel (nftables) where nothing of the frontend and its pool needs lbd and this host is ready, else lbd. `kernel`: also where answers may go astray; what only lbd can do is an error of the config. `user`: lbd. `lbctl status` and `lbctl explain` say which, and why.',
-    'x-default': 'auto',
+    'x-default': '`auto`',
   }),
   snat: z.enum(['vip', 'none']).optional().meta({
     description:
       'Kernel engine: whom backends see. `vip`: the VIP (a single lbd: this host), so that answers come back here. `none`: the client, and their way to it must lead through this node.',
     'x-default':
-      'vip; where it is not said, `auto` takes the kernel only for backends on the network of the VIP',
+      '`vip`; where it is not said, `auto` takes the kernel only for backends on the network of the VIP',
   }),
   on_backend_down: z.enum(['cut', 'keep']).optional().meta({
     description:
       'Kernel engine: what becomes of the open flows of a backend that is down. `cut`: their clients are reset at once. `keep`: they are left alone.',
-    'x-default': 'cut',
+    'x-default': '`cut`',
   }),
 };
 

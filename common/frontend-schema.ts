@@ -98,7 +98,7 @@ export const frontend = mapping({
     idle: duration(100, LONGEST_MS).optional().meta({
       description:
         'TCP connections, and upgraded ones such as WebSocket: no byte in either direction; also for a client that does not read its answer. udp: no datagram; a flow that has not gone on after an answer ends after 30s at the latest.',
-      'x-default': '5m; mode udp: 2m',
+      'x-default': '`5m`; mode udp: `2m`',
     }),
   })
     .prefault({})

@@ -19,7 +19,7 @@ import {
 /** The section `ha` of the config file; what it means is beside each key, see `common/json-schema.ts`. */
 
 const multicastPath = mapping({
-  type: z.literal('multicast').describe('Heartbeats to a multicast group, on one interface.'),
+  type: z.literal('multicast').describe('`multicast`: heartbeats to a multicast group, on one interface.'),
   group: multicastGroup
     .prefault('239.255.84.1')
     .describe(
@@ -32,7 +32,7 @@ const multicastPath = mapping({
   }),
 });
 const unicastPath = mapping({
-  type: z.literal('unicast').describe('Heartbeats straight to the address of the other node.'),
+  type: z.literal('unicast').describe('`unicast`: heartbeats straight to the address of the other node.'),
   port: port.default(7471).describe('UDP port of a unicast path, the same on both nodes.'),
 });
 
@@ -48,7 +48,7 @@ const vips = z
         interface: iface.optional().meta({
           description:
             'Interface on which the address is while the node is active. Its loss is a fault of the node; see `ha.track.interfaces`.',
-          'x-default': 'must be there, but for provider `lo`',
+          'x-default': 'required, but for provider `lo`',
         }),
         prefix_route: yesNo
           .default(true)
@@ -71,7 +71,7 @@ const vips = z
           .meta({
             description:
               'Provider `exec` only: the absolute path of an executable, and its first arguments. It is called with `add ADDRESS` after the address is there and `remove ADDRESS` after it has left, without a shell, for at most 10 s. Three failures of `add` in a row are a fault. It must belong to root, and nobody else may write it.',
-            'x-default': 'must be there for provider `exec`',
+            'x-default': 'required for provider `exec`',
             'x-example': '[/usr/local/sbin/move-address, --zone, a]',
           }),
       },
@@ -140,13 +140,13 @@ const witness = z.union(
       addresses: witnessAddresses.optional().meta({
         description:
           'Third parties, such as gateways. A node that hears neither its peer nor any of these is the one that is cut off, and in fault. Neighbours are asked by ARP, others by ping, over the interface of the VIPs.',
-        'x-default': 'none; `lease` must be there then',
+        'x-default': 'none; `lease` is required then',
         'x-example': '[192.168.56.1, 192.168.56.2]',
       }),
       lease: leaseAddress.optional().meta({
         description:
           'Where a witness of Tandem grants leases: of two nodes that do not hear each other only the one with the lease serves. `interval` × `dead_after` may be 5s at most then.',
-        'x-default': 'none; `addresses` must be there then',
+        'x-default': 'none; `addresses` is required then',
         'x-example': '"192.168.56.3:7473"',
       }),
       interval: duration(100, 3_600_000).prefault('1s').describe('Time between two checks of `addresses`.'),
@@ -188,7 +188,7 @@ export const ha = mapping({
     ),
   vips: vips.optional().meta({
     description: VIPS,
-    'x-default': 'none; either this or `groups` must be there',
+    'x-default': 'none; this or `groups` is required',
     'x-example': '[{ address: 192.168.56.100/24, interface: eth1 }]',
   }),
   priority: priority.prefault({}).meta({ description: PRIORITY, 'x-example': '{ lb1: 150, lb2: 100 }' }),
@@ -221,7 +221,9 @@ export const ha = mapping({
       ),
   })
     .prefault({})
-    .describe('Announcements of the VIPs to their neighbours: gratuitous ARP, or neighbour advertisements.'),
+    .describe(
+      'Announcements of VIPs of provider `interface` to their neighbours: gratuitous ARP, or neighbour advertisements.',
+    ),
   track: mapping({
     lbd: yesNo
       .default(true)

@@ -26,6 +26,8 @@ export interface KeySchema {
   readonly propertyNames?: KeySchema;
   readonly additionalProperties?: KeySchema | false;
   readonly items?: KeySchema;
+  readonly minItems?: number;
+  readonly maxItems?: number;
   readonly anyOf?: readonly KeySchema[];
   readonly oneOf?: readonly KeySchema[];
 }

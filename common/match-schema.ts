@@ -8,7 +8,7 @@ import { sni } from './tls-config.ts';
 const TEXT_EXPECTED = 'a text (exact), { exact: … }, { prefix: … }, { regex: … } or true (present)';
 const PATH_EXPECTED = 'a path that starts with "/" (prefix), { prefix: /… }, { exact: /… } or { regex: … }';
 const pathText = text(/^\//, 'a path that starts with "/"');
-const other = 'not asked for; one of the three must be there';
+const other = 'one of the three is required';
 function textMatch(plain: z.ZodString, expected: string) {
   return mapping({
     exact: plain.optional().meta({ description: 'It is this text.', 'x-default': other }),
@@ -73,17 +73,19 @@ export const match = mapping({
     .meta({ description: 'The method of the request.', 'x-default': any, 'x-example': '[GET, HEAD]' }),
   header: z.record(token, valueMatch, { error: 'a mapping of field names' }).optional().meta({
     description:
-      'Fields of the request by name, in any case. All of them must be as said; repeated ones are joined by `, `.',
+      'Fields of the request by name, in any case; repeated ones are joined by `, `. All must be as said: a text is the whole value, `true` any value.',
     'x-default': any,
     'x-example': '{ X-Beta: true, X-Tenant: { prefix: eu- } }',
   }),
   cookie: z.record(token, valueMatch, { error: 'a mapping of cookie names' }).optional().meta({
-    description: 'Cookies by name, whose case matters. Of two with one name the first one counts.',
+    description:
+      'Cookies by name, whose case matters, with values as for `header`. Of two with one name the first one counts.',
     'x-default': any,
     'x-example': '{ plan: gold }',
   }),
   query: z.record(z.string().min(1), valueMatch, { error: 'a mapping of parameter names' }).optional().meta({
-    description: 'Parameters of the query by name, decoded. Of two with one name the first one counts.',
+    description:
+      'Parameters of the query by name, decoded, with values as for `header`. Of two with one name the first one counts.',
     'x-default': any,
     'x-example': '{ version: "2" }',
   }),

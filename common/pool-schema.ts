@@ -32,7 +32,7 @@ const health = mapping(
       .describe('Time between two checks of a backend, give or take a tenth. Both nodes check.'),
     timeout: duration(10, 3_600_000).optional().meta({
       description: 'How long a check may take; not above `interval`.',
-      'x-default': '5s, or `interval` where that is shorter',
+      'x-default': '`5s`, or `interval` where that is shorter',
     }),
     fall: integer(1, 100)
       .default(3)
@@ -59,7 +59,7 @@ const health = mapping(
       .optional()
       .meta({
         description: 'Types http and deep: statuses of a healthy backend.',
-        'x-default': '200-399; type deep: 200-299',
+        'x-default': '`200-399`; type deep: `200-299`',
         'x-example': '[200, 300-399]',
       }),
     tls: yesNo.optional().meta({
@@ -67,12 +67,12 @@ const health = mapping(
       'x-default': 'as the pool',
     }),
     port: port.optional().meta({
-      description: 'Port that is checked. On another one than its own a backend is not sent a PROXY header.',
+      description: 'Port that is checked. Where it is said, checks send no PROXY header.',
       'x-default': 'that of the backend',
     }),
     send: payload.optional().meta({
       description: 'Type udp: the datagram; it is sent up to three times within `timeout`.',
-      'x-default': 'must be there for type udp',
+      'x-default': 'required for type udp',
       'x-example': '"hex:00ff"',
     }),
     receive: payload.optional().meta({
@@ -87,25 +87,25 @@ const stick = mapping({
   cookie: token.optional().meta({
     description:
       'Mode http: name of a cookie. lbd inserts it with the name of the backend (`Path=/; HttpOnly; SameSite=Lax`, for the session of the browser), or learns it.',
-    'x-default': 'none; `source` must be there then',
+    'x-default': 'none; `source` is required then',
     'x-example': 'SERVERID',
   }),
   learn: yesNo.optional().meta({
     description:
       '`true`: the cookie is that of the application; who set it is kept in the session table, which both nodes share.',
-    'x-default': 'false',
+    'x-default': '`false`',
   }),
   source: z.literal('ip', { error: 'ip' }).optional().meta({
     description: 'By the address of the client, kept in the session table, which both nodes share.',
-    'x-default': 'none; `cookie` must be there then',
+    'x-default': 'none; `cookie` is required then',
   }),
   prefix6: integer(1, 128).optional().meta({
     description: 'With `source`: so many leading bits of an IPv6 address are one client.',
-    'x-default': '64',
+    'x-default': '`64`',
   }),
   expire: duration(1000, LONGEST_MS).optional().meta({
     description: 'With `source` or `learn`: after so long without a request of the client its entry goes.',
-    'x-default': '30m',
+    'x-default': '`30m`',
   }),
 });
 
@@ -172,7 +172,7 @@ export const pool = mapping({
   timeouts: mapping({
     connect: duration(10, LONGEST_MS)
       .prefault('5s')
-      .describe('Until a connection to a backend is there, TLS with it.'),
+      .describe('Modes http and tcp: until a connection to a backend is there, TLS with it.'),
     response: duration(10, LONGEST_MS)
       .prefault('60s')
       .describe('Mode http: one try, from the end of the request to the head of its answer.'),
@@ -217,7 +217,9 @@ export const pool = mapping({
       }),
       weight: integer(0, 256)
         .default(1)
-        .describe('Share of the clients beside the other weights. 0: no new clients except stuck ones.'),
+        .describe(
+          'Share of the clients beside the other weights, for algorithms that go by weights. 0, for all: no new clients except stuck ones.',
+        ),
       max_connections: integer(1, 1_000_000).optional().meta({
         description:
           'Requests (http), connections (tcp) or flows (udp) at the same time, over all workers. What is more waits in `queue`.',

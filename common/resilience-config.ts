@@ -80,7 +80,7 @@ const FACTOR = '0 (off) or a number from 1.5 to 100';
 const outlierKeys = mapping({
   consecutive_5xx: integer(0, 1000)
     .default(5)
-    .describe('Answers of 500 and above in a row; 0: not looked at.'),
+    .describe('Mode http: answers of 500 and above in a row; 0: not looked at.'),
   consecutive_failures: integer(0, 1000)
     .default(5)
     .describe('Failed connects, resets and time-outs in a row; 0: not looked at.'),
@@ -138,13 +138,16 @@ export const resilience = {
       { error: 'false or { on: [connect, reset, 503], attempts: 2 }' },
     )
     .prefault({})
-    .describe('When another backend gets a request that failed. `false`: never.'),
+    .meta({
+      description: 'When another backend gets a request that failed. `false`: never. Modes http and tcp.',
+      'x-default': 'on, with the defaults of its keys',
+    }),
   outlier: z
     .union([yesNo, outlierKeys], { error: 'true, false or { consecutive_5xx: 5, … }' })
     .prefault(false)
     .meta({
       description:
-        'Leaves out for a while (`ejected`) a backend that fails its clients, although its checks succeed. `true`: with the defaults.',
+        'Leaves out for a while (`ejected`) a backend that fails its clients, although its checks succeed. `true`: with the defaults. Modes http and tcp.',
       'x-example': '{ consecutive_5xx: 5, latency_factor: 5 }',
     }),
   limits: mapping({
@@ -157,7 +160,9 @@ export const resilience = {
     requests: count.default(0).describe('Requests (tcp: connections) in flight; 0: no limit.'),
   })
     .prefault({})
-    .describe('Circuit breaker over all workers: what is more gets a 503 (tcp: a reset) at once.'),
+    .describe(
+      'Circuit breaker over all workers: what is more gets a 503 (tcp: a reset) at once. Modes http and tcp.',
+    ),
   slow_start: duration(0, LONGEST_MS)
     .prefault('0s')
     .describe(

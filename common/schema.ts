@@ -54,7 +54,7 @@ export const schema = mapping({
   }),
   ha: ha.optional().meta({
     description: 'Which node has the virtual addresses, and how the nodes know of each other.',
-    'x-default': 'none; must be there with `cluster`',
+    'x-default': 'none; required with `cluster`',
   }),
   sync: mapping({
     port: port.default(7472).meta({

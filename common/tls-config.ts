@@ -111,7 +111,7 @@ export const frontendTls = z.union(
         .optional()
         .meta({
           description: 'Protocols that are offered by ALPN (RFC 7301), most wanted first.',
-          'x-default': '[http/1.1]; mode tcp: none',
+          'x-default': '`[http/1.1]`; mode tcp: none',
         }),
       client: mapping({
         mode: z

@@ -97,7 +97,7 @@ t.test('editors get all of it in the description, and nothing that JSON Schema d
   t.match(at('pools.X.algorithm').enum, ['round-robin', 'weighted-round-robin']);
   t.match(at('sync.port').description, /Default: `7472`\. A change needs a restart of lbd\.$/);
   t.match(at('ha.preempt'), { default: false, description: /Example: `\{ delay: 30s \}`$/ });
-  t.match(at('pools.X.health.timeout').description, /Default: 5s, or `interval` where that is shorter\./);
+  t.match(at('pools.X.health.timeout').description, /Default: `5s`, or `interval` where that is shorter\./);
   t.notMatch(JSON.stringify(published), /"x-/);
 });
 

@@ -4,6 +4,7 @@ import { ownRuntime } from '../common/runtime.ts';
 import { VERSION } from '../common/version.ts';
 import type { AgentConfig } from './agent-config.ts';
 import { isPeerAlive } from './election.ts';
+import { proxyText } from './election-evidence.ts';
 import type { ElectionConfig, ElectionState } from './election-types.ts';
 import type { PeerConfig } from './exchange.ts';
 
@@ -154,10 +155,7 @@ function warningsOf(input: StatusInput): string[] {
 
 function proxyWarnings(groups: readonly GroupView[]): string[] {
   const proxies = new Set(groups.flatMap(({ state }) => state.answers.proxies));
-  return [...proxies].map(
-    (by) =>
-      `${by} answers for an address of this node (proxy ARP?): what it answers for the VIPs does not count`,
-  );
+  return [...proxies].map(proxyText);
 }
 
 function leaseWarnings({ config, lease, groups }: StatusInput): string[] {

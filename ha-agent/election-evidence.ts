@@ -74,17 +74,18 @@ export function vipsProbed(turn: Turn, event: Extract<ElectionEvent, { type: 'vi
   considerYielding(turn);
 }
 
-/** A machine that answers for an address of this node answers for everybody's (proxy ARP): for the VIPs, too. */
+/** Machines that answer for everybody (proxy ARP): for the VIPs, too. */
 function learned(turn: Turn, proxies: readonly string[]): readonly string[] {
   const known = turn.s.answers.proxies;
   const news = proxies.filter((by) => !known.includes(by));
   if (news.length === 0) return known;
-  turn.log(
-    'warn',
-    'peer',
-    `${news.join(', ')} answers for an address of this node (proxy ARP?): what it answers for the VIPs does not count`,
-  );
+  turn.log('warn', 'peer', proxyText(news.join(', ')));
   return [...known, ...news].slice(-PROXIES);
+}
+
+/** @param by link-layer addresses */
+export function proxyText(by: string): string {
+  return `${by} answers for addresses that it does not have (proxy ARP?): what it answers for the VIPs does not count`;
 }
 
 /**

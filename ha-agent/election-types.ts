@@ -146,7 +146,7 @@ export type ElectionEvent = { readonly now: number } & (
       readonly error?: string | undefined;
       /** A neighbour answered for its own address: the network carries frames of this node. */
       readonly forwards?: boolean | undefined;
-      /** Link-layer addresses of who answered for an address of this node: they answer for others. */
+      /** Link-layer addresses of who answered for an address of this node, or for some that nobody has. */
       readonly proxies?: readonly string[] | undefined;
     }
   /** Another group of this node hears the peer: the network carries frames. */

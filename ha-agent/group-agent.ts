@@ -279,12 +279,12 @@ export class GroupAgent {
     // To ask for a neighbour makes the kernel forget it for a moment, which open connections would notice.
     const mayBeDeaf = this.#state.link.carriesSinceMs === undefined;
     const neighbours = mayBeDeaf ? [...(this.#config.neighbours ?? []), ...this.#network.gateways] : [];
-    // Only a machine that answers for everybody (proxy ARP) answers for this node's own address.
     const { address: own } = this.#config.self;
     this.#network.probe([...neighbours, own]).then(
-      (all) => {
+      ({ answers: all, proxies: others }) => {
         const answers = all.filter(({ address }) => address !== own && !neighbours.includes(address));
-        const proxies = all.filter(({ address }) => address === own).map(({ by }) => by);
+        // Only a machine that answers for everybody answers for this node's own address.
+        const proxies = [...others, ...all.filter(({ address }) => address === own).map(({ by }) => by)];
         const forwards = all.some(({ address }) => neighbours.includes(address));
         this.dispatch({ type: 'vips-probed', answers, forwards, proxies });
       },

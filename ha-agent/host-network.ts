@@ -36,6 +36,14 @@ export interface NetworkConfig {
   readonly kernelFlows?: boolean | undefined;
 }
 
+/** Who has answered a question to the neighbours. */
+export interface Probed {
+  /** For VIPs and neighbours alike; nothing of this host. */
+  readonly answers: readonly VipAnswer[];
+  /** Link-layer addresses of machines that answer for addresses that nobody has. */
+  readonly proxies: readonly string[];
+}
+
 /** What one group of VIPs does to the network. */
 export interface GroupNetwork {
   /**
@@ -56,10 +64,10 @@ export interface GroupNetwork {
    * Asks the neighbours who answers for the VIPs, and for other addresses of their network. Takes some milliseconds.
    *
    * @param neighbours addresses whose answer shows that the network carries frames of this host
-   * @returns who answered, VIPs and neighbours alike; nothing of this host
+   * @returns who answered
    * @throws OperatorError when nobody could be asked
    */
-  probe(neighbours: readonly string[]): Promise<readonly VipAnswer[]>;
+  probe(neighbours: readonly string[]): Promise<Probed>;
   /**
    * Asks the neighbours whether another machine answers for the VIPs, and says so as trouble and as a warning. Before the VIPs
    * are added here: nothing waits for it, and nothing else follows from it.

@@ -4,12 +4,13 @@ import type { GroupConfig, VipConfig } from '../common/model.ts';
 import type { Announcer } from './announcer.ts';
 import { within } from './bounded.ts';
 import { Complaints } from './complaints.ts';
-import type { StepTime, VipAnswer } from './election-types.ts';
+import type { StepTime } from './election-types.ts';
 import { gateways } from './gateways.ts';
-import type { GroupNetwork } from './host-network.ts';
+import type { GroupNetwork, Probed } from './host-network.ts';
 import type { NeighbourProbe } from './neighbour-probe.ts';
 import { ParkedVips, type ParkingHost } from './parked-vips.ts';
 import { SecondChance, type SecondChanceHost } from './second-chance.ts';
+import { Strays } from './strays.ts';
 import type { VipCommandEvents } from './vip-command.ts';
 import { VipCommands } from './vip-commands.ts';
 import { type Copy, copyName } from './vip-copies.ts';
@@ -45,6 +46,7 @@ export class LinuxGroup implements GroupNetwork {
   readonly #secondChance: SecondChance;
   readonly #routes: VipRoutes;
   readonly #complaints: Complaints;
+  readonly #strays = new Strays();
   #config: GroupConfig;
   readonly #commands: VipCommands;
   readonly #parked: ParkedVips;
@@ -160,8 +162,14 @@ export class LinuxGroup implements GroupNetwork {
     this.#host.announcer.learn(objects);
   }
 
-  probe(neighbours: readonly string[]): Promise<readonly VipAnswer[]> {
-    return this.#host.prober.ask(this.#config.vips, neighbours);
+  async probe(neighbours: readonly string[]): Promise<Probed> {
+    const { vips } = this.#config;
+    const strays = this.#strays.pick(vips, neighbours);
+    const answers = await this.#host.prober.ask(vips, [...neighbours, ...strays]);
+    return {
+      answers: answers.filter(({ address }) => !strays.includes(address)),
+      proxies: this.#strays.judge(answers),
+    };
   }
 
   lookForRivals(): void {

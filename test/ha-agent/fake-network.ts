@@ -5,6 +5,7 @@ import type {
   HostNetwork,
   HostNetworkEvents,
   NetworkConfig,
+  Probed,
 } from '../../ha-agent/host-network.ts';
 
 /** A host whose addresses are sets, one a group. */
@@ -19,6 +20,8 @@ export class FakeNetwork implements HostNetwork {
   /** Awaited by each change of the config. */
   onConfigure: () => Promise<void> | undefined = () => undefined;
   /** Who answers when this host asks for the VIPs. */
+  /** Machines that answer for everybody. */
+  proxies: readonly string[] = [];
   neighbours: (asked: readonly string[]) => readonly VipAnswer[] = () => [];
   readonly events: HostNetworkEvents;
   readonly #groups = new Map<string, FakeGroup>();
@@ -115,8 +118,8 @@ export class FakeGroup implements GroupNetwork {
     if (this.failing !== undefined) throw new Error(String(this.failing));
   }
 
-  async probe(neighbours: readonly string[]): Promise<readonly VipAnswer[]> {
-    return this.#host.neighbours(neighbours);
+  async probe(neighbours: readonly string[]): Promise<Probed> {
+    return { answers: this.#host.neighbours(neighbours), proxies: this.#host.proxies };
   }
 
   lookForRivals(): void {

@@ -115,6 +115,18 @@ t.test('who answers for an address of this node is a proxy, and no other owner o
   t.equal(agent.state.answers.rival, undefined);
 });
 
+t.test('so is who answers for what nobody has, without this address', async (t) => {
+  const { agent, host } = start(t);
+  const by = '02:00:00:00:00:09';
+  host.neighbours = () => [{ address: '192.0.2.100', by }];
+  host.proxies = [by];
+  agent.configure({ ...SLOW, settleMs: 60_000 });
+  agent.dispatch({ type: 'wake' });
+  await until('the answers', () => agent.state.answers.answeredMs !== undefined);
+  t.strictSame(agent.state.answers.proxies, [by]);
+  t.equal(agent.state.answers.rival, undefined);
+});
+
 t.test('another config forgives a late beat only where the beats come at another time', (t) => {
   const { agent } = start(t);
   const { lastTickMs } = agent.state;

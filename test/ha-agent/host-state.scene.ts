@@ -84,10 +84,12 @@ await network.removeVips();
 tell('all removed', /192\.0\.2\.100|fd00::100/.test(addresses()));
 
 // Who answers.
-const answers = async () => (await network.probe(['192.0.2.3'])).map(({ address }) => address);
+const answers = async () => (await network.probe(['192.0.2.3'])).answers.map(({ address }) => address);
 tell('nobody has the VIP', await answers());
 there('addr', 'add', '192.0.2.100/24', 'dev', 'cable');
-const [answer] = await network.probe([]);
+const {
+  answers: [answer],
+} = await network.probe([]);
 tell('somebody has the VIP', [answer?.address, there('link', 'show', 'cable').includes(answer?.by ?? '?')]);
 tell('both', (await answers()).toSorted());
 there('addr', 'del', '192.0.2.100/24', 'dev', 'cable');
@@ -130,7 +132,7 @@ there('addr', 'add', '192.0.2.100/24', 'dev', 'cable');
 await network.removeVips();
 tell(
   'asked without it',
-  (await network.probe([])).map(({ address }) => address),
+  (await network.probe([])).answers.map(({ address }) => address),
 );
 there('addr', 'del', '192.0.2.100/24', 'dev', 'cable');
 await network.addVips();

@@ -1,0 +1,30 @@
+import t from 'tap';
+import { FAULTS } from '../../scripts/lab/faults.ts';
+import { INTERFACE, NODES } from '../../scripts/lab/hosts.ts';
+import { skipLab } from '../../scripts/lab/missing.ts';
+import { until } from '../../scripts/lab/wait.ts';
+import { startPair } from './fault-run.ts';
+
+/** Of a router that answers for every address but that of who asks, at once: the proxy ARP of private VLANs. */
+const PROXY = [
+  'net.ipv4.ip_forward=1',
+  `net.ipv4.conf.${INTERFACE}.proxy_arp_pvlan=1`,
+  `net.ipv4.conf.${INTERFACE}.send_redirects=0`,
+  `net.ipv4.neigh.${INTERFACE}.proxy_delay=0`,
+];
+
+t.test('a router that answers for everybody is no other owner of the VIP', { skip: skipLab() }, async (t) => {
+  const pair = await startPair(t);
+  const boots = [];
+  for (const node of NODES) boots.push(await FAULTS.power.inflict(pair, node));
+  await pair.lab.exec('s3', ['sysctl', '-qw', ...PROXY]);
+  await boots[0]!();
+  const [alone] = NODES;
+  await until('the node that is alone serves', async () => (await pair.status(alone)).role === 'active');
+  t.equal(pair.active(), alone);
+  t.match((await pair.status(alone)).warnings.join('\n'), /answers for addresses that it does not have/);
+  t.notOk(
+    (await pair.events()).some(({ text }) => text.startsWith('still not taking over')),
+    'nobody waited for it',
+  );
+});

@@ -1,7 +1,7 @@
 import { DROP_CAUSES, type DropCause } from './heartbeat.ts';
 
 /** Drops by these causes are how a network is; the others want an operator for so long after the last one. */
-const HARMLESS: ReadonlySet<DropCause> = new Set(['self', 'cluster', 'aside']);
+const HARMLESS: ReadonlySet<DropCause> = new Set(['self', 'cluster']);
 const WARN_MS = 10_000;
 
 const EXPLANATIONS: Readonly<Record<DropCause, string>> = {
@@ -18,7 +18,6 @@ const EXPLANATIONS: Readonly<Record<DropCause, string>> = {
   replay:
     'old ones; a few are usual after a pause of a node, more mean that the network or somebody repeats them',
   twin: 'from a second machine that claims the name of the peer',
-  aside: 'meant for the last release',
 };
 
 /** What a datagram that cannot be understood may mean, where it seems to be of the peer. */

@@ -257,8 +257,8 @@ export class Exchange {
     }
     const { heartbeat } = read;
     if (read.self) this.#hearOwnName(traffic, heartbeat, from);
-    // The same process says the same in this release's format.
-    else if (read.marked === true) this.#drop(traffic, 'aside');
+    // It is meant for the last release: the same process says the same in the format of this one.
+    else if (read.marked === true) return;
     else if (heartbeat.group === ALL_GROUPS)
       for (const talk of this.#talks.values()) this.#hear(traffic, talk, heartbeat);
     else {

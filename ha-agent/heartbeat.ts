@@ -113,7 +113,7 @@ export interface Heartbeat extends PeerReport {
 }
 
 /**
- * Why a datagram was thrown away. `cluster`, `self` and `aside` are how a network is; `replay` and `twin` are about
+ * Why a datagram was thrown away. `cluster` and `self` are how a network is; `replay` and `twin` are about
  * when it was sent and by whom; the others are no heartbeat or one that cannot be understood.
  */
 export const DROP_CAUSES = [
@@ -129,7 +129,6 @@ export const DROP_CAUSES = [
   'group',
   'replay',
   'twin',
-  'aside',
 ] as const;
 export type DropCause = (typeof DROP_CAUSES)[number];
 

@@ -137,6 +137,7 @@ t.test('a peer of this release is spoken to in its format, and only that', async
   await meet(clock, lb1, lb2);
   t.same(versions(await lb1.say()), [3]);
   t.same(lb1.hear(await lb2.say('active')), ['active']);
+  t.same([lb1.dropped, lb2.dropped], [{}, {}], 'what was said twice to begin with was not lost');
   clock.now += 60_000;
   t.same(versions(await lb1.say()), [3], 'the next process of the peer will say hello in both');
 });

@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { AgentStatus, BackendStatus, LeaseStatus } from '../../../common/control.ts';
-import { backendTable, heldText, leaseFacts, pathFacts, peerFacts } from '../../../scripts/lbctl/status.ts';
+import { backendTable, heldText, leaseFacts, peerFacts } from '../../../scripts/lbctl/status.ts';
 
 const BACKEND: BackendStatus = {
   ...{ address: '10.0.0.1:80', state: 'ready', health: 'healthy', admin: 'ready', active: 0, weight: 3 },
@@ -68,19 +68,4 @@ t.test('a witness of which nothing was heard knows no holder, as far as this nod
     leaseFacts({ ...status, state: 'grants', answered_ms_ago: 90, why: '' }, groups).join(' · '),
     '192.0.2.9:7473 · grants leases · answered 90ms ago · lease held by nobody',
   );
-});
-
-t.test('datagrams of the former format have a name of their own', async (t) => {
-  const path: AgentStatus['paths'][number] = {
-    ...{ name: 'unicast', state: 'up', seen_ms_ago: 40, sent: 9, received: 8, why: '' },
-    dropped: { aside: 3, replay: 1 },
-  };
-  t.match(pathFacts(path), [
-    'unicast',
-    'up',
-    /heard/,
-    /sent/,
-    /received/,
-    'dropped 3 of the former format, 1 replay',
-  ]);
 });

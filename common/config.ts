@@ -146,11 +146,11 @@ function unknownSelf(
   options: ConfigOptions,
 ): ConfigProblem {
   const names = Object.keys(nodes);
-  const list = names.join(', ');
+  const choice = names.map((name) => `--node ${name}`).join(' or ');
   const message =
     options.node === undefined
-      ? `this host's name ${show(options.hostname ?? osHostname())} is not among the nodes (${list}); say which one it is with --node`
-      : `there is no node ${show(options.node)}, as --node says, but ${list}${didYouMean(options.node, names)}`;
+      ? `this host's name ${show(options.hostname ?? osHostname())} is not among the nodes (${names.join(', ')}): start with ${choice}, or give the host or the node the other's name`
+      : `there is no node ${show(options.node)}, as --node says${didYouMean(options.node, names)}: start with ${choice}, the nodes of this file`;
   return problem(source, ['cluster', 'nodes'], message, 'key');
 }
 

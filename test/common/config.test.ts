@@ -395,11 +395,11 @@ t.test('which node this is', async (t) => {
   t.equal(self({ hostname: 'laptop', anyNode: true }), 'lb1');
   t.throws(
     () => self({ hostname: 'laptop' }),
-    /host's name "laptop" is not among the nodes \(lb1, lb2\).*--node/,
+    /host's name "laptop" is not among the nodes \(lb1, lb2\): start with --node lb1 or --node lb2, or give the host/,
   );
   t.throws(
     () => self({ node: 'lb3', anyNode: true }),
-    /there is no node "lb3", as --node says, but lb1, lb2; did you mean/,
+    /there is no node "lb3", as --node says; did you mean "lb1"\?: start with --node lb1 or --node lb2/,
   );
   t.throws(() => self({ node: 'constructor' }), /there is no node "constructor"/);
 });

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { deserialize } from 'node:v8';
-import type { ConfigAnswer } from './config-process.ts';
+import type { ConfigAnswer, ReadConfig } from './config-process.ts';
 import { ConfigError, messageOf, OperatorError } from './errors.ts';
 
 /** A second is usual for the largest file; a machine that boots, or has other things to do, may need many. */
@@ -19,12 +19,6 @@ const END = /(?:^|\n)exit (\d+)\n$/;
 const MAX_END_BYTES = 16;
 const ANSWER = /^answer (\S+)$/m;
 
-export interface ReadConfig<T> {
-  readonly value: T;
-  /** Equal for equal values, in hex. */
-  readonly fingerprint: string;
-}
-
 /**
  * Reads and checks a config file in a process of its own. The parser and the schema take up to a second for a large file
  * and 100 MB of memory, and a file may hang or be made to break them: none of that may touch a thread that beats. A shell
@@ -41,11 +35,11 @@ export class ConfigReader<T> {
    * @param script ends in `answerConfig`
    * @param file absolute, or relative to the working directory
    * @param node as `--node` says
+   * @param copy where the text of the file is read instead
    */
-  constructor(script: URL, file: string, node: string | undefined) {
+  constructor(script: URL, file: string, node = '', copy = '') {
     const options = ['--disable-sigusr1', `--max-old-space-size=${MAX_HEAP_MIB}`];
-    const given = node === undefined ? [file] : [file, node];
-    this.#command = [process.execPath, ...options, fileURLToPath(script), ...given];
+    this.#command = [process.execPath, ...options, fileURLToPath(script), file, node, copy];
   }
 
   /** @throws ConfigError with every problem of the file; OperatorError where the process refuses it, hangs or dies */

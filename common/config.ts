@@ -24,6 +24,8 @@ export interface ConfigOptions {
   readonly cpus?: number;
   /** Where neither says which node this is, take the first: for checking a file on any machine. */
   readonly anyNode?: boolean;
+  /** Where the text is instead; the places that problems name, and what the file refers to, stay those of the file. */
+  readonly copy?: string | undefined;
 }
 
 /**
@@ -35,17 +37,23 @@ export function loadConfig(file: string, options: ConfigOptions = {}): Config {
   return loadWithNeeds(file, options).config;
 }
 
-/** Like `loadConfig`, with what the config needs of the host that it is for, and where in the file something stands. */
+/** Like `loadConfig`, with the text, what the config needs of the host that it is for, and where in the file something stands. */
 export function loadWithNeeds(
   file: string,
   options: ConfigOptions = {},
-): { readonly config: Config; readonly needs: readonly PlacedNeed[]; readonly where: Source['where'] } {
+): {
+  readonly config: Config;
+  readonly text: string;
+  readonly needs: readonly PlacedNeed[];
+  readonly where: Source['where'];
+} {
   const absolute = resolve(file);
-  const source = parseSource(readText(absolute), absolute);
+  const text = readText(options.copy ?? absolute);
+  const source = parseSource(text, absolute);
   const config = configOf(source, absolute, options);
   const needs = config.ha === undefined ? [] : hostNeeds(config.ha, source.has(['ha', 'groups']));
   const { where } = source;
-  return { config, needs: needs.map((need) => ({ ...need, where: where(need.path) })), where };
+  return { config, text, needs: needs.map((need) => ({ ...need, where: where(need.path) })), where };
 }
 
 /**

@@ -17,18 +17,21 @@ export interface DaemonOptions {
   readonly runDir: string;
   /** For what must outlive a restart. */
   readonly stateDir: string;
+  /** No start from the config that was accepted last where the file cannot be used. */
+  readonly strict: boolean;
 }
 
 /** Wrong arguments; its message is one line. */
 export class UsageError extends Error {}
 
 export function usage(name: string): string {
-  return `usage: ${name} [--config FILE] [--node NAME] [--run-dir DIR] [--state-dir DIR]
+  return `usage: ${name} [--config FILE] [--node NAME] [--run-dir DIR] [--state-dir DIR] [--strict]
 
   --config FILE   configuration (default /etc/tandem/tandem.yaml)
   --node NAME     which node of the cluster this is (default: the host name)
   --run-dir DIR   where the control sockets are (default ${RUN_DIR})
-  --state-dir DIR what lbd keeps over a restart (default ${STATE_DIR}; with --run-dir, DIR/state in that)
+  --state-dir DIR what is kept over a restart (default ${STATE_DIR}; with --run-dir, DIR/state in that)
+  --strict        do not start where the file cannot be used, not even with the one that was accepted last
   --help          show this text
   --version       show the version`;
 }
@@ -50,6 +53,7 @@ export function parseOptions(args: readonly string[]): DaemonOptions | 'help' | 
     runDir: values['run-dir'] ?? RUN_DIR,
     // Whoever runs it by hand, in places of their own, must not meet what the service keeps.
     stateDir: values['state-dir'] ?? (values['run-dir'] ? join(values['run-dir'], 'state') : STATE_DIR),
+    strict: values.strict === true,
   };
 }
 
@@ -62,6 +66,7 @@ function parse(args: readonly string[]) {
         node: { type: 'string' },
         'run-dir': { type: 'string' },
         'state-dir': { type: 'string' },
+        strict: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
         version: { type: 'boolean' },
       },

@@ -23,6 +23,17 @@ export function formatDuration(ms: number): string {
   return largestUnit(ms, UNIT_MS, 'ms');
 }
 
+/** A span of time as people say it, two units at most. */
+export function formatAge(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)}ms`;
+  const seconds = Math.floor(ms / 1000);
+  if (seconds < 60) return `${seconds}s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes}m ${seconds % 60}s`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours}h ${minutes % 60}m` : `${Math.floor(hours / 24)}d ${hours % 24}h`;
+}
+
 /** The shortest text that `parseSize` turns into `bytes` again. */
 export function formatSize(bytes: number): string {
   return largestUnit(bytes, UNIT_BYTES, 'B');

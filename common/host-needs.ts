@@ -19,6 +19,18 @@ export type PlacedNeed = HostNeed & { readonly where: string };
 export type UnmetNeed = PlacedNeed & { readonly message: string };
 
 /**
+ * What a host lacks for a config, without what another config needs as well: that is lacking either way.
+ *
+ * @returns one line each
+ */
+export function newlyUnmet(other: HaConfig | undefined, unmet: readonly UnmetNeed[]): readonly string[] {
+  const needed = new Set(other === undefined ? [] : hostNeeds(other).map(({ subject }) => subject));
+  return unmet
+    .filter(({ subject }) => !needed.has(subject))
+    .map(({ where, message }) => `${where}: ${message}`);
+}
+
+/**
  * What the agent cannot do its work without, each once.
  *
  * @param grouped the file has `ha.groups`, so that VIPs and routes are there

@@ -1,5 +1,5 @@
 import { OperatorError } from '../common/errors.ts';
-import { hostNeeds, type UnmetNeed } from '../common/host-needs.ts';
+import { newlyUnmet, type UnmetNeed } from '../common/host-needs.ts';
 import type {
   ClusterConfig,
   Config,
@@ -9,6 +9,7 @@ import type {
   PoolConfig,
   WitnessConfig,
 } from '../common/model.ts';
+import { samePair } from '../common/same-pair.ts';
 import { HEALTH_HOLD_MS, lateLimitMs } from './election-times.ts';
 import type { ElectionConfig } from './election-types.ts';
 import type { GuardianPlan } from './guardian.ts';
@@ -117,11 +118,6 @@ export function networkConfig({ ha, frontends }: AgentConfig): NetworkConfig {
   return { groups: ha.groups, watched: ha.track.interfaces, kernelFlows };
 }
 
-/** What a process cannot change while it lives. */
-function fixedPart({ cluster: { name, self, peer } }: AgentConfig): readonly string[] {
-  return [name, self.name, self.address, peer.name, peer.address];
-}
-
 /**
  * Why a config cannot take the place of another one, one line each; empty: nothing is in the way. What the running config
  * needs and the host has lost since must not be in the way of every reload.
@@ -131,12 +127,9 @@ export function reasonsAgainst(
   next: AgentConfig,
   unmet: readonly UnmetNeed[],
 ): readonly string[] {
-  if (differ(fixedPart(running), fixedPart(next)))
+  if (!samePair(running.cluster, next.cluster))
     return ['cluster name, node names and addresses need a restart of the agent'];
-  const needed = new Set(hostNeeds(running.ha).map(({ subject }) => subject));
-  return unmet
-    .filter(({ subject }) => !needed.has(subject))
-    .map(({ where, message }) => `${where}: ${message}`);
+  return newlyUnmet(running.ha, unmet);
 }
 
 /** Whether the loss of an interface concerns a group: it carries its VIPs, or nobody's and is tracked for all. */

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { ConfigStanding, type Substitute } from '../common/config-standing.ts';
 import { type AgentStatus, type ReloadAnswer, refusedReload, SOCKETS } from '../common/control.ts';
 import { differingSections } from '../common/digest.ts';
 import { messageOf } from '../common/errors.ts';
@@ -44,14 +45,14 @@ export interface AgentOptions {
   readonly runDir: string;
   readonly log: Logger;
   readonly events: EventLog;
+  /** Where the config is not that of the file. */
+  readonly substitute?: Substitute | undefined;
   /** The host network for this config; another one only in tests. */
   createNetwork(config: AgentConfig, events: HostNetworkEvents): HostNetwork;
 }
 
 const FIRST_REPORT_POLL_MS = 5;
 const PATHS_EVERY_MS = 1000;
-/** The reload error of the status; the log has every problem. */
-const MAX_ERROR_CHARS = 2000;
 const NOT_RUNNING = ['the agent does not run'];
 
 /** The process: sockets, guardian, the link to `lbd`, and one `GroupAgent` for each VIP group. */
@@ -77,7 +78,7 @@ export class Agent {
   #identity: HeartbeatIdentity;
   #running = false;
   #renewing = false;
-  #reloadError: string | undefined;
+  readonly #standing: ConfigStanding;
   /** The latest reload; they happen one after the other. */
   #reloading: Promise<unknown> = Promise.resolve();
 
@@ -86,6 +87,7 @@ export class Agent {
     this.#options = options;
     this.#config = config;
     this.#identity = options.identity;
+    this.#standing = new ConfigStanding('ha-agent', options.substitute);
     this.#network = options.createNetwork(config, {
       onInterface: (name, up, why) => this.#onInterface(name, up, why),
       onSettings: (former) => this.#guardian.setSettings(former),
@@ -154,6 +156,7 @@ export class Agent {
 
   /** @throws OperatorError when the host's network cannot be changed */
   async start(): Promise<void> {
+    for (const text of this.#standing.warnings()) this.#log('error', 'reload', text);
     await this.#network.open();
     this.#configureExchange();
     await this.#exchange.open(this.#config.ha.paths, vipAddresses(this.#config));
@@ -199,7 +202,7 @@ export class Agent {
       witness: this.#witness.status(),
       lease: this.#leases.status(),
       warnings: [
-        ...(this.#reloadError === undefined ? [] : [this.#reloadError]),
+        ...this.#standing.warnings(),
         ...this.#strangers.warnings(now),
         ...this.#exchange.warnings(),
         ...this.#slownessWarnings(),
@@ -257,10 +260,9 @@ export class Agent {
 
   /** A new config was bad: the old one stays in force, and `status` says so. */
   refuseReload(problems: readonly string[]): ReloadAnswer {
-    const why = problems.join('; ').slice(0, MAX_ERROR_CHARS);
     let when = '';
     for (const line of problems) when = this.#log('error', 'reload', `the config was not reloaded: ${line}`);
-    this.#reloadError = `the config was not reloaded at ${when}, the one before stays in force: ${why}`;
+    this.#standing.refuse(problems, when);
     return refusedReload(problems);
   }
 
@@ -273,7 +275,7 @@ export class Agent {
     const before = this.#config;
     const against = this.#running ? reasonsAgainst(before, config, unmet) : NOT_RUNNING;
     if (against.length > 0) return this.refuseReload(against);
-    this.#reloadError = undefined;
+    this.#standing.accept();
     if (this.#isInForce(config, identity)) {
       this.#log('info', 'reload', 'the config is unchanged: nothing to do');
       return { outcome: 'unchanged', changes: [], problems: [], warnings: [] };

@@ -1,6 +1,5 @@
 import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { ConfigReader } from '../common/config-reader.ts';
 import { type ReloadAnswer, refusedReload, SOCKETS } from '../common/control.ts';
 import { serveControl } from '../common/control-server.ts';
 import { type DaemonOptions, failDaemon } from '../common/daemon.ts';
@@ -11,6 +10,7 @@ import { createLogger } from '../common/logger.ts';
 import { ReloadQueue } from '../common/reload-queue.ts';
 import { ServiceNotifier } from '../common/sd-notify.ts';
 import type { Keys } from '../common/secret.ts';
+import { StartConfigs } from '../common/start-config.ts';
 import { Agent } from './agent.ts';
 import { networkConfig } from './agent-config.ts';
 import type { LoadedConfig } from './config-process.ts';
@@ -24,18 +24,21 @@ const CONFIG_PROCESS = new URL('./config-process.ts', import.meta.url);
 
 /** Runs the agent in this process until a signal ends it. */
 export async function run(options: DaemonOptions, signals: EarlySignals): Promise<void> {
-  const reader = new ConfigReader<LoadedConfig>(CONFIG_PROCESS, options.config, options.node);
-  const load = async () => (await reader.read()).value;
-  const { config, unmet, keys, leaseKeys } = await load();
+  const configs = new StartConfigs<LoadedConfig>(CONFIG_PROCESS, options, 'ha-agent', (text) =>
+    log.warn({ kind: 'config' }, text),
+  );
+  const { read, substitute } = await configs.choose();
+  const { config, keys, leaseKeys } = read.value;
   const { name, self, peer } = config.cluster;
   const identityOf = (keys: Keys) => createIdentity(keys, name, self.name, peer.name);
   const log = createLogger('ha-agent', self.name);
   const socketPath = join(options.runDir, SOCKETS.agent);
   const ownFolder = dirname(socketPath);
   const events = new EventLog('agent');
-  for (const { where, message } of unmet) {
-    log.warn({ kind: 'host' }, `${where}: ${message}`);
-    events.add('host', `${where}: ${message}`);
+  const unmet = read.unmet.map(({ where, message }) => `${where}: ${message}`);
+  for (const text of [...unmet, ...configs.warnings]) {
+    log.warn({ kind: 'host' }, text);
+    events.add('host', text);
   }
   const agent = new Agent({
     config,
@@ -44,6 +47,7 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
     runDir: options.runDir,
     log,
     events,
+    substitute,
     createNetwork: (initial, handlers) => {
       const left = new SettingsFile(join(ownFolder, 'former-settings'), handlers.onTrouble);
       const leftRoutes = new SettingsFile(join(ownFolder, 'former-routes'), handlers.onTrouble, ROUTES);
@@ -67,16 +71,20 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
   });
   const reloads = new ReloadQueue(async (): Promise<ReloadAnswer> => {
     try {
-      const { config, unmet, keys, leaseKeys } = await load();
-      return await agent.reload(config, unmet, identityOf(keys), leaseIdentities(name, leaseKeys));
+      const { value, unmet, text } = await configs.reader.read();
+      const { config, keys, leaseKeys } = value;
+      const leases = leaseIdentities(name, leaseKeys);
+      const answer = await agent.reload(config, unmet, identityOf(keys), leases);
+      if (answer.outcome !== 'refused') configs.keep(text);
+      return answer;
     } catch (error) {
       return agent.refuseReload(problemLines(error));
     }
   });
   const checkReload = async (): Promise<ReloadAnswer> => {
     try {
-      const { config, unmet, keys } = await load();
-      return agent.checkReload(config, unmet, identityOf(keys));
+      const { value, unmet } = await configs.reader.read();
+      return agent.checkReload(value.config, unmet, identityOf(value.keys));
     } catch (error) {
       return refusedReload(problemLines(error));
     }
@@ -85,7 +93,10 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
   const control = await serveControl(
     socketPath,
     controlRoutes({
-      status: () => agent.status(),
+      status: () => {
+        const status = agent.status();
+        return { ...status, warnings: [...status.warnings, ...configs.warnings] };
+      },
       events: () => events.list(),
       switchover: (to, group) => agent.switchover(to, group),
       reload: (checkOnly) => (checkOnly ? checkReload() : reloads.ask()),
@@ -93,7 +104,7 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
   );
 
   process.once('exit', () => {
-    reader.close();
+    configs.reader.close();
     rmSync(socketPath, { force: true });
   });
 
@@ -119,6 +130,7 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
     process.exit(1);
   });
   await agent.start();
+  if (substitute === undefined) configs.keep(read.text);
   signals.handle('SIGHUP', () => void reloads.ask());
   manager.ready();
 }

@@ -1,7 +1,8 @@
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { open, readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../common/errors.ts';
+import { writeWhole } from '../common/whole-file.ts';
 import { adminKey, adminValue, parseAdmin, parseKey } from './replicated.ts';
 import type { Register, Registers } from './session/registers.ts';
 
@@ -217,29 +218,4 @@ function parse(text: string): readonly Entry[] {
       drained: drained === true,
     };
   });
-}
-
-/** The file is never half written, and what is written outlives a loss of power. */
-async function writeWhole(path: string, text: string): Promise<void> {
-  const directory = dirname(path);
-  if (text === '') {
-    await rm(path, { force: true });
-    return;
-  }
-  await mkdir(directory, { recursive: true, mode: 0o750 });
-  const next = `${path}.new`;
-  const file = await open(next, 'w', 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(next, path);
-  const folder = await open(directory, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
 }

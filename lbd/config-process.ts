@@ -1,5 +1,4 @@
 import { clusterKeys } from '../common/cluster-keys.ts';
-import { loadConfig } from '../common/config.ts';
 import { answerConfig } from '../common/config-process.ts';
 import type { Config } from '../common/model.ts';
 import type { Keys } from '../common/secret.ts';
@@ -14,8 +13,7 @@ export interface LoadedConfig {
   readonly keys: Keys | undefined;
 }
 
-await answerConfig(async (file, node): Promise<LoadedConfig> => {
-  const config = loadConfig(file, { node });
+await answerConfig((config): LoadedConfig => {
   const keys = config.cluster && clusterKeys(config.cluster, 'sync').sync;
   return { config, tlsProblems: problemsOf(config), keys };
 });

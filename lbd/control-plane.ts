@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
-import type { ReadConfig } from '../common/config-reader.ts';
+import type { ReadConfig } from '../common/config-process.ts';
 import { type LbdStatus, type ReloadAnswer, refusedReload, SOCKETS } from '../common/control.ts';
 import { serveControl } from '../common/control-server.ts';
 import type { DaemonOptions } from '../common/daemon.ts';
@@ -10,6 +10,7 @@ import { EventLog } from '../common/events.ts';
 import type { Logger } from '../common/logger.ts';
 import type { Config } from '../common/model.ts';
 import type { Keys } from '../common/secret.ts';
+import type { StartConfig } from '../common/start-config.ts';
 import { AccessFiles } from './access-files.ts';
 import { AdminStates } from './admin-states.ts';
 import { Backends } from './backends.ts';
@@ -57,11 +58,24 @@ const HAND_OVER_TAIL_MS = 500;
 
 const WORKER = new URL('./worker.ts', import.meta.url);
 
+/** Where configs come from, and what becomes of them. */
+export interface ConfigSource {
+  /** Reads the file again. */
+  load(): Promise<ReadConfig<LoadedConfig>>;
+  /** A config of this text is in force. */
+  keep(text: string): void;
+  /** One line each. */
+  warnings(): readonly string[];
+}
+
 /** The parts of a running `lbd`, wired; nothing runs before `start`. */
 export class ControlPlane {
   readonly #options: DaemonOptions;
   readonly #log: Logger;
   readonly #started: Config;
+  readonly #source: ConfigSource;
+  /** Of the file that it starts from; undefined: it starts from another one. */
+  readonly #fileText: string | undefined;
   readonly #events = new EventLog('lbd');
   readonly #shared: SharedState;
   readonly #planner: Planner;
@@ -97,17 +111,17 @@ export class ControlPlane {
   #handedOver: (() => void) | undefined;
 
   /**
-   * @param read the config, as `load` read it
-   * @param load reads it again
+   * @param start what it starts from
    * @param node name of this node
    */
   constructor(
     options: DaemonOptions,
-    read: ReadConfig<LoadedConfig>,
-    load: () => Promise<ReadConfig<LoadedConfig>>,
+    start: StartConfig<LoadedConfig>,
+    source: ConfigSource,
     node: string,
     log: Logger,
   ) {
+    const { read, substitute } = start;
     const { config, keys } = read.value;
     const { cluster } = config;
     // While the secret is replaced, a node that restarts keeps the hashes of the one that does not; also one of the last
@@ -116,6 +130,8 @@ export class ControlPlane {
     const sessions = SessionTable.create(config.sessions.capacity);
     const access = kernelAccess(join(options.runDir, SOCKETS.kernel));
     this.#options = options;
+    this.#source = source;
+    this.#fileText = substitute === undefined ? read.text : undefined;
     this.#log = log;
     this.#node = node;
     this.#started = config;
@@ -243,15 +259,17 @@ export class ControlPlane {
       (text) => this.#tell('warn', 'metrics', text),
     );
     this.#reloader = new Reloader({
-      started: { config, fingerprint: read.fingerprint, keys },
+      started: { config, fingerprint: read.fingerprint, keys, text: read.text },
+      substitute,
       load: async () => {
-        const { value, fingerprint } = await load();
+        const { value, fingerprint, text } = await source.load();
         this.#tls.check(value.tlsProblems);
-        return { config: value.config, fingerprint, keys: value.keys };
+        return { config: value.config, fingerprint, keys: value.keys, text };
       },
       preflight,
       checkFit: (next) => this.#planner.checkRoom(next),
       apply: (next, keys) => this.#apply(next, keys),
+      accepted: (text) => source.keep(text),
       tell: (level, text) => this.#tell(level, 'reload', text),
     });
     this.#registers.onChange((key, _value, origin) => this.#registerChanged(key, origin));
@@ -294,6 +312,8 @@ export class ControlPlane {
       this.#closers.push(() => this.#flows.close());
       this.#assignFlows();
       this.#phase = 'ready';
+      if (this.#fileText !== undefined) this.#source.keep(this.#fileText);
+      for (const text of this.#reloader.warnings()) this.#tell('warn', 'reload', text);
       this.#tell('info', 'start', `ready: ${config.workers} workers, ${config.frontends.length} frontends`);
       this.#refreshLive();
       this.#closers.push(
@@ -569,6 +589,7 @@ export class ControlPlane {
   #warnings(): string[] {
     return [
       ...this.#reloader.warnings(),
+      ...this.#source.warnings(),
       ...this.#supervisor.warnings(),
       ...this.#access.warnings(),
       ...this.#backends.warnings(),
@@ -582,9 +603,10 @@ export class ControlPlane {
     ].filter((line) => line !== undefined);
   }
 
-  #tell(level: 'info' | 'warn', kind: string, text: string): void {
-    this.#events.add(kind, text);
+  /** @returns the time of day, for people */
+  #tell(level: 'info' | 'warn', kind: string, text: string): string {
     this.#log[level]({ kind }, text);
+    return this.#events.add(kind, text);
   }
 
   async #close(): Promise<void> {

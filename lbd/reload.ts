@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
+import { ConfigStanding, type Substitute } from '../common/config-standing.ts';
 import { type ReloadAnswer, refusedReload } from '../common/control.ts';
 import { problemLines } from '../common/errors.ts';
 import type { Config } from '../common/model.ts';
@@ -7,10 +8,8 @@ import { ReloadQueue } from '../common/reload-queue.ts';
 import type { Keys } from '../common/secret.ts';
 import { bindsOf, type NamedBind } from './preflight.ts';
 
-/** The reload error of the status; the log has every problem. */
-const MAX_ERROR_CHARS = 2000;
-/** Before what of the config in force could not be done. */
-const EXCEPT = 'in force except: ';
+/** Of what could not be done of a config; the log has every problem. */
+const MAX_CHARS = 2000;
 
 export interface ConfigChanges {
   /** Addresses that are listened on for the first time and whose port nothing of ours holds already. */
@@ -80,11 +79,15 @@ export interface Candidate {
   readonly fingerprint: string;
   /** Of the session sync. */
   readonly keys?: Keys | undefined;
+  /** Of the file. */
+  readonly text: string;
 }
 
 export interface ReloaderOptions {
   /** The config that `lbd` started with. */
   readonly started: Candidate;
+  /** Where that is not the config of the file. */
+  readonly substitute?: Substitute | undefined;
   /** Reads and checks the file, without holding up this thread. Rejects with ConfigError or OperatorError. */
   load(): Promise<Candidate>;
   /** See `preflight`. */
@@ -98,8 +101,10 @@ export interface ReloaderOptions {
    * @throws OperatorError when it does not fit; nothing is changed then
    */
   apply(next: Config, keys: Keys | undefined): Promise<string[]>;
-  /** What became of a reload, one line each. */
-  tell(level: 'info' | 'warn', text: string): void;
+  /** All that the file says is in force. */
+  accepted(text: string): void;
+  /** What became of a reload, one line each. @returns the time of day, for people */
+  tell(level: 'info' | 'warn', text: string): string;
 }
 
 /**
@@ -110,11 +115,14 @@ export class Reloader {
   readonly #options: ReloaderOptions;
   readonly #queue = new ReloadQueue(() => this.#reload());
   #current: Candidate;
-  #error: string | undefined;
+  readonly #standing: ConfigStanding;
+  /** What of the config in force could not be done. */
+  #except: string | undefined;
 
   constructor(options: ReloaderOptions) {
     this.#options = options;
     this.#current = options.started;
+    this.#standing = new ConfigStanding('lbd', options.substitute);
   }
 
   /** The config in force. */
@@ -124,11 +132,15 @@ export class Reloader {
 
   /** Why the last reload was refused or is not wholly in force; undefined when all is well. */
   get error(): string | undefined {
-    return this.#error;
+    return this.#standing.why ?? this.#except;
   }
 
   warnings(): string[] {
-    return restartNeeded(this.#options.started.config, this.config);
+    return [
+      ...this.#standing.warnings(),
+      ...(this.#except === undefined ? [] : [`lbd has loaded the config file, ${this.#except}`]),
+      ...this.#restartNeeded(),
+    ];
   }
 
   /** Never rejects. All who call during a reload share the next one. */
@@ -163,12 +175,17 @@ export class Reloader {
 
   /** What could not be done the last time is tried again. */
   #isInForce({ fingerprint }: Candidate): boolean {
-    return fingerprint === this.#current.fingerprint && !this.#error?.startsWith(EXCEPT);
+    return fingerprint === this.#current.fingerprint && this.#except === undefined;
   }
 
-  #keep({ config }: Candidate): ReloadAnswer {
-    this.#error = undefined;
-    this.#options.tell('info', `reload: ${config.file} is unchanged: nothing to do`);
+  #restartNeeded(): string[] {
+    return restartNeeded(this.#options.started.config, this.config);
+  }
+
+  #keep(next: Candidate): ReloadAnswer {
+    this.#standing.accept();
+    this.#options.accepted(next.text);
+    this.#options.tell('info', `reload: ${next.config.file} is unchanged: nothing to do`);
     return { outcome: 'unchanged', changes: [], problems: [], warnings: [] };
   }
 
@@ -177,13 +194,15 @@ export class Reloader {
     const { changes } = await this.#judge(next);
     const problems = await apply(next.config, next.keys);
     this.#current = next;
-    const restart = this.warnings();
+    this.#standing.accept();
+    const restart = this.#restartNeeded();
     for (const line of restart) tell('warn', line);
     if (problems.length > 0) {
       for (const line of problems) tell('warn', `reload: ${line}`);
-      this.#error = `${EXCEPT}${problems.join('; ')}`.slice(0, MAX_ERROR_CHARS);
+      this.#except = `in force except: ${problems.join('; ')}`.slice(0, MAX_CHARS);
     } else {
-      this.#error = undefined;
+      this.#except = undefined;
+      this.#options.accepted(next.text);
       const what = changes.length > 0 ? changes.join(', ') : 'nothing changed for lbd';
       tell('info', `reload: ${next.config.file} is in force: ${what}`);
     }
@@ -202,8 +221,10 @@ export class Reloader {
   }
 
   #refuse(lines: readonly string[]): ReloadAnswer {
-    for (const line of lines) this.#options.tell('warn', `reload refused, the old config stays: ${line}`);
-    this.#error = lines.join('; ').slice(0, MAX_ERROR_CHARS);
+    let when = '';
+    for (const line of lines)
+      when = this.#options.tell('warn', `reload refused, the old config stays: ${line}`);
+    this.#standing.refuse(lines, when);
     return refusedReload(lines);
   }
 }

@@ -1,9 +1,10 @@
 import { hostname } from 'node:os';
-import { ConfigReader } from '../common/config-reader.ts';
 import { type DaemonOptions, failDaemon } from '../common/daemon.ts';
 import type { EarlySignals } from '../common/early-signals.ts';
+import { problemLines } from '../common/errors.ts';
 import { createLogger } from '../common/logger.ts';
 import { ServiceNotifier } from '../common/sd-notify.ts';
+import { StartConfigs } from '../common/start-config.ts';
 import type { LoadedConfig } from './config-process.ts';
 import { ControlPlane } from './control-plane.ts';
 
@@ -14,14 +15,21 @@ const CONFIG_PROCESS = new URL('./config-process.ts', import.meta.url);
 
 /** Runs `lbd` in this process until a signal ends it. */
 export async function run(options: DaemonOptions, signals: EarlySignals): Promise<void> {
-  const reader = new ConfigReader<LoadedConfig>(CONFIG_PROCESS, options.config, options.node);
-  const read = await reader.read();
-  const node = read.value.config.cluster?.self.name ?? options.node ?? hostname();
+  const configs = new StartConfigs<LoadedConfig>(CONFIG_PROCESS, options, 'lbd', (text) =>
+    log.warn({ kind: 'config' }, text),
+  );
+  const start = await configs.choose();
+  const node = start.read.value.config.cluster?.self.name ?? options.node ?? hostname();
   const log = createLogger('lbd', node);
-  const plane = new ControlPlane(options, read, () => reader.read(), node, log);
+  const source = {
+    load: () => configs.reader.read(),
+    keep: (text: string) => configs.keep(text),
+    warnings: () => configs.warnings,
+  };
+  let plane = new ControlPlane(options, start, source, node, log);
   const manager = new ServiceNotifier();
   process.once('exit', () => {
-    reader.close();
+    configs.reader.close();
     plane.removeSockets();
   });
   process.once('uncaughtException', (err) => {
@@ -41,7 +49,18 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
   signals.handle('SIGUSR1', () => plane.reopenLogs());
-  await plane.start();
+  try {
+    await plane.start();
+  } catch (error) {
+    // Such as a port that is taken: a reload would have been refused for it.
+    const former = start.substitute === undefined ? await configs.substitute(problemLines(error)) : undefined;
+    if (former === undefined || former.read.fingerprint === start.read.fingerprint) throw error;
+    plane = new ControlPlane(options, former, source, node, log);
+    // What is wrong with the file may be wrong with both, and is what can be mended.
+    await plane.start().catch(() => {
+      throw error;
+    });
+  }
   signals.handle('SIGHUP', () => void plane.reload());
   manager.ready();
 }

@@ -11,7 +11,7 @@ import {
   SOCKETS,
 } from '../../common/control.ts';
 import { control } from '../../common/control-client.ts';
-import { parseDuration } from '../../common/duration.ts';
+import { formatAge, parseDuration } from '../../common/duration.ts';
 import { ConfigError, type ConfigProblem, messageOf, OperatorError } from '../../common/errors.ts';
 import type { PlacedNeed } from '../../common/host-needs.ts';
 import type { Config } from '../../common/model.ts';
@@ -20,7 +20,7 @@ import { settlePrograms } from '../../common/programs.ts';
 import type { Source } from '../../common/source.ts';
 import { deriveKeys } from './derive-keys.ts';
 import { explainRequest, explanationText } from './explain.ts';
-import { ago, count, paint, table } from './format.ts';
+import { count, paint, table } from './format.ts';
 import { reloadNode, reloadText } from './reload.ts';
 import { askNode, backendTable, statusJson, statusText } from './status.ts';
 import { awaitReadiness, readinessText } from './upgrade-ready.ts';
@@ -321,7 +321,7 @@ async function listSessions(socket: string, limit: number): Promise<Output> {
     row.kind,
     row.key,
     row.backend,
-    ago(row.expires_in_ms),
+    formatAge(row.expires_in_ms),
   ]);
   const lines = [
     ...(rows.length === 0 ? [] : [table(['POOL', 'KIND', 'KEY', 'BACKEND', 'EXPIRES IN'], rows)]),

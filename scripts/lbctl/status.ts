@@ -10,10 +10,11 @@ import {
   type WitnessStatus,
 } from '../../common/control.ts';
 import { control } from '../../common/control-client.ts';
+import { formatAge } from '../../common/duration.ts';
 import { messageOf, OperatorError } from '../../common/errors.ts';
 import { printableAll } from '../../common/printable.ts';
 import { type RuntimeStatus, runtimeWarning } from '../../common/runtime.ts';
-import { ago, count, paint, table } from './format.ts';
+import { count, paint, table } from './format.ts';
 
 /** What one daemon said, or why it said nothing. */
 type Answer<T> =
@@ -124,8 +125,7 @@ function warningsOf({ lbd, agent }: NodeView): string[] {
     warnings.push(...agent.status.warnings);
   }
   if (lbd.status !== null) {
-    const { config, sync } = lbd.status;
-    if (config.reload_error) warnings.push(`the last reload was refused: ${config.reload_error}`);
+    const { sync } = lbd.status;
     if (sync.digest_equal === false)
       warnings.push('the session tables of the two nodes differ; a repair is under way');
     warnings.push(...lbd.status.warnings);
@@ -180,10 +180,11 @@ export function peerFacts({
   same_config,
 }: AgentStatus['peer']): string[] {
   if (seen_ms_ago === undefined) return [node, paint('red', 'never heard')];
-  if (!alive) return [node, paint('red', `silent for ${ago(seen_ms_ago)}`), `was ${role}, epoch ${epoch}`];
+  if (!alive)
+    return [node, paint('red', `silent for ${formatAge(seen_ms_ago)}`), `was ${role}, epoch ${epoch}`];
   const config =
     same_config === undefined ? [] : [same_config ? 'same config' : paint('red', 'another config')];
-  return [node, role, `epoch ${epoch}`, `heard ${ago(seen_ms_ago)} ago`, ...config];
+  return [node, role, `epoch ${epoch}`, `heard ${formatAge(seen_ms_ago)} ago`, ...config];
 }
 
 function runtimeFacts(runtime: RuntimeStatus | undefined): string[] {
@@ -208,14 +209,14 @@ export function leaseFacts(
   const leases = groups.flatMap(({ name, lease }) => {
     if (lease === undefined) return [];
     const whose = groups.length === 1 ? 'lease' : `lease of ${name}`;
-    const left = lease.left_ms === undefined ? '' : ` for ${ago(lease.left_ms)}`;
+    const left = lease.left_ms === undefined ? '' : ` for ${formatAge(lease.left_ms)}`;
     const isKnown = lease.holder !== 'nobody' || state === 'grants';
     return [
       isKnown ? `${whose} held by ${lease.holder}${left}` : `holder of the ${whose} not known`,
       ...(lease.bound ? [] : [paint('yellow', 'as without a witness')]),
     ];
   });
-  const answered = answered_ms_ago === undefined ? [] : [`answered ${ago(answered_ms_ago)} ago`];
+  const answered = answered_ms_ago === undefined ? [] : [`answered ${formatAge(answered_ms_ago)} ago`];
   return [address, said[state], ...answered, ...(why === '' ? [] : [why]), ...leases];
 }
 
@@ -243,7 +244,12 @@ function peerRole(node: string, { role, alive, seen_ms_ago }: GroupStatus['peer'
 }
 
 function roleFacts({ role, epoch, priority, since_ms }: GroupStatus): string[] {
-  return [paint(ROLE_COLORS[role], role), `epoch ${epoch}`, `priority ${priority}`, `for ${ago(since_ms)}`];
+  return [
+    paint(ROLE_COLORS[role], role),
+    `epoch ${epoch}`,
+    `priority ${priority}`,
+    `for ${formatAge(since_ms)}`,
+  ];
 }
 
 function groupRows(group: GroupStatus, peer: string): string[][] {
@@ -266,27 +272,22 @@ function finishingRows({ second_chance: { finishing, forwarding } }: GroupStatus
   const rows: string[][] = [];
   if (finishing !== undefined) {
     const count = finishing.connections ?? 'the';
-    const left = finishing.left_ms === undefined ? '' : `${SEPARATOR}${ago(finishing.left_ms)} left`;
+    const left = finishing.left_ms === undefined ? '' : `${SEPARATOR}${formatAge(finishing.left_ms)} left`;
     rows.push(['finishing', `${count} connections of the former active${left}`]);
   }
   if (forwarding) rows.push(['forwarding', `what belongs to open connections of ${peer} goes on to ${peer}`]);
   return rows;
 }
 
-/** Causes of which the name alone says nothing to people. */
-const DROPPED: Readonly<Record<string, string>> = { aside: 'of the former format' };
-
-export function pathFacts(path: AgentStatus['paths'][number]): string[] {
+function pathFacts(path: AgentStatus['paths'][number]): string[] {
   const dropped = Object.entries(path.dropped).filter(([, n]) => n > 0);
   return [
     path.name,
     paint(path.state === 'up' ? 'green' : 'red', path.state),
-    path.seen_ms_ago === undefined ? 'never heard' : `heard ${ago(path.seen_ms_ago)} ago`,
+    path.seen_ms_ago === undefined ? 'never heard' : `heard ${formatAge(path.seen_ms_ago)} ago`,
     `sent ${path.sent}`,
     `received ${path.received}`,
-    ...(dropped.length === 0
-      ? []
-      : [`dropped ${dropped.map(([cause, n]) => `${n} ${DROPPED[cause] ?? cause}`).join(', ')}`]),
+    ...(dropped.length === 0 ? [] : [`dropped ${dropped.map(([cause, n]) => `${n} ${cause}`).join(', ')}`]),
     ...(path.why === '' ? [] : [path.why]),
   ];
 }
@@ -298,8 +299,8 @@ function flowRows(flows: LbdStatus['flows']): string[][] {
   const facts = [
     paint(color, state),
     count(flows.flows, 'flow'),
-    `lag ${ago(flows.lag_ms)}`,
-    ...(lag_p99_ms === undefined ? [] : [`99 % within ${ago(lag_p99_ms)}`]),
+    `lag ${formatAge(flows.lag_ms)}`,
+    ...(lag_p99_ms === undefined ? [] : [`99 % within ${formatAge(lag_p99_ms)}`]),
     ...(digest_equal === false ? [paint('red', 'tables differ')] : []),
     ...(resyncs === 0 ? [] : [count(resyncs, 'resync')]),
     ...(flows.why === '' ? [] : [flows.why]),
@@ -313,7 +314,7 @@ function lbdRows(lbd: LbdStatus | null): string[][] {
   const syncFacts = [
     paint(sync.state === 'synced' || sync.state === 'off' ? 'green' : 'yellow', sync.state),
     `${sync.entries} of ${count(sync.capacity, 'session')}`,
-    `lag ${ago(sync.lag_ms)}`,
+    `lag ${formatAge(sync.lag_ms)}`,
     ...(sync.digest_equal === undefined
       ? []
       : [sync.digest_equal ? 'tables equal' : paint('red', 'tables differ')]),
@@ -328,7 +329,7 @@ function lbdRows(lbd: LbdStatus | null): string[][] {
         `pid ${lbd.pid}`,
         lbd.version,
         ...runtimeFacts(lbd.runtime),
-        `up ${ago(lbd.uptime_ms)}`,
+        `up ${formatAge(lbd.uptime_ms)}`,
         `${workers.running} of ${count(workers.wanted, 'worker')}`,
         ...(workers.replaced === 0 ? [] : [`${workers.replaced} replaced`]),
         `config ${lbd.config.digest.slice(0, 12)}`,
@@ -398,7 +399,7 @@ export function backendTable(answered: LbdStatus['pools']): string {
       String(b.weight),
       b.latency_ms === 0 ? '-' : `${b.latency_ms.toFixed(1)}ms`,
       String(b.errors),
-      ago(b.since_ms),
+      formatAge(b.since_ms),
       whyOf(b),
     ]),
   );
@@ -414,7 +415,7 @@ function whyOf({ why, failing_checks: failing, admin, admin_at: at, weight }: Ba
   const text = missing.length === 0 ? why : `${why} (failing: ${missing.join(', ')})`;
   if (at === undefined) return text;
   // Somebody forgets that a backend is drained; how long ago it was tells whether it is still meant.
-  const age = `${BY_OPERATOR} ${ago(Math.max(0, Date.now() - Date.parse(at)))} ago`;
+  const age = `${BY_OPERATOR} ${formatAge(Math.max(0, Date.now() - Date.parse(at)))} ago`;
   return text.includes(BY_OPERATOR)
     ? text.replace(BY_OPERATOR, age)
     : `${text}; ${admin === 'ready' ? `ready, weight ${weight}` : admin} ${age}`;

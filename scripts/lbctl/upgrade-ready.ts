@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AgentStatus, GroupStatus, LbdStatus, SecondChanceStatus } from '../../common/control.ts';
+import { formatAge } from '../../common/duration.ts';
 import { printableAll } from '../../common/printable.ts';
-import { ago, count, paint } from './format.ts';
+import { count, paint } from './format.ts';
 import { askNode, type NodeView } from './status.ts';
 
 const POLL_MS = 200;
@@ -129,7 +130,7 @@ function finishing({ connections, left_ms }: NonNullable<SecondChanceStatus['fin
   const what = connections === undefined ? 'connections' : count(connections, 'connection');
   return {
     why: `${what} of the time when it was active ${connections === 1 ? 'finishes' : 'finish'} here`,
-    next: left_ms === undefined ? 'wait a moment' : `wait, ${ago(left_ms)} at most`,
+    next: left_ms === undefined ? 'wait a moment' : `wait, ${formatAge(left_ms)} at most`,
   };
 }
 

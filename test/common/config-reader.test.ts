@@ -2,7 +2,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import t, { type Test } from 'tap';
-import { ConfigReader, type ReadConfig } from '../../common/config-reader.ts';
+import type { ReadConfig } from '../../common/config-process.ts';
+import { ConfigReader } from '../../common/config-reader.ts';
 import { ConfigError } from '../../common/errors.ts';
 import type { LoadedConfig as AgentLoaded } from '../../ha-agent/config-process.ts';
 import type { LoadedConfig } from '../../lbd/config-process.ts';
@@ -68,7 +69,8 @@ t.test('a config comes whole out of the process that reads it', async (t) => {
 
 t.test('the agent gets little of frontends and pools, and hears what its host does not have', async (t) => {
   const file = writePair(t);
-  const { config, unmet } = (await readConfig<AgentLoaded>(AGENT, file, 'lb1')).value;
+  const { value, unmet } = await readConfig<AgentLoaded>(AGENT, file, 'lb1');
+  const { config } = value;
   const health = { type: 'tcp', intervalMs: 10_000, timeoutMs: 5000 };
   t.strictSame(config.pools, [{ name: 'web', drainTimeoutMs: 7000, health }]);
   t.strictSame(

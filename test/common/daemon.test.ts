@@ -7,14 +7,17 @@ t.test('defaults, values, help and version', async (t) => {
     node: undefined,
     runDir: '/run/tandem',
     stateDir: '/var/lib/tandem',
+    strict: false,
   });
   t.same(parseOptions(['--config', 'a.yaml', '--node=lb1', '--run-dir', 'run']), {
     config: 'a.yaml',
     node: 'lb1',
     runDir: 'run',
     stateDir: 'run/state',
+    strict: false,
   });
   t.match(parseOptions(['--run-dir', 'run', '--state-dir', 'kept']), { runDir: 'run', stateDir: 'kept' });
+  t.match(parseOptions(['--strict']), { strict: true });
   t.equal(parseOptions(['-h']), 'help');
   t.equal(parseOptions(['--version']), 'version');
 });

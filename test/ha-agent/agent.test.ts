@@ -415,8 +415,8 @@ t.test('a reload that this host cannot carry out changes nothing', async (t) => 
     t.match(node.agent.checkReload(next(node), [unmet('eth9')]), { outcome: 'refused', problems: [why] });
     t.match(await node.agent.reload(next(node), [unmet('eth9')]), { outcome: 'refused', problems: [why] });
     const [, when, said] =
-      /^the config was not reloaded at (\S+Z), the one before stays in force: (.*)$/.exec(
-        node.agent.status().warnings.find((line) => line.includes('not reloaded')) ?? '',
+      /^ha-agent did not load the config file at (\S+Z), what it had before stays in force: (.*)$/.exec(
+        node.agent.status().warnings.find((line) => line.includes('did not load')) ?? '',
       ) ?? [];
     t.equal(said, why);
     t.ok(Number.isFinite(Date.parse(when ?? '')));
@@ -448,7 +448,7 @@ t.test('a reload of which a step fails leaves all as it was', async (t) => {
   const green = { ...GREEN, vips: [...GREEN.vips, vip('192.0.2.110/24')] };
   const answer = await lb1.agent.reload({ ...lb1.config, ha: withGroups(lb1.config.ha, [BLUE, green]) });
   t.match(answer, { outcome: 'refused', problems: [/No space left$/] });
-  t.match(lb1.agent.status().warnings, [/^the config was not reloaded at .*No space left$/]);
+  t.match(lb1.agent.status().warnings, [/^ha-agent did not load the config file at .*No space left$/]);
   t.strictSame(
     lb1.agent.status().groups.map(({ name, vips }) => [name, vips.map(({ address }) => address)]),
     [

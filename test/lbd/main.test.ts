@@ -1,5 +1,5 @@
 import { EventEmitter, once } from 'node:events';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
@@ -124,7 +124,11 @@ t.test('the life of an lbd: start, reload, refuse, drain, stop', async (t) => {
   lbd.child.kill('SIGTERM');
   t.same(await lbd.exited, { code: 0, signal: null });
   t.equal(await lbd.stderr, '');
-  t.same(filesIn(lbd.runDir), ['state/admin-states.json'], 'no socket stays behind');
+  t.same(
+    filesIn(lbd.runDir).toSorted(),
+    ['state/admin-states.json', 'state/lbd/accepted.yaml'],
+    'no socket stays behind',
+  );
 });
 
 t.test('drain, maint and weight outlive a restart, also one without warning', async (t) => {
@@ -161,6 +165,59 @@ t.test('drain, maint and weight outlive a restart, also one without warning', as
   second.child.kill('SIGTERM');
   t.same(await second.exited, { code: 0, signal: null });
   t.match(readFileSync(kept, 'utf8'), /web\/s1","value":\{"admin":"ready"/, 'a stop writes what is new');
+});
+
+t.test('a file that was broken, or whose port is taken, does not keep lbd from a start', async (t) => {
+  const dir = tempDir(t);
+  const port = await freePort();
+  const backend = await origin(t, (_req, res) => res.end('a'));
+  const good = config(port, { s1: backend });
+  const file = writeConfig(dir, good);
+  const first = new LbdProcess(t, dir, ['--config', file]);
+  await first.logged(/^ready/);
+  const kept = join(first.runDir, 'state/lbd/accepted.yaml');
+  await until('the config to be kept', () => existsSync(kept));
+  t.equal(readFileSync(kept, 'utf8'), readFileSync(file, 'utf8'));
+  t.equal(statSync(kept).mode & 0o777, 0o600);
+  first.child.kill('SIGKILL');
+  await first.exited;
+
+  const taken = createServer().listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  t.teardown(() => taken.close());
+  const { port: held } = taken.address() as { port: number };
+  const more = `  api: { bind: ["127.0.0.1:${held}"], mode: http, pool: web }`;
+  const cases: readonly (readonly [lines: readonly string[], why: string])[] = [
+    [[...good, 'pols: {}'], 'tandem\\.yaml:\\d+:1: .*pols'],
+    [good.toSpliced(5, 0, more), 'frontend api: cannot listen on .*another process'],
+  ];
+  for (const [lines, why] of cases) {
+    writeConfig(dir, lines);
+    const strict = new LbdProcess(t, dir, ['--config', file, '--strict']);
+    t.match(await strict.exited, { code: 1 });
+    t.match(await strict.stderr, new RegExp(why));
+
+    const lbd = new LbdProcess(t, dir, ['--config', file]);
+    const said = new RegExp(
+      `^lbd did not load the config file at \\S+Z, what it accepted .* ago stays in force: .*${why}`,
+    );
+    await lbd.logged(said);
+    await lbd.logged(/^ready/);
+    t.equal(await get(port), '200 a');
+    const status = await lbd.status();
+    t.match(status, { config: { reload_error: new RegExp(why) }, warnings: [said] });
+    t.match(
+      ((await lbd.call('GET', '/v1/events')) as ControlEvent[]).map(({ text }) => text).join('\n'),
+      new RegExp(why),
+    );
+    t.equal(readFileSync(kept, 'utf8'), `${good.join('\n')}\n`, 'what was not accepted is not kept');
+    writeConfig(dir, good);
+    lbd.child.kill('SIGHUP');
+    await lbd.logged(/^reload: .* is unchanged: nothing to do$/);
+    t.match(await lbd.status(), { config: { reload_error: undefined }, warnings: [] });
+    lbd.child.kill('SIGTERM');
+    await lbd.exited;
+  }
 });
 
 t.test('SIGHUP during the start neither kills nor is lost', async (t) => {
@@ -213,7 +270,7 @@ t.test('a stop tells the agent, lets a request finish, and a second one does not
   other.child.kill('SIGTERM');
   t.same(await other.exited, { code: 0, signal: null });
   t.equal(await hanging, 'cut');
-  t.same(filesIn(other.runDir), []);
+  t.same(filesIn(other.runDir), ['state/lbd/accepted.yaml']);
 });
 
 t.test(

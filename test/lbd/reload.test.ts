@@ -68,7 +68,7 @@ function setUp(
   more: { taken?: string[]; problems?: string[]; fails?: Error; unfit?: Error } = {},
 ) {
   const done: string[] = [];
-  const candidate = (config: Config) => ({ config, fingerprint: JSON.stringify(config) });
+  const candidate = (config: Config) => ({ config, fingerprint: JSON.stringify(config), text: config.file });
   const reloader = new Reloader({
     started: candidate(one),
     load: async () => {
@@ -88,7 +88,11 @@ function setUp(
       if (more.fails !== undefined) throw more.fails;
       return more.problems ?? [];
     },
-    tell: (level, text) => done.push(`${level} ${text}`),
+    accepted: () => {},
+    tell: (level, text) => {
+      done.push(`${level} ${text}`);
+      return 'NOW';
+    },
   });
   return { reloader, done };
 }
@@ -114,14 +118,18 @@ t.test('a good config comes into force', async (t) => {
 t.test('another secret is named, though the file is the same', async (t) => {
   const said: string[] = [];
   const [former, next] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
-  const candidate = (fingerprint: string, keys: Keys) => ({ config: one, fingerprint, keys });
+  const candidate = (fingerprint: string, keys: Keys) => ({ config: one, fingerprint, keys, text: '' });
   const reloader = new Reloader({
     started: candidate('a', [former]),
     load: async () => candidate('b', [next, former]),
     checkFit: () => {},
     preflight: async () => [],
     apply: async () => [],
-    tell: (_level, text) => said.push(text),
+    accepted: () => {},
+    tell: (_level, text) => {
+      said.push(text);
+      return 'NOW';
+    },
   });
   t.match(await reloader.check(), { outcome: 'accepted', changes: ['the secrets changed'] });
   t.match(await reloader.reload(), { outcome: 'applied', changes: ['the secrets changed'] });

@@ -11,6 +11,8 @@ export const UNICAST_PORT = 7471;
 export interface PairConfigOptions {
   /** Milliseconds between two heartbeats; default 100. */
   readonly heartbeatMs?: number;
+  /** More of `ha.paths`, each as in the list. */
+  readonly paths?: readonly string[];
   /** Lines of `ha` that say what moves and who has it; default: one VIP, lb1 before lb2. */
   readonly moves?: string;
   /** Value of `ha.witness`. */
@@ -34,7 +36,7 @@ ha:
   heartbeat: { interval: ${options.heartbeatMs ?? 100}ms, dead_after: 3 }
   paths:
     - { type: multicast, group: 239.255.84.1, port: ${MULTICAST_PORT}, interface: ${INTERFACE} }
-    - { type: unicast, port: ${UNICAST_PORT} }${options.moves ?? ONE_VIP}${options.witness === undefined ? '' : `\n  witness: ${options.witness}`}
+    - { type: unicast, port: ${UNICAST_PORT} }${(options.paths ?? []).map((path) => `\n    - ${path}`).join('')}${options.moves ?? ONE_VIP}${options.witness === undefined ? '' : `\n  witness: ${options.witness}`}
   preempt: false
 sessions: { capacity: 65536 }
 workers: 1

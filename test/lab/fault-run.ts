@@ -14,17 +14,17 @@ import { HEARTBEAT_MS, LOAD, PATIENT } from './calm.ts';
 /**
  * A pair with its backends in a lab of its own, until the test ends.
  *
- * @param prepare called once the hosts are there, before the pair starts; may have programs for the agents
+ * @param prepare called, and waited for, once the hosts are there, before the pair starts; may have programs for the agents
  */
 export async function startPair(
   t: Test,
   options: PairConfigOptions = {},
-  prepare: (lab: Lab) => AgentHelpers | undefined = () => undefined,
+  prepare: (lab: Lab) => AgentHelpers | undefined | Promise<undefined> = () => undefined,
 ): Promise<Pair> {
   const lab = await Lab.up();
   t.teardown(() => lab.down());
   await startOrigins(lab);
-  const helpers = prepare(lab);
+  const helpers = await prepare(lab);
   const pair = await Pair.start(lab, { heartbeatMs: HEARTBEAT_MS, ...options }, helpers);
   t.teardown(() => pair.close());
   return pair;

@@ -1,100 +1,26 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { type Flow, keyOf, lives } from '../../lbd/flow/flow.ts';
-import { FlowProtocol } from '../../lbd/flow/flow-protocol.ts';
-import { FlowReplica } from '../../lbd/flow/flow-replica.ts';
-import { type FlowRole, FlowRoles } from '../../lbd/flow/flow-roles.ts';
-import { addressBytes, FlowScope } from '../../lbd/flow/flow-scope.ts';
-import { FlowTable } from '../../lbd/flow/flow-table.ts';
-import { FlowWriter } from '../../lbd/flow/flow-writer.ts';
+import { type Flow, keyOf } from '../../lbd/flow/flow.ts';
 import { FRAME_HEAD } from '../../lbd/session/sync-frame.ts';
-import { FakeKernel, FRONTENDS, VIP, webFlow } from '../lbd/flow/flows.ts';
+import { webFlow } from '../lbd/flow/flows.ts';
+import { FlowNode } from './flow-node.ts';
 
-const ADDRESS = addressBytes(VIP)!;
 /** Few, so that ports are used again. */
 const FLOWS = 6;
-/** Flows that are looked at together; few, so that other things happen in between. */
-const LOOKS = 2;
 /** TCP states that a connection may jump to. */
 const STATES = [1, 3, 3, 3, 4, 7];
 
-class SimNode {
-  readonly kernel = new FakeKernel();
-  readonly roles = new FlowRoles();
-  readonly replica = new FlowReplica();
-  readonly table: FlowTable;
-  readonly writer: FlowWriter;
-  readonly protocol: FlowProtocol;
-  role: FlowRole = 'standby';
-  nowMs = 0;
-
-  constructor() {
-    const scope = new FlowScope(FRONTENDS);
-    this.table = new FlowTable(scope, {
-      onFlow: (key, flow) => this.protocol.onFlow(key, flow, this.nowMs),
-      onGone: (key) => {
-        this.protocol.onGone(key, this.nowMs);
-        this.writer.onGone(key, this.protocol.receiver.received, this.nowMs);
-      },
-    });
-    const { table, replica, roles } = this;
-    this.writer = new FlowWriter({ table, replica, roles, scope: () => scope, looks: LOOKS });
-    const { writer } = this;
-    this.protocol = new FlowProtocol({ table, replica, roles, writer, onReceived: () => {}, looks: LOOKS });
-    this.protocol.setAbility({ usable: true, why: '' }, 0);
-    this.become('standby');
-  }
-
-  become(role: FlowRole): void {
-    this.role = role;
-    this.protocol.assign(new Map([[ADDRESS, role]]), this.nowMs);
-  }
-
-  /** Reads up to so many events of the kernel. */
-  listen(count: number): void {
-    for (const { kind, flow } of this.kernel.events.splice(0, count))
-      if (kind === 'flow') this.table.note(flow);
-      else this.table.gone(flow.tuples, 0);
-  }
-
-  /** One batch; its answers come after the events that it caused, as on the socket. @returns whether it did anything */
-  write(): boolean {
-    const wasDue = this.writer.due;
-    const batch = this.writer.next(this.nowMs);
-    if (batch === undefined) return wasDue;
-    const answers = this.kernel.run(batch);
-    this.listen(Number.POSITIVE_INFINITY);
-    for (const [sequence, error] of answers) this.writer.onAnswer(sequence, error);
-    return true;
-  }
-
-  /** Events were lost: the next look at the whole table tells. */
-  dump(): void {
-    this.kernel.events.length = 0;
-    this.table.beginDump();
-    for (const flow of this.kernel.flows.values()) this.table.note(flow, true);
-    this.table.endDump();
-  }
-
-  living(): string[] {
-    return [...this.kernel.flows.values()]
-      .filter(lives)
-      .map(({ tuples }) => Buffer.from(tuples, 'latin1').toString('hex'))
-      .sort();
-  }
-}
-
 class World {
-  readonly nodes = [new SimNode(), new SimNode()] as const;
+  readonly nodes = [new FlowNode(), new FlowNode()] as const;
   /** Frames on their way to node 0 and node 1. */
   readonly #wires: [Buffer[], Buffer[]] = [[], []];
   #up = false;
 
-  get active(): SimNode {
+  get active(): FlowNode {
     return this.nodes.find(({ role }) => role === 'active') ?? this.nodes[0];
   }
 
-  get standby(): SimNode {
+  get standby(): FlowNode {
     return this.nodes.find((node) => node !== this.active)!;
   }
 
@@ -153,7 +79,7 @@ class World {
 }
 
 /** What a client does to the kernel of the active node. */
-function traffic({ kernel, role }: SimNode, number: number, choice: number): void {
+function traffic({ kernel, role }: FlowNode, number: number, choice: number): void {
   if (role !== 'active') return;
   const flow: Flow = webFlow(number, choice % 2 === 0 ? '10.0.0.21:80' : '10.0.0.22:80');
   const key = keyOf(flow.tuples);

@@ -1,4 +1,9 @@
-import type { HeartbeatCarriage, LbdLiveMessage, SyncStatus } from '../../common/control.ts';
+import type {
+  AgentLiveMessage,
+  HeartbeatCarriage,
+  LbdLiveMessage,
+  SyncStatus,
+} from '../../common/control.ts';
 import type { AgentProcess } from './agent-process.ts';
 import type { Machine } from './machine.ts';
 import type { Network } from './network.ts';
@@ -18,6 +23,8 @@ const RETIRE_MS = 120;
 /** How lines of the agent begin, see `LbdLink`. */
 const PING = '{"type":"ping","id":';
 const HEARTBEAT = '{"type":"heartbeat","data":"';
+
+type RoleMessage = Extract<AgentLiveMessage, { type: 'role' }>;
 
 /** The agent's end of a connection. */
 export interface LiveEnd {
@@ -44,6 +51,8 @@ export class Lbd {
   /** Most it takes to be ready for the active role. */
   promoteMs = PROMOTE_MS;
   pid: number;
+  /** Told of each role that the agent says. */
+  onRole: ((role: RoleMessage) => void) | undefined;
   #sync: SyncStatus['state'] = 'connecting';
   #connection: Connection | undefined;
   #starts = 0;
@@ -56,6 +65,11 @@ export class Lbd {
     this.#machine = machine;
     this.#network = network;
     this.pid = machine.newPid();
+  }
+
+  /** It has a connection to the other one. */
+  get linked(): boolean {
+    return this.#sync !== 'connecting';
   }
 
   get synced(): boolean {
@@ -184,17 +198,9 @@ export class Lbd {
     });
   }
 
-  #role({
-    group,
-    role,
-    epoch,
-    finishing,
-  }: {
-    group: string;
-    role: string;
-    epoch: number;
-    finishing?: string;
-  }): void {
+  #role(message: RoleMessage): void {
+    const { group, role, epoch, finishing } = message;
+    this.onRole?.(message);
     const machine = this.#machine;
     const start = this.#starts;
     const later = (ms: number, run: () => void) =>

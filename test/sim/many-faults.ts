@@ -29,9 +29,12 @@ interface Occurrence {
  * Between one and six faults at once, in a pair that does not know where one ends and the next begins. What a single fault
  * may cost, `oneFault` judges; here a time without an owner or with two needs a fault that is under way or has just ended,
  * and where there is only one, it must be one that may cost that. In the end all is well.
+ *
+ * @param look sees the pair before it starts
  */
-export function manyFaults(seed: number): Outcome {
+export function manyFaults(seed: number, look?: (stage: Stage) => void): Outcome {
   const stage = new Stage(seed);
+  look?.(stage);
   const { pair, choice, ownerships } = stage;
   const { sim, random } = pair;
   pair.log(`several faults; ${JSON.stringify(choice)}, ${stage.tripMs} ms`);

@@ -24,6 +24,7 @@ export interface Played {
 const STORIES = {
   'one-fault': async () => (await import('./one-fault.ts')).oneFaultOf,
   'many-faults': async () => (await import('./many-faults.ts')).manyFaults,
+  'flow-roles': async () => (await import('./flow-roles.ts')).flowRoles,
   'session-sync': async () => (await import('./session-sync.ts')).sessionSync,
 } satisfies Record<string, () => Promise<(seed: number) => Outcome>>;
 const MOST_SHOWN = 3;

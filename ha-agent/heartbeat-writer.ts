@@ -34,6 +34,10 @@ export interface WriterContext {
 /** A round for each path. */
 export type Round = (path: number) => readonly Buffer[];
 
+/** A heartbeat that has yet to get its count, and its path where that is not the first one. */
+type Draft = Omit<Heartbeat, 'version' | 'counter' | 'path' | 'ahead' | 'sentMs'> &
+  Pick<{ -readonly [Name in keyof Heartbeat]: Heartbeat[Name] }, 'counter' | 'path' | 'ahead' | 'sentMs'>;
+
 /** A way to say the same: in which format, signed by which key. */
 interface Variant {
   readonly version: 2 | 3;
@@ -99,9 +103,10 @@ export class HeartbeatWriter {
   round(group: string, session: PeerSession, report: PeerReport, context: WriterContext, now: number): Round {
     const variants = this.#variants(session, context, now);
     const heartbeat = this.#heartbeat(group, session, report, context, now);
-    const first = variants.map((variant) =>
-      this.#encode(variant, { ...heartbeat, path: 0, counter: ++this.#counter }),
-    );
+    const first = variants.map((variant) => {
+      heartbeat.counter = ++this.#counter;
+      return this.#encode(variant, heartbeat);
+    });
     return (path) =>
       path === 0 ? first : variants.map((variant, i) => onOtherPath(variant, first[i]!, path));
   }
@@ -125,11 +130,11 @@ export class HeartbeatWriter {
     const said = [...valuesOf(report), group, path, version, key, session.current, this.#v2.nonce];
     const last = this.#farewell;
     if (last === undefined || !isEqual(last.said, said) || this.#counter > last.until) {
-      const heartbeat = {
-        ...this.#heartbeat(group, session, report, context, now),
-        ...{ path, counter: this.#counter + FAREWELL_AHEAD * groups * MAX_VARIANTS, ahead: true },
-        sentMs: Math.floor(now + FAREWELL_ROUNDS * report.intervalMs + deadTimeMs),
-      };
+      const heartbeat = this.#heartbeat(group, session, report, context, now);
+      heartbeat.path = path;
+      heartbeat.counter = this.#counter + FAREWELL_AHEAD * groups * MAX_VARIANTS;
+      heartbeat.ahead = true;
+      heartbeat.sentMs = Math.floor(now + FAREWELL_ROUNDS * report.intervalMs + deadTimeMs);
       const datagram = this.#encode(variant!, heartbeat);
       this.#farewell = { said, until: this.#counter + FAREWELL_ROUNDS * groups, datagram };
       return datagram;
@@ -143,7 +148,7 @@ export class HeartbeatWriter {
     report: PeerReport,
     { digest, sectionDigests, paths, lifetimeMs, twin }: WriterContext,
     now: number,
-  ): Omit<Heartbeat, 'version' | 'counter' | 'path'> {
+  ): Draft {
     return {
       instance: this.#nonce,
       ...report,
@@ -151,7 +156,9 @@ export class HeartbeatWriter {
       configDigest: digest.slice(0, 16),
       sectionDigests,
       nonce: this.#nonce,
+      counter: 0,
       sentMs: Math.floor(now),
+      path: 0,
       ahead: false,
       echoes: [...session.echoes(now, lifetimeMs), ...twin.echoes(now, lifetimeMs)],
       keys: this.#keyIds,

@@ -78,12 +78,16 @@ export class LaneSet {
   send(datagrams: (path: number) => readonly Buffer[]): Promise<void> {
     const now = this.#options.now();
     this.#closeUnused(now);
-    const sent = this.#all().flatMap((traffic, path) =>
-      datagrams(path).flatMap((datagram) => traffic.send(datagram, now) ?? []),
-    );
+    const all = this.#all();
+    const sent: Promise<boolean>[] = [];
+    for (const [path, traffic] of all.entries())
+      for (const datagram of datagrams(path)) {
+        const one = traffic.send(datagram, now);
+        if (one !== undefined) sent.push(one);
+      }
     return new Promise((resolve) => {
       let left = sent.length;
-      if (left === 0 && !this.#all().some(({ stalls }) => stalls)) resolve();
+      if (left === 0 && !all.some(({ stalls }) => stalls)) resolve();
       const settled = (taken: boolean) => {
         if (taken || --left === 0) resolve();
       };

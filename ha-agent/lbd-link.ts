@@ -159,6 +159,11 @@ export class LbdLink {
   }
 
   #receive(chunk: string): void {
+    // As it mostly is.
+    if (this.#rest === '' && chunk !== '' && chunk.indexOf('\n') === chunk.length - 1) {
+      this.#handle(parseLine(chunk));
+      return;
+    }
     const lines = (this.#rest + chunk).split('\n');
     this.#rest = lines.pop() ?? '';
     if (this.#rest.length > MAX_LINE_CHARS)

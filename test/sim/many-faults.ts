@@ -42,7 +42,14 @@ export function manyFaults(seed: number, look?: (stage: Stage) => void): Outcome
   if (active === undefined) return pair;
   const startMs = sim.now;
   const count = 1 + Math.floor(random() * MOST_FAULTS);
-  const occurrences = Array.from({ length: count }, () => occurrenceOf(stage, startMs));
+  const drawn = Array.from({ length: count }, () => occurrenceOf(stage, startMs));
+  // Nothing is to be seen before the first one.
+  const earlyMs = Math.min(...drawn.map(({ beginMs }) => beginMs)) - startMs;
+  const occurrences = drawn.map((it) => ({
+    ...it,
+    beginMs: it.beginMs - earlyMs,
+    endMs: it.endMs - earlyMs,
+  }));
   for (const { fault, scene, beginMs, endMs } of occurrences) {
     const name = `${fault.name} (${scene.active.name} is meant)`;
     sim.at(beginMs, () => {

@@ -191,7 +191,7 @@ function openFailure(file: string, { code, message }: NodeJS.ErrnoException): st
   const who = `not readable for user id ${process.geteuid?.()}`;
   try {
     const { mode, uid, gid } = statSync(file);
-    return `${who} (mode ${(mode & 0o777).toString(8).padStart(4, '0')}, owner ${uid}, group ${gid}); lbd does not run as root: chgrp it to its group and chmod 0640`;
+    return `${who} (mode ${(mode & 0o777).toString(8).padStart(4, '0')}, owner ${uid}, group ${gid}); lbd does not run as root: chown root:tandem-lb ${file} && chmod 0640 ${file}`;
   } catch {
     return `${who}, nor is its directory`;
   }

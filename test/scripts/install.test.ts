@@ -23,7 +23,11 @@ async function machineWith(t: Test, config = CONFIG): Promise<Machine> {
 const TRACES =
   'ls -d /opt/tandem* /etc/tandem /usr/local/bin/lbctl /etc/sysctl.d/60-tandem.conf /etc/logrotate.d/tandem ' +
   '/usr/local/lib/systemd/system/lbd.service /etc/systemd/system/*/lbd.service 2>/dev/null; ' +
-  'getent passwd tandem';
+  'getent passwd tandem-lb';
+
+/** As the unit of lbd starts it. */
+const AS_LBD = 'setpriv --reuid tandem-lb --regid tandem-lb --init-groups';
+const AS_AGENT = 'setpriv --reuid tandem-ha --regid tandem-ha --init-groups';
 
 t.test('install, again, upgrade, check, uninstall', { skip }, async (t) => {
   const machine = await machineWith(t);
@@ -37,16 +41,34 @@ t.test('install, again, upgrade, check, uninstall', { skip }, async (t) => {
 
   t.match(machine.run('lbctl check /etc/tandem/tandem.yaml').stdout, /good: pair "shop", checked as lb1/);
   t.match(machine.run('lbd --version').code, 0);
-  t.match(machine.run('stat -c "%a %U:%G %s" /etc/tandem/secret').stdout, '640 root:tandem 32');
-  t.match(machine.run('systemctl is-enabled lbd ha-agent').stdout, 'enabled\nenabled');
-  const daemon = 'setpriv --reuid tandem --regid tandem --clear-groups';
-  t.match(
-    machine.run(`${daemon} lbctl check /etc/tandem/tandem.yaml`),
-    { code: 0, stderr: '' },
-    'the daemons can read it all',
+  t.match(machine.run('stat -c "%s" /etc/tandem/secret').stdout, '32');
+  t.equal(machine.run(OWNERS).stdout, SPLIT);
+  t.equal(
+    machine.run('for user in tandem-lb tandem-ha tandem-net; do id -Gn $user; done').stdout,
+    'tandem-lb tandem-conf\ntandem-ha tandem-conf\ntandem-net tandem-conf\n',
+    'none of them is an operator',
   );
+  t.match(
+    machine.run('systemctl is-enabled lbd ha-agent tandem-kernel.socket').stdout,
+    'enabled\nenabled\nenabled',
+  );
+  for (const [daemon, own, other] of [
+    [AS_LBD, 'sync', 'heartbeat'],
+    [AS_AGENT, 'heartbeat', 'sync'],
+  ] as const) {
+    t.match(machine.run(`${daemon} lbctl check /etc/tandem/tandem.yaml`), { code: 0, stderr: '' });
+    const reads = (file: string) => machine.run(`${daemon} cat /etc/tandem/${file}`).code === 0;
+    t.ok(reads(`secret.keys/${own}.key`), own);
+    t.notOk(reads(`secret.keys/${other}.key`), other);
+    t.notOk(reads('secret'), 'no service reads the secret');
+  }
   const cached = 'NODE_COMPILE_CACHE=/opt/tandem/.cache NODE_DEBUG_NATIVE=COMPILE_CACHE';
-  for (const code of ['lbd/main.ts', 'lbd/data-plane.ts', 'ha-agent/main.ts']) {
+  for (const [code, daemon] of [
+    ['lbd/main.ts', AS_LBD],
+    ['lbd/data-plane.ts', AS_LBD],
+    ['ha-agent/main.ts', AS_AGENT],
+    ['lbd/kernel/helper/main.ts', 'setpriv --reuid tandem-net --regid tandem-net --init-groups'],
+  ]) {
     const program = `/opt/tandem/node_modules/.bin/node /opt/tandem/${code} --version 2>&1`;
     const told = machine.run(`${cached} ${daemon} ${program}`).stdout;
     t.match(told, `V8 code cache for ESM file:///opt/tandem/${code} was accepted`);
@@ -75,9 +97,16 @@ t.test('install, again, upgrade, check, uninstall', { skip }, async (t) => {
   t.match(checked.stdout, /^MISSING +lbd runs$/m);
 
   t.match(machine.run('/tree/scripts/install --uninstall').code, 0);
-  t.match(machine.run(TRACES).stdout, /^\/etc\/tandem\ntandem:.*\n$/, 'config and user stay');
+  t.match(machine.run(TRACES).stdout, /^\/etc\/tandem\ntandem-lb:.*\n$/, 'config and users stay');
   t.match(machine.run('/tree/scripts/install --uninstall --purge').code, 0);
   t.equal(machine.run(TRACES).stdout, '');
+  t.equal(machine.run('grep tandem /etc/passwd /etc/group').stdout, '', 'no user, no group');
+  t.equal(
+    machine.run(
+      'find /etc/tmpfiles.d /usr/local/lib/systemd /usr/local/bin -name "*tandem*" -o -name lbd-kernel',
+    ).stdout,
+    '',
+  );
 });
 
 t.test('without a config the example is put there and nothing starts', { skip }, async (t) => {
@@ -150,6 +179,24 @@ t.test('a refusal is one clear line, and nothing is changed', { skip }, async (t
   }
 });
 
+const OWNERS =
+  'stat -c "%a %U:%G %n" /etc/tandem /etc/tandem/tandem.yaml /etc/tandem/secret /etc/tandem/secret.keys /etc/tandem/secret.keys/* ' +
+  '/run/tandem /run/tandem/*';
+/** Who may read what, and who may reach which socket. */
+const SPLIT = `750 root:tandem-conf /etc/tandem
+640 root:tandem-conf /etc/tandem/tandem.yaml
+600 root:root /etc/tandem/secret
+755 root:root /etc/tandem/secret.keys
+640 root:tandem-ha /etc/tandem/secret.keys/heartbeat.key
+640 root:tandem-lb /etc/tandem/secret.keys/sync.key
+640 root:tandem-ha /etc/tandem/secret.keys/witness.key
+755 root:root /run/tandem
+2750 tandem-ha:tandem /run/tandem/ha
+2750 tandem-lb:tandem /run/tandem/lb
+2750 tandem-lb:tandem-ha /run/tandem/live
+755 root:root /run/tandem/net
+`;
+
 /** systemd as far as the installer asks: it runs, and so does lbd; `lbctl` tells the role. */
 const RUNNING = `mkdir -p /run/systemd/system
 cat > /usr/bin/systemctl.new <<'END'
@@ -175,7 +222,7 @@ t.test('a running node: the active one is left alone, the standby is upgraded', 
 
   role('standby');
   t.match(machine.run('/tree/scripts/install').code, 0);
-  t.match(machine.run('cat /root/systemctl.log').stdout, 'try-restart lbd ha-agent');
+  t.match(machine.run('cat /root/systemctl.log').stdout, 'try-restart tandem-kernel.service lbd ha-agent');
 
   role('active');
   t.match(machine.run('/tree/scripts/install --force').code, 0);
@@ -191,6 +238,145 @@ t.test('an upgrade that does not start brings the old version back', { skip }, a
   t.match(stderr, /^install: the new version does not start, so the old one is back/m);
   t.match(machine.run('cat /opt/tandem/.digest; ls -d /opt/tandem*').stdout, 'old\n/opt/tandem\n');
 });
+
+/**
+ * Makes a node what a release left whose daemons were one user, tandem: with certificates that its group reads, state, logs,
+ * sockets, and what a killed agent is to restore.
+ */
+const FORMER = `
+set -e
+systemctl -q disable tandem-kernel.socket
+rm -rf /etc/tandem/secret.keys /run/tandem /etc/tmpfiles.d/tandem.conf /usr/local/lib/systemd/system/tandem-kernel.*
+for user in tandem-lb tandem-ha tandem-net; do userdel $user; done
+groupdel tandem-conf
+useradd --system --gid tandem --home-dir /nonexistent --shell /usr/sbin/nologin tandem
+cd /usr/local/lib/systemd/system
+sed -i 's/^User=.*/User=tandem/; s/^Group=.*/Group=tandem/; s/^ReadWritePaths=.run.*/RuntimeDirectory=tandem/' lbd.service ha-agent.service
+mkdir -p /etc/tandem/tls /srv/tls /var/log/tandem /var/lib/tandem
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=shop.example \
+  -keyout /etc/tandem/tls/site.key -out /etc/tandem/tls/site.crt 2>/dev/null
+cp /etc/tandem/tls/site.* /srv/tls/
+touch /etc/tandem/users /var/log/tandem/access.log /var/lib/tandem/admin-states.json
+chown -R root:tandem /etc/tandem /srv/tls
+chmod -R u=rwX,g=rX,o= /etc/tandem /srv/tls
+chown root:root /etc/tandem/tandem.yaml && chmod 644 /etc/tandem/tandem.yaml
+install -d -m 750 -o tandem -g tandem /run/tandem
+echo eth0/arp_ignore=0 > /run/tandem/former-settings
+touch /run/tandem/lbd.sock /run/tandem/agent.sock
+chown -hR tandem:tandem /run/tandem /var/log/tandem /var/lib/tandem
+echo old > /opt/tandem/.digest`;
+const TLS = `    tls: { certificates: [{ cert: tls/site.crt, key: tls/site.key }, { cert: /srv/tls/site.crt, key: /srv/tls/site.key }] }`;
+const MOVED =
+  'stat -c "%a %U:%G %n" /etc/tandem/tls /etc/tandem/tls/* /etc/tandem/users /srv/tls /srv/tls/* /var/lib/tandem/* /var/log/tandem/*';
+
+async function formerNode(t: Test): Promise<Machine> {
+  const machine = await machineWith(t);
+  t.match(machine.run('/tree/scripts/install --config /root/pair.yaml --new-secret').code, 0);
+  machine.run(
+    `printf '%s\\n' "frontends:" "  web:" '    bind: ["*:443"]' "    mode: http" "    pool: web" '${TLS}' >/root/tls
+    sed -i -e '/^frontends:/{r /root/tls' -e 'd}' /etc/tandem/tandem.yaml`,
+  );
+  t.match(machine.run(FORMER), { code: 0, stderr: '' });
+  t.match(
+    machine.run(`${OWNERS.replace('/etc/tandem/secret.keys /etc/tandem/secret.keys/*', '')}`).stdout,
+    FORMER_OWNERS,
+  );
+  machine.run(RUNNING);
+  machine.run(
+    `printf '#!/bin/sh\\necho "{"; echo "  \\\\"role\\\\": \\\\"standby\\\\","\\n' > /usr/local/bin/lbctl`,
+  );
+  return machine;
+}
+
+const FORMER_OWNERS =
+  /^750 root:tandem \/etc\/tandem\n644 root:root .*\n640 root:tandem \/etc\/tandem\/secret\n750 tandem:tandem \/run\/tandem\n/;
+
+t.test(
+  'the daemons of a former release, one user for all, become users of their own',
+  { skip },
+  async (t) => {
+    const machine = await formerNode(t);
+    const { code, stderr } = machine.run('/tree/scripts/install');
+    t.match({ code, stderr }, { code: 0, stderr: '' });
+    t.equal(machine.run(OWNERS).stdout, SPLIT);
+    t.equal(
+      machine.run(MOVED).stdout,
+      `750 root:tandem-conf /etc/tandem/tls
+640 root:tandem-lb /etc/tandem/tls/site.crt
+640 root:tandem-lb /etc/tandem/tls/site.key
+640 root:tandem-conf /etc/tandem/users
+750 root:tandem-lb /srv/tls
+640 root:tandem-lb /srv/tls/site.crt
+640 root:tandem-lb /srv/tls/site.key
+644 tandem-lb:tandem-lb /var/lib/tandem/admin-states.json
+644 tandem-lb:tandem-lb /var/log/tandem/access.log
+`,
+    );
+    t.equal(machine.run('stat -c "%U" /run/tandem/ha/former-settings').stdout, 'tandem-ha\n');
+    t.equal(machine.run('find /run/tandem -name "*.sock"').stdout, '');
+    t.match(
+      machine.run('grep -v is-active /root/systemctl.log').stdout,
+      /^stop lbd ha-agent\ndaemon-reload\n-q enable tandem-kernel.socket\nstart tandem-kernel.socket\nstart lbd ha-agent\n$/,
+      'files change hands while nothing runs; nothing else is restarted',
+    );
+    t.match(machine.run(`${AS_LBD} lbctl check /etc/tandem/tandem.yaml`), { code: 0 });
+    t.match(
+      machine.run(`${AS_AGENT} lbctl check /etc/tandem/tandem.yaml`),
+      {
+        code: 1,
+        stderr:
+          /site\.crt: not readable for user id \d+ .*; lbd does not run as root: chown root:tandem-lb \S+site\.crt/,
+      },
+      "keys of certificates are lbd's alone",
+    );
+    t.equal(machine.run('id -gn tandem').stdout, 'tandem\n', 'the former user is there, for a way back');
+    t.match(machine.run('/tree/scripts/install; cat /root/systemctl.log').stdout, /try-restart|is installed/);
+    t.equal(machine.run(OWNERS).stdout, SPLIT, 'again changes nothing');
+  },
+);
+
+t.test('a move to users of their own that fails is taken back', { skip }, async (t) => {
+  const machine = await formerNode(t);
+  const before = machine.run(
+    `${MOVED}; ${OWNERS.replace('/etc/tandem/secret.keys /etc/tandem/secret.keys/*', '')}`,
+  ).stdout;
+  machine.run(
+    `sed -i '$a [ "$*" != "start lbd ha-agent" ] || [ -e /root/once ] || { touch /root/once; exit 1; }' /usr/bin/systemctl`,
+  );
+  const { code, stderr } = machine.run('/tree/scripts/install');
+  t.equal(code, 1);
+  t.match(stderr, /^install: the new version does not start, so the old one is back/m);
+  t.equal(
+    machine.run(`${MOVED}; ${OWNERS.replace('/etc/tandem/secret.keys /etc/tandem/secret.keys/*', '')}`)
+      .stdout,
+    before.replace(/.*\.sock\n/g, ''),
+    'who owns what is as before',
+  );
+  t.match(machine.run('tail -n 1 /root/systemctl.log').stdout, 'start lbd ha-agent');
+});
+
+t.test(
+  'a certificate that lbd could not read any more is said before anything is stopped',
+  { skip },
+  async (t) => {
+    const machine = await formerNode(t);
+    machine.run('groupadd pki; usermod -aG pki tandem; chown root:pki /srv/tls/site.key');
+    const { code, stderr } = machine.run('/tree/scripts/install');
+    t.equal(code, 1);
+    t.match(
+      stderr,
+      /^install: the daemons get users of their own .*\n\/srv\/tls\/site\.key is not readable for lbd: chown root:tandem-lb \/srv\/tls\/site\.key && chmod 0640 \S+\n$/,
+    );
+    t.equal(machine.run('cat /opt/tandem/.digest').stdout, 'old\n');
+    t.notMatch(machine.run('cat /root/systemctl.log').stdout, /stop|restart/);
+    machine.run('usermod -aG pki tandem-lb');
+    t.match(
+      machine.run('/tree/scripts/install').stderr,
+      /site\.key is not readable/,
+      'a group of its own is seen',
+    );
+  },
+);
 
 /** A tree that can be changed, with the packages of the one under test. */
 const OWN_TREE =
@@ -216,8 +402,7 @@ t.test(
     t.equal(odd('! -user root'), '');
     t.equal(odd('-type l ! -path "*/node_modules/.bin/*"'), '', 'no link that leads out');
     t.equal(odd('-name "secret*" ! -name "secret.ts"'), '', 'no secret that lay in the tree');
-    const daemon = 'setpriv --reuid tandem --regid tandem --clear-groups';
-    t.match(machine.run(`${daemon} lbctl check /etc/tandem/tandem.yaml`), { code: 0, stderr: '' });
+    t.match(machine.run(`${AS_LBD} lbctl check /etc/tandem/tandem.yaml`), { code: 0, stderr: '' });
     t.match(
       machine.run('stat -c "%a %U" /run/tandem-install /run/tandem-install/lock').stdout,
       '700 root\n600 root\n',
@@ -422,14 +607,14 @@ t.test('a witness on a third machine, and away again', { skip }, async (t) => {
   const first = machine.run('/tree/scripts/install --witness /root/witness.key');
   t.match(first, { code: 0, stderr: '' });
   t.match(first.stdout, /The witness of Tandem \S+ is installed/);
-  t.match(machine.run('stat -c "%a %U:%G" /etc/tandem/witness.key').stdout, '640 root:tandem');
+  t.match(machine.run('stat -c "%a %U:%G" /etc/tandem/witness.key').stdout, '640 root:tandem-witness');
   t.match(machine.run('systemctl is-enabled tandem-witness').stdout, 'enabled');
   t.not(
     machine.run('ls /etc/tandem/secret /usr/local/lib/systemd/system/lbd.service').code,
     0,
     'nothing of a node',
   );
-  const daemon = 'setpriv --reuid tandem --regid tandem --clear-groups';
+  const daemon = 'setpriv --reuid tandem-witness --regid tandem-witness --clear-groups';
   const runs = machine.run(`${daemon} timeout 5 tandem-witness --listen 127.0.0.1:7473`);
   t.match(runs.stdout, /listens on port 7473, and grants leases once/, 'without privileges');
   t.match(machine.run('/tree/scripts/install --uninstall --purge'), { code: 0, stderr: '' });

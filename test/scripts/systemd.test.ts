@@ -10,7 +10,15 @@ const UNITS = join(import.meta.dirname, '../../scripts/systemd');
  * Tenths of what `systemd-analyze security` says, which ends at 10. The agent's is higher for AF_PACKET, for the helpers that
  * drop privileges, and because it looks at the process of lbd.
  */
-const MAX_EXPOSURE = { lbd: 16, 'ha-agent': 24, 'tandem-witness': 14, 'tandem-kernel': 17 } as const;
+const MAX_EXPOSURE = { lbd: 16, 'ha-agent': 22, 'tandem-kernel': 17, 'tandem-witness': 11 } as const;
+/** Each has a user of its own, and no more than these. */
+const CAPABILITIES: Readonly<Record<keyof typeof MAX_EXPOSURE, string>> = {
+  lbd: 'CAP_NET_BIND_SERVICE',
+  'ha-agent': 'CAP_NET_ADMIN CAP_NET_RAW',
+  'tandem-kernel': 'CAP_NET_ADMIN',
+  'tandem-witness': '',
+};
+const USERS = ['tandem-lb', 'tandem-ha', 'tandem-net', 'tandem-witness'];
 
 const skip = !hasTool('systemd-analyze') && process.env.CI !== 'true' && 'no systemd-analyze here';
 
@@ -67,4 +75,19 @@ t.test('what the units must not allow', async (t) => {
     );
     t.notMatch(unit, /^Environment=.*NODE_/m);
   }
+});
+
+t.test('each daemon has a user of its own, and the capabilities that it needs', async (t) => {
+  const users = Object.entries(CAPABILITIES).map(([name, capabilities]) => {
+    const unit = readFileSync(join(UNITS, `${name}.service`), 'utf8');
+    const all = (key: string) =>
+      [...unit.matchAll(new RegExp(`^${key}=(.*)$`, 'gm'))].map(([, value]) => value);
+    t.strictSame(all('CapabilityBoundingSet'), [capabilities], name);
+    t.strictSame(all('AmbientCapabilities'), capabilities === '' ? [] : [capabilities], name);
+    t.strictSame(all('SupplementaryGroups'), [], name);
+    t.strictSame(all('Group'), all('User'), name);
+    t.strictSame(all('UMask'), ['0077'], name);
+    return all('User').join();
+  });
+  t.strictSame(users, USERS);
 });

@@ -7,7 +7,7 @@ import { OperatorError } from './errors.ts';
 export const SOCK = { datagram: 2, raw: 3, nonBlocking: 0o4000, closeOnExec: 0o2000000 } as const;
 export const SOL_SOCKET = 1;
 /** Options of SOL_SOCKET. */
-export const SO = { rcvbuf: 8, rcvbufForce: 33 } as const;
+export const SO = { rcvbuf: 8, rcvbufForce: 33, attachFilter: 26, detachFilter: 27 } as const;
 /** Flags of a message. */
 export const MSG = { truncated: 0x20, dontWait: 0x40, noSignal: 0x4000, closeOnExec: 0x40000000 } as const;
 

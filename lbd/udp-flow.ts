@@ -1,4 +1,5 @@
 import type dgram from 'node:dgram';
+import { descriptorOfDatagrams } from '../common/datagram-descriptor.ts';
 import { hashText } from '../common/hash.ts';
 import type { Backend } from './backend.ts';
 import type { Timed } from './deadlines.ts';
@@ -8,7 +9,7 @@ import { NO_BACKEND, QUEUE_FULL, type Refusal } from './refusal.ts';
 import { COUNTER, GATE_CLOSED } from './shared.ts';
 import type { UdpFlows } from './udp-flows.ts';
 import type { UdpSocket } from './udp-listener.ts';
-import { connectDatagrams, type DatagramSink, descriptorOfDatagrams, sendDatagram } from './udp-socket.ts';
+import { connectDatagrams, type DatagramSink, sendDatagram } from './udp-socket.ts';
 
 /**
  * A client whose address nothing proves yet (it has not gone on after an answer) is forgotten sooner, as in Linux

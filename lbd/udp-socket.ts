@@ -82,17 +82,6 @@ export function sendDatagram(socket: dgram.Socket, bytes: Buffer, port?: number,
   }
 }
 
-type Internals = {
-  readonly [key: symbol]: { readonly handle?: { readonly fd?: number } | null } | undefined;
-};
-let stateKey: symbol | undefined;
-
-/** File descriptor of an open socket; -1 where it is not to be had: Node keeps the handle behind a symbol. */
-export function descriptorOfDatagrams(socket: dgram.Socket): number {
-  stateKey ??= Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'state symbol');
-  return stateKey === undefined ? -1 : ((socket as unknown as Internals)[stateKey]?.handle?.fd ?? -1);
-}
-
 function attach(socket: dgram.Socket, sink: DatagramSink): void {
   socket.on('message', (bytes, from) => sink.onDatagram(bytes, from));
   socket.on('error', (error) => sink.onSocketError(error));

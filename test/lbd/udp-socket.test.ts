@@ -2,12 +2,8 @@ import dgram from 'node:dgram';
 import { once } from 'node:events';
 import { readlinkSync } from 'node:fs';
 import t from 'tap';
-import {
-  bindDatagrams,
-  connectDatagrams,
-  descriptorOfDatagrams,
-  sendDatagram,
-} from '../../lbd/udp-socket.ts';
+import { descriptorOfDatagrams } from '../../common/datagram-descriptor.ts';
+import { bindDatagrams, connectDatagrams, sendDatagram } from '../../lbd/udp-socket.ts';
 
 const SINK = { onDatagram: () => {}, onSocketError: (error: Error) => t.error(error) };
 

@@ -598,7 +598,7 @@ export class ControlPlane {
       ...this.#kernel.warnings(),
       ...this.#sync.warnings(),
       ...this.#flows.warnings(),
-      this.#metrics.warning,
+      ...this.#metrics.warnings(),
       this.#syncProblem,
     ].filter((line) => line !== undefined);
   }

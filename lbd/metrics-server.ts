@@ -8,14 +8,22 @@ import {
   textAnswer,
 } from '../common/http-once.ts';
 import type { SocketAddress } from '../common/model.ts';
+import { Turnstile } from '../common/turnstile.ts';
 import { addressText } from './backends.ts';
 import type { MetricsPage } from './metrics.ts';
 
 const MAX_CONNECTIONS = 32;
 /** Far more than scrapers ask, and a few percent of the main thread with thousands of backends. */
 const ANSWERS_PER_SECOND = 20;
+/** Each costs the main thread some 50 µs, whatever becomes of it. */
+const CONNECTIONS = { perSecond: 100, burst: 100 } as const;
+/** A flood of them is told once, and again when it has been away for so long. */
+const QUIET_MS = 60_000;
 /** A collection is worth so long. */
 const COLLECT_MS = 1000;
+
+const CROWDED =
+  'too many connections come to the metrics port: for a moment the kernel drops most that begin';
 
 /**
  * Serves `GET /metrics` on the address that the config names. An address that cannot be had is a warning: a
@@ -29,6 +37,8 @@ export class MetricsServer {
   #warning: string | undefined;
   #latest: Promise<MetricsPage> | undefined;
   #collectedMs = 0;
+  #turnstile: Turnstile | undefined;
+  #crowdedMs = Number.NEGATIVE_INFINITY;
 
   constructor(collect: () => Promise<MetricsPage>, tell: (text: string) => void) {
     this.#collect = collect;
@@ -38,6 +48,12 @@ export class MetricsServer {
   /** Why the metrics are not served; undefined when they are, or when nobody wants them. */
   get warning(): string | undefined {
     return this.#warning;
+  }
+
+  /** What an operator should know. */
+  warnings(): string[] {
+    const crowd = this.#turnstile?.narrow === true ? [CROWDED] : [];
+    return this.#warning === undefined ? crowd : [this.#warning, ...crowd];
   }
 
   /** The port in use; undefined when none is. */
@@ -68,6 +84,10 @@ export class MetricsServer {
         );
       });
       this.#server = server;
+      this.#turnstile = new Turnstile(server, {
+        ...CONNECTIONS,
+        onNarrow: (trouble) => this.#crowded(trouble),
+      });
     } catch (error) {
       this.#warning = `metrics are not served on ${addressText(address)}: ${messageOf(error)}`;
       this.#tell(this.#warning);
@@ -77,10 +97,18 @@ export class MetricsServer {
   async close(): Promise<void> {
     const server = this.#server;
     this.#server = undefined;
+    this.#turnstile = undefined;
     this.#address = undefined;
     this.#warning = undefined;
     if (server === undefined) return;
     await closeHttpOnce(server);
+  }
+
+  #crowded(trouble: string | undefined): void {
+    const nowMs = performance.now();
+    const isNews = nowMs - this.#crowdedMs >= QUIET_MS;
+    this.#crowdedMs = nowMs;
+    if (isNews) this.#tell(trouble === undefined ? CROWDED : `${CROWDED}, but cannot: ${trouble}`);
   }
 
   async #answer({ method, target }: HttpRequest): Promise<HttpAnswer> {

@@ -34,6 +34,8 @@ interface Refusals {
   text: string;
 }
 
+const CROWDED = 'too many strangers come to the port: for a moment the kernel drops most of them';
+
 export interface SessionSyncOptions {
   readonly table: SessionTable;
   readonly registers: Registers;
@@ -94,6 +96,8 @@ export class SessionSync {
   readonly #breaches: Refusals = { count: 0, atMs: Number.NEGATIVE_INFINITY, text: '' };
   /** Connections from other addresses than the peer's. */
   readonly #strangers: Refusals = { count: 0, atMs: Number.NEGATIVE_INFINITY, text: '' };
+  /** So many of them that the kernel drops most. */
+  readonly #crowds: Refusals = { count: 0, atMs: Number.NEGATIVE_INFINITY, text: '' };
   #reported = '';
   readonly #waiting = new Set<() => void>();
 
@@ -147,6 +151,7 @@ export class SessionSync {
         onSocket: (socket, purpose) => this.#accept(socket, purpose),
         onRefused: (cause, stranger) =>
           stranger === undefined ? this.#refused(cause) : this.#noteStranger(stranger, cause),
+        onCrowded: (trouble) => this.#noteCrowd(trouble),
       });
     this.#options.registers.onChange(() => this.#pumpSoon());
     this.#tick();
@@ -201,6 +206,7 @@ export class SessionSync {
       const { count, text } = this.#strangers;
       lines.push(`session sync: strangers at the port were refused ${times(count)}, the last one: ${text}`);
     }
+    if (recent(this.#crowds)) lines.push(`session sync: ${this.#crowds.text}`);
     return lines;
   }
 
@@ -378,6 +384,12 @@ export class SessionSync {
     if (this.#socket || this.#closed) return;
     this.#why = cause;
     this.#report();
+  }
+
+  #noteCrowd(trouble: string | undefined): void {
+    const first = monotonicMs() - this.#crowds.atMs >= SHOWN_MS;
+    note(this.#crowds, trouble === undefined ? CROWDED : `${CROWDED}, but cannot: ${trouble}`);
+    if (first) this.#options.log.warn(`session sync: ${this.#crowds.text}`);
   }
 
   #noteStranger(address: string, cause: string): void {

@@ -7,6 +7,7 @@ import {
 } from 'node:net';
 import { type ConnectionOptions, connect, createServer, type TLSSocket } from 'node:tls';
 import { messageOf, OperatorError } from '../../common/errors.ts';
+import { Turnstile } from '../../common/turnstile.ts';
 import { Doorkeeper } from './doorkeeper.ts';
 import type { KeyRing, SyncPurpose, TlsEnds } from './key-ring.ts';
 import { monotonicMs } from './memory.ts';
@@ -23,6 +24,9 @@ const SECURE = {
 const HANDSHAKE_MS = 3000;
 /** A new attempt comes through sooner than TCP's next one. */
 const SHORT_HANDSHAKE_MS = 1000;
+/** Connections of others than the peer that are accepted, to be refused and named. */
+const STRANGERS = { perSecond: 50, burst: 50 } as const;
+
 export interface SyncListener {
   readonly port: number;
   close(): Promise<void>;
@@ -33,6 +37,8 @@ export interface ListenEvents {
   onSocket(socket: TLSSocket, purpose: SyncPurpose): void;
   /** Somebody is not, and why. `stranger`: their address, where it is not the peer's. */
   onRefused(cause: string, stranger: string | undefined): void;
+  /** So many strangers come that the kernel drops most of them; or why it does not. */
+  onCrowded(trouble: string | undefined): void;
 }
 
 /**
@@ -94,6 +100,11 @@ export async function listenTls(
     socket.destroy();
   });
   await bind(server, host, port);
+  new Turnstile(server, {
+    ...STRANGERS,
+    exempt: peerAddress,
+    onNarrow: (trouble) => events.onCrowded(trouble),
+  });
   server.on('error', (error) => events.onRefused(messageOf(error), undefined));
   return {
     port: (server.address() as AddressInfo).port,

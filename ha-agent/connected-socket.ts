@@ -29,7 +29,7 @@ export interface ConnectedSocketOptions {
  */
 export class ConnectedSocket {
   readonly #options: ConnectedSocketOptions;
-  readonly #socket: Socket;
+  readonly socket: Socket;
   #sentMs = 0;
   #isReporting = false;
   #quietTurns = 0;
@@ -37,7 +37,7 @@ export class ConnectedSocket {
 
   constructor(options: ConnectedSocketOptions) {
     this.#options = options;
-    this.#socket = createSocket({
+    this.socket = createSocket({
       type: isIPv6(options.selfAddress) ? 'udp6' : 'udp4',
       reusePort: true,
       sendBufferSize: options.sendBufferBytes,
@@ -47,7 +47,7 @@ export class ConnectedSocket {
   /** Rejects when the address is not this machine's or there is no route to the peer. */
   async open(): Promise<void> {
     const { selfAddress, peerAddress, port } = this.#options;
-    const socket = this.#socket;
+    const socket = this.socket;
     await new Promise<void>((resolve, reject) => {
       socket.once('error', reject);
       socket.bind({ port, address: selfAddress }, () => {
@@ -81,13 +81,13 @@ export class ConnectedSocket {
     if (this.#closed) return;
     this.#closed = true;
     // What the kernel still has to say is nobody's business any more.
-    this.#socket.removeAllListeners('error').on('error', () => {});
-    this.#socket.close();
+    this.socket.removeAllListeners('error').on('error', () => {});
+    this.socket.close();
   }
 
   #send(data: Buffer): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#socket.send(data, (error) => (error ? reject(error) : resolve()));
+      this.socket.send(data, (error) => (error ? reject(error) : resolve()));
     });
   }
 

@@ -8,7 +8,7 @@ import { HexReader, writeHex } from './hex.ts';
  * ```
  *  0 magic 4         | 4 version 1 | 5 kind 1 | 6 length of the whole 2
  *  8 cluster hash 8  | 16 sender hash 8
- * 24 key id 4        | 28 zero 4, not looked at
+ * 24 key id 4        | 28 pass 4, for the kernel's filter alone: see `pass.ts`
  * 32 sections, each: type 1 | length 2 | value
  * at the end: HMAC-SHA256 over all before it, not truncated (RFC 2104)
  * ```
@@ -19,18 +19,20 @@ export const MAX_ENVELOPE_BYTES = 1200;
 
 export const MAGIC = 0x544e444d;
 /** Versions from this one on have the header above. */
-const VERSION = 3;
+export const VERSION = 3;
 const KIND_AT = 5;
 const LENGTH_AT = 6;
-const CLUSTER_AT = 8;
-const SENDER_AT = 16;
+export const CLUSTER_AT = 8;
+export const SENDER_AT = 16;
 const KEY_AT = 24;
+/** Not looked at here, so that former releases may leave it 0. */
+export const PASS_AT = 28;
 export const SECTIONS_AT = 32;
 export const SECTION_HEAD = 3;
 export const HASH_BYTES = 8;
 export const MAC_BYTES = 32;
 const KEY_ID_BYTES = 4;
-const MIN_BYTES = SECTIONS_AT + MAC_BYTES;
+export const MIN_BYTES = SECTIONS_AT + MAC_BYTES;
 
 /** Also of datagrams that nobody believes: each takes the place of another one. */
 const KEY_IDS = new HexReader();
@@ -132,6 +134,7 @@ const draft = Buffer.alloc(2 * MAX_ENVELOPE_BYTES);
 /**
  * @param kind 0 to 255: what the sections mean
  * @param write writes the sections from `at` on, each after its head, see `writeSectionHead`. @returns where they end
+ * @param pass see `pass.ts`; 0: none
  * @throws RangeError when it is longer than `MAX_ENVELOPE_BYTES`
  */
 export function seal(
@@ -139,6 +142,7 @@ export function seal(
   key: EnvelopeKey,
   kind: number,
   write: (out: Buffer, at: number) => number,
+  pass = 0,
 ): Buffer {
   const end = write(draft, SECTIONS_AT);
   const length = end + MAC_BYTES;
@@ -150,7 +154,7 @@ export function seal(
   identity.cluster.copy(draft, CLUSTER_AT);
   identity.self.copy(draft, SENDER_AT);
   writeHex(draft, KEY_AT, key.id);
-  draft.fill(0, KEY_AT + KEY_ID_BYTES, SECTIONS_AT);
+  draft.writeUInt32BE(pass, PASS_AT);
   const out = Buffer.allocUnsafe(length);
   draft.copy(out, 0, 0, end);
   mac(key.key, out, end).copy(out, end);
@@ -158,14 +162,14 @@ export function seal(
 }
 
 /**
- * The same once more, with one byte that is another one.
+ * The same once more, with something that is different.
  *
  * @param key the one that has signed it
  */
-export function resealed(key: EnvelopeKey, data: Buffer, at: number, byte: number): Buffer {
+export function resealed(key: EnvelopeKey, data: Buffer, change: (out: Buffer) => void): Buffer {
   const out = Buffer.from(data);
   const end = data.length - MAC_BYTES;
-  out[at] = byte;
+  change(out);
   mac(key.key, out, end).copy(out, end);
   return out;
 }

@@ -3,6 +3,7 @@ import type { AgentStatus, Role } from '../common/control.ts';
 import type { PathConfig } from '../common/model.ts';
 import { DropLog, PRESENCE } from './drop-causes.ts';
 import type { PeerReport } from './election-types.ts';
+import { PASS_AT } from './envelope.ts';
 import {
   ALL_GROUPS,
   type DropCause,
@@ -26,6 +27,8 @@ const MIN_LIFETIME_MS = 1_000;
 const TELL_MS = 100;
 /** What goes on is said again once it has been away for so long. */
 const QUIET_MS = 10_000;
+/** A flood that goes on shows itself every few seconds, when the kernel lets it in for a moment. */
+const FLOOD_QUIET_MS = 60_000;
 
 export interface ExchangeOptions {
   readonly identity: HeartbeatIdentity;
@@ -89,6 +92,7 @@ export class Exchange {
   #presenceMs = Number.NEGATIVE_INFINITY;
   #twinMs = Number.NEGATIVE_INFINITY;
   #peerTwinMs = Number.NEGATIVE_INFINITY;
+  #floodMs = Number.NEGATIVE_INFINITY;
   #answeredMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: ExchangeOptions) {
@@ -129,6 +133,7 @@ export class Exchange {
   rekey(identity: HeartbeatIdentity): void {
     this.#identity = identity;
     this.#writer.rekey(identity);
+    for (const { filter } of this.#lanes.all) filter.rekey(identity);
   }
 
   /**
@@ -166,6 +171,8 @@ export class Exchange {
     const talk = this.#talks.get(hash)!;
     const now = this.#options.now();
     this.#renewV2Nonce(now);
+    for (const traffic of this.#lanes.all)
+      if (traffic.filter.look(now, this.#identity)) this.#tellFlood(traffic, now);
     return this.#lanes.send(this.#writer.round(hash, talk.session, report, this.#context(), now));
   }
 
@@ -203,7 +210,8 @@ export class Exchange {
 
   /** What an operator should mend. */
   warnings(): string[] {
-    return [...this.#drops.warnings(this.#options.now()), ...this.#lanes.warnings()];
+    const floods = this.#lanes.all.flatMap(({ filter }) => filter.warning ?? []);
+    return [...floods, ...this.#drops.warnings(this.#options.now()), ...this.#lanes.warnings()];
   }
 
   close(): Promise<void> {
@@ -224,6 +232,7 @@ export class Exchange {
       ...{ digest, sectionDigests, deadTimeMs, groups: groups.length },
       lifetimeMs: this.#lifetimeMs(),
       paths: this.#lanes.ids,
+      ways: this.#lanes.ways,
       peerKeys: this.#peerKeys,
       twin: this.#twin,
     };
@@ -256,6 +265,7 @@ export class Exchange {
       return;
     }
     const { heartbeat } = read;
+    if (!read.self && heartbeat.version === 3) traffic.filter.passes = data.readUInt32BE(PASS_AT) !== 0;
     if (read.self) this.#hearOwnName(traffic, heartbeat, from);
     // It is meant for the last release: the same process says the same in the format of this one.
     else if (read.marked === true) return;
@@ -327,8 +337,19 @@ export class Exchange {
     this.#options.onPresence(why);
   }
 
+  /** What comes and goes with the flood is said when it begins, and again once it has been away. */
+  #tellFlood({ filter }: LaneTraffic, now: number): void {
+    const { warning } = filter;
+    if (warning === undefined) return;
+    const isNews = now - this.#floodMs >= FLOOD_QUIET_MS;
+    this.#floodMs = now;
+    if (isNews) this.#options.onTrouble(warning);
+  }
+
   #drop(traffic: LaneTraffic, cause: DropCause): void {
     traffic.dropped[cause] = (traffic.dropped[cause] ?? 0) + 1;
-    this.#drops.add(cause, this.#options.now());
+    const now = this.#options.now();
+    this.#drops.add(cause, now);
+    if (traffic.filter.threw(now, this.#identity)) this.#tellFlood(traffic, now);
   }
 }

@@ -3,8 +3,10 @@ import { isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { DgramAsPromised, type SocketAsPromised } from 'dgram-as-promised';
 import { formatEndpoint } from '../common/address.ts';
+import { descriptorOfDatagrams } from '../common/datagram-descriptor.ts';
 import { messageOf } from '../common/errors.ts';
 import type { PathConfig } from '../common/model.ts';
+import { type FilterProgram, filterSocket } from '../common/socket-filter.ts';
 import { ConnectedSocket } from './connected-socket.ts';
 import type { Lane, LaneEvents } from './lane.ts';
 import { StateNews } from './state-news.ts';
@@ -45,6 +47,8 @@ export class HeartbeatPath implements Lane {
   #ready = false;
   #retry: NodeJS.Timeout | undefined;
   #closed = false;
+  /** In force for all sockets. */
+  #program: FilterProgram | undefined;
   /** Datagrams that the kernel has not taken yet. */
   readonly #waiting = new Set<(taken: boolean) => void>();
   readonly #news: StateNews;
@@ -95,6 +99,7 @@ export class HeartbeatPath implements Lane {
         socket.setMulticastTTL(1);
         socket.setMulticastLoopback(false);
       }
+      if (this.#program !== undefined) this.filter(this.#program);
       this.#ready = true;
       this.#works();
       this.#listen(socket);
@@ -123,6 +128,13 @@ export class HeartbeatPath implements Lane {
         },
       );
     });
+  }
+
+  filter(program: FilterProgram | undefined): string | undefined {
+    this.#program = program;
+    const sockets = [this.#socket?.socket, this.#connected?.socket];
+    const troubles = sockets.map((socket) => socket && filterSocket(descriptorOfDatagrams(socket), program));
+    return troubles.find((trouble) => trouble !== undefined);
   }
 
   /** An interface is there again: what waits for its next try is tried now. */

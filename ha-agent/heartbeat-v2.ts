@@ -35,8 +35,8 @@ export const V2_BYTES = 152;
 export const V2 = 2;
 
 const PATH_AT = 8;
-const CLUSTER_AT = 16;
-const SENDER_AT = 24;
+export const V2_CLUSTER_AT = 16;
+export const V2_SENDER_AT = 24;
 const SECTIONS_AT = 80;
 const SECTION_BYTES = 34;
 const MAC_AT = V2_BYTES - MAC_BYTES;
@@ -68,8 +68,8 @@ export function encodeV2(
   out[PATH_AT] = heartbeat.path | MARK;
   out.writeUInt16BE(heartbeat.intervalMs, 10);
   out.writeUInt32BE(heartbeat.epoch, 12);
-  identity.cluster.copy(out, CLUSTER_AT);
-  identity.self.copy(out, SENDER_AT);
+  identity.cluster.copy(out, V2_CLUSTER_AT);
+  identity.self.copy(out, V2_SENDER_AT);
   writeHex(out, 32, heartbeat.configDigest);
   writeHex(out, 40, nonce);
   writeHex(out, 48, echo);
@@ -87,15 +87,17 @@ export function encodeV2(
  * @param data made by `encodeV2` with the same key
  */
 export function v2OnPath(data: Buffer, path: number, key: EnvelopeKey): Buffer {
-  return resealed(key, data, PATH_AT, path | MARK);
+  return resealed(key, data, (out) => {
+    out[PATH_AT] = path | MARK;
+  });
 }
 
 export function decodeV2(identity: HeartbeatIdentity, data: Buffer): Decoded {
   if (data.length < V2_BYTES) return drop('truncated');
   if (data.length > V2_BYTES) return drop('malformed');
-  if (!same(data, CLUSTER_AT, identity.cluster)) return drop('cluster');
-  const self = same(data, SENDER_AT, identity.self);
-  if (!self && !same(data, SENDER_AT, identity.peer)) return drop('sender');
+  if (!same(data, V2_CLUSTER_AT, identity.cluster)) return drop('cluster');
+  const self = same(data, V2_SENDER_AT, identity.self);
+  if (!self && !same(data, V2_SENDER_AT, identity.peer)) return drop('sender');
   const key = identity.keys.find((one) => timingSafeEqual(mac(one.key, data, MAC_AT), data.subarray(MAC_AT)));
   if (key === undefined) return drop('auth');
   const bits = data[5]!;
@@ -155,8 +157,8 @@ export function seemsOfPeer(identity: HeartbeatIdentity, data: Buffer): boolean 
   if (!isV2(data)) return claimsPeer(identity, data);
   return (
     data.length === V2_BYTES &&
-    same(data, CLUSTER_AT, identity.cluster) &&
-    same(data, SENDER_AT, identity.peer)
+    same(data, V2_CLUSTER_AT, identity.cluster) &&
+    same(data, V2_SENDER_AT, identity.peer)
   );
 }
 

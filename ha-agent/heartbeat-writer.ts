@@ -2,6 +2,7 @@ import type { PeerReport } from './election-types.ts';
 import type { EnvelopeKey } from './envelope.ts';
 import { encodeHeartbeat, type Heartbeat, type HeartbeatIdentity, onPath } from './heartbeat.ts';
 import { encodeV2, v2OnPath, v2Stamp } from './heartbeat-v2.ts';
+import { passOf } from './pass.ts';
 import type { PeerSession } from './peer-session.ts';
 import { V2Nonce } from './v2-nonce.ts';
 
@@ -25,6 +26,8 @@ export interface WriterContext {
   readonly lifetimeMs: number;
   /** Ids of the paths. */
   readonly paths: readonly string[];
+  /** Of all lanes by their index, see `passOf`. */
+  readonly ways: readonly string[];
   /** Ids of keys that the peer accepts. */
   readonly peerKeys: readonly string[];
   /** Of processes that claim this node's name. */
@@ -42,10 +45,6 @@ type Draft = Omit<Heartbeat, 'version' | 'counter' | 'path' | 'ahead' | 'sentMs'
 interface Variant {
   readonly version: 2 | 3;
   readonly key: EnvelopeKey;
-}
-
-function onOtherPath({ version, key }: Variant, data: Buffer, path: number): Buffer {
-  return version === 3 ? onPath(data, path, key) : v2OnPath(data, path, key);
 }
 
 function idsOf({ keys }: HeartbeatIdentity): readonly string[] {
@@ -71,6 +70,8 @@ export class HeartbeatWriter {
   #farewell:
     | { readonly said: readonly unknown[]; readonly until: number; readonly datagram: Buffer }
     | undefined;
+  /** By key and way. */
+  readonly #passes = new Map<string, number>();
   /** Ids of the identity's keys. */
   #keyIds: readonly string[];
 
@@ -89,6 +90,7 @@ export class HeartbeatWriter {
   rekey(identity: HeartbeatIdentity): void {
     this.#identity = identity;
     this.#keyIds = idsOf(identity);
+    this.#passes.clear();
     this.#farewell = undefined;
   }
 
@@ -105,10 +107,12 @@ export class HeartbeatWriter {
     const heartbeat = this.#heartbeat(group, session, report, context, now);
     const first = variants.map((variant) => {
       heartbeat.counter = ++this.#counter;
-      return this.#encode(variant, heartbeat);
+      return this.#encode(variant, heartbeat, context.ways[0]);
     });
     return (path) =>
-      path === 0 ? first : variants.map((variant, i) => onOtherPath(variant, first[i]!, path));
+      path === 0
+        ? first
+        : variants.map((variant, i) => this.#onPath(variant, first[i]!, path, context.ways[path]));
   }
 
   /**
@@ -127,7 +131,8 @@ export class HeartbeatWriter {
     const { groups, deadTimeMs } = context;
     const [variant] = this.#variants(session, context, now);
     const { version, key } = variant!;
-    const said = [...valuesOf(report), group, path, version, key, session.current, this.#v2.nonce];
+    const way = context.ways[path];
+    const said = [...valuesOf(report), group, path, way, version, key, session.current, this.#v2.nonce];
     const last = this.#farewell;
     if (last === undefined || !isEqual(last.said, said) || this.#counter > last.until) {
       const heartbeat = this.#heartbeat(group, session, report, context, now);
@@ -135,7 +140,7 @@ export class HeartbeatWriter {
       heartbeat.counter = this.#counter + FAREWELL_AHEAD * groups * MAX_VARIANTS;
       heartbeat.ahead = true;
       heartbeat.sentMs = Math.floor(now + FAREWELL_ROUNDS * report.intervalMs + deadTimeMs);
-      const datagram = this.#encode(variant!, heartbeat);
+      const datagram = this.#encode(variant!, heartbeat, way);
       this.#farewell = { said, until: this.#counter + FAREWELL_ROUNDS * groups, datagram };
       return datagram;
     }
@@ -179,8 +184,19 @@ export class HeartbeatWriter {
     return variants;
   }
 
-  #encode({ version, key }: Variant, heartbeat: Omit<Heartbeat, 'version'>): Buffer {
-    if (version === 3) return encodeHeartbeat(this.#identity, heartbeat, key);
+  #encode({ version, key }: Variant, heartbeat: Omit<Heartbeat, 'version'>, way = ''): Buffer {
+    if (version === 3) return encodeHeartbeat(this.#identity, heartbeat, key, this.#pass(key, way));
     return encodeV2(this.#identity, heartbeat, v2Stamp(this.#v2.nonce, heartbeat.echoes), key);
+  }
+
+  #onPath({ version, key }: Variant, data: Buffer, path: number, way = ''): Buffer {
+    return version === 3 ? onPath(data, path, key, this.#pass(key, way)) : v2OnPath(data, path, key);
+  }
+
+  #pass(key: EnvelopeKey, way: string): number {
+    const name = `${key.id} ${way}`;
+    const pass = this.#passes.get(name) ?? passOf(key, this.#identity.self, way);
+    this.#passes.set(name, pass);
+    return pass;
   }
 }

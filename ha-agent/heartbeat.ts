@@ -7,6 +7,7 @@ import {
   envelopeKey,
   nameHash,
   open,
+  PASS_AT,
   resealed,
   SECTION_HEAD,
   SECTIONS_AT,
@@ -167,13 +168,17 @@ export function sameKeys(a: HeartbeatIdentity, b: HeartbeatIdentity): boolean {
   return a.keys.map(({ id }) => id).join() === b.keys.map(({ id }) => id).join();
 }
 
-/** @param key one of the identity's */
+/**
+ * @param key one of the identity's
+ * @param pass see `pass.ts`; 0: none
+ */
 export function encodeHeartbeat(
   identity: HeartbeatIdentity,
   heartbeat: Omit<Heartbeat, 'version'>,
   key: EnvelopeKey = identity.keys[0]!,
+  pass = 0,
 ): Buffer {
-  return seal(identity, key, KIND, (out, at) => write(heartbeat, out, at));
+  return seal(identity, key, KIND, (out, at) => write(heartbeat, out, at), pass);
 }
 
 /**
@@ -181,8 +186,11 @@ export function encodeHeartbeat(
  *
  * @param data made by `encodeHeartbeat` with the same key
  */
-export function onPath(data: Buffer, path: number, key: EnvelopeKey): Buffer {
-  return resealed(key, data, PATH_AT, path);
+export function onPath(data: Buffer, path: number, key: EnvelopeKey, pass = 0): Buffer {
+  return resealed(key, data, (out) => {
+    out[PATH_AT] = path;
+    out.writeUInt32BE(pass, PASS_AT);
+  });
 }
 
 /** Writes the sections. @returns where they end */

@@ -28,6 +28,9 @@ export class LaneSet {
   readonly #options: LaneSetOptions;
   /** Of the config, then those that leave. */
   #lanes: readonly LaneTraffic[] = [];
+  /** Both. */
+  #all: readonly LaneTraffic[] = [];
+  #ways: readonly string[] = [];
   /** Beside the config. */
   readonly #others: LaneTraffic[] = [];
   /** Ids of paths on which the peer says that it speaks; empty: it does not say. */
@@ -41,6 +44,16 @@ export class LaneSet {
   /** Ids of the paths on which this node speaks by its config. */
   get ids(): string[] {
     return this.#lanes.filter(({ leavingMs }) => leavingMs === undefined).map(({ id }) => id);
+  }
+
+  /** By their index in datagrams. */
+  get all(): readonly LaneTraffic[] {
+    return this.#all;
+  }
+
+  /** Ids of all of them; empty for those beside the config. */
+  get ways(): readonly string[] {
+    return this.#ways;
   }
 
   /** Index of a lane that leads to the peer's own address, or -1. */
@@ -57,10 +70,10 @@ export class LaneSet {
     for (const traffic of gone) traffic.leavingMs ??= now;
     const kept = gone.filter((traffic) => this.#isUsed(traffic, now)).slice(0, MAX_LEAVING);
     const closed = gone.filter((traffic) => !kept.includes(traffic));
-    this.#lanes = [...wanted.filter((traffic) => before.includes(traffic)), ...kept];
+    this.#keep([...wanted.filter((traffic) => before.includes(traffic)), ...kept]);
     // A new path may use the port of an old one.
     await Promise.all(closed.map(({ lane }) => lane.close()));
-    this.#lanes = [...wanted, ...kept];
+    this.#keep([...wanted, ...kept]);
     await Promise.all(wanted.filter((traffic) => !before.includes(traffic)).map(({ lane }) => lane.open()));
     this.#tellDifference();
   }
@@ -68,6 +81,7 @@ export class LaneSet {
   async add(create: (events: LaneEvents) => Lane): Promise<void> {
     const traffic = this.#create({ id: '', create });
     this.#others.push(traffic);
+    this.#keep(this.#lanes);
     await traffic.lane.open();
   }
 
@@ -78,7 +92,7 @@ export class LaneSet {
   send(datagrams: (path: number) => readonly Buffer[]): Promise<void> {
     const now = this.#options.now();
     this.#closeUnused(now);
-    const all = this.#all();
+    const { all } = this;
     const sent: Promise<boolean>[] = [];
     for (const [path, traffic] of all.entries())
       for (const datagram of datagrams(path)) {
@@ -97,7 +111,7 @@ export class LaneSet {
 
   /** An interface is there again: its peer may be missed only once this node can hear it. */
   retry(): void {
-    for (const { lane } of this.#all()) lane.retry?.();
+    for (const { lane } of this.all) lane.retry?.();
   }
 
   /** What the peer says in a fresh heartbeat: ids of the paths on which it speaks. */
@@ -111,8 +125,8 @@ export class LaneSet {
   status(deadTimeMs: number): AgentStatus['paths'] {
     const now = this.#options.now();
     const isSilent = (seenMs: number | undefined) => seenMs === undefined || now - seenMs >= deadTimeMs;
-    const isHeard = this.#all().some(({ seenMs }) => !isSilent(seenMs));
-    return this.#all().map((traffic) => {
+    const isHeard = this.all.some(({ seenMs }) => !isSilent(seenMs));
+    return this.all.map((traffic) => {
       const { lane, id, sent, received, seenMs, dropped, leavingMs, why: failure } = traffic;
       const seen_ms_ago = seenMs === undefined ? undefined : Math.round(now - seenMs);
       const silent = isSilent(seenMs);
@@ -138,17 +152,19 @@ export class LaneSet {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#all().map(({ lane }) => lane.close()));
+    await Promise.all(this.all.map(({ lane }) => lane.close()));
+  }
+
+  #keep(lanes: readonly LaneTraffic[]): void {
+    this.#lanes = lanes;
+    this.#all = [...lanes, ...this.#others];
+    this.#ways = this.#all.map(({ id }) => id);
   }
 
   #tellDifference(): void {
     const [text] = this.warnings();
     if (text !== undefined && !this.#differs) this.#options.onDiffer(text);
     this.#differs = text !== undefined;
-  }
-
-  #all(): LaneTraffic[] {
-    return [...this.#lanes, ...this.#others];
   }
 
   #create({ id, create }: LanePlan): LaneTraffic {
@@ -175,7 +191,7 @@ export class LaneSet {
       (traffic) => traffic.leavingMs !== undefined && !this.#isUsed(traffic, now),
     );
     if (unused.length === 0) return;
-    this.#lanes = this.#lanes.filter((traffic) => !unused.includes(traffic));
+    this.#keep(this.#lanes.filter((traffic) => !unused.includes(traffic)));
     for (const { lane } of unused) void lane.close();
   }
 }

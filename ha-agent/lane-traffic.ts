@@ -1,5 +1,6 @@
 import type { DropCause } from './heartbeat.ts';
 import type { Lane } from './lane.ts';
+import { LaneFilter } from './lane-filter.ts';
 
 /** Datagrams that may wait to be taken, several rounds of many groups. A heartbeat that is late is worth nothing. */
 const MAX_WAITING = 512;
@@ -16,6 +17,7 @@ export class LaneTraffic {
   received = 0;
   seenMs: number | undefined;
   readonly dropped: Partial<Record<DropCause, number>> = {};
+  readonly filter: LaneFilter;
   /** It is not in the config any more, and the peer may still use it: since then. */
   leavingMs: number | undefined;
   #waiting = 0;
@@ -28,6 +30,7 @@ export class LaneTraffic {
     this.lane = lane;
     this.id = id;
     this.#onState = onState;
+    this.filter = new LaneFilter(lane, id);
   }
 
   /** Why it does not work; undefined when it does. */

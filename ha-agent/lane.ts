@@ -1,3 +1,5 @@
+import type { FilterProgram } from '../common/socket-filter.ts';
+
 /**
  * One way by which heartbeats travel to the peer: a pair of sockets, or a link that somebody else keeps. Whatever comes
  * in by it is judged by the same code, so it need not be trusted.
@@ -13,6 +15,12 @@ export interface Lane {
   open(): Promise<void>;
   /** @returns whether the datagram was taken; settles late or never where the lane stalls, and never rejects */
   send(data: Buffer): Promise<boolean>;
+  /**
+   * Has the kernel drop what a program does not take; undefined: nothing. Stays for sockets that are opened later.
+   *
+   * @returns what went wrong
+   */
+  filter?(program: FilterProgram | undefined): string | undefined;
   /** Tries at once what waits for its next try; one that needs no interface has nothing to try. */
   retry?(): void;
   close(): Promise<void>;

@@ -1,0 +1,71 @@
+import { randomBytes } from 'node:crypto';
+import { createSocket, type Socket } from 'node:dgram';
+import { once } from 'node:events';
+import t, { type Test } from 'tap';
+import { createIdentity, encodeHeartbeat, groupHash, type Heartbeat } from '../../ha-agent/heartbeat.ts';
+import { freeDatagramPort } from '../common/free-port.ts';
+import { ADDRESS, End, meet } from './exchange-end.ts';
+
+const GROUP = 'blue';
+/** More than wait in a socket. */
+const BURST = 2000;
+const STEP = 100;
+const ROUNDS = 50;
+
+/** Whoever is at this address and port, in one process with the ends: as a forged source in a real network. */
+async function attacker(t: Test, from: { address: string; port: number }, port: number): Promise<Socket> {
+  const socket = createSocket({ type: 'udp4', reusePort: true });
+  t.teardown(() => socket.close());
+  socket.bind(from.port, from.address);
+  await once(socket, 'listening');
+  socket.connect(port, ADDRESS.lb2);
+  await once(socket, 'connect');
+  socket.on('error', () => {});
+  return socket;
+}
+
+const HEARTBEAT: Omit<Heartbeat, 'version'> = {
+  ...{ role: 'active', priority: 150, epoch: 7, intervalMs: 100, healthy: true, request: false },
+  ...{ probe: false, finishing: false, forwards: false, ahead: false, group: groupHash(GROUP), path: 0 },
+  ...{ counter: 2 ** 40, sentMs: 2 ** 40, configDigest: '1'.repeat(16), sectionDigests: '' },
+  ...{ nonce: '2'.repeat(16), keys: [], paths: [], echoes: [] },
+};
+
+for (const [who, isPeer] of [
+  ['a stranger', false],
+  ["the peer's own address and port", true],
+] as const)
+  t.test(`a heartbeat comes through a flood from ${who}`, async (t) => {
+    const port = await freeDatagramPort();
+    const [lb1, lb2] = [new End('lb1', [GROUP]), new End('lb2', [GROUP])];
+    for (const { exchange } of [lb1, lb2]) {
+      await exchange.open([{ type: 'unicast', port }], new Set());
+      t.teardown(() => exchange.close());
+    }
+    await meet(lb1, lb2, [GROUP]);
+    // All that can be seen of the peer elsewhere is right: the name of the key as well.
+    const [key] = createIdentity(Buffer.alloc(32, 1), 'shop', 'lb1', 'lb2').keys;
+    const forger = createIdentity(randomBytes(32), 'shop', 'lb1', 'lb2');
+    const data = encodeHeartbeat(forger, HEARTBEAT, { ...forger.keys[0]!, id: key!.id });
+    const flood = await attacker(
+      t,
+      isPeer ? { address: ADDRESS.lb1, port } : { address: '127.0.0.3', port: 0 },
+      port,
+    );
+    const isFlooded = () =>
+      lb2.exchange.warnings().some((line) => / is flooded: the kernel drops/.test(line));
+    while (!isFlooded()) {
+      for (let i = 0; i < STEP; i++) flood.send(data);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    t.match(lb2.exchange.status(300)[0], { dropped: { auth: Number } }, 'and what came is counted');
+    t.match(lb2.troubles.join(), / is flooded/, 'it is told');
+    // What waited in the socket when the filter came is read first.
+    let left = ROUNDS;
+    for (; left > 0 && !lb2.heard.includes(`${GROUP} active`); left--) {
+      for (let i = 0; i < BURST; i++) flood.send(data);
+      await lb1.send(GROUP, 'active');
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    t.ok(left > 0, 'it was heard');
+  });

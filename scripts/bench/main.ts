@@ -46,6 +46,10 @@ const BENCHES: Readonly<Record<string, Bench>> = {
     help: 'open flows of the kernel engine across faults: resets, pauses, wrong backends',
     load: () => import('./flows.ts'),
   },
+  floods: {
+    help: 'p99 of traffic under floods of every port and socket of the active node',
+    load: () => import('./floods.ts'),
+  },
   sync: {
     help: 'session sync: full resync, updates a second, lag',
     load: () => import('./sync.ts'),

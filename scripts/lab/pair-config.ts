@@ -7,6 +7,10 @@ export const ECHO_PORT = 9001;
 export const TCP_PORT = 5000;
 export const MULTICAST_PORT = 7470;
 export const UNICAST_PORT = 7471;
+/** Of the heartbeats. */
+export const GROUP = '239.255.84.1';
+export const SYNC_PORT = 7472;
+export const METRICS_PORT = 9600;
 
 export interface PairConfigOptions {
   /** Milliseconds between two heartbeats; default 100. */
@@ -17,6 +21,8 @@ export interface PairConfigOptions {
   readonly moves?: string;
   /** Value of `ha.witness`. */
   readonly witness?: string;
+  /** Value of `admin.metrics`. */
+  readonly metrics?: string;
   /** Frontends and pools instead of the lab's own. */
   readonly services?: string;
 }
@@ -35,11 +41,12 @@ export function pairConfig(options: PairConfigOptions = {}): string {
 ha:
   heartbeat: { interval: ${options.heartbeatMs ?? 100}ms, dead_after: 3 }
   paths:
-    - { type: multicast, group: 239.255.84.1, port: ${MULTICAST_PORT}, interface: ${INTERFACE} }
+    - { type: multicast, group: ${GROUP}, port: ${MULTICAST_PORT}, interface: ${INTERFACE} }
     - { type: unicast, port: ${UNICAST_PORT} }${(options.paths ?? []).map((path) => `\n    - ${path}`).join('')}${options.moves ?? ONE_VIP}${options.witness === undefined ? '' : `\n  witness: ${options.witness}`}
   preempt: false
 sessions: { capacity: 65536 }
 workers: 1
+admin: { metrics: "${options.metrics ?? `127.0.0.1:${METRICS_PORT}`}" }
 ${options.services ?? LAB_SERVICES}`;
 }
 

@@ -1,29 +1,23 @@
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import t from 'tap';
 import type { AgentStatus } from '../../common/control.ts';
 import type { DropCause } from '../../ha-agent/heartbeat.ts';
+import { Flood } from '../../scripts/lab/floods/flood.ts';
+import type { Content } from '../../scripts/lab/floods/order.ts';
 import { ADDRESS, type Host, NODES, type NodeName } from '../../scripts/lab/hosts.ts';
-import { NODE, ROOT } from '../../scripts/lab/lab.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
 import type { Pair } from '../../scripts/lab/pair.ts';
+import { GROUP, MULTICAST_PORT, UNICAST_PORT } from '../../scripts/lab/pair-config.ts';
 import { until } from '../../scripts/lab/wait.ts';
 import { startPair } from './fault-run.ts';
-import type { Flood } from './flood-sender.ts';
 
-const SENDER = join(ROOT, 'test/lab/flood-sender.ts');
-const GROUP = '239.255.84.1';
-const MULTICAST_PORT = 7470;
-const UNICAST_PORT = 7471;
 const RATE = Number(process.env.FLOOD_RATE ?? 20_000);
 const FOR_MS = Number(process.env.FLOOD_MS ?? 1_000);
-/** The nodes of a real pair do not share their processors with whoever floods them. */
-const NICE = process.env.FLOOD_NICE ?? '19';
 /** What a young heap may grow to, whatever comes. */
 const MAX_GROWTH_MIB = 64;
 
 interface Case {
-  readonly flood: Flood;
+  readonly flood: Content;
   /** How each node counts it. */
   readonly cause: DropCause;
   /** Where it comes from; the other node's own address: no filter by address helps. */
@@ -79,21 +73,15 @@ t.test('floods of bad datagrams', { skip: skipLab() }, async (t) => {
       const hit = to === 'group' ? NODES : [to];
       const before = await Promise.all(hit.map((node) => pair.status(node)));
       const spentMs = hit.map((node) => processorMs(pair, node));
-      const [address, port] = to === 'group' ? [GROUP, MULTICAST_PORT] : [ADDRESS[to], UNICAST_PORT];
-      const sender = [
-        'nice',
-        '-n',
-        NICE,
-        NODE,
-        SENDER,
-        from,
-        flood,
-        address,
-        `${port}`,
-        `${RATE}`,
-        `${FOR_MS}`,
-      ];
-      const sent = Number(await pair.lab.exec(from, sender));
+      const [address, port] =
+        to === 'group' ? ([GROUP, MULTICAST_PORT] as const) : ([ADDRESS[to], UNICAST_PORT] as const);
+      const group = { address: GROUP, port: MULTICAST_PORT };
+      // A node claims to be itself, the client to be either: then both take it, whoever gets it.
+      const claims = NODES.filter((node) => node === from || from === 'client');
+      const order = { kind: 'datagrams', content: flood, claims, own: ADDRESS[from], group } as const;
+      const bounds = { to: address, port, perSecond: RATE, forMs: FOR_MS };
+      const { outcome } = await Flood.start(pair.lab, from, { ...order, ...bounds });
+      const { sent } = await outcome;
       for (const [i, node] of hit.entries()) {
         const was = counts(before[i]!, cause);
         const [dropped, received] = await until(

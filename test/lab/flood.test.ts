@@ -88,12 +88,12 @@ t.test('floods of bad datagrams', { skip: skipLab() }, async (t) => {
           `${node} counts ${cause} and hears real heartbeats`,
           async () => {
             const now = counts(await pair.status(node), cause);
-            // Half of what comes from the client, forged or replayed, claims to be from the receiver itself.
-            const isSeen = now.dropped > was.dropped + 100 && now.received > was.received;
+            // The kernel drops most, also while it still does so because of the case before.
+            const isSeen = now.dropped > was.dropped && now.received > was.received;
             return isSeen ? [now.dropped - was.dropped, now.received - was.received] : undefined;
           },
         );
-        const usEach = ((processorMs(pair, node) - spentMs[i]!) * 1000) / dropped;
+        const usEach = ((processorMs(pair, node) - spentMs[i]!) * 1000) / sent;
         t.comment(
           `${node}: ${sent} sent, ${dropped} dropped (${cause}), ${received} heartbeats received, ${usEach.toFixed(1)} µs each`,
         );

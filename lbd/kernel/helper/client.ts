@@ -18,8 +18,8 @@ type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never;
 export interface HelperEvents {
   /** It answers; for the first time, or again. */
   onUp(): void;
-  /** It does not, and why; also for each try that fails. */
-  onDown(why: string): void;
+  /** It does not, and why; also for each try that fails. @param isAbsent nobody listens: it is not installed, or was disabled */
+  onDown(why: string, isAbsent: boolean): void;
   onEvent(event: Extract<HelperSaying, { event: string }>): void;
 }
 
@@ -124,7 +124,7 @@ export class HelperClient {
     const socket = createConnection({ path: this.#path });
     this.#socket = socket;
     const inbox = new Inbox();
-    socket.on('error', (error) => this.#lost(socket, wordsOf(error, this.#path)));
+    socket.on('error', (error) => this.#lost(socket, wordsOf(error, this.#path), isAbsent(error)));
     socket.on('close', () => this.#lost(socket, 'it closed the connection'));
     socket.on('data', (chunk: Buffer) => {
       inbox.push(chunk);
@@ -181,13 +181,13 @@ export class HelperClient {
   }
 
   /** This connection is over. */
-  #lost(socket: Socket, why: string): void {
+  #lost(socket: Socket, why: string, isAbsent = false): void {
     if (this.#socket !== socket) return;
     this.#drop(why);
     if (this.#closed) return;
     this.#retry = setTimeout(() => void this.#connect().catch(() => {}), this.#retryMs);
     this.#retryMs = Math.min(this.#retryMs * 2, MAX_RETRY_MS);
-    this.#events.onDown(why);
+    this.#events.onDown(why, isAbsent);
   }
 
   #drop(why: string): void {
@@ -209,6 +209,10 @@ function unreachable(why: string): OperatorError {
     'KERNEL_HELPER',
     `lbd has no CAP_NET_ADMIN, and its helper cannot be asked: ${why}`,
   );
+}
+
+function isAbsent({ code }: NodeJS.ErrnoException): boolean {
+  return code === 'ENOENT' || code === 'ECONNREFUSED';
 }
 
 function wordsOf(error: NodeJS.ErrnoException, path: string): string {

@@ -35,10 +35,16 @@ export class RemoteHost implements KernelHost {
       onUp: () => {
         if (this.#missed || this.#began) events.onUp();
         this.#missed = false;
+        // Else nothing that was in force is missing.
+        if (!this.#began) this.#trouble = undefined;
       },
-      onDown: (why) => {
+      onDown: (why, isAbsent) => {
         this.#missed = true;
         if (this.#began) this.#fails(`the helper of the kernel engine is gone: ${why}`);
+        else if (!isAbsent)
+          this.#fails(
+            `the helper of the kernel engine does not work, rules of before may be in force: ${why}`,
+          );
       },
       onEvent: (event) => this.#hear(event),
     });

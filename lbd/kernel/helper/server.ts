@@ -6,6 +6,7 @@ import { TokenBucket } from '../../../common/token-bucket.ts';
 import { VERSION } from '../../../common/version.ts';
 import { FlowScope } from '../../flow/flow-scope.ts';
 import { monotonicMs } from '../../session/memory.ts';
+import type { KernelOrder } from '../kernel-host.ts';
 import { LocalHost, type LocalHostParts } from '../local-host.ts';
 import type { AcceptedConfig } from './accepted-config.ts';
 import { FlowLink } from './flow-link.ts';
@@ -204,7 +205,7 @@ export class HelperServer {
       case 'cut':
         return this.#host.cut(request.frontend, request.backend);
       case 'leftover':
-        return this.#host.began || this.#host.removeLeftover();
+        return this.#takeBack();
       default:
         throw new OperatorError('NOT_HERE', 'this is said once, at the beginning of a connection');
     }
@@ -212,14 +213,26 @@ export class HelperServer {
 
   async #keep(wanted: WireOrder): Promise<{ trouble: string | null }> {
     const config = await this.#options.configs.get(wanted.digest);
-    const order = admitOrder(wanted, config);
+    const trouble = await this.#order(admitOrder(wanted, config));
+    return { trouble: trouble ?? null };
+  }
+
+  /** No frontend is to be in the kernel. The table of another lbd's time goes; one of this run stays, for flows that are open. */
+  async #takeBack(): Promise<boolean> {
+    if (!this.#host.began || this.#config === undefined) return this.#host.removeLeftover();
+    await this.#order({ config: this.#config, frontends: [], gates: {}, young: {} });
+    return true;
+  }
+
+  #order(order: KernelOrder): Promise<string | undefined> {
+    const { config } = order;
     const frontends = JSON.stringify(order.frontends);
     const kept = this.#host.keep(order);
     if (config !== this.#config || frontends !== this.#frontends)
       this.#scope = new FlowScope(this.#host.services, this.#scope, monotonicMs());
     this.#config = config;
     this.#frontends = frontends;
-    return { trouble: (await kept) ?? null };
+    return kept;
   }
 
   #gone(client: Client): void {

@@ -73,17 +73,22 @@ function setUp(t: Test) {
     await server!.close();
     if (gone.listening) await once(gone, 'close');
   };
-  const engine = new KernelEngine({
-    gate: (id) => gates.get(id)!,
-    tell,
-    onFrontends: (frontends) => tell('info', `frontends: ${frontends.map(({ name }) => name).join()}`),
-    host: (events) => new RemoteHost(new HelperClient(path), events, () => READY),
-  });
+  const engines: KernelEngine[] = [];
+  const next = () => {
+    const engine = new KernelEngine({
+      gate: (id) => gates.get(id)!,
+      tell,
+      onFrontends: (frontends) => tell('info', `frontends: ${frontends.map(({ name }) => name).join()}`),
+      host: (events) => new RemoteHost(new HelperClient(path), events, () => READY),
+    });
+    engines.push(engine);
+    return engine;
+  };
   t.teardown(async () => {
-    await engine.close();
+    for (const engine of engines) await engine.close();
     await server?.close();
   });
-  return { path, engine, gates, file, told, news, log, ...host, start, stop };
+  return { path, engine: next(), next, gates, file, told, news, log, ...host, start, stop };
 }
 
 /** Says something to the helper, and hears all until it closes or resets. */
@@ -188,6 +193,18 @@ t.test('a table that nobody needs is removed by the helper, which may go then', 
   await engine.apply(file.config);
   t.strictSame(scripts, ['add table inet tandem_lb\ndelete table inet tandem_lb\n']);
   await log.told(/lbd is gone/);
+});
+
+t.test('an lbd that needs no kernel takes back what the one before it wanted', async (t) => {
+  const { engine, start, scripts, host, file, next } = setUp(t);
+  await start();
+  await engine.apply(config());
+  await engine.close();
+  file.config = config(5000, 'user');
+  await next().apply(file.config);
+  t.match(scripts[1], /delete element inet tandem_lb everywhere4 { tcp . 5000 }/);
+  t.notMatch(scripts[1], /delete table|delete chain inet tandem_lb prerouting/, 'stays for open flows');
+  t.equal(host.table, true);
 });
 
 t.test('nothing changes by what lbd does not say', async (t) => {

@@ -55,7 +55,8 @@ export class SplitNode extends KernelNode {
     const main = join(ROOT, 'lbd/kernel/helper/main.ts');
     const flags = ['--config', join(this.directory, 'tandem.yaml'), '--node', this.name];
     const argv = [...as(HELPER, 'net_admin'), NODE, '--disable-sigusr1', main, ...flags];
-    this.#helper = this.lab.spawn(this.name, [...argv, '--run-dir', join(this.directory, this.name)], {
+    const run = join(this.directory, this.name);
+    this.#helper = this.lab.spawn(this.name, [...argv, '--run-dir', run, '--state-dir', join(run, 'net')], {
       stdio: ['ignore', log, log],
     });
     closeSync(log);

@@ -1,16 +1,19 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { AcceptedConfig } from '../../../common/accepted-config.ts';
+import type { ReadConfig } from '../../../common/config-process.ts';
 import { ConfigReader } from '../../../common/config-reader.ts';
 import { SOCKETS } from '../../../common/control.ts';
 import type { DaemonOptions } from '../../../common/daemon.ts';
 import type { EarlySignals } from '../../../common/early-signals.ts';
+import { messageOf } from '../../../common/errors.ts';
 import { listenDescriptor } from '../../../common/listen-fds.ts';
 import { createLogger } from '../../../common/logger.ts';
 import type { Config } from '../../../common/model.ts';
 import { ServiceNotifier } from '../../../common/sd-notify.ts';
 import { listenUnix } from '../../../common/unix-socket.ts';
 import { monotonicMs } from '../../session/memory.ts';
-import { AcceptedConfig } from './accepted-config.ts';
+import { ConfigByDigest } from './config-by-digest.ts';
 import { HelperServer } from './server.ts';
 
 const CONFIG_PROCESS = new URL('./config-process.ts', import.meta.url);
@@ -23,13 +26,13 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
   const descriptor = listenDescriptor();
   const manager = new ServiceNotifier();
   const path = join(options.runDir, SOCKETS.kernel);
-  const folder = process.env.RUNTIME_DIRECTORY ?? join(options.runDir, 'net');
   const reader = new ConfigReader<Config>(CONFIG_PROCESS, options.config, options.node);
-  const configs = new AcceptedConfig(
-    async () => (await reader.read()).value,
-    join(folder, 'config'),
-    (text) => log.warn(text),
-  );
+  const accepted = new AcceptedConfig(options.stateDir, 'lbd-kernel', (text) => log.warn(text));
+  const configs = new ConfigByDigest({
+    file: () => reader.read(),
+    copy: () => readCopy(options, accepted, (text) => log.warn(text)),
+    accepted,
+  });
   let ends = false;
   const end = () => {
     if (ends) process.exit(0);
@@ -58,4 +61,22 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
   }
   manager.ready();
   log.info('ready');
+}
+
+/** @returns undefined where there is no copy, or it cannot be used */
+async function readCopy(
+  { config, node }: DaemonOptions,
+  { path, acceptedMs }: AcceptedConfig,
+  tell: (text: string) => void,
+): Promise<ReadConfig<Config> | undefined> {
+  if (acceptedMs === undefined) return undefined;
+  const reader = new ConfigReader<Config>(CONFIG_PROCESS, config, node, path);
+  try {
+    return await reader.read();
+  } catch (error) {
+    tell(`the config that was accepted last (${path}) cannot be used: ${messageOf(error)}`);
+    return undefined;
+  } finally {
+    reader.close();
+  }
 }

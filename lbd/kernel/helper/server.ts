@@ -8,7 +8,7 @@ import { FlowScope } from '../../flow/flow-scope.ts';
 import { monotonicMs } from '../../session/memory.ts';
 import type { KernelOrder } from '../kernel-host.ts';
 import { LocalHost, type LocalHostParts } from '../local-host.ts';
-import type { AcceptedConfig } from './accepted-config.ts';
+import type { ConfigByDigest } from './config-by-digest.ts';
 import { FlowLink } from './flow-link.ts';
 import { Inbox } from './inbox.ts';
 import {
@@ -33,7 +33,7 @@ const LOOK_MS = 1_000;
 const COMPLAINTS = { perSecond: 1 / 10, burst: 20 } as const;
 
 export interface HelperServerOptions {
-  readonly configs: Pick<AcceptedConfig, 'get'>;
+  readonly configs: Pick<ConfigByDigest, 'get'>;
   log(level: 'info' | 'warn', text: string): void;
   /** lbd is of another version: this process should make room for one of that. */
   onOtherVersion(): void;

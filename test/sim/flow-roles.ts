@@ -29,6 +29,7 @@ function timelineOf(seed: number): readonly Moment[] {
 
 /** A connection that a client has. */
 interface Connection {
+  readonly number: number;
   readonly key: string;
   /** It may have got lost without anybody's fault. */
   isUnsure: boolean;
@@ -50,6 +51,8 @@ interface Place {
   /** Since when it waits to be what it is told to be. */
   dueMs: number | undefined;
   tickMs: number;
+  /** Its kernel has lost all, and has not been filled by the other node yet. */
+  isEmpty: boolean;
   untold: Connection[];
   batches: Batch[];
 }
@@ -135,6 +138,7 @@ class Story {
     this.#log(`${index} loses power`);
     const place = this.#places[index];
     place.kernel.flows.clear();
+    place.isEmpty = true;
     this.#forget(place);
     for (const connection of this.#connections.values()) {
       connection.known[index] = false;
@@ -194,7 +198,7 @@ class Story {
     const flow = webFlow(number, this.#random() < 0.5 ? '10.0.0.21:80' : '10.0.0.22:80');
     place.kernel.set(flow);
     const known: Connection['known'] = [index === 0, index === 1];
-    const connection = { key: keyOf(flow.tuples), isUnsure: false, known };
+    const connection = { number, key: keyOf(flow.tuples), isUnsure: false, known };
     this.#connections.set(number, connection);
     if (place.node === undefined) connection.isUnsure = true;
     else place.untold.push(connection);
@@ -206,6 +210,7 @@ class Story {
       const { node, moment } = place;
       if (node === undefined || moment.stands) continue;
       node.nowMs = this.#nowMs;
+      if (this.#isUp && node.protocol.receiver.filled) place.isEmpty = false;
       node.listen(Number.POSITIVE_INFINITY);
       this.#assume(place, node);
       if (this.#nowMs >= place.tickMs) {
@@ -226,6 +231,10 @@ class Story {
     if (!node.writer.idle && this.#nowMs < place.dueMs + ASSUME_MS) return;
     place.dueMs = undefined;
     node.become(place.moment.role);
+    if (node.role !== 'active' || !place.isEmpty) return;
+    // Nobody could fill it before it must serve: that connections are not there now counts, and not who else had them.
+    for (const connection of this.#connections.values())
+      if (!place.kernel.flows.has(connection.key)) connection.isUnsure = true;
   }
 
   #tell(place: Place, node: FlowNode, index: 0 | 1): void {
@@ -233,7 +242,13 @@ class Story {
     while (place.batches[0] !== undefined && this.#isUp && protocol.reached(place.batches[0].mark)) {
       const { connections } = place.batches.shift()!;
       if (node.role !== 'active') continue;
-      for (const connection of connections) connection.known[index === 0 ? 1 : 0] = true;
+      const other = index === 0 ? 1 : 0;
+      for (const connection of connections) {
+        connection.known[other] = true;
+        const isOpen = this.#connections.get(connection.number) === connection;
+        if (isOpen && !this.#places[other].kernel.flows.has(connection.key))
+          this.#problem(`${other} has acknowledged a connection that its kernel does not have`);
+      }
     }
     if (place.untold.length === 0 || node.role !== 'active') return;
     place.batches.push({ mark: protocol.mark(), connections: place.untold });
@@ -301,6 +316,7 @@ function newPlace(): Place {
     moment: NOTHING,
     dueMs: undefined,
     tickMs: 0,
+    isEmpty: false,
     untold: [],
     batches: [],
   };

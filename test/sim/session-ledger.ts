@@ -82,7 +82,9 @@ export class SessionLedger {
 
   remove(index: 0 | 1, key: number): void {
     const node = this.#pair.nodes[index];
-    if (node.remove(key)) this.#note(index, key, node.state(key)!, false);
+    const isGone = node.remove(key);
+    const state = node.state(key);
+    if (isGone && state !== undefined) this.#note(index, key, state, false);
   }
 
   lookup(index: 0 | 1, key: number): void {
@@ -113,11 +115,12 @@ export class SessionLedger {
     for (const [key, claim] of this.#known[index]) {
       const state = nodes[index].state(key);
       const name = `${nodes[index].name}: key ${key}`;
-      if (state !== undefined && rank(state, claim) < 0 && nowMs < claim.untilMs)
+      const isBound = nowMs < claim.untilMs && !this.#wasBeaten(key, claim);
+      if (state !== undefined && isBound && rank(state, claim) < 0)
         yield `${name} is ${text(state)}, after it was ${text(claim)}`;
       if (state !== undefined && !this.#written.get(key)!.some((it) => rank(it, state) === 0))
         yield `${name} is ${text(state)}, which nobody wrote`;
-      if (state === undefined && nowMs < claim.untilMs && !this.#wasBeaten(key, claim))
+      if (state === undefined && isBound)
         yield `${name} is lost: ${text(claim)}, ${Math.round(claim.untilMs - nowMs)} ms before its end`;
     }
   }

@@ -44,7 +44,7 @@ export class SessionNode {
     this.name = name;
     this.table = new SessionTable(buffer, 0, { hashKey: HASH_KEY, nowMs });
     this.worker = new SessionTable(buffer, 1, { hashKey: HASH_KEY, nowMs });
-    this.registers = new Registers(name);
+    this.registers = new Registers(name, (key) => (key.startsWith('admin/') ? 'ours' : 'unknown'));
     this.protocol = new SyncProtocol({
       table: this.table,
       registers: this.registers,

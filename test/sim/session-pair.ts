@@ -118,6 +118,21 @@ export class SessionPair {
     }
   }
 
+  /** Somebody else with the secret has the link to a node for a moment, and says this. */
+  listenTo(index: 0 | 1, says: Buffer): void {
+    for (const i of [0, 1] as const) this.#close(i);
+    const { protocol, name } = this.nodes[index];
+    const nowMs = this.monotonicMs(index);
+    protocol.connect(nowMs);
+    for (let at = 0; at < says.length && protocol.failure === undefined; ) {
+      const end = at + 1 + Math.floor(this.#options.random() * 2_000);
+      at += protocol.receive(says.subarray(at, end), nowMs);
+      for (let frames = 0; frames < 100 && protocol.pull(nowMs) !== undefined; frames++);
+    }
+    this.#options.log(`${name} was lied to: ${protocol.failure ?? 'it noticed nothing'}`);
+    protocol.disconnect();
+  }
+
   /** `lbd` of a node is killed and starts with nothing. */
   restart(index: 0 | 1): void {
     this.onRestart(index);

@@ -2,6 +2,7 @@ import { FRAME } from '../../lbd/session/sync-frame.ts';
 import { DriftingClock } from './drifting-clock.ts';
 import type { Outcome } from './one-fault.ts';
 import { SessionLedger } from './session-ledger.ts';
+import { lies } from './session-liar.ts';
 import { crowdedKeys } from './session-node.ts';
 import { SessionPair } from './session-pair.ts';
 import { randomFrom } from './simulation.ts';
@@ -45,6 +46,8 @@ class Story {
   readonly #random: () => number;
   /** No bucket overflows. */
   readonly #isRoomy: boolean;
+  /** Somebody else has the cluster's secret. */
+  readonly #hasLiar: boolean;
   readonly #ttlMs: number;
   readonly #drift: number;
   readonly #pair: SessionPair;
@@ -60,6 +63,7 @@ class Story {
     const random = randomFrom(seed);
     this.#random = random;
     this.#isRoomy = random() < 0.6;
+    this.#hasLiar = random() < 0.2;
     this.#ttlMs = this.#pick(TTLS_MS);
     this.#drift = random() < 0.7 ? GOOD_DRIFT : BAD_DRIFT;
     const clock = () =>
@@ -111,10 +115,21 @@ class Story {
     else if (what < 0.32) {
       this.#active = this.#active === 0 ? 1 : 0;
       this.#log(`${this.#pair.nodes[this.#active].name} takes over`);
+    } else if (what < 0.34) {
+      if (this.#hasLiar && !this.#pair.paused[0] && !this.#pair.paused[1]) this.#lie(index);
     } else if (what < 0.4) {
       this.#pair.nodes[index].registers.set(`admin/web/s${this.#below(REGISTERS)}`, this.#random());
       this.#pair.wake(index);
     } else this.#use();
+  }
+
+  #lie(index: 0 | 1): void {
+    const { name, table } = this.#pair.nodes[index];
+    const hello = {
+      ...{ cluster: 'sim', node: name === 'a' ? 'b' : 'a', boot: 'ffffffffffffffff', known: null },
+      ...{ capacity: 1024, keyFingerprint: table.keyFingerprint, clock: table.clock },
+    };
+    this.#pair.listenTo(index, lies(this.#random, hello));
   }
 
   #cut(): void {
@@ -200,6 +215,8 @@ class Story {
     if (this.#ttlMs > SHORT_TTL_MS || this.#pair.graceMs > SHORT_GRACE_MS) return;
     this.#run(this.#ttlMs * (1 + this.#drift) + this.#pair.graceMs);
     this.#judge();
+    // A liar tells of lives that last.
+    if (this.#hasLiar) return;
     for (const { table, name } of this.#pair.nodes) {
       table.sweep(table.memory.buckets);
       if (table.size > 0) this.#problem(`${name} counts ${table.size} entries after all have expired`);

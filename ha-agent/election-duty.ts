@@ -61,7 +61,11 @@ export function considerTakeover(turn: Turn): void {
     return;
   }
   s.preemptAtMs = undefined;
-  if (report.role === 'fault') takeOver(turn, `${peer.name} is in fault`);
+  if (turn.now < s.formerUntilMs)
+    turn.because(
+      `${peer.name} restarted its agent, or two machines have its name: waiting for the silence of the one that served`,
+    );
+  else if (report.role === 'fault') takeOver(turn, `${peer.name} is in fault`);
   else if (report.probe && mayOverrule(turn))
     takeOver(turn, `${peer.name} does not hear this node, which has the lease`);
   else if (report.probe) turn.because(`${peer.name} does not hear this node and will take over`);

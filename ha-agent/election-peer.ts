@@ -1,7 +1,7 @@
 import { obstacleOf } from './election-evidence.ts';
 import { carries } from './election-link.ts';
 import { answered, considerSuspicion, considerVacancy } from './election-suspicion.ts';
-import { jointIntervalMs, PROBE_ANSWER, patientUntil, probeAt } from './election-times.ts';
+import { deadTimeMs, jointIntervalMs, PROBE_ANSWER, patientUntil, probeAt } from './election-times.ts';
 import type { Turn } from './election-turn.ts';
 import type { PeerReport } from './election-types.ts';
 import { announce, announceSooner, removeVips } from './election-vips.ts';
@@ -17,6 +17,10 @@ export function heartbeat(turn: Turn, report: PeerReport, restarted: boolean): v
   // A live peer may just have been noticed, or asks whether this node is alive: both want an answer now.
   const asked = report.probe || report.ask === true;
   if (restarted || !s.peerAlive || asked || s.probingSinceMs !== undefined) turn.send(1);
+  if (report.role === 'active') s.formerUntilMs = now;
+  // Two machines with the peer's name take turns, and a process that starts says nothing of the one that serves.
+  else if (restarted && before?.role === 'active' && turn.peerAlive)
+    s.formerUntilMs = s.peer!.heardMs + deadTimeMs(config, s);
   answered(turn, report, restarted);
   const healthySinceMs = report.healthy ? (s.peer?.healthySinceMs ?? now) : undefined;
   s.peer = { report, heardMs: now, healthySinceMs };

@@ -161,6 +161,7 @@ export function wakeAt(config: ElectionConfig, s: ElectionState, now: number): n
   add(s.listenUntilMs);
   add(s.holdUntilMs);
   add(s.recoveredUntilMs);
+  add(s.formerUntilMs);
   add(s.requestUntilMs);
   add(s.preemptAtMs);
   add(s.probedUntilMs);

@@ -66,6 +66,7 @@ export function initialState(config: ElectionConfig, now: number): ElectionState
     listenUntilMs: now + config.deadAfter * config.intervalMs,
     listenSinceMs: now,
     holdUntilMs: undefined,
+    formerUntilMs: 0,
     recoveredUntilMs: now,
     dualSinceMs: undefined,
     requestUntilMs: undefined,

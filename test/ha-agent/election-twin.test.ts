@@ -1,4 +1,4 @@
-import { BEGIN, type Story, tell } from './story.ts';
+import { BEGIN, heard, type Story, tell } from './story.ts';
 
 /** The other machine with this node's name is heard each 100 ms; `less` or `more`, as it goes after or before this one. */
 const twin = (first: number, last: number, words: string) =>
@@ -59,6 +59,51 @@ const STORIES: readonly Story[] = [
       ${twin(150, 2000, 'active more')}
       9000 end`,
     happens: [`150 ${FAULT}`, '2950 init (epoch 0): the fault is gone', '3000 add-vips'],
+  },
+  {
+    name: 'a process in fault that has the name of the active peer is none of that one while it may serve',
+    script: `${BEGIN}
+      10 hears active e1
+      110 hears active e1
+      150 hears fault e0 reboot
+      210 hears active e1 reboot
+      250 hears fault e0 reboot
+      250 why
+      310 hears active e1 reboot
+      350 hears fault e0 reboot
+      410 end`,
+    happens: [
+      '250 lb2 restarted its agent, or two machines have its name: waiting for the silence of the one that served',
+    ],
+    never: [/add-vips/],
+  },
+  {
+    name: 'nor is one that waits to be elected',
+    script: `${BEGIN}
+      10 hears active e1
+      50 hears standby e0 reboot
+      110 hears active e1 reboot
+      150 hears standby e0 reboot
+      210 end`,
+    happens: [],
+    never: [/add-vips/],
+  },
+  {
+    name: 'once the one that served is silent, what the other one says counts',
+    script: `${BEGIN}
+      10 hears active e1
+      110 hears active e1
+      ${heard(150, 550, 'fault e0').replace('fault e0', 'fault e0 reboot')}
+      600 end`,
+    happens: ['410 active (epoch 2): lb2 is in fault', '410 add-vips'],
+  },
+  {
+    name: 'an agent that said farewell before it started anew is not waited for',
+    script: `${BEGIN}
+      10 hears active e1
+      50 hears standby e1 p0
+      60 end`,
+    happens: ['50 add-vips'],
   },
 ];
 

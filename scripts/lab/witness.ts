@@ -50,11 +50,11 @@ export class LabWitness {
     });
   }
 
-  /** `SIGSTOP` and `SIGCONT` return at once, all others wait until it is gone. */
+  /** `SIGSTOP`, `SIGCONT` and `SIGHUP` return at once, all others wait until it is gone. */
   async signal(signal: NodeJS.Signals): Promise<void> {
     const child = this.#process!;
     const exit = once(child, 'exit');
     signalPid(child.pid!, signal);
-    if (signal !== 'SIGSTOP' && signal !== 'SIGCONT') await exit;
+    if (signal !== 'SIGSTOP' && signal !== 'SIGCONT' && signal !== 'SIGHUP') await exit;
   }
 }

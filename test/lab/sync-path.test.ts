@@ -2,14 +2,26 @@ import t from 'tap';
 import type { AgentStatus } from '../../common/control.ts';
 import { NODES, type NodeName } from '../../scripts/lab/hosts.ts';
 import { dropDatagrams } from '../../scripts/lab/impair.ts';
+import type { Lab } from '../../scripts/lab/lab.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
 import type { Pair } from '../../scripts/lab/pair.ts';
+import { MULTICAST_PORT, UNICAST_PORT } from '../../scripts/lab/pair-config.ts';
 import { until } from '../../scripts/lab/wait.ts';
 import { HEARTBEAT_MS } from './calm.ts';
 import { startPair } from './fault-run.ts';
 
 /** With `dead_after: 3`. */
 const DEAD_MS = 3 * HEARTBEAT_MS;
+
+/** Each node refuses the heartbeats of all paths, as a firewall with `reject` does. @returns what ends it */
+async function refuseDatagrams(lab: Lab): Promise<() => Promise<void>> {
+  const rule = `udp dport { ${MULTICAST_PORT}, ${UNICAST_PORT} } reject`;
+  const table = `table inet lab { chain refused { type filter hook input priority 0; ${rule}; }; }`;
+  for (const node of NODES) await lab.exec(node, ['nft', '-f', '-'], table);
+  return async () => {
+    for (const node of NODES) await lab.run(node, ['nft', 'delete', 'table', 'inet', 'lab']);
+  };
+}
 
 const isDatagrams = ({ name }: AgentStatus['paths'][number]) => /^(uni|multi)cast/.test(name);
 
@@ -28,12 +40,14 @@ t.test('heartbeats travel beside the session sync', { skip: skipLab() }, async (
   const active = pair.active();
   const standby = NODES.find((node) => node !== active) as NodeName;
 
-  await t.test(
-    'only the ports of heartbeats are filtered: one owner, no takeover, both say it',
-    async (t) => {
+  for (const [filter, begin] of [
+    ['drops', dropDatagrams],
+    ['refuses', refuseDatagrams],
+  ] as const)
+    await t.test(`a filter ${filter} heartbeats alone: one owner, no takeover, both say it`, async (t) => {
       const before = ownership.changes.length;
       const epochs = await Promise.all(NODES.map(async (node) => (await pair.status(node)).epoch));
-      const mend = await dropDatagrams(lab);
+      const mend = await begin(lab);
       t.teardown(mend);
       await paths(pair, 'all UDP paths to be silent for three dead times', (status) =>
         status.paths
@@ -54,8 +68,7 @@ t.test('heartbeats travel beside the session sync', { skip: skipLab() }, async (
       t.same(await Promise.all(NODES.map(async (node) => (await pair.status(node)).epoch)), epochs);
       await mend();
       await paths(pair, 'all paths to be up', (status) => status.paths.every(({ state }) => state === 'up'));
-    },
-  );
+    });
 
   await t.test('and the death of the active node is still a death', async (t) => {
     const mend = await dropDatagrams(lab);

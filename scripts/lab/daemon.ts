@@ -23,6 +23,8 @@ export class Daemon {
   tree = ROOT;
   /** Command line in front of it at the next start, such as one that makes it another user. */
   as: readonly string[] = [];
+  /** More flags at the next start. */
+  flags: readonly string[] = [];
   #process: ChildProcess | undefined;
 
   /**
@@ -64,7 +66,7 @@ export class Daemon {
     if (this.running) throw new Error(`${this.name} on ${this.node} runs already`);
     const log = openSync(this.logFile, 'a');
     const main = join(this.tree, this.name, 'main.ts');
-    const argv = [...this.as, NODE, '--disable-sigusr1', main, ...this.#flags];
+    const argv = [...this.as, NODE, '--disable-sigusr1', main, ...this.#flags, ...this.flags];
     this.#process = this.#lab.spawn(this.node, argv, { stdio: ['ignore', log, log], env: this.#env });
     closeSync(log);
   }

@@ -12,11 +12,16 @@ import { KernelNode } from './kernel-node.ts';
 export const LBD = 64_001;
 export const HELPER = 64_002;
 
-/** A command line that gives a program another user and this one capability, as a unit does. */
-export function as(id: number, capability?: string): string[] {
-  const kept = capability === undefined ? '-all' : `-all,+${capability}`;
+/** A command line that gives a program another user, these groups and these capabilities, as a unit does. */
+export function as(
+  id: number,
+  capabilities: string | readonly string[] = [],
+  groups: readonly number[] = [],
+): string[] {
+  const kept = ['-all', ...[capabilities].flat().map((name) => `+${name}`)].join(',');
+  const more = groups.length === 0 ? ['--clear-groups'] : ['--groups', groups.join(',')];
   const sets = ['--inh-caps', kept, '--ambient-caps', kept, '--bounding-set', kept];
-  return ['setpriv', '--reuid', `${id}`, '--regid', `${id}`, '--clear-groups', ...sets, '--'];
+  return ['setpriv', '--reuid', `${id}`, '--regid', `${id}`, ...more, ...sets, '--'];
 }
 
 /** A node whose lbd may listen and no more, with the helper that may change the kernel. */

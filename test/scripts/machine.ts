@@ -16,6 +16,10 @@ const TOOLS = [
   'nft',
   'ip',
   'ssh-keygen',
+  'openssl',
+  'setpriv',
+  'systemd-sysusers',
+  'systemd-tmpfiles',
 ];
 
 /**

@@ -1,0 +1,129 @@
+import type { ChildProcess } from 'node:child_process';
+import { chmodSync, chownSync, closeSync, mkdirSync, mkdtempSync, openSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { type AgentStatus, type LbdStatus, SOCKETS } from '../../common/control.ts';
+import { control } from '../../common/control-client.ts';
+import { writeKeyFiles } from '../../common/key-files.ts';
+import { Daemon, type DaemonName } from '../../scripts/lab/daemon.ts';
+import { SHARED } from '../../scripts/lab/holder.ts';
+import type { NodeName } from '../../scripts/lab/hosts.ts';
+import { type Lab, NODE, ROOT } from '../../scripts/lab/lab.ts';
+import { until } from '../../scripts/lab/wait.ts';
+import { certify } from '../lbd/tls/authority.ts';
+import { as } from './split-node.ts';
+
+/** Numbers of users that no machine has, each with a group of the same number. */
+export const ID = { lb: 64_001, net: 64_002, ha: 64_003, operator: 64_010, stranger: 65_534 } as const;
+/** Numbers of the other groups. */
+const GROUP = { conf: 64_004, operators: 64_005 } as const;
+const SECRET = Buffer.alloc(48, 7);
+
+/** Each user of a node, with the rights that its unit, or its login, gives it. */
+export const AS = {
+  nobody: as(ID.stranger),
+  'an operator': as(ID.operator, [], [GROUP.operators]),
+  'tandem-lb': as(ID.lb, ['net_bind_service'], [GROUP.conf]),
+  'tandem-ha': as(ID.ha, ['net_admin', 'net_raw'], [GROUP.conf]),
+  'tandem-net': as(ID.net, ['net_admin'], [GROUP.conf]),
+} as const;
+export type User = keyof typeof AS;
+
+/** A node as `scripts/install` leaves it: a user for each daemon, and files and folders of the owners that it sets. */
+export class InstalledNode {
+  readonly lab: Lab;
+  readonly name: NodeName;
+  /** On the hosts; what an installation has below /etc/tandem is in `etc`. */
+  readonly directory: string;
+  readonly daemons: Readonly<Record<DaemonName, Daemon>>;
+  #helper: ChildProcess | undefined;
+
+  constructor(lab: Lab, name: NodeName, config: string) {
+    const outside = mkdtempSync(lab.outside(join(SHARED, 'node-')));
+    this.lab = lab;
+    this.name = name;
+    this.directory = join(SHARED, basename(outside));
+    chmodSync(outside, 0o755);
+    const folder = (path: string, uid: number, gid: number, mode: number) => {
+      mkdirSync(join(outside, path));
+      own(path, uid, gid, mode);
+    };
+    const own = (path: string, uid: number, gid: number, mode: number) => {
+      chownSync(join(outside, path), uid, gid);
+      chmodSync(join(outside, path), mode);
+    };
+    const file = (path: string, content: string | Buffer, gid: number, mode: number) => {
+      writeFileSync(join(outside, path), content);
+      own(path, 0, gid, mode);
+    };
+    folder('etc', 0, GROUP.conf, 0o750);
+    file('etc/tandem.yaml', config, GROUP.conf, 0o640);
+    file('etc/secret', SECRET, 0, 0o600);
+    const groups: Readonly<Record<string, number>> = { 'tandem-lb': ID.lb, 'tandem-ha': ID.ha };
+    writeKeyFiles(join(outside, 'etc/secret'), 'lab', SECRET, (group) => groups[group]!);
+    folder('etc/tls', 0, GROUP.conf, 0o750);
+    const { cert, key } = certify({ name: 'shop.example', alternatives: ['shop.example'] });
+    file('etc/tls/site.crt', cert, ID.lb, 0o640);
+    file('etc/tls/site.key', key, ID.lb, 0o640);
+    folder(name, 0, 0, 0o755);
+    folder(join(name, 'lb'), ID.lb, GROUP.operators, 0o2750);
+    folder(join(name, 'ha'), ID.ha, GROUP.operators, 0o2750);
+    folder(join(name, 'live'), ID.lb, ID.ha, 0o2750);
+    // The helper itself makes the socket, which is the service manager's work in an installation.
+    folder(join(name, 'net'), ID.net, ID.lb, 0o2750);
+    folder('state', ID.lb, ID.lb, 0o750);
+    folder('state-ha', ID.ha, ID.ha, 0o750);
+    const daemon = (which: DaemonName, user: User, state: string) => {
+      const it = new Daemon(lab, which, name, this.directory, join(this.directory, 'etc/tandem.yaml'));
+      it.as = AS[user];
+      it.flags = ['--state-dir', join(this.directory, state)];
+      return it;
+    };
+    this.daemons = {
+      lbd: daemon('lbd', 'tandem-lb', 'state'),
+      'ha-agent': daemon('ha-agent', 'tandem-ha', 'state-ha'),
+    };
+  }
+
+  /** @returns a path on the hosts */
+  path(relative: string): string {
+    return join(this.directory, relative);
+  }
+
+  /** @returns the path of a socket on the hosts */
+  socket(which: keyof typeof SOCKETS): string {
+    return join(this.directory, this.name, SOCKETS[which]);
+  }
+
+  get helperPid(): number {
+    return this.#helper!.pid!;
+  }
+
+  /** Starts all three, and waits until they work with each other. */
+  async start(): Promise<void> {
+    const log = openSync(this.lab.outside(this.path('helper.log')), 'a');
+    const main = join(ROOT, 'lbd/kernel/helper/main.ts');
+    const flags = ['--config', this.path('etc/tandem.yaml'), '--node', this.name];
+    const argv = [...AS['tandem-net'], NODE, '--disable-sigusr1', main, ...flags];
+    this.#helper = this.lab.spawn(this.name, [...argv, '--run-dir', join(this.directory, this.name)], {
+      stdio: ['ignore', log, log],
+    });
+    closeSync(log);
+    for (const daemon of Object.values(this.daemons)) daemon.start();
+    await until('the node serves', async () => {
+      for (const daemon of Object.values(this.daemons)) daemon.requireRunning();
+      const [agent, lbd] = await Promise.all([this.agentStatus(), this.lbdStatus()]);
+      const engines = Object.values(lbd.frontends).map(({ engine }) => engine?.engine ?? 'user');
+      const said = JSON.stringify([agent.role, agent.warnings, lbd.warnings, engines]);
+      if (agent.role !== 'active' || !engines.includes('kernel')) throw new Error(said);
+      return true;
+    });
+  }
+
+  agentStatus(): Promise<AgentStatus> {
+    return control<AgentStatus>(this.lab.outside(this.socket('agent')), 'GET', '/v1/status');
+  }
+
+  lbdStatus(): Promise<LbdStatus> {
+    return control<LbdStatus>(this.lab.outside(this.socket('lbd')), 'GET', '/v1/status');
+  }
+}

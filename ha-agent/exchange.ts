@@ -69,6 +69,8 @@ interface Talk {
   readonly name: string;
   readonly session: PeerSession;
   peerNonce: string | undefined;
+  /** When a new process of the peer was last answered at once. */
+  answeredMs: number;
 }
 
 /** Heartbeats on all paths at once: what goes out, what comes in, and what was thrown away. */
@@ -93,7 +95,6 @@ export class Exchange {
   #twinMs = Number.NEGATIVE_INFINITY;
   #peerTwinMs = Number.NEGATIVE_INFINITY;
   #floodMs = Number.NEGATIVE_INFINITY;
-  #answeredMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: ExchangeOptions) {
     this.#options = options;
@@ -122,8 +123,7 @@ export class Exchange {
     this.#talks = new Map(
       config.groups.map((name) => {
         const hash = this.#hashes.get(name)!;
-        const talk = known.get(hash) ?? { name, session: this.#createSession(), peerNonce: undefined };
-        return [hash, talk];
+        return [hash, known.get(hash) ?? this.#createTalk(name)];
       }),
     );
     for (const session of this.#sessions()) session.stepsPerRound = Math.max(1, config.groups.length);
@@ -218,6 +218,11 @@ export class Exchange {
     return this.#lanes.close();
   }
 
+  #createTalk(name: string): Talk {
+    const answeredMs = Number.NEGATIVE_INFINITY;
+    return { name, session: this.#createSession(), peerNonce: undefined, answeredMs };
+  }
+
   #createSession(): PeerSession {
     return new PeerSession({ nonce: this.#nonce, drawnMs: (nonce) => this.#writer.v2.timeOf(nonce) });
   }
@@ -303,8 +308,8 @@ export class Exchange {
       this.#lanes.peerSpeaksOn(heartbeat.paths);
       this.#options.onHeartbeat(talk.name, heartbeat, restarted, talk.session.heardOfUs(heartbeat, now));
     } else if (freshness === 'hello') {
-      const isFirst = !isKnown && now - this.#answeredMs >= TELL_MS / 2;
-      if (isFirst) this.#answeredMs = now;
+      const isFirst = !isKnown && now - talk.answeredMs >= TELL_MS / 2;
+      if (isFirst) talk.answeredMs = now;
       // The former process may have heard the nonce of now: the answer to another one shows which is the later one.
       if (isFirst && heartbeat.version === 2 && talk.session.version === 2) this.#writer.v2.renew(now);
       this.#options.onHello(talk.name, heartbeat.role, isFirst);

@@ -19,6 +19,8 @@ class End {
   readonly exchange: Exchange;
   readonly lane: MemoryLane;
   readonly heard: string[] = [];
+  /** Groups about which a process was heard for the first time, and is to be answered at once. */
+  readonly met: string[] = [];
   readonly #name: string;
 
   constructor(name: 'lb1' | 'lb2', clock: { now: number }, keys: Keys = KEY, lanes = 1) {
@@ -29,7 +31,10 @@ class End {
       peerAddress: '192.0.2.2',
       now: () => clock.now,
       onHeartbeat: (_, { role }, restarted) => this.heard.push(restarted ? `new ${role}` : role),
-      onHello: () => this.heard.push('hello'),
+      onHello: (group, _, isFirst) => {
+        this.heard.push('hello');
+        if (isFirst) this.met.push(group);
+      },
       onRefused: () => {},
       onPath: (path, why) => this.heard.push(`${path} ${why ?? 'works'}`),
       onTrouble: (text) => this.heard.push(text),
@@ -266,6 +271,29 @@ t.test(
       }
     }
     t.notOk(lb1.dropped.key ?? lb2.dropped.key);
+  },
+);
+
+t.test(
+  'a new process is answered at once about each group, and others that follow soon are not',
+  async (t) => {
+    const clock = { now: 1_000 };
+    const lb1 = new End('lb1', clock);
+    const config = { digest: '', sectionDigests: '', groups: ['one', 'two'], deadTimeMs: 300 };
+    lb1.exchange.configure(config);
+    const say = async () => {
+      const lb2 = new End('lb2', clock);
+      lb2.exchange.configure(config);
+      await lb2.exchange.send('one', REPORT);
+      await lb2.exchange.send('two', REPORT);
+      return lb2.lane.sent;
+    };
+    lb1.hear(await say());
+    t.same(lb1.met, ['one', 'two']);
+    clock.now += 10;
+    lb1.hear(await say());
+    t.same(lb1.met, ['one', 'two'], 'somebody may play back many of them');
+    t.end();
   },
 );
 

@@ -136,10 +136,14 @@ export class PeerSession {
     const provenMs = Math.min(now, this.#proof(process, stamp, now, lifetimeMs));
     // A time that was still to come when it was written does not show that it was sent after a pause of this process.
     const sinceMs = stamp.ahead ? this.#echoMs(stamp, now) : provenMs;
-    const proves = sinceMs >= this.#floorMs && now - provenMs <= lifetimeMs;
     const current = this.#processOf(this.#current);
     const isCurrent = this.#current === nonce;
-    if (proves && !isCurrent && current !== undefined && !isLater(stamp, provenMs, current)) return 'replay';
+    const isOfNow = sinceMs >= this.#floorMs && now - provenMs <= lifetimeMs;
+    const isEarlier = !isCurrent && current !== undefined && !isLater(stamp, provenMs, current);
+    const wasCurrent = process.confirmedMs !== undefined;
+    if (isOfNow && isEarlier && (wasCurrent || stamp.version === 2)) return 'replay';
+    // One that has just started may have heard no more than what somebody has played back to it: it is asked to answer.
+    const proves = isOfNow && !isEarlier;
     process.lastOnPath.set(path, counter);
     const late = counter <= process.max;
     process.max = Math.max(process.max, counter);

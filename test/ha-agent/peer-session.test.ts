@@ -121,6 +121,21 @@ t.test('after a restart of the peer its former process is gone for good', (t) =>
   t.end();
 });
 
+t.test('a new process to which something old was played back is asked, and counts once it answers', (t) => {
+  const { session, accept, echoed } = createSession();
+  t.equal(accept(stamp(OLD, 1, 900, 890), 900), 'fresh');
+  t.equal(
+    accept(stamp(NEW, 1, 50, 400), 1_000),
+    'hello',
+    'it heard nothing that the former one had not heard',
+  );
+  t.ok(echoed(1_001).includes(NEW));
+  t.equal(session.current, OLD);
+  t.equal(accept(stamp(NEW, 2, 53, 1_001), 1_003), 'fresh');
+  t.equal(session.current, NEW);
+  t.end();
+});
+
 t.test('a process that this node never heard while it lived is not made current by its datagrams', (t) => {
   const { session, accept } = createSession();
   // It was cut off in one direction, and heard this node.

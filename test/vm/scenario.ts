@@ -10,6 +10,7 @@ import type { FaultResult } from '../../scripts/lab/scenario.ts';
 import { STICKY_KINDS } from '../../scripts/lab/sticky.ts';
 import type { TrafficReport } from '../../scripts/lab/traffic.ts';
 import { CLIENTS, VmPair } from '../../scripts/vm/pair.ts';
+import { UNITS, USERS_COMMAND, wrongUsers } from '../../scripts/vm/users.ts';
 
 /** What test/vm/run does with the machines once they are up. */
 const TREE = join(import.meta.dirname, '../..');
@@ -47,10 +48,12 @@ async function main(): Promise<void> {
     await pair.whole();
     say(`the pair is whole, ${pair.active()} is active`);
     facts = [...(await machineFacts(pair)), clockFact(pair)];
+    await checkUsers(pair);
     for (const [fault, runs] of RUNS) await runFault(pair, fault, runs);
     await underTraffic(pair, 'reboot of the active node', () => pair.reboot(pair.active()));
     await underTraffic(pair, 'reboot of the standby', () => pair.reboot(standby(pair)));
     await upgrade(pair);
+    await checkUsers(pair);
   } catch (error) {
     problems.push(`the scenario ended early: ${messageOf(error)}`);
     for (const name of NODES) say(`what ${name} logged last:\n${await lastLines(pair, name)}`);
@@ -61,6 +64,18 @@ async function main(): Promise<void> {
   }
   for (const problem of problems) say(`NOT AS IT MUST BE: ${problem}`);
   if (problems.length > 0) process.exitCode = 1;
+}
+
+/** Each daemon is who it must be, and no more than it must. */
+async function checkUsers(pair: VmPair): Promise<void> {
+  for (const name of NODES) {
+    const listed = await pair.nodes[name].run(`sudo sh -c ${quoted(USERS_COMMAND)}`);
+    problems.push(...wrongUsers(listed).map((line) => `${name}: ${line}`));
+  }
+}
+
+function quoted(command: string): string {
+  return `'${command.replaceAll("'", `'\\''`)}'`;
 }
 
 async function runFault(pair: VmPair, fault: FaultName, runs: number): Promise<void> {
@@ -113,7 +128,9 @@ async function upgrade(pair: VmPair): Promise<void> {
 
 function lastLines(pair: VmPair, name: NodeName): Promise<string> {
   return pair.nodes[name]
-    .run('sudo journalctl --no-pager --output short-precise --lines 60 --unit ha-agent --unit lbd')
+    .run(
+      'sudo journalctl --no-pager --output short-precise --lines 60 --unit ha-agent --unit lbd --unit tandem-kernel',
+    )
     .catch(messageOf);
 }
 
@@ -151,7 +168,7 @@ async function machineFacts(pair: VmPair): Promise<string[]> {
     `Tandem ${VERSION}; machines: ${kernel}, 1 processor and 1 GiB each`,
     `${vagrant}, provider ${pair.vagrant.provider}; ${qemu.split('\n')[0]}, software emulation on ${cpu}`,
     `\`vagrant up\` with provisioning: ${process.env.TANDEM_VM_UP_SECONDS ?? '?'} s`,
-    `\`systemd-analyze security\`: ${await security('lbd')}; ${await security('ha-agent')}`,
+    `\`systemd-analyze security\`: ${(await Promise.all(UNITS.map(security))).join('; ')}`,
   ];
 }
 

@@ -5,6 +5,8 @@ import { listenUnix } from './unix-socket.ts';
 /** Larger than any request that `lbctl` makes, small enough that nobody fills the daemon's memory. */
 const MAX_BODY_BYTES = 64 * 1024;
 const MAX_CONNECTIONS = 64;
+/** Far more than commands and scripts ask, and a tenth of a processor where each answer is the whole status. */
+const ANSWERS_PER_SECOND = 200;
 const JSON_TYPE = { 'Content-Type': 'application/json' };
 
 export interface ControlRequest {
@@ -37,16 +39,19 @@ export class ControlError extends Error {
 /**
  * Serves HTTP with JSON bodies on a unix socket (mode 0660), see `SOCKETS`. Errors are `{ "error": "one line" }`.
  *
+ * @param answersPerSecond more are answered with 429: whoever may use the socket must not keep the daemon from its work
  * @throws OperatorError when the socket is taken or cannot be made
  */
 export async function serveControl(
   socketPath: string,
   routes: readonly ControlRoute[],
+  answersPerSecond = ANSWERS_PER_SECOND,
 ): Promise<{ close(): Promise<void> }> {
   const table = routes.map((route) => ({ route, segments: route.path.split('/') }));
   const server = createHttpOnce({
     maxConnections: MAX_CONNECTIONS,
     maxBodyBytes: MAX_BODY_BYTES,
+    perSecond: answersPerSecond,
     refuse: (status, text) => refusal(new ControlError(status, text)),
     handle: (request) => answer(table, request).catch(refusal),
   });

@@ -172,3 +172,10 @@ t.test('what cannot be made is one clear line', async (t) => {
     message: /^cannot listen on .*lbd\.sock: [^\n]*$/,
   });
 });
+
+t.test('more answers than it can give beside its work are refused, in words', async (t) => {
+  const path = join(tempDir(t), 'run', 'lbd.sock');
+  const server = await serveControl(path, routes, 0.001);
+  t.teardown(() => server.close());
+  t.match(await call(path, 'GET', '/v1/status'), { status: 429, body: { error: 'too many requests' } });
+});

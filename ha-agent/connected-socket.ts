@@ -13,6 +13,8 @@ export interface ConnectedSocketOptions {
   /** The same on both nodes. */
   readonly port: number;
   readonly sendBufferBytes: number;
+  /** Sends from the same address and port, by a socket that hears of no refusals. */
+  sendUnconnected(data: Buffer): Promise<unknown>;
   onDatagram(data: Buffer, from: string): void;
   /** The peer's host says that nobody listens there; the datagram before was sent so long ago. */
   onRefused(roundTripMs: number): void;
@@ -70,10 +72,9 @@ export class ConnectedSocket {
     } catch (error) {
       if (!isRefusal(error)) throw error;
       this.#failed(error);
-      // The kernel reports the refusal of an earlier datagram instead of sending this one.
-      await this.#send(data).catch((again: unknown) => {
-        if (!isRefusal(again)) throw again;
-      });
+      // The kernel reports the refusal of an earlier datagram instead of sending this one. Whoever forges refusals could
+      // have it do so each time; the other socket is not told of any.
+      await this.#options.sendUnconnected(data);
     }
   }
 

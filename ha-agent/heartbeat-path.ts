@@ -165,6 +165,7 @@ export class HeartbeatPath implements Lane {
       peerAddress,
       port,
       sendBufferBytes: SEND_BUFFER_BYTES,
+      sendUnconnected: (data) => socket.send(data, port, peerAddress),
       onDatagram,
       onRefused,
       onError: (error) => this.#fail(socket, error),

@@ -214,6 +214,19 @@ function everywhere(content: Content, cause: DropCause): Attack {
   return { name: `all heartbeat ports, in the peer's name: ${content}`, by: 'client', orders, cause };
 }
 
+/** Each node is told in the other one's name that nobody listens there. */
+const REFUSALS: Attack = {
+  name: "refusals of heartbeats, in the peer's name",
+  by: 'client',
+  orders: (scene) =>
+    NODES.map((node) => {
+      const peer = NODES.find((other) => other !== node)!;
+      const forgedSource = { address: ADDRESS[peer], port: UNICAST_PORT };
+      const way = { own: ADDRESS.client, to: ADDRESS[node], port: UNICAST_PORT };
+      return datagrams(scene, 'refusal', way, { forgedSource });
+    }),
+};
+
 const HEARTBEATS: readonly Attack[] = [
   heartbeats('noise', 'client', 'multicast', 'magic'),
   heartbeats('noise', 'client', 'unicast', 'magic'),
@@ -232,6 +245,7 @@ const HEARTBEATS: readonly Attack[] = [
   everywhere('noise', 'magic'),
   everywhere('altered', 'auth'),
   everywhere('replayed', 'replay'),
+  REFUSALS,
 ];
 
 function witness(content: Content): Attack {

@@ -17,6 +17,7 @@ import {
   nodeHash,
 } from '../../../ha-agent/lease-message.ts';
 import type { DatagramOrder } from './order.ts';
+import { refusal } from './raw-sender.ts';
 
 /** The lab's cluster. */
 const CLUSTER = 'lab';
@@ -48,7 +49,8 @@ const QUESTION: LeaseQuestion = {
 };
 
 /** Datagrams that go out in turn. Some of what an attacker sends is recorded first, so that takes a moment. */
-export async function contentOf({ content, claims, own, group }: DatagramOrder): Promise<Buffer[]> {
+export async function contentOf(order: DatagramOrder): Promise<Buffer[]> {
+  const { content, claims, own, group } = order;
   const forged = (cluster: string, senders: readonly string[]) =>
     senders.map((sender) =>
       encodeHeartbeat(createIdentity(randomBytes(32), cluster, sender, 'nobody'), HEARTBEAT),
@@ -89,6 +91,10 @@ export async function contentOf({ content, claims, own, group }: DatagramOrder):
       });
     case 'replayed':
       return await record(own, group);
+    case 'refusal': {
+      const { to, port, forgedSource } = order;
+      return [refusal({ address: to, port }, forgedSource!)];
+    }
     case 'question':
       return [encodeQuestion(leaseIdentity(CLUSTER, randomBytes(32)), QUESTION)];
   }

@@ -55,7 +55,8 @@ async function plain({ own, to, port }: DatagramOrder): Promise<Sender> {
   return { send: (data) => socket.send(data), close: () => socket.close() };
 }
 
-function forged({ forgedSource, own, to, port }: DatagramOrder): Sender {
-  const sender = new RawSender({ from: forgedSource!, own, to: { address: to, port } });
+function forged({ content, forgedSource, own, to, port }: DatagramOrder): Sender {
+  const protocol = content === 'refusal' ? 'icmp' : 'udp';
+  const sender = new RawSender({ protocol, from: forgedSource!, own, to: { address: to, port } });
   return { send: (data) => sender.send(data), close: () => sender.close() };
 }

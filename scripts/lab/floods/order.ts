@@ -1,6 +1,9 @@
 import type { NodeName } from '../hosts.ts';
 
-/** What datagrams are made of. `question` is one of a lease, for a witness. */
+/**
+ * What datagrams are made of. `question` is one of a lease, for a witness; `refusal` is no datagram, but what a host says when
+ * nobody listens at the port: that of `forgedSource`, to the one that sends from `port`.
+ */
 export const CONTENTS = [
   'noise',
   'empty',
@@ -14,6 +17,7 @@ export const CONTENTS = [
   'altered',
   'replayed',
   'question',
+  'refusal',
 ] as const;
 export type Content = (typeof CONTENTS)[number];
 

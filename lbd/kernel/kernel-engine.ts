@@ -148,6 +148,7 @@ export class KernelEngine {
 
   async #apply(config: Config): Promise<void> {
     const found = await this.#facts(config);
+    if (this.#closed) return;
     const { began } = this.#host;
     // It worked before: if it does not now, the rules in force are better than none.
     const facts = began ? { ...found, trouble: '' } : found;
@@ -161,6 +162,7 @@ export class KernelEngine {
     this.#mayHaveLeftover = false;
     this.#look ??= setInterval(() => this.#lookAtHost(), LOOK_MS).unref();
     const trouble = await this.#host.keep(this.#order());
+    if (this.#closed) return;
     if (trouble !== undefined) this.#choices = chooseEngines(config, { ...facts, trouble });
     this.#announce();
     this.#options.onFrontends(this.frontends);

@@ -1,7 +1,6 @@
 import { createConnection, type Socket } from 'node:net';
 import { receiveDescriptor } from '../../../common/descriptors.ts';
 import { messageOf, OperatorError } from '../../../common/errors.ts';
-import { libc } from '../../../common/libc.ts';
 import { VERSION } from '../../../common/version.ts';
 import { descriptorOf } from '../../relay-socket.ts';
 import { Inbox } from './inbox.ts';
@@ -87,8 +86,8 @@ export class HelperClient {
     // Node must not read: what comes first is a descriptor, which only we can take.
     requests.pause();
     const broken = new Promise<never>((_resolve, reject) => {
-      requests.once('error', (error) => reject(unreachable(messageOf(error))));
-      requests.once('close', () => reject(unreachable('it closed the connection for flows')));
+      requests.once('error', (error) => reject(new Unreachable(messageOf(error))));
+      requests.once('close', () => reject(new Unreachable('it closed the connection for flows')));
     });
     broken.catch(() => {});
     requests.on('error', () => {});
@@ -114,7 +113,7 @@ export class HelperClient {
   }
 
   #connect(): Promise<void> {
-    if (this.#closed) return Promise.reject(unreachable('lbd ends'));
+    if (this.#closed) return Promise.reject(new Unreachable('lbd ends'));
     this.#connected ??= this.#try();
     return this.#connected;
   }
@@ -138,7 +137,7 @@ export class HelperClient {
       const { token } = (await this.#send(socket, { type: 'hello', version: VERSION })) as { token: string };
       this.#token = token;
     } catch (error) {
-      this.#lost(socket, messageOf(error));
+      this.#lost(socket, error instanceof Unreachable ? error.why : messageOf(error));
       throw error;
     }
     this.#retryMs = MIN_RETRY_MS;
@@ -151,7 +150,7 @@ export class HelperClient {
     const timeMs = request.type === 'cut' ? CUT_MS : this.#answerMs;
     return new Promise((resolve, reject) => {
       const over = setTimeout(
-        () => waiting.fail(unreachable(`it has not answered within ${timeMs / 1000} s`)),
+        () => waiting.fail(new Unreachable(`it has not answered within ${timeMs / 1000} s`)),
         timeMs,
       );
       const end = () => {
@@ -169,7 +168,7 @@ export class HelperClient {
         },
       };
       this.#waiting.set(id, waiting);
-      if (socket === undefined) waiting.fail(unreachable('it is not there'));
+      if (socket === undefined) waiting.fail(new Unreachable('it is not there'));
       else socket.write(`${JSON.stringify({ ...request, id })}\n`);
     });
   }
@@ -194,21 +193,18 @@ export class HelperClient {
     const socket = this.#socket;
     this.#socket = this.#token = this.#connected = undefined;
     socket?.destroy();
-    for (const waiting of [...this.#waiting.values()]) waiting.fail(unreachable(why));
+    for (const waiting of [...this.#waiting.values()]) waiting.fail(new Unreachable(why));
   }
 }
 
-/** Closes what `openFlows` has opened. */
-export function closeFlows({ descriptor, requests }: HelperFlows): void {
-  requests.destroy();
-  libc().close(descriptor);
-}
+/** Nobody has answered. */
+class Unreachable extends OperatorError {
+  readonly why: string;
 
-function unreachable(why: string): OperatorError {
-  return new OperatorError(
-    'KERNEL_HELPER',
-    `lbd has no CAP_NET_ADMIN, and its helper cannot be asked: ${why}`,
-  );
+  constructor(why: string) {
+    super('KERNEL_HELPER', `lbd has no CAP_NET_ADMIN, and its helper cannot be asked: ${why}`);
+    this.why = why;
+  }
 }
 
 function isAbsent({ code }: NodeJS.ErrnoException): boolean {

@@ -1,4 +1,4 @@
-import { messageOf, OperatorError } from '../../../common/errors.ts';
+import { messageOf } from '../../../common/errors.ts';
 import type { HostFacts } from '../choice.ts';
 import { localFacts } from '../host-facts.ts';
 import type { KernelHost, KernelHostEvents, KernelOrder, YoungVips } from '../kernel-host.ts';
@@ -7,6 +7,8 @@ import type { HelperSaying } from './requests.ts';
 
 /** After the helper has refused what should be in force; the rules stay meanwhile. */
 const [MIN_AGAIN_MS, MAX_AGAIN_MS] = [1_000, 30_000];
+
+const OLD_RULES = 'the rules of the kernel engine could not be changed, the old ones are in force';
 
 /** Has the kernel of this host changed by the helper, which has the rights that lbd does not have. */
 export class RemoteHost implements KernelHost {
@@ -60,7 +62,7 @@ export class RemoteHost implements KernelHost {
       this.#forwardDrops = forwardDrops;
       return { ...this.#look(), trouble, forwardDrops };
     } catch (error) {
-      this.#missed = true;
+      this.#failed();
       return { ...this.#look(), trouble: messageOf(error), forwardDrops: this.#forwardDrops };
     }
   }
@@ -81,8 +83,7 @@ export class RemoteHost implements KernelHost {
       try {
         await this.#client.ask({ type: 'young', young });
       } catch (error) {
-        this.#missed = true;
-        this.#fails(messageOf(error));
+        this.#failed(messageOf(error));
       }
     };
     void (this.#keeping ?? Promise.resolve()).then(tell);
@@ -96,7 +97,7 @@ export class RemoteHost implements KernelHost {
     try {
       return await this.#client.ask<boolean>({ type: 'leftover' });
     } catch {
-      this.#missed = true;
+      this.#failed();
       return false;
     } finally {
       // Nothing else is wanted of it.
@@ -125,29 +126,32 @@ export class RemoteHost implements KernelHost {
 
   async #keepOne({ config, frontends, gates, young }: KernelOrder): Promise<string | undefined> {
     let trouble: string | null;
-    let mayGoAway = false;
     try {
       const wanted = { type: 'keep', digest: config.digest, frontends, gates, young } as const;
       ({ trouble } = await this.#client.ask<{ trouble: string | null }>(wanted));
     } catch (error) {
+      if (this.#closed) return undefined;
       trouble = messageOf(error);
-      this.#missed = true;
       // A helper that has read another config may have this one the next time.
-      mayGoAway = error instanceof OperatorError && error.code !== 'KERNEL_HELPER';
+      this.#failed(`${OLD_RULES}: ${trouble}`);
+      return this.#began ? undefined : trouble;
     }
-    if (this.#closed) return undefined;
-    if (trouble === null) {
-      this.#works();
-      return undefined;
-    }
-    // Where it is gone, it is heard of when it is back.
-    if (this.#client.up && (mayGoAway || this.#began)) this.#tryAgain();
-    if (!this.#began) return trouble;
-    this.#fails(`the rules of the kernel engine could not be changed, the old ones are in force: ${trouble}`);
+    if (trouble === null) this.#works();
+    else if (this.#began) this.#failed(`${OLD_RULES}: ${trouble}`);
+    else return trouble;
     return undefined;
   }
 
-  #tryAgain(): void {
+  /**
+   * A helper that is there is asked again in a while; one that is gone is heard of when it is back, and was told of when it
+   * went.
+   *
+   * @param text what an operator should know where rules are in force
+   */
+  #failed(text?: string): void {
+    this.#missed = true;
+    if (!this.#client.up || this.#closed) return;
+    if (this.#began && text !== undefined) this.#fails(text);
     clearTimeout(this.#again);
     this.#again = setTimeout(() => this.#events.onUp(), this.#againMs);
     this.#againMs = Math.min(this.#againMs * 2, MAX_AGAIN_MS);

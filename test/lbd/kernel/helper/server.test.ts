@@ -43,20 +43,21 @@ function newsOf() {
 }
 
 /** A helper on a host that only remembers, and an lbd that asks it. */
-function setUp(t: Test) {
+function setUp(t: Test, answerMs?: number) {
   const path = join(tempDir(t), 'kernel.sock');
   const { tell, told, news } = newsOf();
   const log = newsOf();
   const gates = new Map<string, KernelGate>(
     ['a', 'b'].map((name) => [`p/${name}`, { gate: GATE_OPEN, weight: 1, state: 'ready' }]),
   );
-  const file = { config: config() };
+  const file = { config: config(), read: Promise.resolve() };
   const host = fakeHost();
   let server: HelperServer | undefined;
   const start = async () => {
     server = new HelperServer({
       configs: {
         get: async (digest): Promise<Config> => {
+          await file.read;
           if (digest === file.config.digest) return file.config;
           throw new OperatorError('CONFIG_DIFFERS', 'the file says something else');
         },
@@ -79,7 +80,7 @@ function setUp(t: Test) {
       gate: (id) => gates.get(id)!,
       tell,
       onFrontends: (frontends) => tell('info', `frontends: ${frontends.map(({ name }) => name).join()}`),
-      host: (events) => new RemoteHost(new HelperClient(path), events, () => READY),
+      host: (events) => new RemoteHost(new HelperClient(path, answerMs), events, () => READY),
     });
     engines.push(engine);
     return engine;
@@ -171,6 +172,19 @@ t.test('no helper: lbd moves the bytes until there is one', async (t) => {
   t.match(engine.engine('f'), { engine: 'kernel' });
   t.strictSame(engine.warnings(), []);
   t.ok(news.length > 0);
+});
+
+t.test('a helper that is late at the start, as on a machine that boots, is asked again', async (t) => {
+  const { engine, start, file, told } = setUp(t, 200);
+  await start();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  file.read = promise;
+  await engine.apply(config());
+  t.match(engine.engine('f'), { engine: 'user', why: /has not answered within 0.2 s/ });
+  resolve();
+  await told(/frontends: f/);
+  t.match(engine.engine('f'), { engine: 'kernel' });
+  t.strictSame(engine.warnings(), []);
 });
 
 t.test('a helper that has read another config refuses, and the rules stay', async (t) => {

@@ -1,5 +1,14 @@
 import type { ChildProcess } from 'node:child_process';
-import { chmodSync, chownSync, closeSync, mkdirSync, mkdtempSync, openSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, join } from 'node:path';
 import { type AgentStatus, type LbdStatus, SOCKETS } from '../../common/control.ts';
 import { control } from '../../common/control-client.ts';
@@ -28,6 +37,47 @@ export const AS = {
 } as const;
 export type User = keyof typeof AS;
 
+/** Puts config, secret and keys in a directory into the hands that `scripts/install` puts them into; the cluster is `lab`. */
+export function ownSite(outside: string): void {
+  own(join(outside, 'tandem.yaml'), 0, GROUP.conf, 0o640);
+  own(join(outside, 'secret'), 0, 0, 0o600);
+  const groups: Readonly<Record<string, number>> = { 'tandem-lb': ID.lb, 'tandem-ha': ID.ha };
+  const secret = join(outside, 'secret');
+  writeKeyFiles(secret, 'lab', readFileSync(secret), (group) => groups[group]!);
+}
+
+/** Makes the folders of a node below a directory: its run directory, which may be there, and what outlives a restart. */
+export function makeFolders(outside: string, node: NodeName): void {
+  const folder = (path: string, uid: number, gid: number, mode: number) => {
+    mkdirSync(join(outside, path), { recursive: true });
+    own(join(outside, path), uid, gid, mode);
+  };
+  folder(node, 0, 0, 0o755);
+  folder(join(node, 'lb'), ID.lb, GROUP.operators, 0o2750);
+  folder(join(node, 'ha'), ID.ha, GROUP.operators, 0o2750);
+  folder(join(node, 'live'), ID.lb, ID.ha, 0o2750);
+  // The helper itself makes the socket, which is the service manager's work in an installation.
+  folder(join(node, 'net'), ID.net, ID.lb, 0o2750);
+  folder(stateOf('lbd', node), ID.lb, ID.lb, 0o750);
+  folder(stateOf('ha-agent', node), ID.ha, ID.ha, 0o750);
+}
+
+/** From its next start on a daemon is the user that it is in an installation. @param directory on the hosts, see `makeFolders` */
+export function runAsUser(daemon: Daemon, directory: string): void {
+  daemon.as = AS[daemon.name === 'lbd' ? 'tandem-lb' : 'tandem-ha'];
+  daemon.flags = ['--state-dir', join(directory, stateOf(daemon.name, daemon.node))];
+}
+
+/** @returns the folder of what outlives a restart, relative to the directory of `makeFolders` */
+export function stateOf(daemon: DaemonName, node: NodeName): string {
+  return `state-${daemon}-${node}`;
+}
+
+function own(path: string, uid: number, gid: number, mode: number): void {
+  chownSync(path, uid, gid);
+  chmodSync(path, mode);
+}
+
 /** A node as `scripts/install` leaves it: a user for each daemon, and files and folders of the owners that it sets. */
 export class InstalledNode {
   readonly lab: Lab;
@@ -42,46 +92,29 @@ export class InstalledNode {
     this.lab = lab;
     this.name = name;
     this.directory = join(SHARED, basename(outside));
-    chmodSync(outside, 0o755);
-    const folder = (path: string, uid: number, gid: number, mode: number) => {
-      mkdirSync(join(outside, path));
-      own(path, uid, gid, mode);
-    };
-    const own = (path: string, uid: number, gid: number, mode: number) => {
-      chownSync(join(outside, path), uid, gid);
-      chmodSync(join(outside, path), mode);
-    };
-    const file = (path: string, content: string | Buffer, gid: number, mode: number) => {
-      writeFileSync(join(outside, path), content);
-      own(path, 0, gid, mode);
-    };
-    folder('etc', 0, GROUP.conf, 0o750);
-    file('etc/tandem.yaml', config, GROUP.conf, 0o640);
-    file('etc/secret', SECRET, 0, 0o600);
-    const groups: Readonly<Record<string, number>> = { 'tandem-lb': ID.lb, 'tandem-ha': ID.ha };
-    writeKeyFiles(join(outside, 'etc/secret'), 'lab', SECRET, (group) => groups[group]!);
-    folder('etc/tls', 0, GROUP.conf, 0o750);
+    mkdirSync(join(outside, 'etc'));
+    writeFileSync(join(outside, 'etc/tandem.yaml'), config);
+    writeFileSync(join(outside, 'etc/secret'), SECRET);
+    mkdirSync(join(outside, 'etc/tls'));
     const { cert, key } = certify({ name: 'shop.example', alternatives: ['shop.example'] });
-    file('etc/tls/site.crt', cert, ID.lb, 0o640);
-    file('etc/tls/site.key', key, ID.lb, 0o640);
-    folder(name, 0, 0, 0o755);
-    folder(join(name, 'lb'), ID.lb, GROUP.operators, 0o2750);
-    folder(join(name, 'ha'), ID.ha, GROUP.operators, 0o2750);
-    folder(join(name, 'live'), ID.lb, ID.ha, 0o2750);
-    // The helper itself makes the socket, which is the service manager's work in an installation.
-    folder(join(name, 'net'), ID.net, ID.lb, 0o2750);
-    folder('state', ID.lb, ID.lb, 0o750);
-    folder('state-ha', ID.ha, ID.ha, 0o750);
-    const daemon = (which: DaemonName, user: User, state: string) => {
+    for (const [file, text] of [
+      ['site.crt', cert],
+      ['site.key', key],
+    ] as const) {
+      writeFileSync(join(outside, 'etc/tls', file), text);
+      own(join(outside, 'etc/tls', file), 0, ID.lb, 0o640);
+    }
+    own(outside, 0, 0, 0o755);
+    own(join(outside, 'etc'), 0, GROUP.conf, 0o750);
+    own(join(outside, 'etc/tls'), 0, GROUP.conf, 0o750);
+    ownSite(join(outside, 'etc'));
+    makeFolders(outside, name);
+    const daemon = (which: DaemonName) => {
       const it = new Daemon(lab, which, name, this.directory, join(this.directory, 'etc/tandem.yaml'));
-      it.as = AS[user];
-      it.flags = ['--state-dir', join(this.directory, state)];
+      runAsUser(it, this.directory);
       return it;
     };
-    this.daemons = {
-      lbd: daemon('lbd', 'tandem-lb', 'state'),
-      'ha-agent': daemon('ha-agent', 'tandem-ha', 'state-ha'),
-    };
+    this.daemons = { lbd: daemon('lbd'), 'ha-agent': daemon('ha-agent') };
   }
 
   /** @returns a path on the hosts */

@@ -7,7 +7,7 @@ import { startOrigins } from '../../scripts/lab/origins.ts';
 import { MULTICAST_PORT, pairConfig, TCP_PORT, UNICAST_PORT } from '../../scripts/lab/pair-config.ts';
 import { until } from '../../scripts/lab/wait.ts';
 import type { Attempt } from './attempts.ts';
-import { AS, ID, InstalledNode, type User } from './installed-node.ts';
+import { AS, ID, InstalledNode, stateOf, type User } from './installed-node.ts';
 
 const SERVICES = `frontends:
   web: { bind: ["*:443"], mode: http, pool: web, tls: { certificates: [{ cert: tls/site.crt, key: tls/site.key }] } }
@@ -129,8 +129,9 @@ function casesOf(
     do: act,
     path: node.path(path),
   });
+  const lbdState = stateOf('lbd', node.name);
   const at = (path: string) => `${node.name}/${path}`;
-  writeFileSync(node.lab.outside(node.path('state/kept')), '', { mode: 0o600 });
+  writeFileSync(node.lab.outside(node.path(`${lbdState}/kept`)), '', { mode: 0o600 });
   return [
     { what: 'read the secret', attempt: file('read', 'etc/secret') },
     { what: 'read the config', attempt: file('read', 'etc/tandem.yaml') },
@@ -138,7 +139,7 @@ function casesOf(
     { what: 'read the key of the leases', attempt: file('read', 'etc/secret.keys/witness.key') },
     { what: 'read the key of the session sync', attempt: file('read', 'etc/secret.keys/sync.key') },
     { what: 'read the key of a certificate', attempt: file('read', 'etc/tls/site.key') },
-    { what: 'read the state of lbd', attempt: file('read', 'state/kept'), owner: 'tandem-lb' },
+    { what: 'read the state of lbd', attempt: file('read', `${lbdState}/kept`), owner: 'tandem-lb' },
     { what: 'write the config', attempt: file('write', 'etc/tandem.yaml') },
     { what: 'write a key', attempt: file('write', 'etc/secret.keys/sync.key') },
     { what: 'write the key of a certificate', attempt: file('write', 'etc/tls/site.key') },
@@ -165,10 +166,14 @@ function casesOf(
       attempt: file('create', at('net/x')),
       owner: 'tandem-net',
     },
-    { what: 'leave a file in the state of lbd', attempt: file('create', 'state/x'), owner: 'tandem-lb' },
+    {
+      what: 'leave a file in the state of lbd',
+      attempt: file('create', `${lbdState}/x`),
+      owner: 'tandem-lb',
+    },
     {
       what: 'leave a file in the state of ha-agent',
-      attempt: file('create', 'state-ha/x'),
+      attempt: file('create', `${stateOf('ha-agent', node.name)}/x`),
       owner: 'tandem-ha',
     },
     ...(

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -12,6 +12,7 @@ import { Pair } from '../../scripts/lab/pair.ts';
 import { STICKY_KINDS } from '../../scripts/lab/sticky.ts';
 import { until } from '../../scripts/lab/wait.ts';
 import { HEARTBEAT_MS, PATIENT } from './calm.ts';
+import { ID, makeFolders, ownSite, runAsUser } from './installed-node.ts';
 
 /** Of the last release, which speaks the former heartbeat. */
 const LAST_RELEASE = 'e08a83edf36d841b7181ac12c6f55ebaafdd6b45';
@@ -37,7 +38,10 @@ function formerTree(t: Test): string {
   return tree;
 }
 
-const skip = skipLab() || (commit() === undefined && 'the commit of the last release is not in this clone');
+const skip =
+  skipLab() ||
+  (process.getuid?.() !== 0 && 'other users need root') ||
+  (commit() === undefined && 'the commit of the last release is not in this clone');
 
 t.test('a pair is upgraded from the last release while clients come', { skip }, async (t) => {
   const lab = await Lab.up();
@@ -50,8 +54,14 @@ t.test('a pair is upgraded from the last release while clients come', { skip }, 
   const before = pair.ownership.changes.length;
   const clients = await Clients.start(lab, PATIENT);
 
+  const outside = lab.outside(pair.directory);
+  chmodSync(outside, 0o755);
+  ownSite(outside);
   const upgrade = async (node: NodeName) => {
     for (const name of ['ha-agent', 'lbd'] as const) await pair.daemons[node][name].signal('SIGTERM');
+    // As the installer does: the former daemons were one user, and read the secret.
+    makeFolders(outside, node);
+    for (const daemon of Object.values(pair.daemons[node])) runAsUser(daemon, pair.directory);
     pair.use(node, ROOT);
     await pair.startNode(node);
     await pair.whole();
@@ -82,6 +92,22 @@ t.test('a pair is upgraded from the last release while clients come', { skip }, 
       { node: other, held: true },
     ],
     'one switchover: never two owners, and none only between the two steps of it',
+  );
+  for (const node of NODES)
+    for (const [name, id] of [
+      ['lbd', ID.lb],
+      ['ha-agent', ID.ha],
+    ] as const)
+      t.match(
+        await lab.exec(node, ['cat', `/proc/${pair.daemons[node][name].pid}/status`]),
+        new RegExp(`^Uid:\\t${id}\\t`, 'm'),
+        `${name} on ${node} has a user of its own`,
+      );
+  writeFileSync(join(outside, 'secret'), Buffer.alloc(48, 9));
+  t.match(
+    await pair.lbctl(first, 'reload'),
+    { code: 0, stdout: /unchanged/ },
+    'they have keys, and never look at the secret',
   );
   t.ok(probe.requests > 0);
   t.strictSame(probe.causes, {}, 'every new connection got a 200');

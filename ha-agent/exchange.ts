@@ -172,7 +172,8 @@ export class Exchange {
     const now = this.#options.now();
     this.#renewV2Nonce(now);
     for (const traffic of this.#lanes.all)
-      if (traffic.filter.look(now, this.#identity)) this.#tellFlood(traffic, now);
+      if (traffic.filter.look(now, this.#identity, this.#talks.size / report.intervalMs))
+        this.#tellFlood(traffic, now);
     return this.#lanes.send(this.#writer.round(hash, talk.session, report, this.#context(), now));
   }
 
@@ -270,16 +271,16 @@ export class Exchange {
       return;
     }
     const { heartbeat } = read;
-    if (!read.self && heartbeat.version === 3) traffic.filter.passes = data.readUInt32BE(PASS_AT) !== 0;
+    const hasPass = heartbeat.version === 3 && data.readUInt32BE(PASS_AT) !== 0;
     if (read.self) this.#hearOwnName(traffic, heartbeat, from);
     // It is meant for the last release: the same process says the same in the format of this one.
-    else if (read.marked === true) return;
+    else if (read.marked === true) this.#threw(traffic, this.#options.now());
     else if (heartbeat.group === ALL_GROUPS)
-      for (const talk of this.#talks.values()) this.#hear(traffic, talk, heartbeat);
+      for (const talk of this.#talks.values()) this.#hear(traffic, talk, heartbeat, hasPass);
     else {
       const talk = this.#talks.get(heartbeat.group);
       if (talk === undefined) this.#drop(traffic, 'group');
-      else this.#hear(traffic, talk, heartbeat);
+      else this.#hear(traffic, talk, heartbeat, hasPass);
     }
   }
 
@@ -287,7 +288,7 @@ export class Exchange {
   readonly #isOld = ({ group, nonce, counter, path }: Mark): boolean =>
     this.#talks.get(group)?.session.isOld(nonce, counter, path) === true;
 
-  #hear(traffic: LaneTraffic, talk: Talk, heartbeat: Heartbeat): void {
+  #hear(traffic: LaneTraffic, talk: Talk, heartbeat: Heartbeat, hasPass: boolean): void {
     const now = this.#options.now();
     const { nonce } = heartbeat;
     const isKnown = talk.session.knows(nonce);
@@ -301,6 +302,7 @@ export class Exchange {
     // A path on which recorded ones come is not one on which the peer is heard.
     if (freshness !== 'hello') traffic.seenMs = now;
     if (freshness === 'fresh') {
+      traffic.filter.passes = hasPass;
       const restarted = talk.peerNonce === undefined || !isSameProcess(talk.peerNonce, nonce);
       talk.peerNonce = nonce;
       this.#peerConfig = { digest: heartbeat.configDigest, sectionDigests: heartbeat.sectionDigests };
@@ -342,6 +344,11 @@ export class Exchange {
     this.#options.onPresence(why);
   }
 
+  /** A datagram that is of no use, so that many of them are a flood. */
+  #threw(traffic: LaneTraffic, now: number): void {
+    if (traffic.filter.threw(now, this.#identity)) this.#tellFlood(traffic, now);
+  }
+
   /** What comes and goes with the flood is said when it begins, and again once it has been away. */
   #tellFlood({ filter }: LaneTraffic, now: number): void {
     const { warning } = filter;
@@ -355,6 +362,6 @@ export class Exchange {
     traffic.dropped[cause] = (traffic.dropped[cause] ?? 0) + 1;
     const now = this.#options.now();
     this.#drops.add(cause, now);
-    if (traffic.filter.threw(now, this.#identity)) this.#tellFlood(traffic, now);
+    this.#threw(traffic, now);
   }
 }

@@ -29,9 +29,14 @@ export class LaneFilter {
     return true;
   }
 
-  /** To be asked with each round. @returns whether the level is another one now */
-  look(nowMs: number, identity: EnvelopeIdentity): boolean {
-    if (!this.#guard.look(nowMs)) return false;
+  /**
+   * To be asked with each round.
+   *
+   * @param usual heartbeats of a peer in a millisecond
+   * @returns whether the level is another one now
+   */
+  look(nowMs: number, identity: EnvelopeIdentity, usual: number): boolean {
+    if (!this.#guard.look(nowMs, usual)) return false;
     this.#apply(identity);
     return true;
   }

@@ -24,6 +24,7 @@ async function attacker(t: Test, from: { address: string; port: number }, port: 
   return socket;
 }
 
+const IDENTITY = createIdentity(Buffer.alloc(32, 1), 'shop', 'lb1', 'lb2');
 const HEARTBEAT: Omit<Heartbeat, 'version'> = {
   ...{ role: 'active', priority: 150, epoch: 7, intervalMs: 100, healthy: true, request: false },
   ...{ probe: false, finishing: false, forwards: false, ahead: false, group: groupHash(GROUP), path: 0 },
@@ -31,9 +32,11 @@ const HEARTBEAT: Omit<Heartbeat, 'version'> = {
   ...{ nonce: '2'.repeat(16), keys: [], paths: [], echoes: [] },
 };
 
-for (const [who, isPeer] of [
-  ['a stranger', false],
-  ["the peer's own address and port", true],
+for (const [who, isPeer, recorded] of [
+  ['a stranger', false, undefined],
+  ["the peer's own address and port", true, undefined],
+  // It is authentic, and has no pass.
+  ['somebody who has recorded what the peer said before an upgrade', true, IDENTITY],
 ] as const)
   t.test(`a heartbeat comes through a flood from ${who}`, async (t) => {
     const port = await freeDatagramPort();
@@ -43,15 +46,20 @@ for (const [who, isPeer] of [
       t.teardown(() => exchange.close());
     }
     await meet(lb1, lb2, [GROUP]);
-    // All that can be seen of the peer elsewhere is right: the name of the key as well.
-    const [key] = createIdentity(Buffer.alloc(32, 1), 'shop', 'lb1', 'lb2').keys;
-    const forger = createIdentity(randomBytes(32), 'shop', 'lb1', 'lb2');
-    const data = encodeHeartbeat(forger, HEARTBEAT, { ...forger.keys[0]!, id: key!.id });
     const flood = await attacker(
       t,
       isPeer ? { address: ADDRESS.lb1, port } : { address: '127.0.0.3', port: 0 },
       port,
     );
+    if (recorded !== undefined) {
+      const { length } = lb2.heard;
+      flood.send(encodeHeartbeat(recorded, HEARTBEAT));
+      await lb2.until(() => lb2.heard.length > length);
+    }
+    // All that can be seen of the peer elsewhere is right: the name of the key as well.
+    const [key] = IDENTITY.keys;
+    const forger = createIdentity(randomBytes(32), 'shop', 'lb1', 'lb2');
+    const data = encodeHeartbeat(forger, HEARTBEAT, { ...forger.keys[0]!, id: key!.id });
     const isFlooded = () =>
       lb2.exchange.warnings().some((line) => / is flooded: the kernel drops/.test(line));
     while (!isFlooded()) {

@@ -44,3 +44,10 @@ t.test('one that passes the filter is sampled, and goes down step by step', asyn
   t.equal(guard.look(10_150), true);
   t.equal(guard.level, 'open');
 });
+
+t.test('what a peer with many groups says in the format of another release is no flood', async (t) => {
+  const guard = new FloodGuard();
+  guard.look(0, 32 / 10);
+  t.equal(flood(guard, 0, 1280), undefined);
+  t.equal(flood(guard, 0), 301);
+});

@@ -143,6 +143,9 @@ t.test('an unchanged file is a no-op that says so', async (t) => {
   t.same(done, ['info reload: /etc/tandem/tandem.yaml is unchanged: nothing to do']);
   await reloader.reload();
   t.match(reloader.error, /x is wrong/);
+  t.same(reloader.warnings(), [
+    'lbd did not load the config file at NOW, what it had before stays in force: a.yaml:1:1: x is wrong',
+  ]);
   t.match(await reloader.reload(), { outcome: 'unchanged' });
   t.equal(reloader.error, undefined, 'the file is as the config in force again');
   t.notOk(done.some((line) => line.startsWith('apply')));

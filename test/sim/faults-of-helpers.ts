@@ -1,4 +1,4 @@
-import { type Fault, LEASE_GONE_MS, never, type Scene } from './fault.ts';
+import { type Fault, handover, LEASE_GONE_MS, never, type Scene } from './fault.ts';
 import type { Pace } from './machine.ts';
 import type { Node } from './node.ts';
 
@@ -62,6 +62,19 @@ export const FAULTS_OF_HELPERS: readonly Fault[] = [
     twoMs: never,
     who: 'any',
     moves: 2,
+  },
+  {
+    name: 'nft of the standby hangs, and it is to serve',
+    begin: ({ active, standby }) => {
+      set(standby, 'nft', () => 'hang', 'hangs');
+      active.switchover('all');
+    },
+    end: ({ standby }) => mend(standby, 'nft'),
+    lastsMs: [3_500, 6_000],
+    // A takeover waits for it, but not for long.
+    nobodyMs: (scene) => handover(scene) + 300,
+    twoMs: never,
+    who: 'other',
   },
   {
     name: 'ip of the standby hangs',

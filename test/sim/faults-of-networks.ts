@@ -30,6 +30,21 @@ function lose(pair: Pair, share: number): void {
 /** Cables, switches and what they do to datagrams. */
 export const FAULTS_OF_NETWORKS: readonly Fault[] = [
   {
+    name: 'the agent of the standby restarts, and hears at first nobody but a witness',
+    begin: (scene) => {
+      const { pair, active, standby } = scene;
+      cutOne(scene, active, true);
+      standby.crash();
+      pair.sim.after(100, () => standby.start());
+      pair.sim.after(270, () => cutOne(scene, active, false));
+    },
+    lastsMs: [500, 2_000],
+    needs: 'witness',
+    nobodyMs: never,
+    twoMs: never,
+    who: 'stays',
+  },
+  {
     name: 'the cable of the active node is cut',
     begin: ({ active }) => active.machine.kernel.setDevice('eth0', { carrier: false }),
     end: ({ active }) => active.machine.kernel.setDevice('eth0', { carrier: true }),

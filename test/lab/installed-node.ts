@@ -40,9 +40,13 @@ export type User = keyof typeof AS;
 /** Puts config, secret and keys in a directory into the hands that `scripts/install` puts them into; the cluster is `lab`. */
 export function ownSite(outside: string): void {
   own(join(outside, 'tandem.yaml'), 0, GROUP.conf, 0o640);
-  own(join(outside, 'secret'), 0, 0, 0o600);
+  ownKeys(join(outside, 'secret'));
+}
+
+/** Closes a secret, and derives its keys. */
+export function ownKeys(secret: string): void {
+  own(secret, 0, 0, 0o600);
   const groups: Readonly<Record<string, number>> = { 'tandem-lb': ID.lb, 'tandem-ha': ID.ha };
-  const secret = join(outside, 'secret');
   writeKeyFiles(secret, 'lab', readFileSync(secret), (group) => groups[group]!);
 }
 

@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -12,7 +21,7 @@ import { Pair } from '../../scripts/lab/pair.ts';
 import { STICKY_KINDS } from '../../scripts/lab/sticky.ts';
 import { until } from '../../scripts/lab/wait.ts';
 import { HEARTBEAT_MS, PATIENT } from './calm.ts';
-import { ID, makeFolders, ownSite, runAsUser } from './installed-node.ts';
+import { ID, makeFolders, ownKeys, ownSite, runAsUser } from './installed-node.ts';
 
 /** Of the last release, which speaks the former heartbeat. */
 const LAST_RELEASE = 'e08a83edf36d841b7181ac12c6f55ebaafdd6b45';
@@ -103,14 +112,33 @@ t.test('a pair is upgraded from the last release while clients come', { skip }, 
         new RegExp(`^Uid:\\t${id}\\t`, 'm'),
         `${name} on ${node} has a user of its own`,
       );
-  writeFileSync(join(outside, 'secret'), Buffer.alloc(48, 9));
-  t.match(
-    await pair.lbctl(first, 'reload'),
-    { code: 0, stdout: /unchanged/ },
-    'they have keys, and never look at the secret',
-  );
   t.ok(probe.requests > 0);
   t.strictSame(probe.causes, {}, 'every new connection got a 200');
   for (const kind of STICKY_KINDS)
     t.equal(sticky[kind].kept, sticky[kind].total, `${kind}: all have their backend`);
+
+  await t.test('then the secret is replaced: no daemon reads it, and none is restarted', async (t) => {
+    const pids = () => NODES.map((node) => Object.values(pair.daemons[node]).map(({ pid }) => pid));
+    const started = pids();
+    const reload = async (answer: RegExp) => {
+      for (const node of NODES) t.match(await pair.lbctl(node, 'reload'), { code: 0, stdout: answer });
+      await pair.whole();
+    };
+    const config = join(outside, 'tandem.yaml');
+    const text = readFileSync(config, 'utf8');
+    renameSync(join(outside, 'secret'), join(outside, 'secret.old'));
+    writeFileSync(join(outside, 'secret'), Buffer.alloc(48, 9));
+    await reload(/unchanged/);
+    writeFileSync(config, text.replace('secret_file: secret', '$&\n  previous_secret_file: secret.old'));
+    t.match(await pair.lbctl(first, 'reload'), {
+      code: 1,
+      stdout: /secret\.old .*: as root: lbctl derive-keys/,
+    });
+    for (const name of ['secret', 'secret.old']) ownKeys(join(outside, name));
+    await reload(/the secrets changed/);
+    writeFileSync(config, text);
+    await reload(/the secrets changed/);
+    t.strictSame(pids(), started);
+    for (const node of NODES) t.strictSame((await pair.status(node)).warnings, []);
+  });
 });

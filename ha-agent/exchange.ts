@@ -301,8 +301,9 @@ export class Exchange {
     traffic.received++;
     // A path on which recorded ones come is not one on which the peer is heard.
     if (freshness !== 'hello') traffic.seenMs = now;
+    // What somebody has recorded of an older release says nothing of the peer of now.
+    if (nonce === talk.session.current) traffic.filter.passes = hasPass;
     if (freshness === 'fresh') {
-      traffic.filter.passes = hasPass;
       const restarted = talk.peerNonce === undefined || !isSameProcess(talk.peerNonce, nonce);
       talk.peerNonce = nonce;
       this.#peerConfig = { digest: heartbeat.configDigest, sectionDigests: heartbeat.sectionDigests };

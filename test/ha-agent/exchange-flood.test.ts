@@ -32,6 +32,12 @@ const HEARTBEAT: Omit<Heartbeat, 'version'> = {
   ...{ nonce: '2'.repeat(16), keys: [], paths: [], echoes: [] },
 };
 
+/** All that can be seen of the peer elsewhere is right: the name of the key as well. */
+function copied(): Buffer {
+  const forger = createIdentity(randomBytes(32), 'shop', 'lb1', 'lb2');
+  return encodeHeartbeat(forger, HEARTBEAT, { ...forger.keys[0]!, id: IDENTITY.keys[0]!.id });
+}
+
 for (const [who, isPeer, recorded] of [
   ['a stranger', false, undefined],
   ["the peer's own address and port", true, undefined],
@@ -56,10 +62,7 @@ for (const [who, isPeer, recorded] of [
       flood.send(encodeHeartbeat(recorded, HEARTBEAT));
       await lb2.until(() => lb2.heard.length > length);
     }
-    // All that can be seen of the peer elsewhere is right: the name of the key as well.
-    const [key] = IDENTITY.keys;
-    const forger = createIdentity(randomBytes(32), 'shop', 'lb1', 'lb2');
-    const data = encodeHeartbeat(forger, HEARTBEAT, { ...forger.keys[0]!, id: key!.id });
+    const data = copied();
     const isFlooded = () =>
       lb2.exchange.warnings().some((line) => / is flooded: the kernel drops/.test(line));
     while (!isFlooded()) {
@@ -77,3 +80,32 @@ for (const [who, isPeer, recorded] of [
     }
     t.ok(left > 0, 'it was heard');
   });
+
+t.test('a path on which all comes late is filtered as well as the one on which it comes first', async (t) => {
+  const [lb1, lb2] = [new End('lb1', [GROUP]), new End('lb2', [GROUP])];
+  const ports = [await freeDatagramPort(), await freeDatagramPort()];
+  for (const { exchange } of [lb1, lb2]) {
+    await exchange.open(
+      ports.map((port) => ({ type: 'unicast', port })),
+      new Set(),
+    );
+    t.teardown(() => exchange.close());
+  }
+  await meet(lb1, lb2, [GROUP]);
+  const flood = await attacker(t, { address: ADDRESS.lb1, port: ports[1]! }, ports[1]!);
+  const warned = (words: string) => lb2.exchange.warnings().some((line) => line.includes(words));
+  const data = copied();
+  while (!warned('is flooded')) {
+    for (let i = 0; i < STEP; i++) flood.send(data);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  const received = () => lb2.exchange.status(300)[1]!.received;
+  const before = received();
+  for (let left = ROUNDS; left > 0; left--) {
+    for (let i = 0; i < BURST; i++) flood.send(data);
+    await lb1.send(GROUP);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  t.ok(received() > before, 'heartbeats come');
+  t.notOk(warned('somebody has copied'), 'and what is not of the peer does not');
+});

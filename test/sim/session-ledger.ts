@@ -31,6 +31,8 @@ const TOLD_SHARE = 7 / 8;
 const SLACK_MS = 1000;
 /** Expiry counts ticks of 10 ms, and rounds. */
 const TICKS_MS = 40;
+/** In a moment without a fault a node knows what the other one wrote so long ago. */
+const ALONE_MS = 500;
 
 /**
  * What clients were given, and so what each node must know: what it was told itself, and what its peer has told and seen
@@ -52,6 +54,8 @@ export class SessionLedger {
   readonly #gapsBefore: readonly [Map<number, number>, Map<number, number>] = [new Map(), new Map()];
   /** Key → when a client used it last. */
   readonly #usedMs = new Map<number, number>();
+  /** Key → what a client was given last, since the latest disturbance. */
+  readonly #last = new Map<number, Claim & { readonly by: 0 | 1; readonly atMs: number }>();
   /** Claims that the peer acknowledged, so far. */
   acknowledged = 0;
 
@@ -62,6 +66,7 @@ export class SessionLedger {
     pair.onRestart = (index) => {
       for (const map of [this.#known, this.#untold, this.#gapsBefore]) map[index].clear();
       this.#batches[index].length = 0;
+      this.disturb();
       this.#gaps[index] = 0;
     };
   }
@@ -175,6 +180,7 @@ export class SessionLedger {
   #note(index: 0 | 1, key: number, state: EntryState, isTouch: boolean): void {
     const own = { ...state, untilMs: this.#pair.nowMs + state.lifeMs * (1 - this.#drift) - TICKS_MS };
     if (!isTouch) {
+      this.#noteLast(index, key, own);
       this.#written.set(key, [...(this.#written.get(key) ?? []), own]);
       this.#gapsBefore[index].set(key, this.#gaps[index]);
     }
@@ -185,6 +191,32 @@ export class SessionLedger {
     // The write itself must arrive in any case.
     if (isTouch && before?.isTouch === false) this.#untold[index].set(key, before);
     else this.#untold[index].set(key, told);
+  }
+
+  /** Nodes may not hear of each other at once, or may forget. */
+  disturb(): void {
+    this.#last.clear();
+  }
+
+  #noteLast(index: 0 | 1, key: number, own: Claim): void {
+    const { nowMs, nodes, linked, cut } = this.#pair;
+    const before = this.#last.get(key);
+    const inStep = linked && !cut && nodes.every(({ protocol }) => protocol.status(nowMs).state === 'synced');
+    // Of two that write at about the same time, either one may be the last.
+    const isAlone = before === undefined || before.by === index || nowMs - before.atMs > ALONE_MS;
+    // What was removed keeps the life that it had, and another copy may have a little more.
+    if (inStep && isAlone && own.backend !== 0) this.#last.set(key, { ...own, by: index, atMs: nowMs });
+    else this.#last.delete(key);
+  }
+
+  /** Where an older write has beaten a younger one, in a moment of peace. Within a second the clock may say the same. */
+  *reversals(): Generator<string> {
+    for (const node of this.#pair.nodes)
+      for (const [key, last] of this.#last) {
+        const state = node.state(key);
+        if (state !== undefined && rank(state, last) !== 0 && state.version !== last.version)
+          yield `${node.name}: key ${key} is ${text(state)}, and the last write was ${text(last)}`;
+      }
   }
 
   /**

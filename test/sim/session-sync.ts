@@ -102,6 +102,7 @@ class Story {
 
   #happen(): void {
     const what = this.#random();
+    if (what < 0.24) this.#ledger.disturb();
     const index = this.#random() < 0.5 ? 0 : 1;
     const { name } = this.#pair.nodes[index];
     if (what < 0.05) {
@@ -194,6 +195,7 @@ class Story {
     this.#log(`in step after ${(pair.nowMs - sinceMs).toFixed(0)} ms`);
     if (!isDone()) this.#problem('not in step in the end');
     this.#judge();
+    for (const it of this.#ledger.reversals()) this.#problem(it);
     const evictions = () => pair.nodes[0].table.evictions + pair.nodes[1].table.evictions;
     if (this.#isRoomy) {
       for (const it of this.#ledger.differences(false)) this.#problem(it);

@@ -174,12 +174,12 @@ export class SessionSync {
     return this.#heartbeats?.send(datagram) ?? false;
   }
 
-  /** The secrets of session tickets are others now: tells the peer. */
   /** Other keys, such as after the secret was replaced. The link that is there stays. */
   rekey(keys: Keys): void {
     this.#keyRing.replace(keys);
   }
 
+  /** The secrets of session tickets are others now: tells the peer. */
   ticketsChanged(): void {
     this.#protocol.ticketsChanged();
     this.#pumpSoon();

@@ -9,6 +9,7 @@ import { TCP_PORT } from '../../scripts/lab/pair-config.ts';
 import { until } from '../../scripts/lab/wait.ts';
 import { startPair } from './fault-run.ts';
 import { quiet } from './quiet.ts';
+import { statusCode } from './status-code.ts';
 
 const GREEN_VIP = VIP.replace(/\d+$/, '101');
 const VIP6 = 'fd84::100';
@@ -91,23 +92,9 @@ t.test('active/active: each node is active for one group', { skip: skipLab() }, 
       return `${address} is on ${nodes.join(' and ')}, the client sends to ${macs.get(mac)}`;
     });
   };
-  const asks = async (address: string) => {
-    const host = address.includes(':') ? `[${address}]` : address;
-    const argv = [
-      'curl',
-      '-s',
-      '-o',
-      '/dev/null',
-      '-w',
-      '%{http_code}',
-      '--max-time',
-      '30',
-      `http://${host}/`,
-    ];
-    return (await lab.run('client', argv)).stdout;
-  };
   /** What clients of the addresses got, each answer once. */
-  const answered = async () => [...new Set(await Promise.all(ALL.map(asks)))].join();
+  const answered = async () =>
+    [...new Set(await Promise.all(ALL.map((address) => statusCode(lab, address))))].join();
   const routed = async (node: NodeName) =>
     (await lab.exec(node, ['ip', 'route', 'show', ROUTE])).trim() !== '';
 

@@ -20,15 +20,16 @@ import {
 import { Lab } from '../../scripts/lab/lab.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
 import { startOrigin } from '../../scripts/lab/origins.ts';
-import { pairConfig } from '../../scripts/lab/pair-config.ts';
+import { METRICS_PORT, pairConfig } from '../../scripts/lab/pair-config.ts';
 import { until } from '../../scripts/lab/wait.ts';
 import { HEARTBEAT_MS } from './calm.ts';
+import { statusCode } from './status-code.ts';
 
 const VIP6 = 'fd84::100';
 
 /** The lab's config with nothing but IPv6 in it. */
 function config(): string {
-  let text = pairConfig({ heartbeatMs: HEARTBEAT_MS })
+  let text = pairConfig({ heartbeatMs: HEARTBEAT_MS, metrics: `[::1]:${METRICS_PORT}` })
     .replace('group: 239.255.84.1', 'group: "ff02::84"')
     .replaceAll(`${VIP}/${PREFIX}`, `"${VIP6}/64"`);
   for (const node of NODES)
@@ -81,20 +82,7 @@ t.test('a pair on a network of IPv6 alone', { skip: skipLab() }, async (t) => {
       if (!well) throw new Error(found.join('; '));
       return active;
     });
-  const answered = async () => {
-    const argv = [
-      'curl',
-      '-s',
-      '-o',
-      '/dev/null',
-      '-w',
-      '%{http_code}',
-      '--max-time',
-      '30',
-      `http://[${VIP6}]/`,
-    ];
-    return (await lab.run('client', argv)).stdout;
-  };
+  const answered = () => statusCode(lab, VIP6);
 
   const first = await whole();
   t.match(

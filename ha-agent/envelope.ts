@@ -19,7 +19,7 @@ export const MAX_ENVELOPE_BYTES = 1200;
 
 export const MAGIC = 0x544e444d;
 /** Versions from this one on have the header above. */
-export const VERSION = 3;
+const VERSION = 3;
 const KIND_AT = 5;
 const LENGTH_AT = 6;
 export const CLUSTER_AT = 8;

@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
+import { dirname } from 'node:path';
 import { messageOf, OperatorError } from './errors.ts';
 import { daemonOf } from './unix-socket.ts';
 
@@ -100,7 +101,12 @@ function unreachable(daemon: string, socketPath: string, error: unknown): Operat
   }
 }
 
+/** A socket gets the group of its folder, and who may not enter that one cannot look at the socket. */
 function whoMay(socketPath: string): string {
-  const stat = statSync(socketPath, { throwIfNoEntry: false });
-  return stat === undefined ? '' : `: user id ${stat.uid} and group id ${stat.gid} may use it`;
+  try {
+    const { uid, gid } = statSync(dirname(socketPath));
+    return `: root, user id ${uid} and members of group id ${gid} may use it`;
+  } catch {
+    return '';
+  }
 }

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createServer as createRawServer } from 'node:net';
 import { join } from 'node:path';
@@ -77,3 +77,26 @@ t.test('daemons that are down or ill', async (t) => {
     message: /closed the connection without an answer/,
   });
 });
+
+t.test(
+  'who may not enter the folder of a socket is told who may',
+  { skip: process.geteuid?.() !== 0 },
+  async (t) => {
+    const directory = tempDir(t);
+    chmodSync(directory, 0o755);
+    const folder = join(directory, 'lb');
+    mkdirSync(folder);
+    chownSync(folder, 4001, 4005);
+    chmodSync(folder, 0o2750);
+    process.seteuid!(65_534);
+    try {
+      await t.rejects(control(join(folder, 'lbd.sock'), 'GET', '/'), {
+        code: 'NOT_ALLOWED',
+        message:
+          /^no permission for \S+lbd\.sock: root, user id 4001 and members of group id 4005 may use it$/,
+      });
+    } finally {
+      process.seteuid!(0);
+    }
+  },
+);

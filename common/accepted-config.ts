@@ -26,7 +26,7 @@ export class AcceptedConfig {
     this.#onTrouble = onTrouble;
   }
 
-  /** When the copy was accepted, milliseconds of the wall clock, for people only; undefined: there is none. */
+  /** When the copy was accepted, milliseconds of the wall clock, for people only; undefined: there is none. @throws what the file system says */
   get acceptedMs(): number | undefined {
     return statSync(this.path, { throwIfNoEntry: false })?.mtimeMs;
   }

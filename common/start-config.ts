@@ -87,12 +87,13 @@ export class StartConfigs<T extends Judged> {
   }
 
   async #former(): Promise<{ readonly read: ReadConfig<T>; readonly acceptedMs: number } | undefined> {
-    const { acceptedMs, path } = this.#accepted;
+    const { path } = this.#accepted;
     const { config, node, strict } = this.#options;
-    if (strict || acceptedMs === undefined) return undefined;
+    if (strict) return undefined;
     const reader = new ConfigReader<T>(this.#script, config, node, path);
     try {
-      return { read: await reader.read(), acceptedMs };
+      const { acceptedMs } = this.#accepted;
+      return acceptedMs === undefined ? undefined : { read: await reader.read(), acceptedMs };
     } catch (error) {
       this.#unusable = `the config that was accepted last (${path}) cannot be used: ${messageOf(error)}`;
       return undefined;

@@ -33,6 +33,7 @@ interface Given {
   readonly accepted?: string;
   readonly strict?: boolean;
   readonly noSecret?: boolean;
+  readonly noState?: boolean;
 }
 
 /** What an agent starts from whose state directory and config file are such. */
@@ -42,7 +43,8 @@ async function start(t: Test, given: Given): Promise<StartConfig<LoadedConfig>> 
   const config = join(directory, 'tandem.yaml');
   writeFileSync(config, given.file);
   if (!given.noSecret) writeFileSync(join(directory, 'secret'), Buffer.alloc(32, 1), { mode: 0o600 });
-  mkdirSync(join(stateDir, 'ha-agent'), { recursive: true });
+  if (given.noState) writeFileSync(stateDir, 'not a directory');
+  else mkdirSync(join(stateDir, 'ha-agent'), { recursive: true });
   if (given.accepted !== undefined) {
     const copy = join(stateDir, 'ha-agent/accepted.yaml');
     writeFileSync(copy, given.accepted);
@@ -90,6 +92,12 @@ t.test('nothing was accepted yet, or nobody wants it', async (t) => {
   await t.rejects(start(t, { file: BROKEN, accepted: GOOD, strict: true }), { message: /pols/ });
   const chosen = await start(t, { file: LACKING, accepted: GOOD, strict: true });
   t.equal(chosen.substitute, undefined);
+});
+
+t.test('a state directory that is none is named beside what is wrong with the file', async (t) => {
+  const error = await start(t, { file: BROKEN, noState: true }).catch((it) => it);
+  t.match((error as ConfigError).problems, [{ message: /pols/ }, { message: /cannot be used: ENOTDIR/ }]);
+  t.equal((await start(t, { file: LACKING, noState: true })).substitute, undefined, 'a good file is used');
 });
 
 t.test('neither can be used: both are named', async (t) => {

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import t, { type Test } from 'tap';
@@ -43,7 +43,7 @@ async function start(t: Test, given: Given): Promise<StartConfig<LoadedConfig>> 
   const config = join(directory, 'tandem.yaml');
   writeFileSync(config, given.file);
   if (!given.noSecret) writeFileSync(join(directory, 'secret'), Buffer.alloc(32, 1), { mode: 0o600 });
-  if (given.noState) writeFileSync(stateDir, 'not a directory');
+  if (given.noState) symlinkSync(stateDir, stateDir);
   else mkdirSync(join(stateDir, 'ha-agent'), { recursive: true });
   if (given.accepted !== undefined) {
     const copy = join(stateDir, 'ha-agent/accepted.yaml');
@@ -94,9 +94,9 @@ t.test('nothing was accepted yet, or nobody wants it', async (t) => {
   t.equal(chosen.substitute, undefined);
 });
 
-t.test('a state directory that is none is named beside what is wrong with the file', async (t) => {
+t.test('a state directory that leads nowhere is named beside what is wrong with the file', async (t) => {
   const error = await start(t, { file: BROKEN, noState: true }).catch((it) => it);
-  t.match((error as ConfigError).problems, [{ message: /pols/ }, { message: /cannot be used: ENOTDIR/ }]);
+  t.match((error as ConfigError).problems, [{ message: /pols/ }, { message: /cannot be used: ELOOP/ }]);
   t.equal((await start(t, { file: LACKING, noState: true })).substitute, undefined, 'a good file is used');
 });
 

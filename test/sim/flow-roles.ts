@@ -124,7 +124,13 @@ class Story {
       }
       if (now.role !== before.role) {
         this.#log(`${i} is ${now.role}`);
+        // A role that ends before it began leaves no trace: what clients opened meanwhile is nobody's.
+        if (place.dueMs !== undefined && before.role === 'active') this.#forget(place);
         place.dueMs = this.#nowMs;
+        if (place.node !== undefined) {
+          place.node.nowMs = this.#nowMs;
+          this.#assume(place, place.node);
+        }
       }
       if (now.owns !== before.owns) this.#log(`clients ${now.owns ? 'reach' : 'do not reach'} ${i}`);
       if (now.stands !== before.stands) this.#log(`${i} ${now.stands ? 'stands still' : 'goes on'}`);
@@ -182,7 +188,7 @@ class Story {
       const connection = this.#connections.get(number)!;
       const flow = kernel.flows.get(connection.key);
       if (flow === undefined || !lives(flow)) {
-        if (connection.known[index])
+        if (connection.known[index] && !connection.isUnsure)
           this.#problem(`connection ${number} is not in the kernel of ${index}, which had it`);
         this.#log(`connection ${number} breaks at ${index}`);
         this.#connections.delete(number);

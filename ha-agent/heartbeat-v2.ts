@@ -12,6 +12,7 @@ import {
   type Mark,
   NO_NONCE,
   ROLES,
+  readFlags,
   writeFlags,
 } from './heartbeat.ts';
 import { writeHex } from './hex.ts';
@@ -107,13 +108,7 @@ export function decodeV2(identity: HeartbeatIdentity, data: Buffer): Decoded {
     priority: data[7]!,
     intervalMs: data.readUInt16BE(10),
     epoch: data.readUInt32BE(12),
-    healthy: (bits & FLAGS.healthy) !== 0,
-    request: (bits & FLAGS.request) !== 0,
-    probe: (bits & FLAGS.probe) !== 0,
-    finishing: (bits & FLAGS.finishing) !== 0,
-    forwards: (bits & FLAGS.forwards) !== 0,
-    ask: (bits & FLAGS.ask) !== 0,
-    ahead: false,
+    ...readFlags(bits & KNOWN),
     group: data.toString('hex', 72, 80),
     configDigest: data.toString('hex', 32, 40),
     sectionDigests: data.toString('hex', SECTIONS_AT, SECTIONS_AT + SECTION_BYTES),

@@ -278,13 +278,7 @@ function read(
     priority: data[state + 1]!,
     intervalMs: data.readUInt32BE(state + 4),
     epoch: data.readUInt32BE(state + 8),
-    healthy: (bits & FLAGS.healthy) !== 0,
-    request: (bits & FLAGS.request) !== 0,
-    probe: (bits & FLAGS.probe) !== 0,
-    finishing: (bits & FLAGS.finishing) !== 0,
-    forwards: (bits & FLAGS.forwards) !== 0,
-    ask: (bits & FLAGS.ask) !== 0,
-    ahead: (bits & FLAGS.ahead) !== 0,
+    ...readFlags(bits),
     nonce,
     counter,
     path,
@@ -347,6 +341,18 @@ export function writeFlags(report: Partial<Record<keyof typeof FLAGS, boolean | 
     (report.ask ? FLAGS.ask : 0) |
     (report.ahead ? FLAGS.ahead : 0)
   );
+}
+
+export function readFlags(bits: number): Record<keyof typeof FLAGS, boolean> {
+  return {
+    healthy: (bits & FLAGS.healthy) !== 0,
+    request: (bits & FLAGS.request) !== 0,
+    probe: (bits & FLAGS.probe) !== 0,
+    finishing: (bits & FLAGS.finishing) !== 0,
+    forwards: (bits & FLAGS.forwards) !== 0,
+    ask: (bits & FLAGS.ask) !== 0,
+    ahead: (bits & FLAGS.ahead) !== 0,
+  };
 }
 
 /** Values that every version has. */

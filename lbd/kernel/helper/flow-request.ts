@@ -1,7 +1,8 @@
 import type { FlowBatch, FlowWrite } from '../../flow/conntrack-request.ts';
 import { KEY_CHARS_IPV4, KEY_CHARS_IPV6, protocolOf, STATUS, TCP, UDP } from '../../flow/flow.ts';
 import { MAX_TIMEOUT_S } from '../../flow/flow-frame.ts';
-import type { FlowScope } from '../../flow/flow-scope.ts';
+import { FlowScope } from '../../flow/flow-scope.ts';
+import type { KernelFrontend } from '../kernel-frontend.ts';
 import { MalformedRequest } from './requests.ts';
 
 /** What a record asks for. */
@@ -102,9 +103,34 @@ const TOLD = STATUS.seenReply | STATUS.assured;
 
 /** What lbd may do to flows, by the config. */
 export interface FlowRights {
-  readonly scope: FlowScope;
+  /** A flow of any of them is ours. */
+  readonly scopes: readonly FlowScope[];
   /** Bits of marks that may be set. */
   readonly marks: number;
+}
+
+/** lbd goes by the former config until it hears that the next one is in force, which takes a transaction or two. */
+const FORMER_MS = 10_000;
+
+/** The rights of now, which for a while are also those of just before. */
+export class RecentRights {
+  #scope = new FlowScope([]);
+  #marks = 0;
+  #former: FlowRights = { scopes: [], marks: 0 };
+  #formerUntilMs = 0;
+
+  /** @param frontends that the kernel has from now on @param marks bits of marks that may be set @param nowMs monotonic */
+  change(frontends: readonly KernelFrontend[], marks: number, nowMs: number): void {
+    this.#former = { scopes: [this.#scope], marks: this.#marks };
+    this.#formerUntilMs = nowMs + FORMER_MS;
+    this.#scope = new FlowScope(frontends, this.#scope, nowMs);
+    this.#marks = marks;
+  }
+
+  at(nowMs: number): FlowRights {
+    const { scopes, marks } = nowMs < this.#formerUntilMs ? this.#former : { scopes: [], marks: 0 };
+    return { scopes: [this.#scope, ...scopes], marks: (this.#marks | marks) >>> 0 };
+  }
 }
 
 /**
@@ -137,7 +163,7 @@ function admit(
   records: Buffer,
   at: number,
   tuples: string,
-  { scope, marks: allowed }: FlowRights,
+  { scopes, marks: allowed }: FlowRights,
   nowMs: number,
   into: FlowBatch,
 ): boolean {
@@ -157,7 +183,8 @@ function admit(
   const protocol = protocolOf(tuples);
   if (protocol !== TCP && protocol !== UDP) return false;
   if (isKey) {
-    if (!scope.has(Buffer.from(tuples, 'latin1'), tuples.length)) return false;
+    const key = Buffer.from(tuples, 'latin1');
+    if (!scopes.some((scope) => scope.has(key, key.length))) return false;
     into.delete(sequence, tuples);
     return true;
   }
@@ -166,7 +193,13 @@ function admit(
   const marks = records.readUInt32LE(at + HEAD.marks);
   const timeoutS = records.readUInt32LE(at + HEAD.timeout);
   const fits = ((status | has) & ~TOLD) === 0 && ((mark | marks) & ~allowed) === 0;
-  if (!fits || timeoutS === 0 || timeoutS > MAX_TIMEOUT_S || !scope.allows(tuples, nowMs)) return false;
+  if (
+    !fits ||
+    timeoutS === 0 ||
+    timeoutS > MAX_TIMEOUT_S ||
+    !scopes.some((scope) => scope.allows(tuples, nowMs))
+  )
+    return false;
   const flow = { tuples, mark, status, timeoutS };
   if (operation === OPERATION.insert) into.insert(sequence, flow);
   else into.update(sequence, flow, has, marks);

@@ -4,12 +4,12 @@ import { messageOf, OperatorError } from '../../../common/errors.ts';
 import type { Config } from '../../../common/model.ts';
 import { TokenBucket } from '../../../common/token-bucket.ts';
 import { VERSION } from '../../../common/version.ts';
-import { FlowScope } from '../../flow/flow-scope.ts';
 import { monotonicMs } from '../../session/memory.ts';
 import type { KernelOrder } from '../kernel-host.ts';
 import { LocalHost, type LocalHostParts } from '../local-host.ts';
 import type { ConfigByDigest } from './config-by-digest.ts';
 import { FlowLink } from './flow-link.ts';
+import { RecentRights } from './flow-request.ts';
 import { Inbox } from './inbox.ts';
 import {
   admitOrder,
@@ -65,7 +65,7 @@ export class HelperServer {
   #client: Client | undefined;
   #config: Config | undefined;
   #frontends = '';
-  #scope = new FlowScope([]);
+  readonly #rights = new RecentRights();
   /** Of flows. */
   #refused = 0;
   readonly #complaints = new TokenBucket(COMPLAINTS);
@@ -166,7 +166,7 @@ export class HelperServer {
     }
     try {
       client.flows = new FlowLink(socket, {
-        rights: () => ({ scope: this.#scope, marks: this.#config?.sync.flowMarks ?? 0 }),
+        rights: () => this.#rights.at(monotonicMs()),
         onRefused: (count) => this.#refusedFlows(count),
         onTrouble: (error) => this.#complain(`flow requests: ${messageOf(error)}`),
       });
@@ -229,7 +229,7 @@ export class HelperServer {
     const frontends = JSON.stringify(order.frontends);
     const kept = this.#host.keep(order);
     if (config !== this.#config || frontends !== this.#frontends)
-      this.#scope = new FlowScope(this.#host.services, this.#scope, monotonicMs());
+      this.#rights.change(this.#host.services, config.sync.flowMarks, monotonicMs());
     this.#config = config;
     this.#frontends = frontends;
     return kept;

@@ -5,15 +5,17 @@ import { keyOf } from '../../../../lbd/flow/flow.ts';
 import { FlowScope } from '../../../../lbd/flow/flow-scope.ts';
 import {
   admitFlows,
+  type FlowRights,
   MAX_FRAME_BYTES,
   MAX_RECORDS,
+  RecentRights,
   TypedBatch,
 } from '../../../../lbd/kernel/helper/flow-request.ts';
 import { MalformedRequest } from '../../../../lbd/kernel/helper/requests.ts';
 import { FRONTENDS, readRequests, tuplesOf, VIP, webFlow } from '../../flow/flows.ts';
 
 const MARKS = 0xff00;
-const RIGHTS = { scope: new FlowScope(FRONTENDS), marks: MARKS };
+const RIGHTS: FlowRights = { scopes: [new FlowScope(FRONTENDS)], marks: MARKS };
 const flow = { ...webFlow(1), timeoutS: 600 };
 const six = {
   tuples: tuplesOf('tcp', '[fd00::50]:1234', '[fd00::100]:80', '[fd00::21]:80', '[fd00::100]:4321'),
@@ -23,13 +25,17 @@ const six = {
 };
 
 /** Records of a batch, and what of them reaches the kernel. */
-function admit(fill: (batch: TypedBatch) => void, change: (records: Buffer) => void = () => {}) {
+function admit(
+  fill: (batch: TypedBatch) => void,
+  change: (records: Buffer) => void = () => {},
+  rights = RIGHTS,
+) {
   const typed = new TypedBatch(MAX_RECORDS);
   fill(typed);
   const records = Buffer.copyBytesFrom(typed.take(), 4);
   change(records);
   const batch = new RequestBatch(MAX_RECORDS);
-  const refused = admitFlows(records, RIGHTS, 0, batch);
+  const refused = admitFlows(records, rights, 0, batch);
   return { refused, count: batch.count, bytes: batch.count === 0 ? undefined : batch.take() };
 }
 
@@ -138,6 +144,26 @@ t.test('the others of a batch are carried out', async (t) => {
     readRequests(bytes!.subarray(0, bytes!.length - 20)).map(({ sequence }) => sequence),
     [1],
   );
+});
+
+t.test('what lbd wants of the config before a reload is ours for a moment', async (t) => {
+  const rights = new RecentRights();
+  const wants = (nowMs: number) =>
+    admit(
+      (batch) => {
+        batch.update(1, { ...flow, mark: 0x0100 }, 0, MARKS);
+        batch.delete(2, keyOf(flow.tuples));
+      },
+      undefined,
+      rights.at(nowMs),
+    ).refused;
+  t.strictSame(wants(0), [1, 2], 'before there is any');
+  rights.change(FRONTENDS, MARKS, 0);
+  t.strictSame(wants(0), []);
+  t.strictSame(wants(1e9), []);
+  rights.change([], 0, 1e9);
+  t.strictSame(wants(1e9 + 9_999), []);
+  t.strictSame(wants(1e9 + 10_000), [1, 2]);
 });
 
 t.test('a frame that is none', async (t) => {

@@ -10,6 +10,8 @@ const LIMIT_MS = 1_000;
 const ATTEMPTS = 4;
 /** One that is killed is gone at once, unless the kernel holds it up. */
 const DEATH_MS = 200;
+/** Turns of the loop in which a timer that is due by now has gone off, and what it set in motion is done. */
+const TURNS = 3;
 
 export interface IpRelayEvents {
   /** A process was started, see `pids`. */
@@ -65,6 +67,8 @@ export class IpRelay {
       const answer = await within(Math.min(OVERTAKE_MS, giveUpAt - performance.now()), firstOf(attempts));
       if (answer !== undefined) return answer;
       this.#overtake(runner, why || `ip did not answer within ${OVERTAKE_MS} ms`);
+      // After a pause the end of an ip, which the guardian kills, is seen before the pause is: then nothing is wanted any more.
+      for (let turn = 0; turn < TURNS; turn++) await new Promise(setImmediate);
     }
     throw new OperatorError('IP_FAILED', why || `ip did not answer within ${LIMIT_MS} ms`);
   }

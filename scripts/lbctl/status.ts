@@ -49,7 +49,7 @@ async function ask<T>(socket: string): Promise<Answer<T>> {
   }
 }
 
-/** Status for programs: the names in DESIGN.md, `null` where the daemon that knows is down. */
+/** Status for programs: names that hold across releases, `null` where the daemon that knows is down. */
 export function statusJson({ lbd, agent }: NodeView): object {
   const a = agent.status;
   const l = lbd.status;

@@ -46,7 +46,7 @@ export const COOKIE = 'SERVERID';
 /** Backends by name; each is the same origin. A client is stuck to the first one. */
 export const BACKENDS = ['s1', 's2'] as const;
 
-/** Bytes of a small response's body, as in DESIGN.md, and of large bodies. */
+/** Bytes of a small response's body, where the cost of a request counts, and of large ones. */
 export const SMALL_BYTES = 128;
 export const LARGE_BYTES = 1 << 20;
 export const SMALL_PATH = `${ROUTE}small`;

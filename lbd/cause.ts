@@ -1,6 +1,6 @@
 /**
  * Why lbd answered a request itself, or ended it or a connection: the stable words of the access log. People get a
- * sentence in the answer; programs count these. The README has the table.
+ * sentence in the answer; programs count these. docs/how-to/logs.md has the table.
  */
 export const CAUSES = {
   bad_request: 'the request is malformed or ambiguous',

@@ -96,7 +96,7 @@ t.test('a request, its successor on the same connections, and what is counted of
 const NO_ANSWER: Reply = () => {};
 const END: Reply = (socket) => socket.end();
 
-/** What goes wrong, and what the line says: see the table of causes in the README. */
+/** What goes wrong, and what the line says: see the table of causes in docs/how-to/logs.md. */
 const FAULTS: readonly {
   readonly cause: keyof typeof CAUSES;
   readonly status: number;

@@ -111,7 +111,7 @@ admin: { metrics: false }
 `;
 }
 
-/** The settings that README asks for on hosts with the kernel engine. */
+/** The settings that docs/kernel-engine.md asks for. */
 export async function setForwarding(lab: Lab, host: Host): Promise<void> {
   await lab.exec(host, ['tee', '/proc/sys/net/ipv4/ip_forward'], '1');
   for (const where of ['all', INTERFACE])

@@ -1,7 +1,8 @@
-import { globSync } from 'node:fs';
+import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import t from 'tap';
 import { loadConfig } from '../../common/config.ts';
+import { tempDir } from './temp-dir.ts';
 
 const DIRECTORY = join(import.meta.dirname, '../../examples');
 const files = globSync('*.yaml', { cwd: DIRECTORY }).toSorted();
@@ -28,4 +29,23 @@ for (const file of files)
       [],
       'an example has no pool that nothing uses',
     );
+  });
+
+const ROOT = join(import.meta.dirname, '../..');
+const shown = globSync('{README,docs/**/*}.md', { cwd: ROOT })
+  .toSorted()
+  .flatMap((page) =>
+    [...readFileSync(join(ROOT, page), 'utf8').matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(
+      ([, text = '']) => ({ page, text }),
+    ),
+  )
+  .filter(({ text }) => /^frontends:/m.test(text) && /^pools:/m.test(text));
+
+t.ok(shown.length > 0, 'pages show whole configs');
+
+for (const { page, text } of shown)
+  t.test(`a config that ${page} shows is good`, async (t) => {
+    const file = join(tempDir(t), 'shown.yaml');
+    writeFileSync(file, text);
+    t.ok(loadConfig(file, { anyNode: true }).frontends.length > 0);
   });

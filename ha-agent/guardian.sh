@@ -12,7 +12,7 @@
 # relieves it: another guardian has taken over. The line "settings INTERFACE/NAME=VALUE..." says what to restore below
 # /proc/sys/net/ipv4/conf, the line "ip PID..." which processes add addresses for the agent, the line "told ADDRESS..."
 # for which addresses the command after "exec" is to be called, the line "former IP_COMMAND\x01..." what brings back
-# routes of the host; the line "wait SECONDS" takes the place of TIMEOUT_SECONDS. An address that is parked on lo goes
+# routes of the host; the line "wait TIMEOUT" takes the place of TIMEOUT_SECONDS. An address that is parked on lo goes
 # as well, and so does a copy that somebody else has added, wherever it is; so do routes (lines for ip) and the rules
 # that forward to the peer.
 #

@@ -41,13 +41,13 @@ export class Rehearsal {
     });
     stage.happens({ type: 'lbd', report: WELL });
     stage.happens({ type: 'start' });
-    stage.happens(heard('active'));
+    stage.hears('active');
     for (let ms = 0; ms < 400; ms += 50) stage.later(50);
-    stage.happens(heard('standby'));
+    stage.hears('standby');
     stage.happens({ type: 'switchover', to: undefined });
-    stage.happens(heard('active'));
-    stage.happens(heard('fault'));
-    stage.happens(heard('standby'));
+    stage.hears('active');
+    stage.hears('fault');
+    stage.hears('standby');
     stage.happens({ type: 'stop' });
     return stage.roles;
   }
@@ -72,6 +72,12 @@ class Stage {
     reportOf(this.#config, state, this.#now);
     if (this.roles.at(-1) !== state.role) this.roles.push(state.role);
     for (const action of actions) this.#obey(action);
+  }
+
+  /** What is heard at the moment at which this node begins to listen proves nothing. */
+  hears(role: PeerReport['role']): void {
+    this.#now += 1;
+    this.happens(heard(role));
   }
 
   later(ms: number): void {

@@ -96,7 +96,8 @@ t.test('once the network is known to carry frames, no neighbour is asked for', a
   };
   agent.dispatch({ type: 'carries' });
   agent.configure({ ...SLOW, intervalMs: 10 });
-  agent.dispatch({ type: 'wake' });
+  const pulse = setInterval(() => agent.dispatch({ type: 'tick' }), 10);
+  t.teardown(() => clearInterval(pulse));
   await until('a question', () => asked.length > 0);
   t.strictSame(asked[0], [SLOW.self.address]);
 });

@@ -7,6 +7,7 @@ import {
   jointIntervalMs,
   LEASE_GONE_MS,
   probedAt,
+  successorUntil,
   URGENT_COPIES,
   vacatedAt,
 } from './election-times.ts';
@@ -65,6 +66,8 @@ export function considerTakeover(turn: Turn): void {
     turn.because(
       `${peer.name} restarted its agent, or two machines have its name: waiting for the silence of the one that served`,
     );
+  else if (turn.now < (successorUntil(turn.config, s) ?? 0))
+    turn.because(`another process of ${peer.name} says that it is active`);
   else if (report.role === 'fault') takeOver(turn, `${peer.name} is in fault`);
   else if (report.probe && mayOverrule(turn))
     takeOver(turn, `${peer.name} does not hear this node, which has the lease`);

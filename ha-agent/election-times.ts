@@ -28,6 +28,8 @@ const ASK_VIPS_MS = 250;
 export const ANSWER_MS = 100;
 /** A question without an answer is asked again then; the host gives up before. */
 const QUESTION_LOST_MS = 1_000;
+/** A process of the peer that says hello proves within so many intervals that it lives. */
+const SUCCESSOR_INTERVALS = 1.5;
 /** Another machine that claims this node's name is believed to be there for so long at least. */
 const TWIN_MS = 1_000;
 /** Rounds sent when the peer should act on them: one lost datagram must not cost a dead time. */
@@ -50,7 +52,7 @@ export function deadTimeMs(config: ElectionConfig, state: ElectionState): number
 }
 
 /** The longer one of the two intervals: by it both measure how long the other one may take to react. */
-export function jointIntervalMs(config: ElectionConfig, state: ElectionState): number {
+export function jointIntervalMs(config: ElectionConfig, state: Pick<ElectionState, 'peer'>): number {
   return Math.max(config.intervalMs, state.peer?.report.intervalMs ?? 0);
 }
 
@@ -137,6 +139,15 @@ export function nextQuestion({ answers: { askedMs, answeredMs } }: Pick<Election
   return answeredMs === undefined ? Number.NEGATIVE_INFINITY : answeredMs + ASK_VIPS_MS;
 }
 
+/**
+ * Until when another process of the peer, which says that it is active, has time to prove that it lives: it answers
+ * within an interval. Its hello may be played back, so it has that time only after the last word of the peer that is proven.
+ */
+export function successorUntil(config: ElectionConfig, { peer, hello }: ElectionState): number | undefined {
+  if (peer === undefined || hello?.role !== 'active' || hello.heardMs <= peer.heardMs) return undefined;
+  return peer.heardMs + SUCCESSOR_INTERVALS * jointIntervalMs(config, { peer });
+}
+
 /** Until when a new link may not carry frames. */
 export function settleUntil(config: ElectionConfig, { link }: Pick<ElectionState, 'link'>): number {
   return link.sinceMs + (config.settleMs ?? 0);
@@ -165,6 +176,7 @@ export function wakeAt(config: ElectionConfig, s: ElectionState, now: number): n
   add(s.requestUntilMs);
   add(s.preemptAtMs);
   add(s.probedUntilMs);
+  add(successorUntil(config, s));
   if (s.dualSinceMs !== undefined) add(patientUntil(config, s, now));
   add(s.vipFault?.untilMs);
   if (s.unhealthySinceMs !== undefined) add(s.unhealthySinceMs + healthHoldMs(config));

@@ -785,6 +785,31 @@ const STORIES: readonly Story[] = [
     ],
   },
   {
+    name: 'a peer stepped down and a new process of it serves already: its hello, before it can prove anything, is waited for',
+    script: `${ACTIVE}
+      50 lbd dead
+      55 hears active e2
+      60 lbd well
+      70 hears init p0 e2
+      80 hello active
+      190 hears active e3`,
+    happens: ['60 init (epoch 2): the fault is gone', '> 190 hears active e3'],
+    never: [/^[0-9]{2,} active \(epoch 3/m],
+  },
+  {
+    name: 'a hello that was played back holds that off for an interval and a half at most',
+    script: `${ACTIVE}
+      50 lbd dead
+      55 hears active e2
+      60 lbd well
+      70 hears init p0 e2
+      80 hello active
+      150 hello active
+      200 hello active
+      250 end`,
+    happens: ['220 active (epoch 3): lb2 stepped down'],
+  },
+  {
     name: 'a fault that passes: the peer, which has just heard of it, may be about to take over',
     script: `${ACTIVE}
       50 lbd dead

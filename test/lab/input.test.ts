@@ -141,7 +141,9 @@ t.test('where the daemon goes on, the status says what is wrong', { skip: skipLa
     t.notMatch(await lab.exec('lb1', ['ip', 'addr', 'show']), `inet ${VIP}/`, 'it does not take the VIP');
     agent.kill('SIGTERM');
     t.strictSame(await gone, [0, null], 'it ends well');
-    t.strictSame(filesIn(runDirectory), ['state/ha-agent/accepted.yaml'], 'no socket is left');
+    // It may have ended before it kept its config.
+    const left = filesIn(runDirectory).filter((file) => file !== 'state/ha-agent/accepted.yaml');
+    t.strictSame(left, [], 'no socket is left');
     await quiet(lab, 'lb1');
   }
 

@@ -1,3 +1,5 @@
+import type { Server, Socket } from 'node:net';
+import { constants } from 'node:os';
 import { OperatorError } from './errors.ts';
 import { errorText, libc, MSG, SOL_SOCKET } from './libc.ts';
 
@@ -7,7 +9,15 @@ const IOVEC_BYTES = 16;
 const CMSGHDR = { bytes: 16, level: 8, type: 12 } as const;
 const SCM_RIGHTS = 1;
 const DESCRIPTOR_BYTES = 4;
+/** With what aligns it. */
 const CONTROL_BYTES = 24;
+
+type WithHandle = { readonly _handle?: { readonly fd?: number } | null };
+
+/** File descriptor of an open socket; -1 where it is not to be had: Node has no API for it. */
+export function descriptorOf(socket: Socket | Server): number {
+  return (socket as unknown as WithHandle)._handle?.fd ?? -1;
+}
 
 /**
  * Sends a descriptor, and one byte, over a unix socket on which nothing waits to be written (SCM_RIGHTS, unix(7)). Both
@@ -17,7 +27,7 @@ const CONTROL_BYTES = 24;
  * @throws OperatorError
  */
 export function sendDescriptor(socket: number, descriptor: number): void {
-  const message = newMessage();
+  const message = newMessage(CONTROL_BYTES);
   message.control.writeBigUInt64LE(BigInt(CMSGHDR.bytes + DESCRIPTOR_BYTES));
   message.control.writeInt32LE(SOL_SOCKET, CMSGHDR.level);
   message.control.writeInt32LE(SCM_RIGHTS, CMSGHDR.type);
@@ -35,10 +45,25 @@ export function sendDescriptor(socket: number, descriptor: number): void {
  * @throws OperatorError where none is there
  */
 export function receiveDescriptor(socket: number): number {
-  const message = newMessage();
+  const descriptor = takeDescriptor(socket);
+  if (descriptor === undefined) throw failed('recvmsg', constants.errno.EAGAIN);
+  return descriptor;
+}
+
+/**
+ * The same where it may not have come yet.
+ *
+ * @returns undefined: nothing has come
+ * @throws OperatorError where something else came, or the other end closed the connection
+ */
+export function takeDescriptor(socket: number): number | undefined {
+  // Room for one: the kernel closes others that a sender adds, which nobody here would.
+  const message = newMessage(CMSGHDR.bytes + DESCRIPTOR_BYTES);
   const { recvmsg, addressOf, errno } = libc();
   const received = recvmsg(socket, addressOf(message.head), MSG.dontWait | MSG.closeOnExec);
-  if (received < 0) throw failed('recvmsg', errno());
+  const code = received < 0 ? errno() : 0;
+  if (code === constants.errno.EAGAIN) return undefined;
+  if (received < 0) throw failed('recvmsg', code);
   const { control } = message;
   const isOne =
     received === 1 &&
@@ -51,7 +76,7 @@ export function receiveDescriptor(socket: number): number {
 }
 
 /** A message of one byte with room for one descriptor. What it points to lives as long as it. */
-function newMessage(): {
+function newMessage(controlBytes: number): {
   readonly head: Buffer;
   readonly control: Buffer;
   readonly parts: readonly Buffer[];
@@ -66,7 +91,7 @@ function newMessage(): {
   head.writeBigUInt64LE(addressOf(vector), MSGHDR.iov);
   head.writeBigUInt64LE(1n, MSGHDR.iovCount);
   head.writeBigUInt64LE(addressOf(control), MSGHDR.control);
-  head.writeBigUInt64LE(BigInt(CONTROL_BYTES), MSGHDR.controlBytes);
+  head.writeBigUInt64LE(BigInt(controlBytes), MSGHDR.controlBytes);
   return { head, control, parts: [vector, byte] };
 }
 

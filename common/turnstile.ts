@@ -1,5 +1,6 @@
 import type { Server, Socket } from 'node:net';
 import { ipBytes } from './address.ts';
+import { descriptorOf } from './descriptors.ts';
 import { assemble, type FilterLine, type FilterProgram, FROM_IP, filterSocket } from './socket-filter.ts';
 import { TokenBucket } from './token-bucket.ts';
 
@@ -94,8 +95,4 @@ function isFrom(address: string): FilterLine[] {
   for (let i = 0; i < bytes.length; i += WORD)
     lines.push({ load: 'word', at: FROM_IP + at + i }, { is: bytes.readUInt32BE(i), no: 'another' });
   return [...lines, { goto: 'in' }, { label: 'another' }];
-}
-
-function descriptorOf(server: Server): number {
-  return (server as unknown as { _handle?: { fd?: number } | null })._handle?.fd ?? -1;
 }

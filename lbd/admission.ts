@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import type net from 'node:net';
+import { descriptorOf } from '../common/descriptors.ts';
 import type { Deadlines, Timed } from './deadlines.ts';
 import type { Frontend } from './frontend.ts';
 import { ownAnswer } from './http/answers.ts';
 import { OVER_LIMIT, UNCOUNTED } from './limits.ts';
-import { type ByteSink, clientAddress, descriptorOf } from './raw-socket.ts';
+import { type ByteSink, clientAddress } from './raw-socket.ts';
 
 /** Writes a line to the daemon's log; from a worker it goes through the main thread. */
 export type WorkerLog = (level: 'info' | 'warn' | 'error', text: string, data: object) => void;

@@ -1,13 +1,14 @@
 import { readSync, writeSync } from 'node:fs';
 import type net from 'node:net';
+import { descriptorOf } from '../common/descriptors.ts';
 import { writeSoon } from './direct-io.ts';
 import { release } from './hold-back.ts';
 import type { Endpoints } from './proxy-protocol.ts';
 import { readBuffer } from './read-buffer.ts';
-import { descriptorOf, RelaySocket } from './relay-socket.ts';
+import { RelaySocket } from './relay-socket.ts';
 import { endsConnection } from './socket-error.ts';
 
-export { descriptorOf, readBuffer };
+export { readBuffer };
 
 /**
  * The only file that knows how a socket reads into the worker's one static buffer (`onread`, and the accepted

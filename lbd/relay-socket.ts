@@ -1,14 +1,8 @@
 import net from 'node:net';
+import { descriptorOf } from '../common/descriptors.ts';
 import type { DirectReader } from './direct-read.ts';
 import type { HoldBack } from './hold-back.ts';
 import type { ByteSink } from './raw-socket.ts';
-
-type WithHandle = { _handle: { readonly fd?: number } | null | undefined };
-
-/** File descriptor of an open socket; -1 where it is not to be had. */
-export function descriptorOf(socket: net.Socket): number {
-  return (socket as unknown as WithHandle)._handle?.fd ?? -1;
-}
 
 /**
  * A connection whose bytes go to its descriptor as they are: no TLS on it. What is held back for it lies with `HoldBack`;

@@ -1,17 +1,16 @@
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import assert from 'node:assert/strict';
+import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
-import t from 'tap';
-import { receiveDescriptor, sendDescriptor } from '../../common/descriptors.ts';
-import { descriptorOf } from '../../lbd/relay-socket.ts';
+import t, { type Test } from 'tap';
+import { descriptorOf, receiveDescriptor, sendDescriptor, takeDescriptor } from '../../common/descriptors.ts';
+import { libc, MSG, SOL_SOCKET } from '../../common/libc.ts';
 import { tempDir } from './temp-dir.ts';
 
-t.test('a descriptor goes over a unix socket, and both sides have it', async (t) => {
-  const directory = tempDir(t);
-  const file = join(directory, 'file');
-  writeFileSync(file, 'what is in it');
+/** Both ends of a connection; Node does not read at the client's. */
+async function pairOfSockets(t: Test): Promise<{ client: Socket; other: Socket }> {
   const server = createServer();
-  const path = join(directory, 'socket');
+  const path = join(tempDir(t), 'socket');
   await new Promise<void>((resolve) => server.listen(path, resolve));
   const accepted = new Promise<Socket>((resolve) => server.once('connection', resolve));
   const client = createConnection({ path });
@@ -22,6 +21,14 @@ t.test('a descriptor goes over a unix socket, and both sides have it', async (t)
     other.destroy();
     server.close();
   });
+  return { client, other };
+}
+
+t.test('a descriptor goes over a unix socket, and both sides have it', async (t) => {
+  const directory = tempDir(t);
+  const file = join(directory, 'file');
+  writeFileSync(file, 'what is in it');
+  const { client, other } = await pairOfSockets(t);
 
   t.throws(() => receiveDescriptor(descriptorOf(client)), { code: 'DESCRIPTOR', message: /recvmsg/ });
   const sent = openSync(file, 'r');
@@ -43,3 +50,50 @@ t.test('a descriptor goes over a unix socket, and both sides have it', async (t)
   other.write('from here on as usual');
   t.equal(await said, 'from here on as usual');
 });
+
+t.test('what has not come yet is waited for, and not where nothing will come', async (t) => {
+  const { client, other } = await pairOfSockets(t);
+  const socket = descriptorOf(client);
+  t.equal(takeDescriptor(socket), undefined);
+  other.destroy();
+  await new Promise((resolve) => other.once('close', resolve));
+  t.throws(() => takeDescriptor(socket), {
+    code: 'DESCRIPTOR',
+    message: 'no descriptor came over the socket',
+  });
+});
+
+t.test('who sends more than one leaves none behind', async (t) => {
+  const { client, other } = await pairOfSockets(t);
+  const sent = openSync('/dev/null', 'r');
+  const open = () => readdirSync('/proc/self/fd').length;
+  const before = open();
+  sendTwo(descriptorOf(other), sent);
+  let received: number | undefined;
+  try {
+    received = takeDescriptor(descriptorOf(client));
+  } catch {
+    // A refusal is as good.
+  }
+  t.equal(open() - before, received === undefined ? 0 : 1);
+  for (const descriptor of [received, sent]) if (descriptor !== undefined) closeSync(descriptor);
+});
+
+/** One message with a descriptor twice. */
+function sendTwo(socket: number, descriptor: number): void {
+  const { addressOf, sendmsg } = libc();
+  const [head, vector, control, byte] = [56, 16, 24, 1].map((bytes) =>
+    Buffer.allocUnsafeSlow(bytes).fill(0),
+  ) as [Buffer, Buffer, Buffer, Buffer];
+  vector.writeBigUInt64LE(addressOf(byte));
+  vector.writeBigUInt64LE(1n, 8);
+  control.writeBigUInt64LE(24n);
+  control.writeInt32LE(SOL_SOCKET, 8);
+  control.writeInt32LE(1, 12);
+  for (const at of [16, 20]) control.writeInt32LE(descriptor, at);
+  head.writeBigUInt64LE(addressOf(vector), 16);
+  head.writeBigUInt64LE(1n, 24);
+  head.writeBigUInt64LE(addressOf(control), 32);
+  head.writeBigUInt64LE(24n, 40);
+  assert.equal(sendmsg(socket, addressOf(head), MSG.noSignal), 1);
+}

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { constants } from 'node:os';
 import t, { type Test } from 'tap';
+import { descriptorOf } from '../../common/descriptors.ts';
 import { DirectWriter } from '../../lbd/direct-write.ts';
-import { descriptorOf } from '../../lbd/relay-socket.ts';
 
 async function connected(t: Test): Promise<{ socket: net.Socket; peer: net.Socket }> {
   const server = net.createServer().listen(0, '127.0.0.1');

@@ -3,8 +3,9 @@ import { once } from 'node:events';
 import { readSync } from 'node:fs';
 import net from 'node:net';
 import t from 'tap';
+import { descriptorOf } from '../../common/descriptors.ts';
 import { release } from '../../lbd/hold-back.ts';
-import { type ByteSink, descriptorOf, dial, resetNow, send } from '../../lbd/raw-socket.ts';
+import { type ByteSink, dial, resetNow, send } from '../../lbd/raw-socket.ts';
 
 const MOMENTS: Record<string, (then: () => void) => void> = {
   'at once': (then) => then(),

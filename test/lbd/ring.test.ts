@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { constants } from 'node:os';
 import t, { type Test } from 'tap';
+import { descriptorOf } from '../../common/descriptors.ts';
 import { type Libc, libc } from '../../common/libc.ts';
-import { descriptorOf } from '../../lbd/relay-socket.ts';
 import { RING_ENTRIES, Ring } from '../../lbd/ring.ts';
 import { dialled } from './dialled.ts';
 

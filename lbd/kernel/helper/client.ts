@@ -1,8 +1,7 @@
 import { createConnection, type Socket } from 'node:net';
-import { receiveDescriptor } from '../../../common/descriptors.ts';
+import { descriptorOf, receiveDescriptor } from '../../../common/descriptors.ts';
 import { messageOf, OperatorError } from '../../../common/errors.ts';
 import { VERSION } from '../../../common/version.ts';
-import { descriptorOf } from '../../relay-socket.ts';
 import { Inbox } from './inbox.ts';
 import type { HelperRequest, HelperSaying } from './requests.ts';
 

@@ -1,8 +1,7 @@
 import type { Socket } from 'node:net';
-import { sendDescriptor } from '../../../common/descriptors.ts';
+import { descriptorOf, sendDescriptor } from '../../../common/descriptors.ts';
 import { RequestBatch } from '../../flow/conntrack-request.ts';
 import { ConntrackSocket, conntrackDescriptor } from '../../flow/netlink-socket.ts';
-import { descriptorOf } from '../../relay-socket.ts';
 import { monotonicMs } from '../../session/memory.ts';
 import { admitFlows, type FlowRights, FRAME_HEAD_BYTES, MAX_RECORDS } from './flow-request.ts';
 import type { Inbox } from './inbox.ts';

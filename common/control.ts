@@ -6,6 +6,7 @@ import type { RuntimeStatus } from './runtime.ts';
  * - `lbd.sock` and `agent.sock`: HTTP with JSON bodies. Errors are `{ "error": "one clear line" }` with a 4xx
  *   or 5xx status.
  * - `lbd-live.sock`: liveness between the two daemons of a node, one JSON object a line, see `LiveMessage`.
+ * - `lbd-stat.sock`: whoever connects gets a descriptor of the `/proc/PID/stat` of `lbd`, and no more.
  * - `kernel.sock`: what lbd may ask of the helper of the kernel engine.
  *
  * Each stands in a folder of its own, because the folder says which group may reach it. Paths are relative to the run directory.
@@ -14,6 +15,7 @@ export const SOCKETS = {
   lbd: 'lb/lbd.sock',
   agent: 'ha/agent.sock',
   live: 'live/lbd-live.sock',
+  stat: 'live/lbd-stat.sock',
   kernel: 'net/kernel.sock',
 } as const;
 

@@ -109,6 +109,7 @@ export class Agent {
       onPromoted: (group, epoch) => this.#groups.find(group)?.dispatch({ type: 'promoted', epoch }),
       onRetired: (group, epoch) => this.#groups.find(group)?.dispatch({ type: 'retired', epoch }),
       onLate: (text) => this.#log('warn', 'lbd', `lbd: ${text}`),
+      onUnseen: (why) => this.#log('warn', 'lbd', why),
       onHeartbeat: (datagram, ageMs) => this.#syncLane?.receive(datagram, ageMs),
       onCarriage: () => this.#syncLane?.changed(),
     });
@@ -207,6 +208,7 @@ export class Agent {
         ...this.#exchange.warnings(),
         ...this.#slownessWarnings(),
         ...(onlySync === undefined ? [] : [onlySync]),
+        ...this.#link.warnings,
         ...this.#witness.warnings,
         ...this.#network.warnings,
       ],

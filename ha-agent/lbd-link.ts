@@ -1,4 +1,5 @@
 import { createConnection, type Socket } from 'node:net';
+import { basename, dirname, join } from 'node:path';
 import {
   type AgentLiveMessage,
   type FinishPhase,
@@ -7,13 +8,14 @@ import {
   MAX_HEARTBEAT_BYTES,
   MAX_LIVE_WHY_CHARS,
   type Role,
+  SOCKETS,
   type SyncStatus,
 } from '../common/control.ts';
 import { messageOf } from '../common/errors.ts';
 import { monotonicMs } from '../common/events.ts';
 import { shortPrintable } from '../common/printable.ts';
 import type { LbdReport } from './election-types.ts';
-import { canGoOn } from './process-state.ts';
+import { ProcessState } from './process-state.ts';
 
 /** `lbd` is asked so often whether it is there; it costs both daemons some 0.1 % of a core. */
 const PING_MS = 50;
@@ -54,6 +56,8 @@ export interface LbdLinkEvents {
   onCarriage?(carriage: HeartbeatCarriage): void;
   /** It does not answer, but is not taken for dead yet, or it answers again. */
   onLate(text: string): void;
+  /** Whether it is stopped or late cannot be told, and why. */
+  onUnseen?(why: string): void;
 }
 
 /**
@@ -75,14 +79,22 @@ export class LbdLink {
   #misses: number | undefined;
   /** The latest report, where it is late since then. */
   #onTime: LinkReport | undefined;
+  readonly #process: ProcessState;
   #pid: number | undefined;
   /** What `lbd` said of carrying heartbeats; undefined: nothing, so it is of a former release, or not connected. */
   #carriage: HeartbeatCarriage | undefined;
   #closed = false;
 
-  constructor(path: string, events: LbdLinkEvents) {
+  /** @param proc see `ProcessState` */
+  constructor(path: string, events: LbdLinkEvents, proc?: string) {
     this.#path = path;
     this.#events = events;
+    const statPath = join(dirname(path), basename(SOCKETS.stat));
+    this.#process = new ProcessState(statPath, (why) => events.onUnseen?.(why), proc);
+  }
+
+  get warnings(): readonly string[] {
+    return this.#process.warnings;
   }
 
   /** The latest state; undefined before the first attempt to connect ended. */
@@ -156,6 +168,7 @@ export class LbdLink {
     this.#closed = true;
     clearTimeout(this.#timer);
     this.#socket?.destroy();
+    this.#process.follow(undefined);
   }
 
   #receive(chunk: string): void {
@@ -206,6 +219,7 @@ export class LbdLink {
 
   #turn(): void {
     if (this.#socket?.readyState !== 'open') return;
+    this.#process.turn();
     if (this.#misses === undefined) {
       this.#misses = 0;
       this.#send({ type: 'ping', id: ++this.#pings });
@@ -214,8 +228,7 @@ export class LbdLink {
 
   #missed(misses: number): void {
     if (this.#report?.alive === false) return;
-    const goesOn = this.#pid !== undefined && canGoOn(this.#pid) === true;
-    if (!goesOn) this.#dead(`it did not answer within ${MISSES * PING_MS} ms`);
+    if (this.#process.canGoOn() !== true) this.#dead(`it did not answer within ${MISSES * PING_MS} ms`);
     else if (misses >= HUNG_MISSES)
       this.#dead(`it runs, but did not answer within ${HUNG_MISSES * PING_MS} ms`);
     else if (this.#onTime === undefined && this.#report !== undefined) {
@@ -248,6 +261,7 @@ export class LbdLink {
   #identify(pid: number | undefined, carriage: HeartbeatCarriage | undefined): void {
     const before = this.carriage;
     this.#pid = pid;
+    this.#process.follow(pid);
     this.#carriage = carriage;
     const now = this.carriage;
     if (before.up !== now.up || before.why !== now.why) this.#events.onCarriage?.(now);

@@ -36,6 +36,7 @@ import { Registers } from './session/registers.ts';
 import { SessionTable } from './session/table.ts';
 import { sessionHashKey, sessionRows, sweepSessions } from './sessions.ts';
 import { createSharedBuffers, SharedState } from './shared.ts';
+import { StatServer } from './stat-server.ts';
 import { lbdStatus } from './status.ts';
 import { Supervisor } from './supervisor.ts';
 import { createSync } from './sync.ts';
@@ -93,6 +94,7 @@ export class ControlPlane {
   readonly #flows: FlowSync;
   readonly #sync: ReturnType<typeof createSync>;
   readonly #live: LiveServer;
+  readonly #stat = new StatServer((text) => this.#tell('warn', 'live', text));
   readonly #metrics: MetricsServer;
   readonly #reloader: Reloader;
   readonly #node: string;
@@ -396,6 +398,7 @@ export class ControlPlane {
       tell: (kind, text) => this.#tell('info', kind, text),
     });
     const [controlPath, livePath] = [join(runDir, SOCKETS.lbd), join(runDir, SOCKETS.live)];
+    const statPath = join(runDir, SOCKETS.stat);
     const explain = explainRoute({
       config: () => this.#reloader.config,
       ask: (frontend, query) => this.#supervisor.explain(frontend, query),
@@ -405,6 +408,11 @@ export class ControlPlane {
     const control = await serveControl(controlPath, [...routes, explain]);
     this.#sockets.push(controlPath);
     this.#closers.push(() => control.close());
+    // Before the agent connects.
+    if (await this.#stat.listen(statPath)) {
+      this.#sockets.push(statPath);
+      this.#closers.push(() => this.#stat.close());
+    }
     await this.#live.listen(livePath);
     this.#sockets.push(livePath);
     this.#closers.push(() => this.#live.close());
@@ -599,6 +607,7 @@ export class ControlPlane {
       ...this.#sync.warnings(),
       ...this.#flows.warnings(),
       ...this.#metrics.warnings(),
+      ...this.#stat.warnings,
       this.#syncProblem,
     ].filter((line) => line !== undefined);
   }

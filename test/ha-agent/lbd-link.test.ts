@@ -1,13 +1,16 @@
-import { spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { SOCKETS } from '../../common/control.ts';
-import { LbdLink, type LinkReport } from '../../ha-agent/lbd-link.ts';
+import { LbdLink, type LbdLinkEvents, type LinkReport } from '../../ha-agent/lbd-link.ts';
 import { freePort } from '../common/free-port.ts';
 import { tempDir } from '../common/temp-dir.ts';
 import { LbdProcess, writeConfig } from '../lbd/lbd-process.ts';
 import { FakeLbd } from './fake-lbd.ts';
+import { passFile, startSleeper } from './stat-of.ts';
+
+/** Where the processes of other users are not to be seen. */
+const HIDDEN = '/nonexistent';
 
 /** A link, and what it said. */
 class Heard {
@@ -15,8 +18,8 @@ class Heard {
   readonly reports: LinkReport[] = [];
   readonly #bus = new EventEmitter();
 
-  constructor(t: Test, path: string) {
-    this.link = new LbdLink(path, {
+  constructor(t: Test, path: string, proc?: string) {
+    const events: LbdLinkEvents = {
       onReport: (report) => {
         this.reports.push(report);
         this.#bus.emit('report', report);
@@ -25,9 +28,11 @@ class Heard {
       onPromoted: (group, epoch) => this.#bus.emit('promoted', `${group} ${epoch}`),
       onRetired: (group, epoch) => this.#bus.emit('retired', `${group} ${epoch}`),
       onLate: (text) => this.#bus.emit('late', text),
+      onUnseen: (why) => this.#bus.emit('unseen', why),
       onHeartbeat: (datagram) => this.#bus.emit('heartbeat', datagram.toString()),
       onCarriage: ({ up, why }) => this.#bus.emit('carriage', up ? 'up' : why),
-    });
+    };
+    this.link = new LbdLink(path, events, proc);
     t.teardown(() => this.link.close());
   }
 
@@ -37,7 +42,9 @@ class Heard {
   }
 
   /** The next text of another kind. */
-  async next(kind: 'sync end' | 'promoted' | 'retired' | 'late' | 'heartbeat' | 'carriage'): Promise<string> {
+  async next(
+    kind: 'sync end' | 'promoted' | 'retired' | 'late' | 'unseen' | 'heartbeat' | 'carriage',
+  ): Promise<string> {
     return (await once(this.#bus, kind))[0] as string;
   }
 
@@ -51,17 +58,18 @@ class Heard {
   }
 }
 
-function setup(t: Test): { heard: Heard; lbd: FakeLbd; link: LbdLink } {
-  const path = join(tempDir(t), 'lbd-live.sock');
-  const heard = new Heard(t, path);
+function setup(t: Test, proc?: string) {
+  const directory = tempDir(t);
+  const path = join(directory, 'lbd-live.sock');
+  const heard = new Heard(t, path, proc);
   const lbd = new FakeLbd(path);
   t.teardown(() => lbd.kill().catch(() => {}));
-  return { lbd, heard, link: heard.link };
+  return { lbd, heard, link: heard.link, statPath: join(directory, 'lbd-stat.sock') };
 }
 
 /** The same with an lbd that runs, which the link has found. */
-async function connected(t: Test): Promise<ReturnType<typeof setup>> {
-  const both = setup(t);
+async function connected(t: Test, proc?: string): Promise<ReturnType<typeof setup>> {
+  const both = setup(t, proc);
   await both.lbd.start();
   const first = both.heard.report();
   both.link.connect();
@@ -197,11 +205,15 @@ t.test('an lbd that hangs, says one word and hangs again is dead again', async (
   }
 });
 
-/** An lbd that does not answer any more, with a process that goes on. */
-async function late(t: Test): Promise<ReturnType<typeof setup> & { process: ReturnType<typeof spawn> }> {
-  const both = await connected(t);
-  const process = spawn('sleep', ['600'], { stdio: 'ignore' });
-  t.teardown(() => process.kill('SIGKILL'));
+/**
+ * An lbd that does not answer any more, with a process that goes on.
+ *
+ * @param proc where its process is looked for; hidden: it is seen by its descriptor alone
+ */
+async function late(t: Test, proc?: string) {
+  const both = await connected(t, proc);
+  const process = startSleeper(t);
+  if (proc === HIDDEN) await passFile(t, both.statPath, `/proc/${process.pid}/stat`);
   const next = both.heard.report();
   both.lbd.say({ type: 'state', ready: true, healthy: true, sync: 'synced', why: 'said', pid: process.pid });
   await next;
@@ -230,9 +242,22 @@ t.test('an lbd that runs and never answers hangs', async (t) => {
   await heard.until(false, /^it runs, but did not answer within 2000 ms$/);
 });
 
-t.test('an lbd that is stopped while it is late is dead', async (t) => {
-  const { heard, process } = await late(t);
-  process.kill('SIGSTOP');
+for (const proc of [undefined, HIDDEN])
+  t.test(
+    `an lbd that is stopped while it is late is dead${proc ? ', of another user too' : ''}`,
+    async (t) => {
+      const { heard, process } = await late(t, proc);
+      process.kill('SIGSTOP');
+      await heard.until(false, /^it did not answer within 350 ms$/);
+    },
+  );
+
+t.test('an lbd that cannot be seen and is late counts as stopped, and that is said', async (t) => {
+  const { lbd, link, heard } = await connected(t, HIDDEN);
+  lbd.say({ type: 'state', ready: true, healthy: true, sync: 'synced', why: '', pid: startSleeper(t).pid });
+  t.match(await heard.next('unseen'), /^the process of lbd is hidden \(/);
+  t.match(link.warnings, [/^the process of lbd is hidden \(/]);
+  lbd.answers = false;
   await heard.until(false, /^it did not answer within 350 ms$/);
 });
 

@@ -42,7 +42,7 @@ t.test('what a user of the node that is nobody can do to the daemons', { skip },
     ['write the config', ['sh', '-c', `>> ${join(pair.directory, 'tandem.yaml')}`]],
     ['list the run directory', ['ls', directory]],
     ['leave a file there', ['touch', join(directory, 'x')]],
-    ...[SOCKETS.lbd, SOCKETS.agent, SOCKETS.live].map(
+    ...[SOCKETS.lbd, SOCKETS.agent, SOCKETS.live, SOCKETS.stat].map(
       (it) => [`connect to ${it}`, [NODE, '-e', ask(it)]] as const,
     ),
     ...daemons.flatMap((pid) => [

@@ -31,6 +31,7 @@ const ALLOWED: Readonly<Record<string, readonly User[]>> = {
   'connect to the control socket of lbd': ['an operator'],
   'connect to the control socket of ha-agent': ['an operator'],
   'connect to the liveness socket of lbd': ['tandem-ha'],
+  'connect to the socket that shows the process of lbd': ['tandem-ha'],
   'connect to the helper of the kernel engine': ['tandem-lb'],
   'listen on a port below 1024': ['tandem-lb'],
   'change an address': ['tandem-ha', 'tandem-net'],
@@ -181,6 +182,7 @@ function casesOf(
         ['the control socket of lbd', 'lbd', 'tandem-lb'],
         ['the control socket of ha-agent', 'agent', 'tandem-ha'],
         ['the liveness socket of lbd', 'live', 'tandem-lb'],
+        ['the socket that shows the process of lbd', 'stat', 'tandem-lb'],
         ['the helper of the kernel engine', 'kernel', 'tandem-net'],
       ] as const
     ).map(([name, socket, owner]): Case => {

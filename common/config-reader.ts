@@ -13,8 +13,22 @@ const MAX_HEAP_MIB = 512;
 const MAX_WORDS = 2000;
 /** Once a daemon serves clients or sends heartbeats, these go first. */
 const RELOAD_NICE = 5;
-/** Runs its arguments for each line, which says how nice, and then tells their exit code; ends with its input. */
-const SHELL = `trap '' HUP USR1 USR2; while read -r n; do nice -n "$n" "$@" 2>&1; echo "exit $?"; done`;
+/**
+ * Runs its arguments for each line, which says how nice, and then tells their exit code; ends with its input. A service may be
+ * refused to change priorities (setpriority(2)), of which `nice` complains in words that would hide the cause of a failure:
+ * then the shell's session, which is the reader's alone, goes behind others where the kernel schedules by session (sched(7)).
+ */
+const SHELL = `trap '' HUP USR1 USR2
+refused=$(nice -n 1 true 2>&1)
+while read -r n; do
+  if [ -z "$refused" ]; then
+    nice -n "$n" "$@"
+  else
+    [ "$n" = 0 ] || echo "$n" 2>/dev/null >/proc/self/autogroup
+    "$@"
+  fi 2>&1
+  echo "exit $?"
+done`;
 const END = /(?:^|\n)exit (\d+)\n$/;
 const MAX_END_BYTES = 16;
 const ANSWER = /^answer (\S+)$/m;

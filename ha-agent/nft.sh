@@ -6,8 +6,12 @@
 export LC_ALL=C
 trap '' INT HUP QUIT PIPE
 
+# Later than the agent itself: what it has to say to the peer does not wait for this. Where a service may not change priorities,
+# nice would complain in the place of nft.
+later=()
+if [[ -z $(nice -n 5 true 2>&1) ]]; then later=(nice -n 5); fi
+
 while IFS=' ' read -r timeout script; do
-  # Later than the agent itself: what it has to say to the peer does not wait for this.
-  why=$(nice -n 5 timeout -s KILL "$timeout" nft -f - <<<"${script//$'\x01'/$'\n'}" 2>&1 >/dev/null)
+  why=$("${later[@]}" timeout -s KILL "$timeout" nft -f - <<<"${script//$'\x01'/$'\n'}" 2>&1 >/dev/null)
   echo "$? ${why%%$'\n'*}" 2>/dev/null
 done

@@ -1,12 +1,17 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { getPriority } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import type { ReadConfig } from '../../common/config-process.ts';
 import { ConfigReader } from '../../common/config-reader.ts';
 import { ConfigError } from '../../common/errors.ts';
 import type { LoadedConfig as AgentLoaded } from '../../ha-agent/config-process.ts';
 import type { LoadedConfig } from '../../lbd/config-process.ts';
+import { nodeCommand } from './node.ts';
+import { refusedPriority } from './refused-priority.ts';
 import { tempDir } from './temp-dir.ts';
 
 t.jobs = 4;
@@ -135,6 +140,55 @@ t.test('a process that fails or dies is a refusal, and the next one may do bette
     'one after the other',
   );
 });
+
+/** What a reader answers, twice, in a Node that may or may not change priorities. */
+async function readTwice(command: typeof nodeCommand, script: string): Promise<unknown[]> {
+  const code = `import { ConfigReader } from ${JSON.stringify(String(new URL('common/config-reader.ts', pathToFileURL(ROOT))))};
+    const reader = new ConfigReader(new URL(${JSON.stringify(String(pathToFileURL(script)))}), '/f');
+    const answers = [];
+    for (const _ of [1, 2])
+      answers.push(await reader.read().then(({ value }) => value, ({ message }) => message));
+    reader.close();
+    console.log(JSON.stringify(answers));`;
+  const [file, args] = command('--input-type=module', '-e', code);
+  const { stdout } = await promisify(execFile)(file, args);
+  return JSON.parse(stdout);
+}
+
+t.test(
+  'where priorities may not be changed a file is read as well, after others of its machine',
+  async (t) => {
+    const directory = tempDir(t);
+    const good = join(directory, 'good.mjs');
+    writeFileSync(
+      good,
+      `import { readFileSync } from 'node:fs';
+    import { getPriority } from 'node:os';
+    import { serialize } from 'node:v8';
+    const group = /nice (.*)/.exec(readFileSync('/proc/self/autogroup', 'latin1'))?.[1];
+    const value = { nice: getPriority(), group };
+    console.log('answer ' + serialize({ value, fingerprint: '' }).toString('base64'));`,
+    );
+    const broken = join(directory, 'broken.mjs');
+    writeFileSync(broken, "console.error('no memory'); process.exit(3);");
+    const own = getPriority();
+    const hasGroups = existsSync('/proc/self/autogroup');
+    if (hasGroups) {
+      const [first, second] = await readTwice(nodeCommand, good);
+      t.match([first, second], [{ nice: own }, { nice: Math.min(own + 5, 19) }]);
+      t.match(await readTwice(refusedPriority, good), [
+        { nice: own, group: '0' },
+        { nice: own, group: '5' },
+      ]);
+    }
+    const message = 'the config could not be read: its process ended with code 3: no memory';
+    t.strictSame(
+      await readTwice(refusedPriority, broken),
+      [message, message],
+      'the cause is the one of the file',
+    );
+  },
+);
 
 /** Files and packages that a file brings into its process, by way of static and dynamic imports. */
 function loadedBy(file: string, seen = new Set<string>()): Set<string> {

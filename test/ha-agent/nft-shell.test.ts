@@ -1,7 +1,10 @@
+import { execFile } from 'node:child_process';
 import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import { NftShell } from '../../ha-agent/nft-shell.ts';
+import { refusedPriority } from '../common/refused-priority.ts';
 import { tempDir } from '../common/temp-dir.ts';
 
 /** @param nft what `nft` does, for sh; undefined: there is none @returns a shell, and what `nft` was told */
@@ -41,6 +44,18 @@ t.test('what goes wrong is said, and the next one is carried out', async (t) => 
   const [bad, good] = await Promise.allSettled([shell.run('bad\n', 60_000), shell.run('good\n', 60_000)]);
   t.match(bad, { status: 'rejected', reason: { code: 'NFT_FAILED', message: 'nft: line 1: bad' } });
   t.match(good, { status: 'fulfilled' });
+});
+
+t.test('where priorities may not be changed its own words are told all the same', async (t) => {
+  const { shell } = shellWith(t, 'echo "line 1: bad" >&2; exit 1');
+  shell.close();
+  const code = `import { NftShell } from ${JSON.stringify(String(new URL('../../ha-agent/nft-shell.ts', import.meta.url)))};
+    const shell = new NftShell();
+    await shell.run('x', 60_000).catch(({ message }) => console.log(message));
+    shell.close();`;
+  const [file, args] = refusedPriority('--input-type=module', '-e', code);
+  const { stdout } = await promisify(execFile)(file, args);
+  t.equal(stdout, 'nft: line 1: bad\n');
 });
 
 t.test('one that hangs is killed', async (t) => {

@@ -93,6 +93,7 @@ export class LbdLink {
     this.#process = new ProcessState(statPath, (why) => events.onUnseen?.(why), proc);
   }
 
+  /** What is in the way of telling a late `lbd` from a stopped one, a line each. */
   get warnings(): readonly string[] {
     return this.#process.warnings;
   }

@@ -3,7 +3,7 @@ import { createConnection, type Socket } from 'node:net';
 import { descriptorOf, takeDescriptor } from '../common/descriptors.ts';
 import { messageOf } from '../common/errors.ts';
 
-/** Turns between a try that failed and the next one. */
+/** Turns between a try that failed and the next one: 5 s. */
 const RETRY_TURNS = 100;
 /** As much of `/proc/PID/stat` as has the state in it, which stands behind a name of at most 64 bytes. */
 const STAT_BYTES = 256;

@@ -10,6 +10,7 @@ import type { FaultResult } from '../../scripts/lab/scenario.ts';
 import { STICKY_KINDS } from '../../scripts/lab/sticky.ts';
 import type { TrafficReport } from '../../scripts/lab/traffic.ts';
 import { CLIENTS, VmPair } from '../../scripts/vm/pair.ts';
+import { SIGHT_COMMAND, tooExposed } from '../../scripts/vm/sandbox.ts';
 import { UNITS, USERS_COMMAND, wrongUsers } from '../../scripts/vm/users.ts';
 
 /** What test/vm/run does with the machines once they are up. */
@@ -66,11 +67,13 @@ async function main(): Promise<void> {
   if (problems.length > 0) process.exitCode = 1;
 }
 
-/** Each daemon is who it must be, and no more than it must. */
+/** Each daemon is who it must be, and no more than it must; and the agent sees its lbd all the same. */
 async function checkUsers(pair: VmPair): Promise<void> {
   for (const name of NODES) {
-    const listed = await pair.nodes[name].run(`sudo sh -c ${quoted(USERS_COMMAND)}`);
-    problems.push(...wrongUsers(listed).map((line) => `${name}: ${line}`));
+    const asRoot = (command: string) => pair.nodes[name].run(`sudo sh -c ${quoted(command)}`);
+    problems.push(...wrongUsers(await asRoot(USERS_COMMAND)).map((line) => `${name}: ${line}`));
+    if ((await asRoot(SIGHT_COMMAND)).trim() !== 'yes')
+      problems.push(`${name}: the agent holds no view of the process of lbd`);
   }
 }
 
@@ -161,6 +164,8 @@ async function machineFacts(pair: VmPair): Promise<string[]> {
   const kernel = await pair.nodes.lb1.run('. /etc/os-release; echo "$PRETTY_NAME, Linux $(uname -r)"');
   const security = (unit: string) =>
     pair.nodes.lb1.run(`systemd-analyze security ${unit} | tail -n 1 | sed 's/^[^a-zA-Z]*//'`);
+  const levels = await Promise.all(UNITS.map(security));
+  problems.push(...tooExposed(levels));
   const { stdout: vagrant } = await execa('vagrant', ['--version']);
   const { stdout: qemu } = await execa('qemu-system-x86_64', ['--version']);
   const cpu = /^model name\s*: (.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? 'unknown';
@@ -168,7 +173,7 @@ async function machineFacts(pair: VmPair): Promise<string[]> {
     `Tandem ${VERSION}; machines: ${kernel}, 1 processor and 1 GiB each`,
     `${vagrant}, provider ${pair.vagrant.provider}; ${qemu.split('\n')[0]}, software emulation on ${cpu}`,
     `\`vagrant up\` with provisioning: ${process.env.TANDEM_VM_UP_SECONDS ?? '?'} s`,
-    `\`systemd-analyze security\`: ${(await Promise.all(UNITS.map(security))).join('; ')}`,
+    `\`systemd-analyze security\`: ${levels.join('; ')}`,
   ];
 }
 

@@ -127,6 +127,7 @@ export class LbdLink {
 
   connect(): void {
     if (this.#closed) return;
+    this.#process.expect();
     const socket = createConnection(this.#path);
     this.#socket = socket;
     this.#rest = '';

@@ -48,14 +48,19 @@ export class ProcessState {
     return this.#unseen === undefined ? [] : [this.#unseen];
   }
 
+  /** An `lbd` is about to be connected. One that is late from its first word on has passed its descriptor by then. */
+  expect(): void {
+    if (this.#pid === undefined && this.#connection === undefined) this.#ask();
+  }
+
   /** @param pid of the `lbd` that is connected; undefined: none is, or it does not say */
   follow(pid: number | undefined): void {
-    if (pid === this.#pid) return;
-    this.#hangUp();
+    if (pid !== undefined && pid === this.#pid) return;
+    if (pid === undefined || this.#pid !== undefined) this.#hangUp();
     if (this.#descriptor !== undefined) closeSync(this.#descriptor);
     this.#descriptor = this.#failure = this.#unseen = undefined;
     this.#pid = pid;
-    if (pid !== undefined) this.#ask();
+    if (pid !== undefined && this.#connection === undefined) this.#ask();
   }
 
   /** Takes what has come by now. To be called again and again; costs a system call, and none once it is there. */

@@ -50,6 +50,36 @@ t.test('a stopped process is told from one that goes on where /proc hides both',
   t.strictSame([unseen, state.warnings], [[], []]);
 });
 
+t.test('what an lbd passes is there with its first word', async (t) => {
+  const { path, state, unseen } = setup(t, HIDDEN);
+  const sleeper = startSleeper(t);
+  state.expect();
+  await new Promise((resolve) => setImmediate(resolve));
+  state.follow(undefined);
+  const server = await passFile(t, path, `/proc/${sleeper.pid}/stat`);
+  const passed = once(server, 'connection');
+  state.expect();
+  state.expect();
+  await passed;
+  // Nobody can ask any more.
+  server.close();
+  state.follow(sleeper.pid);
+  await answers(state, true);
+  t.strictSame(unseen, []);
+});
+
+t.test('an lbd that came too late for the first try is asked again with its first word', async (t) => {
+  const { path, state } = setup(t, HIDDEN);
+  const sleeper = startSleeper(t);
+  state.expect();
+  await new Promise((resolve) => setImmediate(resolve));
+  const server = await passFile(t, path, `/proc/${sleeper.pid}/stat`);
+  const passed = once(server, 'connection');
+  state.follow(sleeper.pid);
+  await passed;
+  await answers(state, true);
+});
+
 t.test('a real lbd shows its state', async (t) => {
   const directory = tempDir(t);
   const file = writeConfig(directory, [

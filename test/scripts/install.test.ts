@@ -206,6 +206,33 @@ END
 chmod +x /usr/bin/systemctl.new; mv /usr/bin/systemctl.new /usr/bin/systemctl
 printf '#!/bin/sh\\n:\\n' > /lib/systemd/systemd-sysctl`;
 
+/** As systemd: what is enabled or started is there. */
+const KNOWS_UNITS = `cat >> /usr/bin/systemctl <<'END'
+case " $* " in
+*" enable "* | *" start "*)
+  for unit; do
+    case $unit in
+    -* | enable | start) ;;
+    *.*) [ -e "/usr/local/lib/systemd/system/$unit" ] || exit 1 ;;
+    *) [ -e "/usr/local/lib/systemd/system/$unit.service" ] || exit 1 ;;
+    esac
+  done
+  ;;
+esac
+END`;
+
+t.test('a first install where systemd runs enables and starts units that are there', { skip }, async (t) => {
+  const machine = await machineWith(t);
+  machine.run(RUNNING);
+  machine.run(KNOWS_UNITS);
+  t.match(machine.run('/tree/scripts/install --config /root/pair.yaml --new-secret'), {
+    code: 0,
+    stderr: '',
+  });
+  const log = machine.run('grep -v is-active /root/systemctl.log').stdout;
+  t.match(log, /enable lbd ha-agent\n[\s\S]*start lbd ha-agent\n/);
+});
+
 t.test('a running node: the active one is left alone, the standby is upgraded', { skip }, async (t) => {
   const machine = await machineWith(t);
   t.match(machine.run('/tree/scripts/install --config /root/pair.yaml --new-secret').code, 0);

@@ -64,10 +64,31 @@ class PathSocket extends EventEmitter {
   }
 }
 
-/** In place of `net.createConnection`, for the liveness socket of `lbd`. */
-export function createConnection(path: string): PathSocket {
-  void path;
-  return new PathSocket();
+/** Nobody listens: of `lbd` there is only the liveness socket, as of one of a former release. */
+class RefusedSocket extends EventEmitter {
+  readonly connecting = true;
+
+  constructor() {
+    super();
+    asking().inputLater(REFUSE_MS, () =>
+      this.emit('error', Object.assign(new Error('connect ENOENT'), { code: 'ENOENT' })),
+    );
+  }
+
+  pause(): void {}
+
+  unref(): void {}
+
+  destroy(): void {}
+}
+
+/**
+ * In place of `net.createConnection`.
+ *
+ * @param to the liveness socket of `lbd`, or as an object the one that shows its process
+ */
+export function createConnection(to: string | { readonly path: string }): PathSocket | RefusedSocket {
+  return typeof to === 'string' ? new PathSocket() : new RefusedSocket();
 }
 
 export const connect = createConnection;

@@ -18,7 +18,7 @@ import {
 } from './agent-config.ts';
 import { agentStatus } from './agent-status.ts';
 import { deadTimeMs, slownessText } from './election.ts';
-import { lateLimitMs, ownDeadTimeMs } from './election-times.ts';
+import { activeLimitMs, ownDeadTimeMs } from './election-times.ts';
 import type { ElectionConfig, PeerReport } from './election-types.ts';
 import { Exchange } from './exchange.ts';
 import { GroupAgent, type Happening } from './group-agent.ts';
@@ -425,7 +425,7 @@ export class Agent {
     // It speaks for all groups: an epoch that is too high harms none of them.
     const epoch = Math.max(...farewells.map((farewell) => farewell.epoch));
     this.#guardian.wait(
-      Math.min(...this.#groups.all.map(({ config, state }) => lateLimitMs(config, state.slowness))),
+      Math.min(...this.#groups.all.map(({ config, state }) => activeLimitMs(config, state))),
     );
     this.#guardian.beat(first && this.#exchange.encodeNext({ ...first, epoch }));
   }

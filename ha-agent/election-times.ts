@@ -69,6 +69,17 @@ export function lateLimitMs(
   return (config.deadAfter - MARGIN) * config.intervalMs + (slowness?.grantedMs ?? 0);
 }
 
+/**
+ * Longest gap after the latest tick for which an active node goes on believing that it is active, and its guardian that
+ * the agent lives. A peer that was not heard at that tick either knows what this node needs, as it hears its heartbeats, or
+ * has to listen and to ask who answers for the VIPs before it takes over.
+ */
+export function activeLimitMs(config: ElectionConfig, state: ElectionState): number {
+  const { slowness, lastTickMs } = state;
+  const { extraMs, grantedMs } = slowness;
+  return lateLimitMs(config, { grantedMs: isPeerAlive(config, state, lastTickMs) ? grantedMs : extraMs });
+}
+
 /** Heard within the dead time, on any path, and not known to be dead. */
 export function isPeerAlive(config: ElectionConfig, state: ElectionState, now: number): boolean {
   return (

@@ -18,7 +18,7 @@ import {
 import { carries, linkUp, servedMs } from './election-link.ts';
 import { heartbeat, watchPeer } from './election-peer.ts';
 import { suspect } from './election-suspicion.ts';
-import { hasBackends, lateLimitMs, ownDeadTimeMs } from './election-times.ts';
+import { activeLimitMs, hasBackends, lateLimitMs, ownDeadTimeMs } from './election-times.ts';
 import { Turn } from './election-turn.ts';
 import { twin } from './election-twin.ts';
 import type {
@@ -249,7 +249,7 @@ function apply(turn: Turn, event: ElectionEvent): void {
 
 /** Longest gap between two ticks that this node bears: who is not active may have missed more than it thinks. */
 function patienceMs({ config, s }: Turn): number {
-  return lateLimitMs(config, s.role === 'active' ? s.slowness : undefined);
+  return s.role === 'active' ? activeLimitMs(config, s) : lateLimitMs(config);
 }
 
 function noteTick(turn: Turn, gapMs: number): void {

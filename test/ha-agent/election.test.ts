@@ -785,6 +785,16 @@ const STORIES: readonly Story[] = [
     ],
   },
   {
+    name: 'a node that is slow and hears no peer goes on serving through pauses as it has had',
+    script: `${ACTIVE}
+      1000 pause 400
+      3000 pause 400
+      6000 pause 350
+      7000 end`,
+    happens: ['> 6000 pause 350', '> 7000 end'],
+    never: [/^6\d\d\d (init|remove-vips)/m],
+  },
+  {
     name: 'a peer stepped down and a new process of it serves already: its hello, before it can prove anything, is waited for',
     script: `${ACTIVE}
       50 lbd dead

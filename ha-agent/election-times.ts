@@ -1,5 +1,5 @@
 import type { ElectionConfig, ElectionState } from './election-types.ts';
-import type { Slowness } from './slowness.ts';
+import { type Slowness, unheardMs } from './slowness.ts';
 
 /** Renewal of the VIPs' lease, a quarter of it. */
 export const RENEW_MS = 500;
@@ -71,13 +71,14 @@ export function lateLimitMs(
 
 /**
  * Longest gap after the latest tick for which an active node goes on believing that it is active, and its guardian that
- * the agent lives. A peer that was not heard at that tick either knows what this node needs, as it hears its heartbeats, or
- * has to listen and to ask who answers for the VIPs before it takes over.
+ * the agent lives. A peer that was not heard at that tick either hears this node, and then has heard something of the last dead
+ * time, or has to listen and to ask who answers for the VIPs before it takes over.
  */
 export function activeLimitMs(config: ElectionConfig, state: ElectionState): number {
   const { slowness, lastTickMs } = state;
-  const { extraMs, grantedMs } = slowness;
-  return lateLimitMs(config, { grantedMs: isPeerAlive(config, state, lastTickMs) ? grantedMs : extraMs });
+  if (slowness.extraMs === 0 || isPeerAlive(config, state, lastTickMs)) return lateLimitMs(config, slowness);
+  const grantedMs = unheardMs(slowness, lastTickMs - ownDeadTimeMs(config));
+  return lateLimitMs(config, { grantedMs });
 }
 
 /** Heard within the dead time, on any path, and not known to be dead. */

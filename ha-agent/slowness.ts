@@ -1,4 +1,3 @@
-import { ownDeadTimeMs } from './election-times.ts';
 import type { ElectionConfig } from './election-types.ts';
 
 /** Ticks that came late count for so long. */
@@ -63,10 +62,19 @@ export function ticked(config: SlowConfig, slowness: Slowness, gapMs: number, no
 
 /** The peer has heard what was sent at `echoMs`, on the clock of this process; undefined: it does not say. */
 export function echoed(slowness: Slowness, echoMs: number | undefined): Slowness {
-  if (echoMs === undefined || echoMs <= slowness.echoMs) return slowness;
-  // Where nothing was ever told there is nothing to learn.
-  if (slowness.told.length === 0) return { ...slowness, echoMs };
+  // Where nothing was told there is nothing to learn, as in each heartbeat of a pair that is well.
+  if (slowness.told.length === 0 || echoMs === undefined || echoMs <= slowness.echoMs) return slowness;
   return grant({ ...slowness, echoMs });
+}
+
+/**
+ * By how much more than the dead time of the config a peer surely waits that is not heard, in milliseconds: it may hear
+ * this node all the same.
+ *
+ * @param sinceMs whoever has heard nothing since then counts this node as dead already
+ */
+export function unheardMs({ told, extraMs }: Slowness, sinceMs: number): number {
+  return Math.min(extraMs, leastTold(told, sinceMs));
 }
 
 /** What the peer is told beyond the dead time of the config, in milliseconds. */
@@ -81,19 +89,33 @@ function neededMs(config: SlowConfig, late: Slowness['late']): number {
   const byMs = late.map((tick) => tick.byMs).toSorted((a, b) => b - a)[PROVES - 1];
   if (byMs === undefined) return 0;
   const step = config.intervalMs / 2;
-  const most = Math.max(0, MAX_SILENCE_MS - ownDeadTimeMs(config));
+  const most = Math.max(0, MAX_SILENCE_MS - config.deadAfter * config.intervalMs);
   return Math.min(Math.ceil(byMs / step) * step, most);
 }
 
 /** The peer goes by something that it was told since the latest heartbeat that it is known to have heard. */
 function grant(slowness: Slowness): Slowness {
   const { echoMs, extraMs } = slowness;
-  const known = slowness.told.findLastIndex(({ sinceMs }) => sinceMs <= echoMs);
-  let told = slowness.told.slice(Math.max(0, known));
-  if (told.length > MAX_TOLD) {
-    const [first, second, ...rest] = told;
-    told = [{ sinceMs: first!.sinceMs, extraMs: Math.min(first!.extraMs, second!.extraMs) }, ...rest];
-  }
-  const leastMs = known < 0 ? 0 : Math.min(...told.map((it) => it.extraMs));
-  return { ...slowness, told, grantedMs: Math.min(extraMs, leastMs) };
+  const told = bounded(slowness.told.slice(Math.max(0, knownAt(slowness.told, echoMs))));
+  const grantedMs = Math.min(extraMs, leastTold(told, echoMs));
+  // It goes by the config again, and knows that it may.
+  const isOver = told.length === 1 && told[0]!.extraMs === 0 && knownAt(told, echoMs) === 0;
+  return { ...slowness, grantedMs, told: isOver ? [] : told };
+}
+
+/** The least of what was said from a time on, and of what was in force then; 0 where nothing was. */
+function leastTold(told: Slowness['told'], sinceMs: number): number {
+  const known = knownAt(told, sinceMs);
+  return known < 0 ? 0 : Math.min(...told.slice(known).map(({ extraMs }) => extraMs));
+}
+
+/** Index of what was in force at a time; -1: nothing. */
+function knownAt(told: Slowness['told'], atMs: number): number {
+  return told.findLastIndex(({ sinceMs }) => sinceMs <= atMs);
+}
+
+function bounded(told: Slowness['told']): Slowness['told'] {
+  if (told.length <= MAX_TOLD) return told;
+  const [first, second, ...rest] = told;
+  return [{ sinceMs: first!.sinceMs, extraMs: Math.min(first!.extraMs, second!.extraMs) }, ...rest];
 }

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { echoed, NOT_SLOW, type Slowness, ticked, toldExtraMs } from '../../ha-agent/slowness.ts';
+import { echoed, NOT_SLOW, type Slowness, ticked, toldExtraMs, unheardMs } from '../../ha-agent/slowness.ts';
 
 const CONFIG = { intervalMs: 100, deadAfter: 3, leaseMs: undefined };
 
@@ -85,6 +85,23 @@ t.test('of all that was told since the echo the least counts', (t) => {
   t.equal(slower.s.extraMs, 400);
   t.equal(slower.s.grantedMs, 200, 'the peer may know no more than before');
   t.equal(echoed(slower.s, slower.now).grantedMs, 400);
+  t.end();
+});
+
+t.test('a peer that is not heard may have heard what was said a while ago, not more', (t) => {
+  const { s, now } = after([400, 400]);
+  t.equal(unheardMs(s, now - 1), 0);
+  t.equal(unheardMs(s, now), 300);
+  const slower = after([700, 700], s, now);
+  t.equal(unheardMs(slower.s, slower.now - 1), 300);
+  t.equal(unheardMs(slower.s, slower.now), 600);
+  t.end();
+});
+
+t.test('once the peer knows that all is as in the config, nothing is left of it', (t) => {
+  const { s, now } = after([400, 400]);
+  const calm = after(Array(310).fill(100), s, now);
+  t.same(echoed(calm.s, calm.now).told, []);
   t.end();
 });
 

@@ -35,13 +35,18 @@ const MAX_JUMP = 255;
 const PROGRAM_BYTES = 16;
 const ENOENT = 2;
 
-/** @throws RangeError for a label that is not there, or too far away */
+/** @throws RangeError for a label that is not there, too far away, or there twice */
 export function assemble(lines: readonly FilterLine[]): FilterProgram {
   const places = new Map<string, number>();
   const steps: Step[] = [];
-  for (const line of lines)
-    if (typeof line === 'object' && 'label' in line) places.set(line.label, steps.length);
-    else steps.push(line);
+  for (const line of lines) {
+    if (typeof line === 'string' || !('label' in line)) {
+      steps.push(line);
+      continue;
+    }
+    if (places.has(line.label)) throw new RangeError(`"${line.label}" is in two places of a filter`);
+    places.set(line.label, steps.length);
+  }
   const out = Buffer.alloc(steps.length * INSTRUCTION_BYTES);
   for (const [i, step] of steps.entries()) {
     const jump = (to: To): number => {

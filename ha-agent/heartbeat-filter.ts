@@ -40,9 +40,9 @@ export function heartbeatFilter({ identity, way, passes, sampled }: FilterWants)
   const { cluster, self, peer } = identity;
   const names = (clusterAt: number, senderAt: number, next: string): FilterLine[] => [
     ...equal(cluster, clusterAt, 'junk'),
-    ...equal(peer, senderAt, `not ${next}`),
+    ...equal(peer, senderAt, `another than the peer at ${senderAt}`),
     { goto: next },
-    { label: `not ${next}` },
+    { label: `another than the peer at ${senderAt}` },
     ...equal(self, senderAt, 'junk'),
     { goto: next },
   ];
@@ -54,6 +54,7 @@ export function heartbeatFilter({ identity, way, passes, sampled }: FilterWants)
   ];
   const pass: FilterLine[] = passes
     ? [
+        { label: 'pass' },
         { load: 'word', at: UDP_HEAD + PASS_AT },
         ...passesOn(identity, way).map((word): FilterLine => ({ is: word, yes: 'peer' })),
         { goto: 'junk' },
@@ -70,7 +71,7 @@ export function heartbeatFilter({ identity, way, passes, sampled }: FilterWants)
     ...(passes ? [] : [{ label: 'old' }, ...names(V2_CLUSTER_AT, V2_SENDER_AT, 'peer')]),
     { label: 'new' },
     ...names(CLUSTER_AT, SENDER_AT, passes ? 'pass' : 'peer'),
-    ...(passes ? [{ label: 'pass' }, ...pass] : []),
+    ...pass,
     { label: 'peer' },
     ...(sampled ? chance(SAMPLE_OF_ALL) : (['take'] as const)),
     { label: 'junk' },

@@ -89,6 +89,9 @@ t.test('what cannot be', async (t) => {
   t.match(filterSocket(0xffff, assemble(['take'])), /EBADF/);
   t.throws(() => assemble([{ goto: 'nowhere' }]), { message: 'no way to "nowhere" in a filter' });
   t.throws(() => assemble([{ label: 'back' }, 'take', { goto: 'back' }]), RangeError);
+  t.throws(() => assemble([{ goto: 'two' }, { label: 'two' }, 'take', { label: 'two' }, 'drop']), {
+    message: '"two" is in two places of a filter',
+  });
   const far: FilterLine[] = Array.from({ length: 300 }, () => 'take');
   t.throws(() => assemble([{ is: 1, yes: 'far' }, ...far, { label: 'far' }, 'take']), RangeError);
 });

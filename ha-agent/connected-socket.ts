@@ -31,6 +31,7 @@ export interface ConnectedSocketOptions {
  */
 export class ConnectedSocket {
   readonly #options: ConnectedSocketOptions;
+  /** For what only its descriptor can do, such as a filter. */
   readonly socket: Socket;
   #sentMs = 0;
   #isReporting = false;

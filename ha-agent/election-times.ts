@@ -1,5 +1,5 @@
 import type { ElectionConfig, ElectionState } from './election-types.ts';
-import { type Slowness, unheardMs } from './slowness.ts';
+import { unheardMs } from './slowness.ts';
 
 /** Renewal of the VIPs' lease, a quarter of it. */
 export const RENEW_MS = 500;
@@ -57,16 +57,11 @@ export function jointIntervalMs(config: ElectionConfig, state: Pick<ElectionStat
 }
 
 /**
- * Longest gap between two ticks after which an active node may still believe that it is active, as the guardian's: the
+ * Longest gap between two ticks after which a node may still believe what it believed before. By its own config only: the
  * peer never waits for less.
- *
- * @param slowness of this node; without it by the config alone
  */
-export function lateLimitMs(
-  config: Pick<ElectionConfig, 'intervalMs' | 'deadAfter'>,
-  slowness?: Pick<Slowness, 'grantedMs'>,
-): number {
-  return (config.deadAfter - MARGIN) * config.intervalMs + (slowness?.grantedMs ?? 0);
+export function lateLimitMs(config: Pick<ElectionConfig, 'intervalMs' | 'deadAfter'>): number {
+  return (config.deadAfter - MARGIN) * config.intervalMs;
 }
 
 /**
@@ -76,9 +71,9 @@ export function lateLimitMs(
  */
 export function activeLimitMs(config: ElectionConfig, state: ElectionState): number {
   const { slowness, lastTickMs } = state;
-  if (slowness.extraMs === 0 || isPeerAlive(config, state, lastTickMs)) return lateLimitMs(config, slowness);
-  const grantedMs = unheardMs(slowness, lastTickMs - ownDeadTimeMs(config));
-  return lateLimitMs(config, { grantedMs });
+  const isHeard = slowness.extraMs === 0 || isPeerAlive(config, state, lastTickMs);
+  const extraMs = isHeard ? slowness.grantedMs : unheardMs(slowness, lastTickMs - ownDeadTimeMs(config));
+  return lateLimitMs(config) + extraMs;
 }
 
 /** Heard within the dead time, on any path, and not known to be dead. */

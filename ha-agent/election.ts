@@ -31,7 +31,7 @@ import type {
 import { added, addVips, leave, parkVips, removed, removeVips, renewed, tendVips } from './election-vips.ts';
 import { echoed, NOT_SLOW, ticked, toldExtraMs } from './slowness.ts';
 
-export { deadTimeMs, isPeerAlive, lateLimitMs } from './election-times.ts';
+export { deadTimeMs, isPeerAlive } from './election-times.ts';
 
 /** The state before the `start` event. */
 export function initialState(config: ElectionConfig, now: number): ElectionState {

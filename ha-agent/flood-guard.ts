@@ -3,7 +3,7 @@
  * - `filtered`: the kernel drops what cannot be of the peer (`heartbeat-filter.ts`);
  * - `sampled`: it also drops most of what looks like the peer.
  */
-export const FLOOD_LEVELS = ['open', 'filtered', 'sampled'] as const;
+const FLOOD_LEVELS = ['open', 'filtered', 'sampled'] as const;
 export type FloodLevel = (typeof FLOOD_LEVELS)[number];
 
 const WINDOW_MS = 100;

@@ -16,9 +16,9 @@ const UDP_HEAD = 8;
 const WORD = 4;
 const VERSION_AT = 4;
 /** Of what is not let through, one in so many is, so that it goes on to be counted by its cause. A power of two. */
-const SAMPLE_OF_JUNK = 256;
+export const SAMPLE_OF_JUNK = 256;
 /** Where a flood looks like the peer, of all. A power of two. */
-const SAMPLE_OF_ALL = 32;
+export const SAMPLE_OF_ALL = 32;
 
 export interface FilterWants {
   readonly identity: EnvelopeIdentity;

@@ -1,6 +1,6 @@
 import type { EnvelopeIdentity } from './envelope.ts';
 import { FloodGuard, type FloodLevel } from './flood-guard.ts';
-import { heartbeatFilter } from './heartbeat-filter.ts';
+import { heartbeatFilter, SAMPLE_OF_ALL, SAMPLE_OF_JUNK } from './heartbeat-filter.ts';
 import type { Lane } from './lane.ts';
 
 /** Has the kernel filter one lane while it is flooded. */
@@ -67,8 +67,6 @@ export class LaneFilter {
 }
 
 const EXPLANATIONS: Readonly<Record<Exclude<FloodLevel, 'open'>, string>> = {
-  filtered:
-    'the kernel drops what cannot be of the peer, and lets through one in 256 of that for the counts; the others are not counted',
-  sampled:
-    'somebody has copied what the peer sends, and the kernel drops all but one in 32 datagrams, also those of the peer',
+  filtered: `the kernel drops what cannot be of the peer, and lets through one in ${SAMPLE_OF_JUNK} of that for the counts; the others are not counted`,
+  sampled: `somebody has copied what the peer sends, and the kernel drops all but one in ${SAMPLE_OF_ALL} datagrams, also those of the peer`,
 };

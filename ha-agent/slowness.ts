@@ -55,8 +55,8 @@ export function ticked(config: SlowConfig, slowness: Slowness, gapMs: number, no
   const extraMs = config.leaseMs === undefined ? neededMs(config, late) : 0;
   // A guardian that has missed the end of more patience still waits by it, from a beat of before.
   const tellMs = Math.max(extraMs, slowness.extraMs);
-  const toldMs = slowness.told.at(-1)?.extraMs ?? 0;
-  const told = tellMs === toldMs ? slowness.told : [...slowness.told, { sinceMs: now, extraMs: tellMs }];
+  const told =
+    tellMs === toldExtraMs(slowness) ? slowness.told : [...slowness.told, { sinceMs: now, extraMs: tellMs }];
   return grant({ ...slowness, late, extraMs, told });
 }
 

@@ -9,26 +9,25 @@ export type TellState = (why: string | undefined, changes: number) => void;
 /** Tells of a state that may change many times a second, such as a path for which half of the sends fail. */
 export class StateNews {
   readonly #tell: TellState;
-  readonly #spacingMs: number;
   #why: string | undefined;
   /** Told since the last quiet time. */
   #told = 0;
   #changes = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param spacingMs another one only in tests */
-  constructor(tell: TellState, spacingMs = SPACING_MS) {
+  constructor(tell: TellState) {
     this.#tell = tell;
-    this.#spacingMs = spacingMs;
   }
 
+  /** To be called on change only, see `TellState`. */
   change(why: string | undefined): void {
     this.#why = why;
     this.#changes++;
     if (this.#told < AT_ONCE) this.#say();
-    this.#timer ??= setTimeout(() => this.#turn(), this.#spacingMs);
+    this.#timer ??= setTimeout(() => this.#turn(), SPACING_MS);
   }
 
+  /** Nothing is told any more. */
   close(): void {
     clearTimeout(this.#timer);
   }
@@ -41,7 +40,7 @@ export class StateNews {
     }
     this.#say();
     this.#told = AT_ONCE;
-    this.#timer = setTimeout(() => this.#turn(), this.#spacingMs);
+    this.#timer = setTimeout(() => this.#turn(), SPACING_MS);
   }
 
   #say(): void {

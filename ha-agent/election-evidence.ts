@@ -89,8 +89,8 @@ export function proxyText(by: string): string {
 }
 
 /**
- * Who answers for the VIPs of an agent that is dead, as its host says, although the guardian has had its time. Then a filter
- * refuses, or the guardian is dead as well: until its silence has lasted long enough, the VIPs are not taken.
+ * Who answers for the VIPs of an agent that is dead, as its host says, although the guardian has had its time. Then a
+ * filter refuses, or the guardian is dead as well: until its silence has lasted long enough, the VIPs are not taken.
  */
 export function unvacated(turn: Turn): string | undefined {
   const { s, now, config } = turn;

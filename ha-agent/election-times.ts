@@ -66,8 +66,8 @@ export function lateLimitMs(config: Pick<ElectionConfig, 'intervalMs' | 'deadAft
 
 /**
  * Longest gap after the latest tick for which an active node goes on believing that it is active, and its guardian that
- * the agent lives. A peer that was not heard at that tick either hears this node, and then has heard something of the last dead
- * time, or has to listen and to ask who answers for the VIPs before it takes over.
+ * the agent lives. A peer that was not heard at that tick either hears this node, and then has heard something of the
+ * last dead time, or has to listen and to ask who answers for the VIPs before it takes over.
  */
 export function activeLimitMs(config: ElectionConfig, state: ElectionState): number {
   const { slowness, lastTickMs } = state;
@@ -148,7 +148,8 @@ export function nextQuestion({ answers: { askedMs, answeredMs } }: Pick<Election
 
 /**
  * Until when another process of the peer, which says that it is active, has time to prove that it lives: it answers
- * within an interval. Its hello may be played back, so it has that time only after the last word of the peer that is proven.
+ * within an interval. Its hello may be played back, so it has that time only after the last word of the peer that is
+ * proven.
  */
 export function successorUntil(config: ElectionConfig, { peer, hello }: ElectionState): number | undefined {
   if (peer === undefined || hello?.role !== 'active' || hello.heardMs <= peer.heardMs) return undefined;

@@ -415,7 +415,9 @@ export interface ElectionState {
   readonly holdUntilMs: number | undefined;
   /** After a fault, the peer may be taking over: until then this node does not do so while the peer is heard. */
   readonly recoveredUntilMs: number;
-  /** A process of the peer that was active has not said farewell, and another one speaks since: it may serve until then. */
+  /**
+   * A process of the peer that was active has not said farewell, and another one speaks since: it may serve until then.
+   */
   readonly formerUntilMs: number;
   /** Since when this node hears another active one that ought to drop its VIPs. */
   readonly dualSinceMs: number | undefined;

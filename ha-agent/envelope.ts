@@ -53,7 +53,10 @@ export interface EnvelopeIdentity {
   readonly peer: Buffer;
 }
 
-/** What is inside one datagram that was opened: sections by their type, 0 to 255. Of two with one type the first one counts. */
+/**
+ * What is inside one datagram that was opened: sections by their type, 0 to 255. Of two with one type the first one
+ * counts.
+ */
 export class Sections {
   readonly data: Buffer;
   readonly #end: number;

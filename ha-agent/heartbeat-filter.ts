@@ -32,9 +32,9 @@ export interface FilterWants {
 
 /**
  * What the kernel drops of the datagrams to a heartbeat port while it is flooded: before they take room in the receive
- * buffer, where the peer's own would find none, and before they cost this process anything. It looks at what `open` looks at
- * first, and at the pass, which an attacker must have seen. So where a flood has copied all of it, only a share of everything
- * is let through: the path is lost for as long as that lasts, and the processor is not.
+ * buffer, where the peer's own would find none, and before they cost this process anything. It looks at what `open`
+ * looks at first, and at the pass, which an attacker must have seen. So where a flood has copied all of it, only a
+ * share of everything is let through: the path is lost for as long as that lasts, and the processor is not.
  */
 export function heartbeatFilter({ identity, way, passes, sampled }: FilterWants): FilterProgram {
   const { cluster, self, peer } = identity;

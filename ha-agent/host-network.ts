@@ -69,8 +69,8 @@ export interface GroupNetwork {
    */
   probe(neighbours: readonly string[]): Promise<Probed>;
   /**
-   * Asks the neighbours whether another machine answers for the VIPs, and says so as trouble and as a warning. Before the VIPs
-   * are added here: nothing waits for it, and nothing else follows from it.
+   * Asks the neighbours whether another machine answers for the VIPs, and says so as trouble and as a warning. Before
+   * the VIPs are added here: nothing waits for it, and nothing else follows from it.
    */
   lookForRivals(): void;
   /**

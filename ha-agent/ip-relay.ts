@@ -67,7 +67,8 @@ export class IpRelay {
       const answer = await within(Math.min(OVERTAKE_MS, giveUpAt - performance.now()), firstOf(attempts));
       if (answer !== undefined) return answer;
       this.#overtake(runner, why || `ip did not answer within ${OVERTAKE_MS} ms`);
-      // After a pause the end of an ip, which the guardian kills, is seen before the pause is: then nothing is wanted any more.
+      // After a pause the end of an ip, which the guardian kills, is seen before the pause is: then nothing is wanted
+      // any more.
       for (let turn = 0; turn < TURNS; turn++) await new Promise(setImmediate);
     }
     throw new OperatorError('IP_FAILED', why || `ip did not answer within ${LIMIT_MS} ms`);
@@ -78,7 +79,8 @@ export class IpRelay {
    * by then, never happens. A `renew` that is called while it waits for that may happen before it.
    *
    * @param isWanted asked before each attempt; what is not wanted any more is given up
-   * @throws OperatorError when nobody has answered in time, or one that was ended may still be at work, or it is not wanted
+   * @throws OperatorError when nobody has answered in time, or one that was ended may still be at work, or it is not
+   * wanted
    */
   async change(
     lines: readonly string[],

@@ -35,6 +35,9 @@ export interface LaneEvents {
   onDatagram(data: Buffer, from: string | undefined): void;
   /** The peer's host says that nobody listens at the other end. */
   onRefused(roundTripMs: number): void;
-  /** It failed with this cause, or works (again): undefined. Called on change only; with the number of changes where it flaps. */
+  /**
+   * It failed with this cause, or works (again): undefined. Called on change only; with the number of changes where it
+   * flaps.
+   */
   onState(why: string | undefined, changes?: number): void;
 }

@@ -6,8 +6,8 @@
 export LC_ALL=C
 trap '' INT HUP QUIT PIPE
 
-# Later than the agent itself: what it has to say to the peer does not wait for this. Where a service may not change priorities,
-# nice would complain in the place of nft.
+# Later than the agent itself: what it has to say to the peer does not wait for this. Where a service may not change
+# priorities, nice would complain in the place of nft.
 later=()
 if [[ -z $(nice -n 5 true 2>&1) ]]; then later=(nice -n 5); fi
 

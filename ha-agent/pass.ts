@@ -2,9 +2,10 @@ import { createHmac } from 'node:crypto';
 import type { EnvelopeIdentity, EnvelopeKey } from './envelope.ts';
 
 /**
- * The word by which the kernel's filter (`heartbeat-filter.ts`) knows what may come from the peer by one path: only who has
- * the secret, or has seen a datagram of that sender on that path, can write it. It is another one for each sender and path,
- * so that what is heard of a multicast group opens no unicast port. It proves nothing: what passes is judged as before.
+ * The word by which the kernel's filter (`heartbeat-filter.ts`) knows what may come from the peer by one path: only who
+ * has the secret, or has seen a datagram of that sender on that path, can write it. It is another one for each sender
+ * and path, so that what is heard of a multicast group opens no unicast port. It proves nothing: what passes is judged
+ * as before.
  *
  * @param sender the sender's name as datagrams have it
  * @param way see `pathId`; empty: a way that needs no filter

@@ -204,7 +204,10 @@ export class PeerSession {
     return Math.max(echoMs, process.sinceMs + stamp.sentMs);
   }
 
-  /** What the sender has heard of this process: a time of this node's clock. A time that is still to come is nobody's to echo. */
+  /**
+   * What the sender has heard of this process: a time of this node's clock. A time that is still to come is nobody's to
+   * echo.
+   */
   #echoMs({ echoes }: Stamp, now: number): number {
     const echo = echoes.find(({ nonce }) => nonce === this.#options.nonce);
     return echo === undefined || echo.sentMs > now ? Number.NEGATIVE_INFINITY : echo.sentMs;

@@ -6,7 +6,9 @@ const MEMORY_MS = 30_000;
 const PROVES = 2;
 /** Late by this part of an interval; what is less is what timers do. */
 const LATE = 0.5;
-/** The longest silence for which a node that is slow may go on: well below the lease of the VIPs, which it has to renew. */
+/**
+ * The longest silence for which a node that is slow may go on: well below the lease of the VIPs, which it has to renew.
+ */
 const MAX_SILENCE_MS = 1_250;
 /** Changes of what the peer was told that are remembered; of two older ones the smaller counts. */
 const MAX_TOLD = 16;
@@ -37,10 +39,10 @@ export const NOT_SLOW: Slowness = {
 /**
  * Takes note of a tick.
  *
- * A machine that gets its processor late would be taken for dead again and again, and nobody would serve. So the silence
- * that counts as death grows with what the ticks of the last half minute were late by, up to 1.25 s: for its own ears at once,
- * and for the peer, to which each heartbeat tells it. By it this node itself believes that it is active, and so does its
- * guardian, only as far as the peer has heard of it: an echo of a heartbeat shows that.
+ * A machine that gets its processor late would be taken for dead again and again, and nobody would serve. So the
+ * silence that counts as death grows with what the ticks of the last half minute were late by, up to 1.25 s: for its
+ * own ears at once, and for the peer, to which each heartbeat tells it. By it this node itself believes that it is
+ * active, and so does its guardian, only as far as the peer has heard of it: an echo of a heartbeat shows that.
  *
  * @param gapMs since the tick before
  */

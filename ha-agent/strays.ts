@@ -14,8 +14,8 @@ const NEAR = { 4: { longest: 30, near: 24 }, 6: { longest: 112, near: 64 } } as 
 
 /**
  * Addresses beside the VIPs that nobody is known to have. A machine that answers for all of them answers for everybody
- * (proxy ARP, RFC 1027), and its answers for the VIPs are no sign that somebody serves: also one that leaves out the asking
- * node's own address, as the proxy ARP of private VLANs does (RFC 3069).
+ * (proxy ARP, RFC 1027), and its answers for the VIPs are no sign that somebody serves: also one that leaves out the
+ * asking node's own address, as the proxy ARP of private VLANs does (RFC 3069).
  */
 export class Strays {
   /** Which of all addresses are taken: others next time, where some of these turn out to be somebody's. */

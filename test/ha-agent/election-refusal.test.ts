@@ -11,8 +11,8 @@ import type {
 import type { Happening } from '../../ha-agent/group-agent.ts';
 
 /**
- * One node's election against a peer and a network that a test plays: what they do follows from what the node does, so it is
- * no script. Times in whole milliseconds.
+ * One node's election against a peer and a network that a test plays: what they do follows from what the node does, so
+ * it is no script. Times in whole milliseconds.
  */
 class Wire {
   readonly config: ElectionConfig;

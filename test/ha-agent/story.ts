@@ -224,7 +224,10 @@ class Player {
     return { reachable, why, sinceMs: sinceMs === undefined ? this.#now : Number(sinceMs) };
   }
 
-  /** What the neighbours say: a MAC address for the VIP (and `proxy`: for this node as well), `neighbour`, `unknown`, `later`, or nothing. */
+  /**
+   * What the neighbours say: a MAC address for the VIP (and `proxy`: for this node as well), `neighbour`, `unknown`,
+   * `later`, or nothing.
+   */
   #probed(): ElectionEvent {
     const now = this.#now;
     const [by, word] = this.#answers;

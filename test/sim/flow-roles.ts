@@ -61,9 +61,9 @@ const INDEXES = [0, 1] as const;
 const NOTHING: NodeMoment = { role: 'standby', runs: false, stands: false, losses: 0, owns: false };
 
 /**
- * The flow sync of two nodes whose roles are those that the real agents took in a story of several faults: a connection that
- * was acknowledged goes on at whoever serves then, one that was opened through the loser of a split is taken over, and both
- * kernels have the same in the end.
+ * The flow sync of two nodes whose roles are those that the real agents took in a story of several faults: a connection
+ * that was acknowledged goes on at whoever serves then, one that was opened through the loser of a split is taken over,
+ * and both kernels have the same in the end.
  */
 export function flowRoles(seed: number): Outcome {
   return new Story(seed).play();

@@ -12,8 +12,8 @@ interface Claim {
 
 interface Told extends Claim {
   /**
-   * Losses of updates before it was written. What is lost of a life that began anew no comparison of tables finds: the peer
-   * knows the former one until the next touch that is news.
+   * Losses of updates before it was written. What is lost of a life that began anew no comparison of tables finds: the
+   * peer knows the former one until the next touch that is news.
    */
   readonly gaps: number;
   readonly isTouch: boolean;
@@ -35,8 +35,9 @@ const TICKS_MS = 40;
 const ALONE_MS = 500;
 
 /**
- * What clients were given, and so what each node must know: what it was told itself, and what its peer has told and seen
- * acknowledged. A node may know better, if somebody wrote something that beats it; it may not know less, or anything else.
+ * What clients were given, and so what each node must know: what it was told itself, and what its peer has told and
+ * seen acknowledged. A node may know better, if somebody wrote something that beats it; it may not know less, or
+ * anything else.
  */
 export class SessionLedger {
   readonly #pair: SessionPair;
@@ -144,8 +145,8 @@ export class SessionLedger {
   }
 
   /**
-   * What both nodes have otherwise, in a moment of peace. One may have forgotten already what is about to expire, and where
-   * buckets overflow, what would have to take the place of others that live at least as long.
+   * What both nodes have otherwise, in a moment of peace. One may have forgotten already what is about to expire, and
+   * where buckets overflow, what would have to take the place of others that live at least as long.
    */
   *differences(overflows: boolean): Generator<string> {
     const [a, b] = this.#pair.nodes;
@@ -220,8 +221,8 @@ export class SessionLedger {
   }
 
   /**
-   * Until when the peer keeps what lives so long here. Where a clock stood still, the other one went on; and what this node has
-   * of the peer lives longer here by its time on the way, so that a touch seems to be no news.
+   * Until when the peer keeps what lives so long here. Where a clock stood still, the other one went on; and what this
+   * node has of the peer lives longer here by its time on the way, so that a touch seems to be no news.
    */
   #shared(lifeMs: number): number {
     const { nowMs, lostMs, longestTripMs } = this.#pair;

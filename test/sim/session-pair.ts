@@ -37,9 +37,9 @@ interface Connection {
 }
 
 /**
- * Two nodes with the real table and protocol, each with a clock of its own, and between them connections as TCP makes them:
- * bytes keep their order, arrive in pieces, wait while the network is cut, and end anywhere. Around the protocol stands what
- * `SessionSync` does with it: ticks, pumping, and another connection when one has ended.
+ * Two nodes with the real table and protocol, each with a clock of its own, and between them connections as TCP makes
+ * them: bytes keep their order, arrive in pieces, wait while the network is cut, and end anywhere. Around the protocol
+ * stands what `SessionSync` does with it: ticks, pumping, and another connection when one has ended.
  */
 export class SessionPair {
   /** The true time, in milliseconds. */
@@ -78,7 +78,10 @@ export class SessionPair {
     return this.#options.clocks.reduce((sum, clock) => sum + clock.lostMs(this.nowMs), 0);
   }
 
-  /** How much longer than it should an entry may live: a life that is told counts from when it is read, and by that clock. */
+  /**
+   * How much longer than it should an entry may live: a life that is told counts from when it is read, and by that
+   * clock.
+   */
   get graceMs(): number {
     return this.lostMs + 3 * this.longestTripMs + 100;
   }
@@ -299,7 +302,10 @@ export class SessionPair {
     return !this.cut && this.#connection?.open[0] !== true && !this.paused[0] && !this.paused[1];
   }
 
-  /** The first node dials, once its end of the former connection is gone; the second one leaves the former for the new one. */
+  /**
+   * The first node dials, once its end of the former connection is gone; the second one leaves the former for the new
+   * one.
+   */
   #dial(): void {
     if (!this.#canDial || this.nowMs < this.#dialMs) return;
     this.#close(1);

@@ -110,8 +110,8 @@ function before(a: Happening, b: Happening): boolean {
 }
 
 /**
- * Runs what promises and ticks have left to do, until nothing is left: what Node does after each callback, and what is not
- * to be had otherwise without a turn of the event loop for each happening. Node documents it as deprecated (DEP0134), and
- * has it since its first releases.
+ * Runs what promises and ticks have left to do, until nothing is left: what Node does after each callback, and what is
+ * not to be had otherwise without a turn of the event loop for each happening. Node documents it as deprecated
+ * (DEP0134), and has it since its first releases.
  */
 const keepPromises: () => void = (process as unknown as { _tickCallback: () => void })._tickCallback;

@@ -92,8 +92,8 @@ export class Stage {
   }
 
   /**
-   * Goes on until the pair has been at rest for a dead time and a little more, or for as long as it may take, so that a pair
-   * that finds no rest is judged by what it does in the end.
+   * Goes on until the pair has been at rest for a dead time and a little more, or for as long as it may take, so that a
+   * pair that finds no rest is judged by what it does in the end.
    *
    * @param mostMs after which it must be at rest
    * @param calmMs and stay so for this time

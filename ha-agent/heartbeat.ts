@@ -343,6 +343,7 @@ export function writeFlags(report: Partial<Record<keyof typeof FLAGS, boolean | 
   );
 }
 
+/** The same, the other way round: what is no flag is left out. */
 export function readFlags(bits: number): Record<keyof typeof FLAGS, boolean> {
   return {
     healthy: (bits & FLAGS.healthy) !== 0,

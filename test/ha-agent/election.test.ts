@@ -7,6 +7,14 @@ const SECOND_CHANCE = { secondChance: true };
 /** This node is active, the peer is a standby that can forward. */
 const ABLE = `${BEGIN}
   10 hears standby forwards`;
+/** The peer has taken over and stepped down, and another process of it says hello as the active one. */
+const SUCCEEDED = `${ACTIVE}
+      50 lbd dead
+      55 hears active e2
+      60 lbd well
+      70 hears init p0 e2
+      80 hello active`;
+
 const STORIES: readonly Story[] = [
   {
     name: 'a standby that stops while it probes does not say that it will take over',
@@ -796,24 +804,14 @@ const STORIES: readonly Story[] = [
   },
   {
     name: 'a peer stepped down and a new process of it serves already: its hello, before it can prove anything, is waited for',
-    script: `${ACTIVE}
-      50 lbd dead
-      55 hears active e2
-      60 lbd well
-      70 hears init p0 e2
-      80 hello active
+    script: `${SUCCEEDED}
       190 hears active e3`,
     happens: ['60 init (epoch 2): the fault is gone', '> 190 hears active e3'],
     never: [/^[0-9]{2,} active \(epoch 3/m],
   },
   {
     name: 'a hello that was played back holds that off for an interval and a half at most',
-    script: `${ACTIVE}
-      50 lbd dead
-      55 hears active e2
-      60 lbd well
-      70 hears init p0 e2
-      80 hello active
+    script: `${SUCCEEDED}
       150 hello active
       200 hello active
       250 end`,

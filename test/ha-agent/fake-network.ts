@@ -19,9 +19,9 @@ export class FakeNetwork implements HostNetwork {
   onChange: () => void = () => {};
   /** Awaited by each change of the config. */
   onConfigure: () => Promise<void> | undefined = () => undefined;
-  /** Who answers when this host asks for the VIPs. */
   /** Machines that answer for everybody. */
   proxies: readonly string[] = [];
+  /** Who answers when this host asks for the VIPs. */
   neighbours: (asked: readonly string[]) => readonly VipAnswer[] = () => [];
   readonly events: HostNetworkEvents;
   readonly #groups = new Map<string, FakeGroup>();

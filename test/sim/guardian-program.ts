@@ -119,9 +119,7 @@ export function guardian(
         child.exit();
         return;
       }
-      if (text === '') {
-        // It is as before.
-      } else if (text === 'none') farewell = '';
+      if (text === 'none') farewell = '';
       else if (text.startsWith('settings')) settings = text.split(' ').slice(1).filter(Boolean);
       else if (text.startsWith('told')) told = text.split(' ').slice(1).filter(Boolean);
       else if (text.startsWith('wait ')) timeoutMs = Number(text.slice(5)) * 1000;

@@ -81,6 +81,10 @@ own_state() {
   for folder in /var/lib/tandem /var/log/tandem; do
     [ ! -d "$folder" ] || chown -hR tandem-lb:tandem-lb "$folder"
   done
+  # Of a former release it is the daemons': once root's, what they left there leads nowhere else.
+  if [ -d /run/tandem ]; then
+    chown -h root:root /run/tandem && chmod 0755 /run/tandem && find /run/tandem -mindepth 1 -maxdepth 1 -type l -delete || return 1
+  fi
   systemd-tmpfiles --create "$tmpfiles" || return 1
   rm -f /run/tandem/*.sock
   for left in $restored; do

@@ -84,9 +84,16 @@ t.test('install, again, upgrade, check, uninstall', { skip }, async (t) => {
   t.match(machine.run('/tree/scripts/install').code, 0);
   t.match(machine.run('ls /opt/tandem/mark').code, 0, 'the same version changes nothing');
 
-  machine.run('rm /opt/tandem/README.md; echo old > /opt/tandem/.digest');
+  machine.run(
+    'rm /opt/tandem/README.md; echo old > /opt/tandem/.digest; systemctl -q disable lbd tandem-kernel.socket',
+  );
   t.match(machine.run('/tree/scripts/install').code, 0);
   t.match(machine.run('ls /opt/tandem/README.md').code, 0, 'another version is replaced');
+  t.equal(
+    machine.run('systemctl is-enabled lbd ha-agent tandem-kernel.socket').stdout,
+    'disabled\nenabled\ndisabled\n',
+    'what an operator has disabled stays so',
+  );
   t.match(machine.run('ls -d /opt/tandem*').stdout, '/opt/tandem\n', 'nothing is left beside it');
   t.match(machine.run('tail -n 1 /etc/tandem/tandem.yaml').stdout, '# mine', 'the config stays');
   t.equal(machine.run('sha256sum /etc/tandem/secret').stdout, secret, 'the secret stays');
@@ -323,8 +330,10 @@ t.test(
   { skip },
   async (t) => {
     const machine = await formerNode(t);
+    machine.run('mkdir /srv/elsewhere; ln -s /srv/elsewhere /run/tandem/ha');
     const { code, stderr } = machine.run('/tree/scripts/install');
     t.match({ code, stderr }, { code: 0, stderr: '' });
+    t.equal(machine.run('ls /srv/elsewhere').stdout, '', 'a link that the former user left is not followed');
     t.equal(machine.run(OWNERS).stdout, SPLIT);
     t.equal(
       machine.run(MOVED).stdout,

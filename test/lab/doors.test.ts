@@ -7,12 +7,9 @@ import { DAEMONS } from '../../scripts/lab/daemon.ts';
 import { NODES, type NodeName } from '../../scripts/lab/hosts.ts';
 import { type Lab, NODE, ROOT } from '../../scripts/lab/lab.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
+import { AS_STRANGER, STRANGER } from '../../scripts/lab/stranger.ts';
 import { until } from '../../scripts/lab/wait.ts';
 import { startPair } from './fault-run.ts';
-
-/** An account that owns nothing. */
-const STRANGER = 65_534;
-const AS_STRANGER = ['setpriv', '--reuid', `${STRANGER}`, '--regid', `${STRANGER}`, '--clear-groups', '--'];
 
 const skip = skipLab() || (process.getuid?.() !== 0 && 'other users need root');
 

@@ -1,14 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import {
-  chmodSync,
-  chownSync,
-  closeSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { type AgentStatus, type LbdStatus, SOCKETS } from '../../common/control.ts';
 import { control } from '../../common/control-client.ts';
@@ -16,13 +7,14 @@ import { writeKeyFiles } from '../../common/key-files.ts';
 import { Daemon, type DaemonName } from '../../scripts/lab/daemon.ts';
 import { SHARED } from '../../scripts/lab/holder.ts';
 import type { NodeName } from '../../scripts/lab/hosts.ts';
-import { type Lab, NODE, ROOT } from '../../scripts/lab/lab.ts';
+import type { Lab } from '../../scripts/lab/lab.ts';
+import { STRANGER } from '../../scripts/lab/stranger.ts';
 import { until } from '../../scripts/lab/wait.ts';
 import { certify } from '../lbd/tls/authority.ts';
-import { as } from './split-node.ts';
+import { as, HELPER, LBD, spawnHelper } from './split-node.ts';
 
 /** Numbers of users that no machine has, each with a group of the same number. */
-export const ID = { lb: 64_001, net: 64_002, ha: 64_003, operator: 64_010, stranger: 65_534 } as const;
+export const ID = { lb: LBD, net: HELPER, ha: 64_003, operator: 64_010, stranger: STRANGER } as const;
 /** Numbers of the other groups. */
 const GROUP = { conf: 64_004, operators: 64_005 } as const;
 const SECRET = Buffer.alloc(48, 7);
@@ -137,14 +129,12 @@ export class InstalledNode {
 
   /** Starts all three, and waits until they work with each other. */
   async start(): Promise<void> {
-    const log = openSync(this.lab.outside(this.path('helper.log')), 'a');
-    const main = join(ROOT, 'lbd/kernel/helper/main.ts');
-    const flags = ['--config', this.path('etc/tandem.yaml'), '--node', this.name];
-    const argv = [...AS['tandem-net'], NODE, '--disable-sigusr1', main, ...flags];
-    this.#helper = this.lab.spawn(this.name, [...argv, '--run-dir', join(this.directory, this.name)], {
-      stdio: ['ignore', log, log],
+    this.#helper = spawnHelper(this.lab, this.name, {
+      as: AS['tandem-net'],
+      config: this.path('etc/tandem.yaml'),
+      runDirectory: join(this.directory, this.name),
+      log: this.lab.outside(this.path('helper.log')),
     });
-    closeSync(log);
     for (const daemon of Object.values(this.daemons)) daemon.start();
     await until('the node serves', async () => {
       for (const daemon of Object.values(this.daemons)) daemon.requireRunning();

@@ -9,12 +9,11 @@ import { Lab, NODE, ROOT } from '../../scripts/lab/lab.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
 import { startOrigins } from '../../scripts/lab/origins.ts';
 import { ECHO_PORT } from '../../scripts/lab/pair-config.ts';
+import { AS_STRANGER } from '../../scripts/lab/stranger.ts';
 import { until } from '../../scripts/lab/wait.ts';
 import { CHECKS, Clients, ONE_OF_A_PAIR } from './kernel-node.ts';
 import { as, LBD, SplitNode } from './split-node.ts';
 
-/** An account that owns nothing. */
-const STRANGER = 65_534;
 const PORTS = { turn: 5000, hash: 5001 } as const;
 
 function config(turn: readonly string[] = BACKENDS): string {
@@ -151,7 +150,7 @@ t.test('lbd may listen and no more, and the kernel balances', { skip }, async (t
 
   await t.test('who is nobody cannot ask the helper', async (t) => {
     const ask = `require('net').connect(${JSON.stringify(node.socket)}).on('connect', () => console.log('in')).on('error', (error) => console.log(error.code))`;
-    t.equal((await lab.run('lb1', [...as(STRANGER), NODE, '-e', ask])).stdout.trim(), 'EACCES');
+    t.equal((await lab.run('lb1', [...AS_STRANGER, NODE, '-e', ask])).stdout.trim(), 'EACCES');
   });
 
   await t.test('an lbd that somebody has taken over changes nothing that is not in the config', async (t) => {

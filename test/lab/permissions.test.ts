@@ -147,36 +147,18 @@ function casesOf(
     { what: 'leave a file beside the config', attempt: file('create', 'etc/x') },
     { what: 'leave a file beside the keys', attempt: file('create', 'etc/secret.keys/x') },
     { what: 'leave a file in the run directory', attempt: file('create', at('x')) },
-    {
-      what: 'leave a file beside the socket of lbd',
-      attempt: file('create', at('lb/x')),
-      owner: 'tandem-lb',
-    },
-    {
-      what: 'leave a file beside the socket of ha-agent',
-      attempt: file('create', at('ha/x')),
-      owner: 'tandem-ha',
-    },
-    {
-      what: 'leave a file beside the liveness socket',
-      attempt: file('create', at('live/x')),
-      owner: 'tandem-lb',
-    },
-    {
-      what: 'leave a file beside the socket of the helper',
-      attempt: file('create', at('net/x')),
-      owner: 'tandem-net',
-    },
-    {
-      what: 'leave a file in the state of lbd',
-      attempt: file('create', `${lbdState}/x`),
-      owner: 'tandem-lb',
-    },
-    {
-      what: 'leave a file in the state of ha-agent',
-      attempt: file('create', `${stateOf('ha-agent', node.name)}/x`),
-      owner: 'tandem-ha',
-    },
+    ...(
+      [
+        ['beside the socket of lbd', at('lb'), 'tandem-lb'],
+        ['beside the socket of ha-agent', at('ha'), 'tandem-ha'],
+        ['beside the liveness socket', at('live'), 'tandem-lb'],
+        ['beside the socket of the helper', at('net'), 'tandem-net'],
+        ['in the state of lbd', lbdState, 'tandem-lb'],
+        ['in the state of ha-agent', stateOf('ha-agent', node.name), 'tandem-ha'],
+      ] as const
+    ).map(([where, folder, owner]): Case => {
+      return { what: `leave a file ${where}`, attempt: file('create', `${folder}/x`), owner };
+    }),
     ...(
       [
         ['the control socket of lbd', 'lbd', 'tandem-lb'],

@@ -13,7 +13,7 @@ import { startPair } from './fault-run.ts';
 
 const PREVIOUS = '  previous_secret_file: secret.old\n';
 
-t.test('the secret is replaced as the README says, and nobody notices', { skip: skipLab() }, async (t) => {
+t.test('the secret is replaced as the docs say, and nobody notices', { skip: skipLab() }, async (t) => {
   const pair = await startPair(t, { witness: WITNESS });
   const { lab, directory } = pair;
   const witness = await LabWitness.start(pair);

@@ -24,6 +24,27 @@ export function as(
   return ['setpriv', '--reuid', `${id}`, '--regid', `${id}`, ...more, ...sets, '--'];
 }
 
+/** What the helper of the kernel engine is started with; paths are those on the host. */
+export interface HelperStart {
+  readonly as: readonly string[];
+  readonly config: string;
+  readonly runDirectory: string;
+  readonly stateDirectory?: string;
+  /** Outside of the lab's hosts. */
+  readonly log: string;
+}
+
+export function spawnHelper(lab: Lab, node: NodeName, start: HelperStart): ChildProcess {
+  const log = openSync(start.log, 'a');
+  const main = join(ROOT, 'lbd/kernel/helper/main.ts');
+  const flags = ['--config', start.config, '--node', node, '--run-dir', start.runDirectory];
+  const state = start.stateDirectory === undefined ? [] : ['--state-dir', start.stateDirectory];
+  const argv = [...start.as, NODE, '--disable-sigusr1', main, ...flags, ...state];
+  const child = lab.spawn(node, argv, { stdio: ['ignore', log, log] });
+  closeSync(log);
+  return child;
+}
+
 /** A node whose lbd may listen and no more, with the helper that may change the kernel. */
 export class SplitNode extends KernelNode {
   #helper: ChildProcess | undefined;
@@ -56,15 +77,14 @@ export class SplitNode extends KernelNode {
   }
 
   startHelper(): void {
-    const log = openSync(this.#log, 'a');
-    const main = join(ROOT, 'lbd/kernel/helper/main.ts');
-    const flags = ['--config', join(this.directory, 'tandem.yaml'), '--node', this.name];
-    const argv = [...as(HELPER, 'net_admin'), NODE, '--disable-sigusr1', main, ...flags];
-    const run = join(this.directory, this.name);
-    this.#helper = this.lab.spawn(this.name, [...argv, '--run-dir', run, '--state-dir', join(run, 'net')], {
-      stdio: ['ignore', log, log],
+    const runDirectory = join(this.directory, this.name);
+    this.#helper = spawnHelper(this.lab, this.name, {
+      as: as(HELPER, 'net_admin'),
+      config: join(this.directory, 'tandem.yaml'),
+      runDirectory,
+      stateDirectory: join(runDirectory, 'net'),
+      log: this.#log,
     });
-    closeSync(log);
   }
 
   async killHelper(): Promise<void> {
@@ -93,6 +113,6 @@ export class SplitNode extends KernelNode {
 
   /** All rules of the node, without what counts or times out. */
   async rules(): Promise<string> {
-    return this.lab.exec(this.name, ['nft', 'list', 'ruleset']);
+    return this.lab.exec(this.name, ['nft', '-s', 'list', 'ruleset']);
   }
 }

@@ -7,7 +7,7 @@ import type { Pair } from '../../scripts/lab/pair.ts';
 import { until } from '../../scripts/lab/wait.ts';
 import { startPair } from './fault-run.ts';
 
-/** Both nodes lose their power, and boot once `meanwhile` is over. */
+/** Nodes lose their power, and boot once `meanwhile` is over. */
 async function powerCut(pair: Pair, nodes: readonly NodeName[], meanwhile: () => void): Promise<void> {
   const boots = [];
   for (const node of nodes) boots.push(await FAULTS.power.inflict(pair, node));

@@ -58,8 +58,6 @@ export async function contentOf(order: DatagramOrder): Promise<Buffer[]> {
   switch (content) {
     case 'noise':
       return [randomBytes(NOISE_BYTES)];
-    case 'empty':
-      return [Buffer.alloc(0)];
     case 'oversize':
       return [randomBytes(OVERSIZE_BYTES)];
     case 'truncated':

@@ -3,12 +3,10 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Host } from '../hosts.ts';
 import { type Lab, NODE } from '../lab.ts';
+import { AS_STRANGER } from '../stranger.ts';
 import type { Order, Outcome } from './order.ts';
 
 const PROGRAM = join(import.meta.dirname, 'attacker.ts');
-/** An account that owns nothing. */
-const STRANGER = 65_534;
-const AS_STRANGER = ['setpriv', '--reuid', `${STRANGER}`, '--regid', `${STRANGER}`, '--clear-groups', '--'];
 /** Hosts of the lab share the machine's processors; those of a real network do not. */
 const NICE = process.env.FLOOD_NICE ?? '19';
 

@@ -1,5 +1,5 @@
 import type { Report } from '../data/report.ts';
-import { median, quantile } from '../statistics.ts';
+import { median } from '../statistics.ts';
 import type { Window } from './visitors.ts';
 
 /** One round: a window without a flood, one with the control, one with the flood. */
@@ -22,13 +22,10 @@ export interface Row {
   readonly moves: number;
 }
 
-/** Share of rounds whose p99 in the flood is told as the best and the worst. */
-const SPREAD = [0, 1] as const;
-
 /** Quotients of p99 of the rounds: median, lowest, highest. */
 export function ratio(rounds: readonly Round[], to: 'quiet' | 'control'): readonly number[] {
   const ratios = rounds.map((round) => round.flood.p99Us / round[to].p99Us);
-  return [median(ratios), ...SPREAD.map((share) => quantile(ratios, share))];
+  return [median(ratios), Math.min(...ratios), Math.max(...ratios)];
 }
 
 export function tableOf(rows: readonly Row[]): Report {

@@ -13,12 +13,12 @@ import { VIP } from '../../lab/hosts.ts';
 import { Failures } from '../data/generator.ts';
 import { ResponseReader } from '../data/response-reader.ts';
 
-/** What was seen between two marks; times in microseconds from when a request was due. */
+/** What was seen between two marks; times in microseconds from when this program came to a request. */
 export interface Window {
   readonly requests: number;
   readonly p50Us: number;
   readonly p99Us: number;
-  /** How late this program itself was, at 99 %. */
+  /** How late it came to a request that was due, at 99 %. */
   readonly lateP99Us: number;
   readonly failures: Readonly<Record<string, number>>;
 }

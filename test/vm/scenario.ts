@@ -169,8 +169,9 @@ async function machineFacts(pair: VmPair): Promise<string[]> {
   const { stdout: vagrant } = await execa('vagrant', ['--version']);
   const { stdout: qemu } = await execa('qemu-system-x86_64', ['--version']);
   const cpu = /^model name\s*: (.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? 'unknown';
+  const { stdout: commit } = await execa('git', ['describe', '--always', '--dirty'], { cwd: TREE });
   return [
-    `Tandem ${VERSION}; machines: ${kernel}, 1 processor and 1 GiB each`,
+    `Tandem ${VERSION}, commit ${commit}; machines: ${kernel}, 1 processor and 1 GiB each`,
     `${vagrant}, provider ${pair.vagrant.provider}; ${qemu.split('\n')[0]}, software emulation on ${cpu}`,
     `\`vagrant up\` with provisioning: ${process.env.TANDEM_VM_UP_SECONDS ?? '?'} s`,
     `\`systemd-analyze security\`: ${levels.join('; ')}`,

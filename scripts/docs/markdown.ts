@@ -23,6 +23,6 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 export function anchor(heading: string): string {
   return `#${heading
     .toLowerCase()
-    .replaceAll(/[^\w\- ]/g, '')
+    .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
     .replaceAll(' ', '-')}`;
 }

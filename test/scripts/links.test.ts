@@ -1,6 +1,7 @@
 import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import t from 'tap';
+import { anchor } from '../../scripts/docs/markdown.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const PAGES = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'docs/**/*.md', 'vagrant/*.md', 'test/**/*.md'];
@@ -11,15 +12,12 @@ function prose(file: string): string {
   return readFileSync(join(ROOT, file), 'utf8').replace(/^( *)```[\s\S]*?^\1```$/gm, '');
 }
 
-/** Names of the headings, as GitHub makes them: lower case, without punctuation, `-` for a space. */
+/** Names of the headings, as GitHub makes them. */
 function anchors(file: string): Set<string> {
   const seen = new Map<string, number>();
   return new Set(
     [...prose(file).matchAll(/^#{1,6} (.+)$/gm)].map(([, heading = '']) => {
-      const name = heading
-        .toLowerCase()
-        .replace(/[^\p{L}\p{N} _-]/gu, '')
-        .replaceAll(' ', '-');
+      const name = anchor(heading).slice(1);
       const times = seen.get(name) ?? 0;
       seen.set(name, times + 1);
       return times === 0 ? name : `${name}-${times}`;
@@ -34,12 +32,12 @@ function links(file: string): string[] {
 }
 
 function fault(page: string, link: string): string | undefined {
-  const [path = '', anchor] = link.split('#');
+  const [path = '', heading] = link.split('#');
   const target = path === '' ? page : relative(ROOT, join(ROOT, dirname(page), path));
   if (target.startsWith('..') || !existsSync(join(ROOT, target))) return `${link}: no such file`;
-  if (anchor === undefined) return undefined;
+  if (heading === undefined) return undefined;
   if (!target.endsWith('.md') || statSync(join(ROOT, target)).isDirectory()) return `${link}: no page`;
-  return anchors(target).has(anchor) ? undefined : `${link}: no such heading`;
+  return anchors(target).has(heading) ? undefined : `${link}: no such heading`;
 }
 
 t.ok(pages.includes('README.md') && pages.some((page) => page.startsWith('docs/')), 'pages were found');

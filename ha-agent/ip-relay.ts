@@ -1,5 +1,5 @@
+import { within } from '../common/bounded.ts';
 import { messageOf, OperatorError } from '../common/errors.ts';
-import { within } from './bounded.ts';
 import { type IpAnswer, IpBatch } from './ip-batch.ts';
 
 /** What does not answer for so long is overtaken: some of it fits into the lease of a VIP. */

@@ -1,8 +1,8 @@
+import { within } from '../common/bounded.ts';
 import { messageOf } from '../common/errors.ts';
 import { monotonicMs } from '../common/events.ts';
 import type { GroupConfig, VipConfig } from '../common/model.ts';
 import type { Announcer } from './announcer.ts';
-import { within } from './bounded.ts';
 import { Complaints } from './complaints.ts';
 import type { StepTime } from './election-types.ts';
 import { gateways } from './gateways.ts';

@@ -1,7 +1,7 @@
+import { within } from '../common/bounded.ts';
 import { OperatorError } from '../common/errors.ts';
 import type { GroupConfig } from '../common/model.ts';
 import { Announcer } from './announcer.ts';
-import { within } from './bounded.ts';
 import { Complaints } from './complaints.ts';
 import type { HostNetwork, HostNetworkEvents, NetworkConfig } from './host-network.ts';
 import { InterfaceWatch } from './interface-watch.ts';

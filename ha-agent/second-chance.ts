@@ -1,6 +1,6 @@
+import { within } from '../common/bounded.ts';
 import { messageOf } from '../common/errors.ts';
 import type { VipConfig } from '../common/model.ts';
-import { within } from './bounded.ts';
 import { forwardable } from './forward-rules.ts';
 import { Forwarder } from './forwarder.ts';
 import type { IpBatch } from './ip-batch.ts';

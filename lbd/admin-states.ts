@@ -1,6 +1,6 @@
 import { open, readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
+import { within } from '../common/bounded.ts';
 import { messageOf } from '../common/errors.ts';
 import { writeWhole } from '../common/whole-file.ts';
 import { adminKey, adminValue, parseAdmin, parseKey } from './replicated.ts';
@@ -75,11 +75,11 @@ export class AdminStates {
 
   /** Takes in what the file says. Settles at the latest after 2 s, and never rejects. */
   async load(): Promise<void> {
-    const patience = new AbortController();
-    const late = delay(LOAD_MS, true, { signal: patience.signal }).catch(() => false);
-    const isLate = await Promise.race([this.#load().then(() => false), late]);
-    patience.abort();
-    if (isLate) this.#fail(`${this.#path} could not be read within ${LOAD_MS / 1000} s`);
+    const loaded = await within(
+      LOAD_MS,
+      this.#load().then(() => true),
+    );
+    if (loaded === undefined) this.#fail(`${this.#path} could not be read within ${LOAD_MS / 1000} s`);
   }
 
   /** Whether the drain of a backend was over when this node stopped. Only the first call tells. */
@@ -95,10 +95,7 @@ export class AdminStates {
   /** Writes what is not written yet; waits for it, but not longer than `ms`. Afterwards nothing is written. */
   async close(ms: number): Promise<void> {
     clearTimeout(this.#timer);
-    const patience = new AbortController();
-    const tooLong = delay(ms, undefined, { signal: patience.signal }).catch(() => {});
-    if (this.#loaded) await Promise.race([this.#save(), tooLong]);
-    patience.abort();
+    if (this.#loaded) await within(ms, this.#save());
     clearTimeout(this.#timer);
     this.#loaded = false;
   }

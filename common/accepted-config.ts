@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { within } from './bounded.ts';
 import { messageOf } from './errors.ts';
 import { writeWhole } from './whole-file.ts';
 
@@ -40,6 +41,11 @@ export class AcceptedConfig {
   keep(text: string): Promise<void> {
     this.#writing = this.#writing.then(() => this.#write(text));
     return this.#writing;
+  }
+
+  /** For the end of a daemon: settles when all that was to be kept is, or is known why not, but after `ms` at the latest. */
+  async kept(ms: number): Promise<void> {
+    await within(ms, this.#writing);
   }
 
   async #write(text: string): Promise<void> {

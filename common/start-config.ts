@@ -81,6 +81,11 @@ export class StartConfigs<T extends Judged> {
     void this.#accepted.keep(text);
   }
 
+  /** See `AcceptedConfig.kept`. */
+  kept(ms: number): Promise<void> {
+    return this.#accepted.kept(ms);
+  }
+
   /** What an operator should know, one line each. */
   get warnings(): readonly string[] {
     return [...(this.#unusable === undefined ? [] : [this.#unusable]), ...this.#accepted.warnings];

@@ -16,14 +16,20 @@ export async function writeWhole(path: string, text: string): Promise<void> {
   }
   await mkdir(directory, { recursive: true, mode: 0o750 });
   const next = `${path}.new`;
-  const file = await open(next, 'w', 0o600);
   try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
+    const file = await open(next, 'w', 0o600);
+    try {
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(next, path);
+  } catch (error) {
+    // A disk that is full needs the room.
+    await rm(next, { force: true }).catch(() => {});
+    throw error;
   }
-  await rename(next, path);
   const folder = await open(directory, 'r');
   try {
     await folder.sync();

@@ -21,6 +21,8 @@ import { LinuxNetwork } from './linux-network.ts';
 import { ROUTES, SettingsFile } from './settings-file.ts';
 
 const CONFIG_PROCESS = new URL('./config-process.ts', import.meta.url);
+/** At a stop, when the VIPs are gone, so long for the disk to take the config in force. */
+const KEEP_MS = 1_000;
 
 /** Runs the agent in this process until a signal ends it. */
 export async function run(options: DaemonOptions, signals: EarlySignals): Promise<void> {
@@ -118,6 +120,7 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
     agent
       .stop()
       .then(() => control.close())
+      .then(() => configs.kept(KEEP_MS))
       .then(
         () => process.exit(0),
         (error: unknown) => failDaemon('ha-agent', error),

@@ -10,6 +10,8 @@ import { ControlPlane } from './control-plane.ts';
 
 /** A request that takes longer than this is cut by a graceful stop. */
 const STOP_GRACE_MS = 30_000;
+/** At a stop, so long for the disk to take the config in force. */
+const KEEP_MS = 1_000;
 
 const CONFIG_PROCESS = new URL('./config-process.ts', import.meta.url);
 
@@ -37,14 +39,12 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
     process.exit(1);
   });
 
+  const end = () => void configs.kept(KEEP_MS).then(() => process.exit(0));
   const stop = () => {
     // The second signal, or one during the start, when nothing is served yet.
-    if (!plane.ready) process.exit(0);
+    if (!plane.ready) return end();
     manager.stopping();
-    plane.stop(STOP_GRACE_MS).then(
-      () => process.exit(0),
-      (error: unknown) => failDaemon('lbd', error),
-    );
+    plane.stop(STOP_GRACE_MS).then(end, (error: unknown) => failDaemon('lbd', error));
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);

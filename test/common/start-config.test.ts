@@ -1,12 +1,22 @@
-import { mkdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { execFileSync } from 'node:child_process';
+import {
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import t, { type Test } from 'tap';
 import { AcceptedConfig } from '../../common/accepted-config.ts';
 import type { ConfigError } from '../../common/errors.ts';
 import { type StartConfig, StartConfigs } from '../../common/start-config.ts';
 import type { LoadedConfig } from '../../ha-agent/config-process.ts';
-import { tempDir } from './temp-dir.ts';
+import { filesIn, tempDir } from './temp-dir.ts';
 
 t.jobs = 4;
 
@@ -126,4 +136,32 @@ t.test('a disk that takes nothing is told, and the next config is kept again', a
   t.same(accepted.warnings, []);
   t.equal(readFileSync(accepted.path, 'utf8'), 'two');
   t.type(accepted.acceptedMs, 'number');
+});
+
+t.test('at its end a daemon waits for what the disk takes, and not for ever', async (t) => {
+  const directory = tempDir(t);
+  const accepted = new AcceptedConfig(directory, 'lbd', (text) => t.fail(text));
+  void accepted.keep('one');
+  await accepted.kept(60_000);
+  t.same(filesIn(directory), ['lbd/accepted.yaml']);
+
+  const stuck = new AcceptedConfig(directory, 'ha-agent', () => {});
+  const next = join(directory, 'ha-agent/accepted.yaml.new');
+  mkdirSync(dirname(next));
+  execFileSync('mkfifo', [next]);
+  const writing = stuck.keep('one');
+  await stuck.kept(10);
+  t.notOk(existsSync(stuck.path), 'nobody has opened the other end');
+  createReadStream(next).resume();
+  await writing;
+});
+
+t.test('what could not be written leaves nothing behind', async (t) => {
+  const directory = tempDir(t);
+  mkdirSync(join(directory, 'lbd/accepted.yaml'), { recursive: true });
+  const said: string[] = [];
+  const accepted = new AcceptedConfig(directory, 'lbd', (text) => said.push(text));
+  await accepted.keep('one');
+  t.match(said, [/could not be kept: EISDIR/]);
+  t.same(filesIn(directory), []);
 });

@@ -1,5 +1,5 @@
 import { EventEmitter, once } from 'node:events';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
@@ -265,12 +265,20 @@ t.test('a stop tells the agent, lets a request finish, and a second one does not
   const hangs = once(requests, 'request');
   const hanging = get(port).catch(() => 'cut');
   await hangs;
+  // The disk takes a while for so much.
+  appendFileSync(file, '#'.repeat(900_000));
+  other.child.kill('SIGHUP');
+  await other.logged(/^reload: .* is unchanged/);
   other.child.kill('SIGTERM');
   await other.logged(/^stopping/);
   other.child.kill('SIGTERM');
   t.same(await other.exited, { code: 0, signal: null });
   t.equal(await hanging, 'cut');
   t.same(filesIn(other.runDir), ['state/lbd/accepted.yaml']);
+  t.ok(
+    readFileSync(join(other.runDir, 'state/lbd/accepted.yaml')).equals(readFileSync(file)),
+    'what is in force is kept whole',
+  );
 });
 
 t.test(

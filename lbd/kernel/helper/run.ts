@@ -19,6 +19,8 @@ import { HelperServer } from './server.ts';
 const CONFIG_PROCESS = new URL('./config-process.ts', import.meta.url);
 /** Where the service manager starts it again, it ends when no lbd has been there for so long. */
 const IDLE_MS = 30_000;
+/** At its end, so long for the disk to take the config in force. */
+const KEEP_MS = 1_000;
 
 /** Runs the helper of the kernel engine in this process until a signal ends it, or nobody needs it. */
 export async function run(options: DaemonOptions, signals: EarlySignals): Promise<void> {
@@ -38,7 +40,10 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
     if (ends) process.exit(0);
     ends = true;
     manager.stopping();
-    void server.close().finally(() => process.exit(0));
+    void server
+      .close()
+      .then(() => accepted.kept(KEEP_MS))
+      .finally(() => process.exit(0));
   };
   const server = new HelperServer({
     configs,

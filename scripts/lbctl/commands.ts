@@ -21,7 +21,7 @@ import type { Source } from '../../common/source.ts';
 import { deriveKeys } from './derive-keys.ts';
 import { explainRequest, explanationText } from './explain.ts';
 import { count, paint, table } from './format.ts';
-import { reloadNode, reloadText } from './reload.ts';
+import { isAlone, reloadNode, reloadText } from './reload.ts';
 import { askNode, backendTable, statusJson, statusText } from './status.ts';
 import { awaitReadiness, readinessText } from './upgrade-ready.ts';
 
@@ -339,8 +339,12 @@ async function askEvents(runDir: string): Promise<{ events: ControlEvent[]; fail
   );
   const failures = answers.flatMap((a) => (a.status === 'rejected' ? [messageOf(a.reason)] : []));
   if (failures.length === answers.length) throw new OperatorError('NOT_RUNNING', failures.join('; '));
-  const events = answers.flatMap((a) => (a.status === 'fulfilled' ? a.value : []));
-  return { events: events.toSorted((a, b) => a.mono_ms - b.mono_ms), failures };
+  const events = answers
+    .flatMap((a) => (a.status === 'fulfilled' ? a.value : []))
+    .toSorted((a, b) => a.mono_ms - b.mono_ms);
+  if (answers[0]!.status === 'rejected' && (await isAlone(runDir).catch(() => false)))
+    return { events, failures: [] };
+  return { events, failures };
 }
 
 function eventLine(event: ControlEvent): string {

@@ -47,8 +47,12 @@ export async function reloadNode(
   }
 }
 
-/** A single load balancer has no agent. */
-async function isAlone(runDir: string): Promise<boolean> {
+/**
+ * Whether lbd is a single load balancer, which has no agent.
+ *
+ * @throws OperatorError where lbd does not answer
+ */
+export async function isAlone(runDir: string): Promise<boolean> {
   const { sync } = await control<LbdStatus>(join(runDir, SOCKETS.lbd), 'GET', '/v1/status');
   return sync.state === 'off';
 }

@@ -250,6 +250,9 @@ t.test('a single lbd has no agent to miss', { buffered: true }, async (t) => {
   const { out } = await lbctl('status');
   t.match(out, /^node +lb1 · a single lbd$/m);
   t.notMatch(out, 'ha-agent');
+  const events = await lbctl('events');
+  t.match(events, { code: 0, err: '' });
+  t.match(events.out, /lbd +backend +web\/s1 down$/, 'nothing behind its events');
 });
 
 t.test('nobody there', { buffered: true }, async (t) => {

@@ -45,10 +45,21 @@ export function ownDeadTimeMs(config: Pick<ElectionConfig, 'intervalMs' | 'deadA
  * the measure, so that neither takes over before the guardian of the other one has acted.
  */
 export function deadTimeMs(config: ElectionConfig, state: ElectionState): number {
-  const report = state.peer?.report;
-  const own = ownDeadTimeMs(config) + state.slowness.extraMs;
-  if (report === undefined) return own;
-  return Math.max(own, report.deadTimeMs ?? config.deadAfter * report.intervalMs);
+  return asPatientAsPeer(config, state, ownDeadTimeMs(config) + state.slowness.extraMs);
+}
+
+/**
+ * For so long a node listens after a pause, or a start. That it is slow itself does not count: each late tick begins the
+ * listening anew, so one whose pauses follow each other sooner than that would never take over.
+ */
+export function listenTimeMs(config: ElectionConfig, state: ElectionState): number {
+  return asPatientAsPeer(config, state, ownDeadTimeMs(config));
+}
+
+function asPatientAsPeer(config: ElectionConfig, { peer }: ElectionState, ownMs: number): number {
+  if (peer === undefined) return ownMs;
+  const { deadTimeMs, intervalMs } = peer.report;
+  return Math.max(ownMs, deadTimeMs ?? config.deadAfter * intervalMs);
 }
 
 /** The longer one of the two intervals: by it both measure how long the other one may take to react. */

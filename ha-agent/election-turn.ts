@@ -2,11 +2,11 @@ import type { FinishPhase, Role } from '../common/control.ts';
 import { leaseWakeAt } from './election-lease.ts';
 import { servedMs } from './election-link.ts';
 import {
-  deadTimeMs,
   hasBackends,
   isHealthy,
   isPeerAlive,
   jointIntervalMs,
+  listenTimeMs,
   wakeAt,
 } from './election-times.ts';
 import type {
@@ -101,7 +101,7 @@ export class Turn {
     const { s } = this;
     s.listenSinceMs = this.now;
     s.doubtSinceMs = undefined;
-    s.listenUntilMs = this.now + deadTimeMs(this.config, s);
+    s.listenUntilMs = this.now + listenTimeMs(this.config, s);
     s.probingSinceMs = undefined;
     s.requestUntilMs = undefined;
   }

@@ -803,6 +803,19 @@ const STORIES: readonly Story[] = [
     never: [/^6\d\d\d (init|remove-vips)/m],
   },
   {
+    name: 'a standby that is paused again and again takes over from a dead peer between two pauses',
+    script: `${BEGIN}
+      ${heard(10, 1010, 'active e1')}
+      1015 pause 500
+      ${heard(1620, 2220, 'active e1')}
+      2315 pause 500
+      ${heard(2920, 3420, 'active e1')}
+      3515 pause 500
+      4715 pause 500
+      5715 end`,
+    happens: ['4366 active (epoch 2): lb2 is dead: silent for 946 ms', '4366 add-vips', '> 4715 pause 500'],
+  },
+  {
     name: 'a peer stepped down and a new process of it serves already: its hello, before it can prove anything, is waited for',
     script: `${SUCCEEDED}
       190 hears active e3`,

@@ -333,6 +333,8 @@ export class Agent {
     this.#configureExchange();
     this.#groups.apply(config);
     this.#pulse.start(this.#config.ha.heartbeat.intervalMs);
+    // The next one may be due later than the guardian has waited for until now.
+    this.#beatOnceSent();
     this.#leases.configure(leasePlan(config));
     if (differ(witnessPlan(config), witnessPlan(before))) this.#witness.configure(witnessPlan(config));
   }
@@ -402,7 +404,7 @@ export class Agent {
     this.#leases.beat();
     // Only once the heartbeats are out: stopped in between, the guardian would count from a beat that the peer never
     // heard, and remove the VIPs after the peer has taken over.
-    void Promise.all(this.#groups.all.map(({ sent }) => sent)).then(() => this.#beat());
+    this.#beatOnceSent();
     if (this.#groups.all.some(({ state }) => state.role === 'standby')) this.#rehearse();
     this.#lookAtPaths();
   }
@@ -417,6 +419,10 @@ export class Agent {
         this.#groupLog(name, 'warn', 'host', `a takeover would fail now: ${messageOf(error)}`);
       this.#network.group(name).rehearse().catch(failed);
     }
+  }
+
+  #beatOnceSent(): void {
+    void Promise.all(this.#groups.all.map(({ sent }) => sent)).then(() => this.#beat());
   }
 
   #beat(): void {

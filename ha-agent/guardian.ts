@@ -144,9 +144,12 @@ export class Guardian {
     this.#writeFormerRoutes();
   }
 
-  /** @param timeoutMs silence after which the VIPs are removed from now on, instead of the one of the plan */
+  /**
+   * @param timeoutMs silence after which the VIPs are removed from now on, instead of the one of the plan; where it is not
+   *   finite, nothing is to be guarded for now, and the one of before stays
+   */
   wait(timeoutMs: number): void {
-    if (timeoutMs === this.#timeoutMs) return;
+    if (timeoutMs === this.#timeoutMs || !Number.isFinite(timeoutMs)) return;
     this.#timeoutMs = timeoutMs;
     this.#writeTimeout();
   }
@@ -187,10 +190,12 @@ export class Guardian {
     this.#given = farewell;
   }
 
-  /** Puts another guardian in charge, with another plan. */
+  /**
+   * Puts another guardian in charge, with another plan. The silence that counts stays the one of before until `wait`: the
+   * peer may not have heard of another one yet, and beats come as before.
+   */
   replace(plan: GuardianPlan): void {
     this.#plan = plan;
-    this.#timeoutMs = plan.timeoutMs;
     const before = this.#shell;
     clearTimeout(this.#retry);
     this.start();

@@ -399,6 +399,41 @@ t.test('a reload while active: what changed is in force, and no role changes', a
   t.notOk(two.owners.includes('lb1+lb2'), `owners: ${two.owners.join(' ')}`);
 });
 
+t.test(
+  'a longer interval, by a reload that takes the host longer than a beat: the guardian waits with it',
+  async (t) => {
+    const two = await pair(t);
+    two.groups = [BLUE];
+    const [lb1, lb2] = await Promise.all([two.start('lb1'), two.start('lb2')]);
+    await isActive(lb1, 'blue');
+    await knowsActive(lb2, 'blue');
+    const heard = () => lb2.agent.status().paths[0]!.received;
+    const beats = (count: number) => {
+      const wanted = heard() + count;
+      return until(`${count} beats`, () => heard() >= wanted);
+    };
+    lb1.network.onConfigure = async () => {
+      await beats(3);
+    };
+    const more = { ...BLUE, vips: [...BLUE.vips, vip('192.0.2.110/24')] };
+    const ha = {
+      ...withGroups(lb1.config.ha, [more]),
+      heartbeat: { intervalMs: 1_100, deadAfter: DEAD_AFTER },
+    };
+    t.match(await lb1.agent.reload({ ...lb1.config, ha }), { outcome: 'applied' });
+    // Those of the reload itself may be under way.
+    await beats(3);
+    t.notMatch(
+      lb1.events
+        .list()
+        .map(({ text }) => text)
+        .join(),
+      'the guardian missed its beats',
+    );
+    t.match(lb1.agent.status(), { role: 'active' });
+  },
+);
+
 t.test('a reload that this host cannot carry out changes nothing', async (t) => {
   const two = await pair(t);
   two.groups = [BLUE];

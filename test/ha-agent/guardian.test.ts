@@ -180,6 +180,38 @@ t.test('a guardian that is replaced leaves the VIPs alone', async (t) => {
   t.equal(await done(), removed, 'only the new one had something to remove');
 });
 
+t.test(
+  'one that is put in charge by a reload waits no longer than the one before until it is told',
+  async (t) => {
+    fakeIp(t);
+    const bus = new EventEmitter();
+    const guardian = new Guardian(plan(50), {
+      onFired: () => bus.emit('fired'),
+      onTrouble: (text) => t.fail(text),
+    });
+    t.teardown(() => guardian.close());
+    guardian.start();
+    const fired = once(bus, 'fired');
+    guardian.replace(plan(NEVER_MS));
+    await fired;
+  },
+);
+
+t.test('a guardian that has nothing to guard for now goes on', async (t) => {
+  fakeIp(t);
+  const bus = new EventEmitter();
+  const guardian = new Guardian(plan(50), {
+    onFired: () => bus.emit('fired'),
+    onTrouble: (text) => bus.emit('error', new Error(text)),
+  });
+  t.teardown(() => guardian.close());
+  const fired = once(bus, 'fired');
+  guardian.start();
+  guardian.wait(Number.POSITIVE_INFINITY);
+  guardian.beat();
+  await fired;
+});
+
 t.test('a guardian that dies is replaced', async (t) => {
   program(firstInPath(t), 'bash', '#!/bin/sh\nexit 3\n');
   const bus = new EventEmitter();

@@ -1,6 +1,7 @@
 /** A monotonic clock that runs a little fast or slow, and stands still where its machine is suspended. */
 export class DriftingClock {
-  readonly #rate: number;
+  /** Milliseconds that it counts in a true one. */
+  readonly rate: number;
   readonly #offsetMs: number;
   /** True time that it has not counted. */
   #lostMs = 0;
@@ -8,13 +9,13 @@ export class DriftingClock {
 
   /** @param drift as a share: 500 ppm are 0.0005 @param offsetMs what it shows at the true time 0 */
   constructor(drift: number, offsetMs: number) {
-    this.#rate = 1 + drift;
+    this.rate = 1 + drift;
     this.#offsetMs = offsetMs;
   }
 
   /** What it shows at a true time, in milliseconds. */
   at(nowMs: number): number {
-    return ((this.#stoppedMs ?? nowMs) - this.#lostMs) * this.#rate + this.#offsetMs;
+    return ((this.#stoppedMs ?? nowMs) - this.#lostMs) * this.rate + this.#offsetMs;
   }
 
   /** True time that it has not counted until then. */

@@ -1,5 +1,6 @@
 import type { AgentProcess } from './agent-process.ts';
 import type { Child } from './child.ts';
+import { DriftingClock } from './drifting-clock.ts';
 import { Kernel } from './kernel.ts';
 import { Happening, type Simulation } from './simulation.ts';
 
@@ -71,11 +72,7 @@ export class Machine {
   on = true;
   paused: Pause | undefined;
   agent: AgentProcess | undefined;
-  /** Milliseconds of its monotonic clock per simulated one. */
-  readonly #rate: number;
-  #offset: number;
-  #clockStops = false;
-  #pausedAt = 0;
+  readonly #clock: DriftingClock;
   #boot = 0;
   #pids = 100;
   #waiting: Waiting[] = [];
@@ -96,16 +93,14 @@ export class Machine {
     this.address = address;
     this.random = random;
     this.log = (line) => log(`${name} ${line}`);
-    this.#rate = 1 + drift;
     // Monotonic clocks of two machines have nothing to do with each other.
-    this.#offset = Math.floor(random() * 1e6);
+    this.#clock = new DriftingClock(drift, Math.floor(random() * 1e6));
     this.kernel = new Kernel(this);
   }
 
   /** Its monotonic clock in milliseconds, to the microsecond. */
   get now(): number {
-    const at = this.#clockStops && this.paused !== undefined ? this.#pausedAt : this.sim.now;
-    return Math.floor((at * this.#rate + this.#offset) * 1000) / 1000;
+    return Math.floor(this.#clock.at(this.sim.now) * 1000) / 1000;
   }
 
   newPid(): number {
@@ -125,7 +120,7 @@ export class Machine {
 
   /** Runs after so many milliseconds of its own clock. */
   after(actor: Actor, ms: number, run: () => void, reason: Reason = 'timer'): void {
-    this.sim.add(this.sim.now + ms / this.#rate, new Due(this, actor, this.now + ms, run, reason));
+    this.sim.add(this.sim.now + ms / this.#clock.rate, new Due(this, actor, this.now + ms, run, reason));
   }
 
   /** Its time may have come. */
@@ -136,7 +131,7 @@ export class Machine {
       return;
     }
     const left = it.dueMs - this.now;
-    if (left > 0.002) this.sim.add(this.sim.now + left / this.#rate, it);
+    if (left > 0.002) this.sim.add(this.sim.now + left / this.#clock.rate, it);
     else it.run();
   }
 
@@ -150,10 +145,9 @@ export class Machine {
     this.log(
       `${what === 'agent' ? 'the agent is' : `${what} is`} stopped${clockStops ? ', its clock too' : ''}`,
     );
-    this.#pausedAt = this.sim.now;
     this.paused = what;
     this.version++;
-    this.#clockStops = what === 'vm' && clockStops;
+    if (what === 'vm' && clockStops) this.#clock.stop(this.sim.now);
   }
 
   resume(): void {
@@ -161,8 +155,7 @@ export class Machine {
     this.log('goes on');
     this.paused = undefined;
     this.version++;
-    if (this.#clockStops) this.#offset -= (this.sim.now - this.#pausedAt) * this.#rate;
-    this.#clockStops = false;
+    this.#clock.go(this.sim.now);
     const waiting = this.#waiting;
     this.#waiting = [];
     // Which process comes first after a pause is a matter of luck, and where it was stopped: before its timers or after
@@ -182,7 +175,7 @@ export class Machine {
     this.version++;
     this.#boot++;
     this.paused = undefined;
-    this.#clockStops = false;
+    this.#clock.go(this.sim.now);
     this.#waiting = [];
     this.children.clear();
     this.kernel.reset();

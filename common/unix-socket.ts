@@ -84,5 +84,12 @@ function ignoreMissing(error: NodeJS.ErrnoException): void {
 
 /** @returns the name of the daemon to which a socket belongs, by its path */
 export function daemonOf(path: string): string {
-  return basename(path) === basename(SOCKETS.agent) ? 'ha-agent' : 'lbd';
+  switch (basename(path)) {
+    case basename(SOCKETS.agent):
+      return 'ha-agent';
+    case basename(SOCKETS.kernel):
+      return 'lbd-kernel';
+    default:
+      return 'lbd';
+  }
 }

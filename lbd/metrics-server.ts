@@ -45,11 +45,6 @@ export class MetricsServer {
     this.#tell = tell;
   }
 
-  /** Why the metrics are not served; undefined when they are, or when nobody wants them. */
-  get warning(): string | undefined {
-    return this.#warning;
-  }
-
   /** What an operator should know. */
   warnings(): string[] {
     const crowd = this.#turnstile?.narrow === true ? [CROWDED] : [];

@@ -35,6 +35,7 @@ export class LocalHost implements KernelHost {
   #order: KernelOrder | undefined;
   #services: readonly KernelService[] = [];
   #claiming: NodeJS.Timeout | undefined;
+  #closed = false;
   /** The latest one; they happen one after the other. */
   #cutting: Promise<unknown> = Promise.resolve();
 
@@ -67,6 +68,7 @@ export class LocalHost implements KernelHost {
   }
 
   async keep(order: KernelOrder): Promise<string | undefined> {
+    if (this.#closed) return undefined;
     this.#order = order;
     this.#services = order.frontends.map((name) => serviceNamed(order.config, name));
     const isYoungStale = this.#young.set(order.young, performance.now());
@@ -75,6 +77,8 @@ export class LocalHost implements KernelHost {
       const trouble = await this.#table.begin();
       if (trouble !== undefined) return trouble;
     }
+    // Nobody would take back a claim that is made after the end.
+    if (this.#closed) return undefined;
     this.#owner.claim();
     this.#claiming ??= setInterval(() => this.#owner.claim(), CLAIM_MS).unref();
     return undefined;
@@ -108,6 +112,7 @@ export class LocalHost implements KernelHost {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     clearInterval(this.#claiming);
     await this.#table.close();
     await this.#cutting;

@@ -3,8 +3,9 @@ import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { connect } from 'node:net';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import t, { type Test } from 'tap';
+import { SOCKETS } from '../../common/control.ts';
 import { ControlError, type ControlRoute, serveControl } from '../../common/control-server.ts';
 import { tempDir } from './temp-dir.ts';
 
@@ -120,6 +121,10 @@ t.test('a socket that is served is refused, and still served afterwards', async 
     message: /^another lbd runs with this run directory: /,
   });
   t.equal((await call(path, 'GET', '/v1/status')).status, 200);
+  const kernel = join(path, '..', basename(SOCKETS.kernel));
+  const helper = await serveControl(kernel, routes);
+  t.teardown(() => helper.close());
+  await t.rejects(serveControl(kernel, routes), { message: /^another lbd-kernel runs/ });
 });
 
 t.test('folders are made where they are missing; those that are there stay as they are', async (t) => {

@@ -29,8 +29,8 @@ const MAX_IN_FLIGHT = 64;
 /** lbd reads what it is told; one that does not is cut off. */
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 const LOOK_MS = 1_000;
-/** Lines about what lbd may not; one that somebody has taken over must not fill the log. */
-const COMPLAINTS = { perSecond: 1 / 10, burst: 20 } as const;
+/** Lines about an lbd, of each kind: one that somebody has taken over must not fill the log. */
+const LINES = { perSecond: 1 / 10, burst: 20 } as const;
 
 export interface HelperServerOptions {
   readonly configs: Pick<ConfigByDigest, 'get'>;
@@ -68,7 +68,8 @@ export class HelperServer {
   readonly #rights = new RecentRights();
   /** Of flows. */
   #refused = 0;
-  readonly #complaints = new TokenBucket(COMPLAINTS);
+  readonly #complaints = new TokenBucket(LINES);
+  readonly #news = new TokenBucket(LINES);
   #idleSinceMs = monotonicMs();
 
   constructor(options: HelperServerOptions) {
@@ -117,7 +118,7 @@ export class HelperServer {
       inbox.push(chunk);
       try {
         while (flows === undefined) {
-          const line = socket.destroyed ? undefined : inbox.line();
+          const line = socket.writable ? inbox.line() : undefined;
           if (line === undefined) return;
           const request = readRequest(line);
           if (client === undefined) first(request);
@@ -134,7 +135,7 @@ export class HelperServer {
     if (version !== VERSION) {
       const why = `the helper has version ${VERSION}, lbd another one`;
       socket.end(`${JSON.stringify({ id, refused: why, code: 'VERSION' } satisfies HelperSaying)}\n`);
-      this.#options.log('warn', why);
+      this.#complain(why);
       this.#options.onOtherVersion();
       return undefined;
     }
@@ -149,7 +150,7 @@ export class HelperServer {
     };
     this.#client = client;
     this.#send(client, { id, ok: { token: client.token } });
-    this.#options.log('info', 'lbd is here');
+    this.#inform('lbd is here');
     return client;
   }
 
@@ -240,7 +241,7 @@ export class HelperServer {
     if (this.#client !== client) return;
     this.#client = undefined;
     this.#idleSinceMs = monotonicMs();
-    this.#options.log('info', 'lbd is gone, the rules stay');
+    this.#inform('lbd is gone, the rules stay');
   }
 
   #cutOff(socket: Socket, error: unknown): void {
@@ -255,6 +256,10 @@ export class HelperServer {
 
   #complain(text: string): void {
     if (this.#complaints.take(monotonicMs())) this.#options.log('warn', text);
+  }
+
+  #inform(text: string): void {
+    if (this.#news.take(monotonicMs())) this.#options.log('info', text);
   }
 
   #tell(level: 'info' | 'warn', text: string): void {

@@ -264,6 +264,15 @@ t.test('who has said hello is told what it may not ask', async (t) => {
   t.strictSame(scripts, []);
 });
 
+t.test('who comes and goes, or is of another version, does not fill the log', async (t) => {
+  const { start, path, log } = setUp(t);
+  await start();
+  const heard = await say(path, Array.from({ length: 100 }, () => hello('0.0.0')).join('\n'));
+  t.equal(heard.match(/"code":"VERSION"/g)?.length, 1, 'it is refused once, and heard no more');
+  for (let i = 0; i < 50; i++) await answers(t, path, hello());
+  t.ok(log.news.length < 30, `${log.news.length} lines`);
+});
+
 t.test('another version, and two lbds', async (t) => {
   const { start, path, log } = setUp(t);
   await start();

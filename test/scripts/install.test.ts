@@ -653,6 +653,21 @@ t.test('a witness on a third machine, and away again', { skip }, async (t) => {
   const daemon = 'setpriv --reuid tandem-witness --regid tandem-witness --clear-groups';
   const runs = machine.run(`${daemon} timeout 5 tandem-witness --listen 127.0.0.1:7473`);
   t.match(runs.stdout, /listens on port 7473, and grants leases once/, 'without privileges');
+  const digests = 'sha256sum /etc/tandem/witness.key /opt/tandem/.digest';
+  const before = machine.run(digests).stdout;
+  machine.run('echo old > /opt/tandem/.digest');
+  t.match(
+    machine.run('/tree/scripts/install --witness /etc/tandem/witness.key'),
+    { code: 0, stderr: '' },
+    'upgraded with the key that it has',
+  );
+  t.equal(machine.run(digests).stdout, before);
+  t.match(
+    machine.run('/tree/scripts/install'),
+    { code: 1, stderr: /this machine is a witness: .* --witness \/etc\/tandem\/witness\.key/ },
+    'it is made no node by mistake',
+  );
+  t.not(machine.run('ls /etc/tandem/tandem.yaml').code, 0);
   t.match(machine.run('/tree/scripts/install --uninstall --purge'), { code: 0, stderr: '' });
   t.equal(machine.run(TRACES).stdout, '');
 });

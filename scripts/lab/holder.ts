@@ -28,6 +28,28 @@ const MOUNTS = 'mount -t tmpfs tmpfs /run && { mount -t sysfs sysfs /sys 2>/dev/
 /** The switch's directory is carried over the host's own `/run` by way of `/mnt`. */
 const HOST_MOUNTS = `mount --bind ${SHARED} /mnt && ${MOUNTS} && mkdir ${SHARED} && mount --move /mnt ${SHARED}`;
 
+/**
+ * Programs of another user run on the hosts, from the tree: a folder above it that is root's alone, such as that of a clone in
+ * /root, is open to all there. `$2` is the tree. On the machine nothing is changed.
+ */
+const OPEN_THE_WAY = `
+open_way() {
+  [ "$1" = / ] || open_way "$(dirname "$1")"
+  case $(stat -c %A "$1") in *x | *t) return ;; esac
+  mkdir /run/closed
+  mount --rbind "$1" /run/closed
+  mount -t tmpfs -o mode=755 tmpfs "$1"
+  for folder in /run/closed/* /run/closed/.[!.]*; do
+    [ -d "$folder" ] && [ ! -h "$folder" ] || continue
+    mkdir "$1/\${folder##*/}"
+    mount --rbind "$folder" "$1/\${folder##*/}"
+  done
+  umount -l /run/closed
+  rmdir /run/closed
+}
+[ -z "$2" ] || open_way "$(dirname "$2")"
+`;
+
 /** New connections by the hundred a second must not run out of ports within a test. */
 const SYSCTLS: readonly (readonly [file: string, value: string])[] = [
   ['ipv4/ip_nonlocal_bind', '1'],
@@ -54,6 +76,7 @@ function script(flags: readonly string[]): string {
 set -e
 trap '' INT TERM HUP
 ${MOUNTS}
+${OPEN_THE_WAY}
 mkdir ${SHARED}
 echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6 || true
 echo "switch $$ $(readlink /proc/$$/ns/net)"
@@ -85,14 +108,19 @@ exit 0
 /**
  * Starts the process that owns all namespaces of one lab.
  *
+ * @param tree whose programs the hosts run
  * @param detached true: it outlives this process (`lab.ts up`); false: it ends when this process ends
  * @throws OperatorError where the namespaces cannot be made
  */
-export async function startHolder(mode: LabMode, detached: boolean): Promise<Holder> {
+export async function startHolder(mode: LabMode, tree: string, detached: boolean): Promise<Holder> {
   const nested = ['-nm', '--propagation', 'private'];
   const holder = spawn(
     'unshare',
-    [...unshareFlags(mode), 'sh', '-c', script(nested), 'tandem-lab', detached ? 'stay' : ''],
+    [
+      ...[...unshareFlags(mode), 'sh', '-c', script(nested), 'tandem-lab', detached ? 'stay' : ''],
+      // Where there is no root there is no other user either.
+      mode === 'root' ? tree : '',
+    ],
     // Own session: Ctrl-C in the terminal goes to the program, which then ends the lab in order.
     { stdio: ['pipe', 'pipe', 'pipe'], detached: true, env: { ...process.env, PATH: TOOL_PATH } },
   );

@@ -67,7 +67,7 @@ export class Lab {
     const mode = labMode();
     if (missing !== undefined || mode === undefined)
       throw new OperatorError('LAB_MISSING', missing ?? 'the lab needs network namespaces');
-    const { process: holder, anchors } = await startHolder(mode, options.detached === true);
+    const { process: holder, anchors } = await startHolder(mode, ROOT, options.detached === true);
     const lab = new Lab({ mode, anchors }, options.detached ? undefined : holder);
     try {
       await lab.#cable();

@@ -1,18 +1,20 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t from 'tap';
 import { Clients } from '../../scripts/lab/clients.ts';
-import { netnsOf } from '../../scripts/lab/holder.ts';
+import { netnsOf, startHolder } from '../../scripts/lab/holder.ts';
 import { ADDRESS, BACKENDS, VIP } from '../../scripts/lab/hosts.ts';
 import { Lab, NODE, ROOT } from '../../scripts/lab/lab.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
 import { startOrigins } from '../../scripts/lab/origins.ts';
 import { OwnershipWatch } from '../../scripts/lab/ownership.ts';
+import { AS_STRANGER } from '../../scripts/lab/stranger.ts';
 import { until } from '../../scripts/lab/wait.ts';
+import { tempDir } from '../common/temp-dir.ts';
 import { answers, reaches } from './reach.ts';
 
 /** Argument: its address. The first three connections are reset at their first request, the others answered. */
@@ -162,6 +164,34 @@ t.test('the lab ends with its program, however that ends', { skip: skipLab() }, 
   await until('the last process ends', () => left().length === 0);
   t.strictSame(left(), [], 'no process is left in them');
 });
+
+const skipUsers = skipLab() || (process.getuid?.() !== 0 && 'other users need root');
+
+t.test(
+  'other users of a host reach a tree that is below a folder of root alone',
+  { skip: skipUsers },
+  async (t) => {
+    const closed = tempDir(t);
+    const tree = join(closed, 'inner/tree');
+    mkdirSync(tree, { recursive: true });
+    chmodSync(join(closed, 'inner'), 0o700);
+    writeFileSync(join(tree, 'file'), 'of the tree');
+    mkdirSync(join(closed, '.beside'));
+    writeFileSync(join(closed, '.beside/file'), 'of another one');
+    const { process: holder, anchors } = await startHolder('root', tree, false);
+    t.teardown(async () => {
+      const gone = once(holder, 'exit');
+      holder.stdin!.end();
+      await gone;
+    });
+    const read = (...argv: string[]) =>
+      spawnSync('nsenter', ['-t', `${anchors.lb1.pid}`, '-m', '--', ...argv], { encoding: 'utf8' }).stdout;
+    t.equal(read(...AS_STRANGER, 'cat', join(tree, 'file')), 'of the tree');
+    t.equal(read('cat', join(closed, '.beside/file')), 'of another one', 'what is beside it stays there');
+    for (const folder of [closed, join(closed, 'inner')])
+      t.equal(statSync(folder).mode & 0o777, 0o700, 'on the machine it is closed as before');
+  },
+);
 
 t.test('lab.ts for people', { skip: skipLab() }, async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'tandem-cli-'));

@@ -248,9 +248,8 @@ export class Exchange {
   #renewV2Nonce(now: number): void {
     const lifetimeMs = this.#lifetimeMs();
     if (now - this.#writer.v2.drawnMs < lifetimeMs / 2) return;
-    const isSpoken = this.#sessions().some(
-      (session) => session.version === 2 && session.isHeard(now, lifetimeMs),
-    );
+    const talks = [...this.#talks.values()];
+    const isSpoken = talks.every(({ session }) => session.version === 2 && session.isHeard(now, lifetimeMs));
     if (!isSpoken) this.#writer.v2.renew(now);
   }
 

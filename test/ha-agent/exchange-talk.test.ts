@@ -160,13 +160,13 @@ class FormerPeer {
     this.nonce = nonce;
   }
 
-  say(role: Heartbeat['role'] = 'active'): Buffer {
+  say(role: Heartbeat['role'] = 'active', group = 'one'): Buffer {
     const more = { version: 2 as const, ahead: false, sentMs: 0, echoes: [], keys: [], paths: [] };
     const heartbeat = {
       ...REPORT,
       role,
       ...more,
-      group: groupHash('one'),
+      group: groupHash(group),
       path: 0,
       counter: ++this.#counter,
     };
@@ -234,6 +234,29 @@ t.test('an agent of the last release that restarts is known again within a round
   t.same(lb1.hear([second.say()]), ['hello']);
   second.hear(await lb1.say());
   t.same(lb1.hear([second.say()]), ['new active']);
+});
+
+t.test('so it is where the former one says goodbye late, about one of its groups', async (t) => {
+  const clock = { now: 1_000 };
+  const lb1 = new End('lb1', clock);
+  lb1.exchange.configure({ digest: '', sectionDigests: '', groups: ['one', 'two'], deadTimeMs: 300 });
+  const first = new FormerPeer('2222222222220000');
+  first.hear(await lb1.say());
+  lb1.hear([first.say('active', 'one'), first.say('active', 'two')]);
+  clock.now += 100;
+  const second = new FormerPeer('3333333333330000');
+  t.same(lb1.hear([second.say('init', 'one'), second.say('init', 'two')]), ['hello', 'hello']);
+  second.hear(await lb1.say());
+  clock.now += 10;
+  t.same(lb1.hear([second.say('init', 'two')]), ['new init']);
+  t.same(lb1.hear([first.say('init', 'one')]), ['init'], 'by the guardian');
+  for (let round = 0; round < 20; round++) {
+    clock.now += 100;
+    second.hear(await lb1.say());
+    lb1.hear([second.say('standby', 'one'), second.say('standby', 'two')]);
+  }
+  t.same(lb1.hear([second.say('standby', 'one')]), ['standby']);
+  t.same(lb1.hear([second.say('standby', 'two')]), ['standby']);
 });
 
 t.test('what a node of the last release said before it was upgraded does not bring it back', async (t) => {

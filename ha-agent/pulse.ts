@@ -11,10 +11,11 @@ export class Pulse {
     this.#onBeat = onBeat;
   }
 
-  /** The first beat is due one interval from now; so it is after each call. */
+  /** The next beat is due one interval from now, or when it was due before: many calls in a row put none off. */
   start(intervalMs: number): void {
+    const dueMs = monotonicMs() + intervalMs;
+    this.#nextMs = this.#timer === undefined ? dueMs : Math.min(this.#nextMs, dueMs);
     this.#intervalMs = intervalMs;
-    this.#nextMs = monotonicMs();
     this.#schedule();
   }
 
@@ -25,16 +26,16 @@ export class Pulse {
 
   #schedule(): void {
     clearTimeout(this.#timer);
-    const now = monotonicMs();
-    this.#nextMs = Math.max(this.#nextMs + this.#intervalMs, now);
     const timer = setTimeout(() => {
       // It may be late; what the sockets hold by now must be heard before silence is concluded from it.
       setImmediate(() => {
         if (this.#timer !== timer) return;
         this.#onBeat();
-        if (this.#timer === timer) this.#schedule();
+        if (this.#timer !== timer) return;
+        this.#nextMs = Math.max(this.#nextMs + this.#intervalMs, monotonicMs());
+        this.#schedule();
       });
-    }, this.#nextMs - now);
+    }, this.#nextMs - monotonicMs());
     this.#timer = timer;
   }
 }

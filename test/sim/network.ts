@@ -115,15 +115,19 @@ export class Network {
     const datagram = this.former.has(to) ? asFormerRelease(arriving) : arriving;
     if (datagram === undefined) return;
     to.when('kernel', 'input', () => {
-      const sockets = [...this.#sockets.get(to)!];
+      const { data, fromPort } = datagram;
+      const sockets = this.#sockets.get(to)!;
       const isGroup = isMulticast(datagram.to);
-      const connected = sockets.find((socket) => !isGroup && socket.takes(datagram, source, true));
-      const takers =
-        connected === undefined
-          ? sockets.filter((socket) => socket.takes(datagram, source, false))
-          : [connected];
-      for (const socket of takers) socket.receive(datagram.data, source, datagram.fromPort);
-      if (takers.length === 0 && !isGroup && sender !== undefined) this.#refuse(to, sender, datagram);
+      let isTaken = false;
+      for (const isConnected of isGroup ? [false] : [true, false]) {
+        for (const socket of sockets) {
+          if (!socket.takes(datagram, source, isConnected)) continue;
+          isTaken = true;
+          socket.receive(data, source, fromPort);
+          if (isConnected) return;
+        }
+      }
+      if (!isTaken && !isGroup && sender !== undefined) this.#refuse(to, sender, datagram);
     });
   }
 

@@ -16,8 +16,8 @@ class Hmac {
     this.#key = key;
   }
 
-  update(text: Buffer): this {
-    this.#text = text;
+  update(text: Buffer | string): this {
+    this.#text = typeof text === 'string' ? Buffer.from(text) : text;
     return this;
   }
 
@@ -40,25 +40,28 @@ export function timingSafeEqual(a: Uint8Array, b: Uint8Array): boolean {
 
 /** 32 bytes. Source of the mixing: MurmurHash3 by A. Appleby, two lanes of 32 bits. */
 function digestOf(key: Buffer, text: Buffer): Buffer {
-  let a = key.readInt32LE(0) ^ text.length;
+  const { length } = text;
+  const view = new DataView(text.buffer, text.byteOffset, length);
+  let a = key.readInt32LE(0) ^ length;
   let b = key.readInt32LE(4) ^ 0x9e3779b9;
   let i = 0;
-  for (; i + 4 <= text.length; i += 4) {
-    const word = text[i]! | (text[i + 1]! << 8) | (text[i + 2]! << 16) | (text[i + 3]! << 24);
+  for (; i + 4 <= length; i += 4) {
+    const word = view.getInt32(i, true);
     a = Math.imul(a ^ word, 0xcc9e2d51);
     a = (a << 15) | (a >>> 17);
     b = Math.imul(b + word, 0x1b873593) ^ (b >>> 13);
   }
-  for (; i < text.length; i++) {
+  for (; i < length; i++) {
     a = Math.imul(a ^ text[i]!, 0xcc9e2d51);
     b = Math.imul(b + text[i]!, 0x1b873593) ^ (b >>> 13);
   }
   const out = Buffer.allocUnsafe(32);
+  const words = new DataView(out.buffer, out.byteOffset, 32);
   for (let at = 0; at < 32; at += 8) {
     a = Math.imul(a ^ (a >>> 16) ^ at, 0x85ebca6b);
     b = Math.imul(b ^ (b >>> 13) ^ a, 0xc2b2ae35);
-    out.writeInt32LE(a, at);
-    out.writeInt32LE(b, at + 4);
+    words.setInt32(at, a, true);
+    words.setInt32(at + 4, b, true);
   }
   return out;
 }

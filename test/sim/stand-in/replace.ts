@@ -14,6 +14,7 @@ const STAND_INS: Readonly<Record<string, string>> = {
   'node:os': './os.ts',
   'node:fs': './fs.ts',
   'node:crypto': './crypto.ts',
+  '../common/events.ts': './events.ts',
 };
 const AGENT = new URL('../../../ha-agent/', import.meta.url).href;
 

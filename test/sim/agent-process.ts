@@ -130,6 +130,7 @@ export class AgentProcess {
     if (!this.alive) return;
     this.alive = false;
     if (this.machine.agent === this) this.machine.agent = undefined;
+    this.machine.version++;
     for (const run of this.#atEnd) run();
     this.#atEnd.clear();
   }

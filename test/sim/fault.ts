@@ -16,6 +16,9 @@ export interface Scene {
   readonly random: () => number;
 }
 
+/** Something of the config that not each pair has. */
+export type Need = 'witness' | 'thirdPath' | 'loneGroup' | 'formerRelease' | 'presentRelease';
+
 /**
  * One thing that goes wrong, and what it may cost. Bounds are of the longest time at a stretch, from its beginning to the
  * end of the story, and hold where nothing else is wrong. In milliseconds.
@@ -34,12 +37,13 @@ export interface Fault {
   readonly who: 'stays' | 'other' | 'any';
   /** Most changes of the node that serves; default: what `who` wants. */
   readonly moves?: number;
-  /** It needs something of the config that not each pair has. */
-  readonly needs?: 'witness' | 'thirdPath' | 'loneGroup' | 'formerRelease' | 'presentRelease';
+  readonly needs?: Need;
   /**
    * In a story of several faults: how long after its end nobody may serve, or both may. undefined: it takes no part.
    */
   readonly tailMs?: { readonly nobody: number; readonly two: number };
+  /** What an adversary has recorded of it does harm later: no other story is played on that pair. */
+  readonly isLast?: true;
   /** Only together with another fault it costs what `tailMs` allows. */
   readonly harmlessAlone?: true;
 }

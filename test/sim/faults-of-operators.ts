@@ -135,6 +135,7 @@ export const FAULTS_OF_OPERATORS: readonly Fault[] = [
     twoMs: (scene) => scene.lastsMs + 600,
     who: 'any',
     moves: 2,
+    isLast: true,
   },
   {
     name: 'somebody configures the VIP on the standby, with the prefix that keepalived takes',

@@ -2,8 +2,8 @@ import { keyOf, lives } from '../../lbd/flow/flow.ts';
 import { FRAME_HEAD } from '../../lbd/session/sync-frame.ts';
 import { FakeKernel, webFlow } from '../lbd/flow/flows.ts';
 import { FlowNode } from './flow-node.ts';
-import type { Outcome } from './one-fault.ts';
 import { type Moment, type NodeMoment, roleTimeline } from './role-timeline.ts';
+import type { Outcome } from './series.ts';
 import { randomFrom } from './simulation.ts';
 
 /** A story of the agents takes much longer than one of the flows, so that several of these share its roles. */

@@ -128,8 +128,9 @@ export class Kernel {
     const seconds =
       valid === undefined || valid === 'forever' ? Number.POSITIVE_INFINITY : Number.parseInt(valid, 10);
     const untilMs = this.#machine.now + 1_000 * seconds;
-    this.addresses.set(`${device} ${words[2]}`, { device, address, prefix: Number(prefix), untilMs });
-    this.#machine.version++;
+    const key = `${device} ${words[2]}`;
+    if (!this.addresses.has(key)) this.#machine.version++;
+    this.addresses.set(key, { device, address, prefix: Number(prefix), untilMs });
     this.#tellAddress(device, address, Number(prefix));
     if (seconds !== Number.POSITIVE_INFINITY) this.#sweepAfter(untilMs);
     return OK;

@@ -63,7 +63,7 @@ export class Machine {
   /** Programs that are not installed. */
   readonly missing = new Set<string>();
   readonly log: (line: string) => void;
-  /** Counts what may change who answers for an address. */
+  /** Counts what may change who answers for an address, or who believes that it does. */
   version = 0;
   /** Programs that run, by pid. */
   readonly children = new Map<number, Child>();

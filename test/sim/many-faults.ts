@@ -1,7 +1,7 @@
 import type { Fault, Scene } from './fault.ts';
 import { FAULTS } from './faults.ts';
-import type { Outcome } from './one-fault.ts';
 import type { Ownership } from './ownership.ts';
+import { type Outcome, Series } from './series.ts';
 import { Stage } from './stage.ts';
 
 /** Those that say what is left of them after their end. */
@@ -25,21 +25,28 @@ interface Occurrence {
   readonly endMs: number;
 }
 
+const series = new Series(
+  (seed) => new Stage(seed),
+  () => true,
+  manyFaults,
+);
+
+/** The faults of a seed, on the pair of the seeds before it. */
+export function manyFaultsOf(seed: number): Outcome {
+  return series.outcomeOf(seed);
+}
+
 /**
  * Between one and six faults at once, in a pair that does not know where one ends and the next begins. What a single fault
  * may cost, `oneFault` judges; here a time without an owner or with two needs a fault that is under way or has just ended,
  * and where there is only one, it must be one that may cost that. In the end all is well.
- *
- * @param look sees the pair before it starts
  */
-export function manyFaults(seed: number, look?: (stage: Stage) => void): Outcome {
-  const stage = new Stage(seed);
-  look?.(stage);
+export function manyFaults(stage: Stage): void {
   const { pair, choice, ownerships } = stage;
   const { sim, random } = pair;
   pair.log(`several faults; ${JSON.stringify(choice)}, ${stage.tripMs} ms`);
   const active = stage.begin();
-  if (active === undefined) return pair;
+  if (active === undefined) return;
   const startMs = sim.now;
   const count = 1 + Math.floor(random() * MOST_FAULTS);
   const drawn = Array.from({ length: count }, () => occurrenceOf(stage, startMs));
@@ -67,7 +74,6 @@ export function manyFaults(seed: number, look?: (stage: Stage) => void): Outcome
   const calmMs = stage.settle(SETTLED_MS + (choice.preemptMs ?? 0), CALM_MS);
   for (const ownership of ownerships) judge(stage, ownership, occurrences, startMs);
   stage.conclude(calmMs);
-  return pair;
 }
 
 /** The node that a fault means may well be the standby by the time it begins. */

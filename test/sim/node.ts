@@ -19,6 +19,7 @@ const ROLE = /^(?:group (\w+): )?(init|standby|active|fault) \(epoch (\d+)\): /;
 export class Node {
   readonly machine: Machine;
   readonly lbd: Lbd;
+  /** The file that it has read last. */
   choice: ConfigChoice;
   peer!: Node;
   agent: Agent | undefined;
@@ -85,7 +86,10 @@ export class Node {
 
   #hear(line: string): void {
     const [, group = 'default', role] = ROLE.exec(line) ?? [];
-    if (role !== undefined) this.#roles.set(group, role as Role);
+    if (role !== undefined) {
+      this.#roles.set(group, role as Role);
+      this.machine.version++;
+    }
     this.machine.log(line);
   }
 

@@ -1,7 +1,9 @@
-import { type Fault, handover, LEASE_GONE_MS, type Scene } from './fault.ts';
+import { type Fault, handover, LEASE_GONE_MS, type Need, type Scene } from './fault.ts';
 import { FAULTS } from './faults.ts';
 import type { Node } from './node.ts';
 import type { Ownership } from './ownership.ts';
+import { type Outcome, Series } from './series.ts';
+import { randomFrom } from './simulation.ts';
 import { Stage } from './stage.ts';
 
 /** After the end of a fault: restarts, two dead times, connections that finish. */
@@ -11,26 +13,60 @@ const FAILED_MS = 2_000;
 const LASTS_MS = [300, 6_000] as const;
 /** And then nothing may happen for so long, see `Stage.settle`. */
 const CALM_MS = 1_200;
+/** A pair has them until it is upgraded, or never. */
+const OF_RELEASES: ReadonlySet<Need> = new Set(['formerRelease', 'presentRelease']);
 
-/** What came of a story: nothing, or what must not be; and all that happened, line by line. */
-export interface Outcome {
-  readonly problems: readonly string[];
-  readonly lines: readonly string[];
+/** The seed tells which fault it is, and each has its turn before one comes again. */
+export function faultOf(seed: number): Fault {
+  const count = FAULTS.length;
+  return shuffled(Math.floor(seed / count))[seed % count]!;
 }
 
-/** The seed tells which fault it is. */
+let latest: { readonly turn: number; readonly faults: readonly Fault[] } | undefined;
+
+/** In another order each time, so that one is not always played after the same one. */
+function shuffled(turn: number): readonly Fault[] {
+  if (latest?.turn === turn) return latest.faults;
+  const random = randomFrom(turn);
+  const faults = [...FAULTS];
+  for (let i = faults.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1));
+    [faults[i], faults[j]] = [faults[j]!, faults[i]!];
+  }
+  latest = { turn, faults };
+  return faults;
+}
+
+/** A pair that can play this story, and as many of the next ones as can be played on one pair. */
+function stageFor(seed: number, last: number): Stage {
+  const needs = new Set<Need>();
+  const { needs: first } = faultOf(seed);
+  if (first !== undefined) needs.add(first);
+  for (let next = seed + 1; next <= last; next++) {
+    const { needs: need } = faultOf(next);
+    if (need !== undefined && !OF_RELEASES.has(need)) needs.add(need);
+  }
+  return new Stage(seed, needs);
+}
+
+const series = new Series(
+  stageFor,
+  (stage, seed) => stage.has(faultOf(seed).needs) && !faultOf(seed - 1).isLast,
+  (stage, seed) => oneFault(stage, faultOf(seed)),
+);
+
+/** The fault of a seed, on the pair of the seeds before it. */
 export function oneFaultOf(seed: number): Outcome {
-  return oneFault(seed, FAULTS[seed % FAULTS.length]!);
+  return series.outcomeOf(seed);
 }
 
 /** A pair at rest, one fault, and the pair at rest again. */
-export function oneFault(seed: number, fault: Fault): Outcome {
-  const stage = new Stage(seed, fault.needs);
+export function oneFault(stage: Stage, fault: Fault): void {
   const { pair, choice, ownerships } = stage;
   const { sim } = pair;
   pair.log(`${fault.name}; ${JSON.stringify(choice)}, ${stage.tripMs} ms`);
   const active = stage.begin();
-  if (active === undefined) return pair;
+  if (active === undefined) return;
   const before = ownerships.map(({ owners }) => owners[0]!);
   const scene = stage.scene(active, lastsMs(fault, stage));
   const beginMs = sim.now;
@@ -46,7 +82,6 @@ export function oneFault(seed: number, fault: Fault): Outcome {
   for (const [i, ownership] of ownerships.entries())
     judge(stage, fault, scene, ownership, before[i]!, beginMs);
   stage.conclude(calmMs);
-  return pair;
 }
 
 /** What the other node is to take over for lasts longer than a patient one waits. */

@@ -37,8 +37,13 @@ export class Ownership {
     return this.reigns.at(-1)?.owners ?? [];
   }
 
-  /** @param touched some code of an agent has run */
-  watch(touched: boolean): void {
+  /** The next story begins: who served in the last one does not count. */
+  forget(): void {
+    this.reigns.splice(0, this.reigns.length - 1);
+    this.#emptyTold.clear();
+  }
+
+  watch(): void {
     const [a, b] = this.#pair.nodes;
     const version = a.machine.version + b.machine.version;
     const isNews = version !== this.#seen;
@@ -46,7 +51,7 @@ export class Ownership {
       this.#seen = version;
       this.#note();
     }
-    if (isNews || touched) this.#judgeRoles();
+    if (isNews || this.#emptySince.size > 0) this.#judgeRoles();
   }
 
   #note(): void {

@@ -22,10 +22,13 @@ export interface PairOptions {
 export class Pair {
   readonly sim = new Simulation();
   readonly network = new Network();
-  readonly random: () => number;
+  /** Of the story that is played. */
+  readonly random = (): number => this.#dice();
+  #dice: () => number;
   readonly nodes: readonly [Node, Node];
-  readonly lines: string[] = [];
-  readonly problems: string[] = [];
+  /** What happened in the story that is played, and what must not be. */
+  lines: string[] = [];
+  problems: string[] = [];
   /** Clients do not reach this machine. */
   isolated: Machine | undefined;
   /** Machines that no witness answers. */
@@ -36,7 +39,7 @@ export class Pair {
   readonly vips: readonly string[];
 
   constructor({ seed, choice = {}, otherChoice = choice, link = {}, drift = [0, 0] }: PairOptions) {
-    this.random = randomFrom(seed);
+    this.#dice = randomFrom(seed);
     this.vips = VIPS.slice(0, choice.groups ?? 1);
     const log = (line: string) => this.log(line);
     const make = (i: 0 | 1, config: ConfigChoice) => {
@@ -72,6 +75,13 @@ export class Pair {
       announced: ({ name }) => this.announced.set(name, (this.announced.get(name) ?? 0) + 1),
       called: (machine, command) => machine.log(`calls ${command.join(' ')}`),
     });
+  }
+
+  /** The next story begins: with a random source and records of its own. */
+  turnTo(seed: number): void {
+    this.#dice = randomFrom(seed);
+    this.lines = [];
+    this.problems = [];
   }
 
   of(machine: Machine): Node {

@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import type { Outcome } from './one-fault.ts';
+import type { Outcome } from './series.ts';
 
 /** Which stories a thread plays. */
 export interface Range {
@@ -23,7 +23,7 @@ export interface Played {
 /** Each with what it needs alone: to load the agents takes longer than to play a hundred stories without them. */
 const STORIES = {
   'one-fault': async () => (await import('./one-fault.ts')).oneFaultOf,
-  'many-faults': async () => (await import('./many-faults.ts')).manyFaults,
+  'many-faults': async () => (await import('./many-faults.ts')).manyFaultsOf,
   'flow-roles': async () => (await import('./flow-roles.ts')).flowRoles,
   'session-sync': async () => (await import('./session-sync.ts')).sessionSync,
 } satisfies Record<string, () => Promise<(seed: number) => Outcome>>;

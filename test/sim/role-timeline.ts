@@ -1,6 +1,6 @@
 import type { FlowRole } from '../../lbd/flow/flow-roles.ts';
 import { manyFaults } from './many-faults.ts';
-import type { Stage } from './stage.ts';
+import { Stage } from './stage.ts';
 
 /** How often somebody looks. Roles are noted when `lbd` hears of them. */
 const LOOK_MS = 5;
@@ -29,7 +29,9 @@ export interface Moment {
 /** Who was what for the first VIP, and when, in a story of several faults with the real agents. */
 export function roleTimeline(seed: number): readonly Moment[] {
   const moments: Moment[] = [];
-  manyFaults(seed, (stage) => record(stage, moments));
+  const stage = new Stage(seed);
+  record(stage, moments);
+  manyFaults(stage);
   return moments;
 }
 

@@ -1,6 +1,6 @@
 import { FRAME } from '../../lbd/session/sync-frame.ts';
 import { DriftingClock } from './drifting-clock.ts';
-import type { Outcome } from './one-fault.ts';
+import type { Outcome } from './series.ts';
 import { SessionLedger } from './session-ledger.ts';
 import { lies } from './session-liar.ts';
 import { crowdedKeys } from './session-node.ts';

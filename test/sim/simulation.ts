@@ -68,9 +68,9 @@ export class Simulation {
   /**
    * Not to be called in a microtask, nor in an async function after its first `await`: then promises would wait.
    *
-   * @param watch called after every happening; `touched`: some process's code has run
+   * @param watch called after every happening
    */
-  runUntil(end: number, watch: (touched: boolean) => void = () => {}): void {
+  runUntil(end: number, watch: () => void = () => {}): void {
     for (;;) {
       const next = this.#heap[0];
       if (next === undefined || next.at > end) break;
@@ -78,7 +78,7 @@ export class Simulation {
       this.now = next.at;
       next.happen();
       if (this.touched) keepPromises();
-      watch(this.touched);
+      watch();
       this.touched = false;
     }
     leaveProcess();

@@ -1,6 +1,7 @@
+import type { AgentStatus } from '../../common/control.ts';
 import { Adversary } from './adversary.ts';
 import type { ConfigChoice } from './config.ts';
-import type { Fault, Scene } from './fault.ts';
+import type { Need, Scene } from './fault.ts';
 import type { Link } from './network.ts';
 import type { Node } from './node.ts';
 import { Ownership } from './ownership.ts';
@@ -16,9 +17,13 @@ const RESTED_MS = 200;
 /** Between two looks whether the pair is at rest. */
 const LOOK_MS = 25;
 /** Silence is noticed within a dead time; a story that goes on for so long after it has seen what follows from that. */
-const CALM_MS = 400;
+const CALM_MS = 150;
 /** One story in so many waits as long as it may, for what comes late. */
-const PATIENT = 8;
+const PATIENT = 16;
+/** Between two stories of a pair, at most. */
+const GAP_MS = 25;
+/** Warnings of a node that waits longer than its file says. */
+const WAITS = /gets its processor late|is heard and not understood|does not hear this node/;
 /** Share by which a clock may be wrong. */
 const DRIFT = 500e-6;
 export const PREEMPT_MS = 500;
@@ -33,22 +38,28 @@ export class Stage {
   /** In the order of the groups. */
   readonly ownerships: readonly Ownership[];
   readonly #groups: readonly string[];
-  readonly #isPatient: boolean;
+  /** Files of both nodes. */
+  readonly #choices: readonly [ConfigChoice, ConfigChoice];
+  #isPatient: boolean;
+  #hasBegun = false;
 
-  constructor(seed: number, needs?: Fault['needs']) {
+  /** @param needs of the stories that are to be played */
+  constructor(seed: number, needs: ReadonlySet<Need> = new Set()) {
     const dice = randomFrom(seed);
     this.choice = {
-      groups: dice() < 0.25 && needs !== 'loneGroup' ? 2 : 1,
+      groups: dice() < 0.25 && !needs.has('loneGroup') ? 2 : 1,
       preemptMs: dice() < 0.25 ? PREEMPT_MS : undefined,
-      thirdPath: dice() < 0.3 || needs === 'thirdPath',
-      witness: dice() < 0.2 || needs === 'witness',
+      thirdPath: dice() < 0.3 || needs.has('thirdPath'),
+      witness: dice() < 0.2 || needs.has('witness'),
       priorities: dice() < 0.2 ? [100, 100] : [150, 100],
     };
-    const isFormer = needs === 'formerRelease' || (dice() < 0.1 && needs !== 'presentRelease');
+    const areFormer = needs.has('formerRelease');
+    const isFormer = areFormer || (dice() < 0.1 && !needs.has('presentRelease'));
     // That release does not say how patient it is.
     const mayDiffer = !isFormer && dice() < 0.15;
     const otherChoice = { ...this.choice, deadAfter: mayDiffer ? 3 + Math.floor(dice() * 6) : 3 };
     this.otherDeadAfter = otherChoice.deadAfter;
+    this.#choices = [this.choice, otherChoice];
     this.tripMs = dice() < 0.7 ? 1 : 15;
     this.pair = new Pair({
       seed: seed + 1e6,
@@ -59,36 +70,72 @@ export class Stage {
     });
     if (isFormer)
       for (const { machine } of this.pair.nodes)
-        if (needs === 'formerRelease' || dice() < 0.5) this.pair.network.former.add(machine);
+        if (areFormer || dice() < 0.5) this.pair.network.former.add(machine);
     this.#isPatient = dice() < 1 / PATIENT;
     this.#groups = this.choice.groups === 2 ? ['one', 'two'] : ['default'];
     this.ownerships = this.#groups.map((group, i) => new Ownership(this.pair, this.pair.vips[i]!, group));
   }
 
+  /** Whether a story with such a need can be played. */
+  has(need: Need | undefined): boolean {
+    const { former } = this.pair.network;
+    if (need === 'loneGroup') return this.choice.groups === 1;
+    if (need === 'thirdPath') return this.choice.thirdPath === true;
+    if (need === 'witness') return this.choice.witness === true;
+    if (need === 'formerRelease') return former.size === this.pair.nodes.length;
+    return need === undefined || former.size === 0;
+  }
+
+  /** The pair is as it was made, and nothing is under way or remembered that counts: another story can be played. */
+  get isWhole(): boolean {
+    const { problems, nodes } = this.pair;
+    return (
+      problems.length === 0 &&
+      this.#isAtRest &&
+      nodes.every(({ choice }, i) => choice === this.#choices[i]) &&
+      nodes.every((node) => !remembers(node.status()!))
+    );
+  }
+
+  /** The next story begins on the same pair. */
+  turnTo(seed: number): void {
+    this.pair.turnTo(seed + 1e6);
+    for (const ownership of this.ownerships) ownership.forget();
+    this.#isPatient = this.pair.random() < 1 / PATIENT;
+  }
+
   /** Goes on for so long. */
   run(ms: number): void {
     const { sim } = this.pair;
-    sim.runUntil(sim.now + ms, (touched) => {
-      for (const ownership of this.ownerships) ownership.watch(touched);
+    sim.runUntil(sim.now + ms, () => {
+      for (const ownership of this.ownerships) ownership.watch();
     });
   }
 
-  /** Starts both nodes, and waits until they are at rest. @returns who serves; undefined: nobody, or both */
+  /** Starts both nodes if it is the first story, and waits until they are at rest. @returns who serves; undefined: nobody, or both */
   begin(): Node | undefined {
     const { pair } = this;
     const { random } = pair;
-    pair.start();
-    if (random() < 0.4) new Adversary(pair).begin(1 + random() * 20);
-    this.settle(REST_MS - RESTED_MS, RESTED_MS);
     const [first] = this.ownerships;
-    if (random() < 0.4) {
-      first!.owners[0]?.switchover('all');
-      this.settle(SWITCHED_MS - RESTED_MS, RESTED_MS);
-    }
-    this.run(random() * 500);
+    if (this.#hasBegun) this.run(random() * GAP_MS);
+    else this.#start();
     for (const { vip, owners } of this.ownerships)
       if (owners.length !== 1) pair.problem(`${owners.length} nodes answer for ${vip} at rest`);
     return first!.owners.length === 1 ? first!.owners[0] : undefined;
+  }
+
+  #start(): void {
+    const { pair } = this;
+    const { random } = pair;
+    this.#hasBegun = true;
+    pair.start();
+    if (random() < 0.4) new Adversary(pair).begin(1 + random() * 20);
+    this.settle(REST_MS - RESTED_MS, RESTED_MS);
+    if (random() < 0.4) {
+      this.ownerships[0]!.owners[0]?.switchover('all');
+      this.settle(SWITCHED_MS - RESTED_MS, RESTED_MS);
+    }
+    this.run(random() * 500);
   }
 
   /**
@@ -149,7 +196,7 @@ export class Stage {
       deadMs: this.deadMs,
       tripMs: this.tripMs,
       // Short ones are cheap, and do as much harm; there are some of any length.
-      lastsMs: leastMs + random() ** 3 * (mostMs - leastMs),
+      lastsMs: leastMs + random() ** 5 * (mostMs - leastMs),
       random,
     };
   }
@@ -178,6 +225,11 @@ export class Stage {
         pair.problem(`${machine.name} has ${parked} on lo and ${[...machine.kernel.tables]} in the end`);
     }
   }
+}
+
+/** What a node has seen still counts: it waits longer than its file says, or has not asked its witness again. */
+function remembers({ warnings, witness }: AgentStatus): boolean {
+  return witness?.state === 'silent' || warnings.some((text) => WAITS.test(text));
 }
 
 function carries({ cut, loss, stalled }: Link): boolean {

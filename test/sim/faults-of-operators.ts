@@ -1,6 +1,13 @@
 import { VIPS } from './config.ts';
 import { type Fault, handover, never, silence } from './fault.ts';
 import type { Node } from './node.ts';
+import type { Pair } from './pair.ts';
+
+function upgrade(pair: Pair, node: Node): void {
+  pair.network.former.delete(node.machine);
+  for (const { lbd } of pair.nodes) lbd.look();
+  node.start();
+}
 
 function restartWith(node: Node, secret: number): void {
   node.secret = secret;
@@ -110,16 +117,10 @@ export const FAULTS_OF_OPERATORS: readonly Fault[] = [
     needs: 'formerRelease',
     begin: ({ pair, standby, active, random }) => {
       standby.stop();
-      pair.sim.after(600, () => {
-        pair.network.former.delete(standby.machine);
-        standby.start();
-      });
+      pair.sim.after(600, () => upgrade(pair, standby));
       pair.sim.after(1_500 + random() * 1_000, () => active.stop());
     },
-    end: ({ pair, active }) => {
-      pair.network.former.delete(active.machine);
-      active.start();
-    },
+    end: ({ pair, active }) => upgrade(pair, active),
     lastsMs: [5_000, 6_000],
     // Old datagrams of that release are worth more to who plays them back: a goodbye may not be believed.
     nobodyMs: silence,

@@ -120,6 +120,11 @@ export class Lbd {
     this.#tellState();
   }
 
+  /** What the other one's release can do is different now. */
+  look(): void {
+    this.#tellState();
+  }
+
   hang(): void {
     this.#machine.log('lbd hangs');
     this.hangs = true;

@@ -70,6 +70,8 @@ export class Machine {
   /** Since when there is the guardian of now, in simulated milliseconds. */
   guardianSinceMs = 0;
   on = true;
+  /** When it went on after a pause, in simulated milliseconds. */
+  resumedMs = Number.NEGATIVE_INFINITY;
   paused: Pause | undefined;
   agent: AgentProcess | undefined;
   readonly #clock: DriftingClock;
@@ -153,6 +155,7 @@ export class Machine {
   resume(): void {
     if (this.paused === undefined) return;
     this.log('goes on');
+    this.resumedMs = this.sim.now;
     this.paused = undefined;
     this.version++;
     this.#clock.go(this.sim.now);

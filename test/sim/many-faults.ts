@@ -8,7 +8,7 @@ import { Stage } from './stage.ts';
 const CANDIDATES = FAULTS.filter((fault) => fault.tailMs !== undefined && fault.needs === undefined);
 const MOST_FAULTS = 6;
 /** All faults begin and end within this. */
-const STORY_MS = 5_000;
+const STORY_MS = 4_000;
 const LONGEST_MS = 2_500;
 /** After the last end: a lease that runs out, restarts, two dead times, connections that finish. */
 const SETTLED_MS = 4_500;

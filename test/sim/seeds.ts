@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
+import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import type { Test } from 'tap';
 import type { Played, Range } from './player.ts';
@@ -18,6 +19,8 @@ const CI_SEEDS: Readonly<Record<Range['story'], number>> = {
 const SEEDS = env.SEEDS === undefined ? undefined : Number(env.SEEDS);
 /** Elsewhere. */
 const FEW_SEEDS = 500;
+/** Of a thread's young objects, in MiB: hardly one outlives its happening, and each collection looks at those that do. */
+const SEMI_SPACE_MB = 64;
 const PLAYER = new URL('player.ts', import.meta.url);
 
 /** Longest time that a file may take, in milliseconds. */
@@ -30,6 +33,8 @@ export const TIMEOUT_MS = 600_000 + (SEEDS ?? Math.max(...Object.values(CI_SEEDS
  * @param story its module has one function of a seed, with the name of the module
  */
 export async function play(t: Test, story: Range['story']): Promise<void> {
+  setFlagsFromString(`--min-semi-space-size=${SEMI_SPACE_MB}`);
+  setFlagsFromString(`--max-semi-space-size=${SEMI_SPACE_MB}`);
   const many = SEEDS ?? (env.CI === undefined ? FEW_SEEDS : CI_SEEDS[story]);
   const count = ONLY === undefined ? many : 1;
   const parts = await Promise.all(ranges(story, ONLY ?? FROM, count).map(playRange));

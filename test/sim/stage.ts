@@ -22,6 +22,8 @@ const CALM_MS = 150;
 const PATIENT = 16;
 /** Between two stories of a pair, at most. */
 const GAP_MS = 25;
+/** A farewell that was made before a pause of the peer proves nothing to it; each is good for so long. */
+const FAREWELL_MS = 1_000;
 /** Warnings of a node that waits longer than its file says. */
 const WAITS = /gets its processor late|is heard and not understood|does not hear this node/;
 /** Share by which a clock may be wrong. */
@@ -117,11 +119,16 @@ export class Stage {
     const { pair } = this;
     const { random } = pair;
     const [first] = this.ownerships;
-    if (this.#hasBegun) this.run(random() * GAP_MS);
+    if (this.#hasBegun) this.run(Math.max(random() * GAP_MS, this.#farewellMs - pair.sim.now));
     else this.#start();
     for (const { vip, owners } of this.ownerships)
       if (owners.length !== 1) pair.problem(`${owners.length} nodes answer for ${vip} at rest`);
     return first!.owners.length === 1 ? first!.owners[0] : undefined;
+  }
+
+  /** When both have had the time to hear each other since the last pause, and to make their farewells anew. */
+  get #farewellMs(): number {
+    return FAREWELL_MS + Math.max(...this.pair.nodes.map(({ machine }) => machine.resumedMs));
   }
 
   #start(): void {
@@ -196,7 +203,7 @@ export class Stage {
       deadMs: this.deadMs,
       tripMs: this.tripMs,
       // Short ones are cheap, and do as much harm; there are some of any length.
-      lastsMs: leastMs + random() ** 5 * (mostMs - leastMs),
+      lastsMs: leastMs + random() ** 6 * (mostMs - leastMs),
       random,
     };
   }

@@ -25,7 +25,7 @@ const GAP_MS = 25;
 /** A farewell that was made before a pause of the peer proves nothing to it; each is good for so long. */
 const FAREWELL_MS = 1_000;
 /** Warnings of a node that waits longer than its file says. */
-const WAITS = /gets its processor late|is heard and not understood|does not hear this node/;
+const WAITS = /gets its processor late|is heard and not understood/;
 /** Share by which a clock may be wrong. */
 const DRIFT = 500e-6;
 export const PREEMPT_MS = 500;
@@ -223,6 +223,8 @@ export class Stage {
       const [one, other] = [a?.groups[i], b?.groups[i]];
       const roles = [one?.role, other?.role].sort().join();
       if (roles !== 'active,standby') pair.problem(`group ${group}: roles in the end: ${roles}`);
+      if (!one?.peer.alive || !other?.peer.alive)
+        pair.problem(`group ${group}: one node does not hear the other in the end`);
       if (one?.epoch !== other?.epoch)
         pair.problem(`group ${group}: epochs in the end: ${one?.epoch}, ${other?.epoch}`);
     }

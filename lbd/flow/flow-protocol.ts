@@ -7,7 +7,7 @@ import { FlowSender } from './flow-sender.ts';
 import type { FlowTable, KernelFlow } from './flow-table.ts';
 import type { FlowWriter } from './flow-writer.ts';
 
-/** Flows are dated to some 100 ms. */
+/** A flow is dated when its event is read. */
 const IN_STEP_SLACK_MS = 500;
 /** A peer that was told of flows that it does not have takes them over within so long, or it does not. */
 const ADOPTION_MS = 5000;
@@ -65,6 +65,11 @@ export class FlowProtocol implements SyncCompanion {
     this.sender.restart(nowMs);
     this.receiver.recheck();
     return true;
+  }
+
+  /** This node will be that, as soon as it has written what the peer told: clients may come to it already. */
+  expect(roles: ReadonlyMap<string, FlowRole>, nowMs: number): void {
+    this.#roles.expect(roles, nowMs - IN_STEP_SLACK_MS);
   }
 
   /** Call now and then. */

@@ -11,7 +11,7 @@ export class FlowRoles {
   #roles: ReadonlyMap<string, FlowRole> = new Map();
   #local: ReadonlySet<string> = new Set();
   #peer: ReadonlySet<string> = new Set();
-  /** Addresses that this node was active for, and since when the peer may not know of a flow to them. */
+  /** Addresses that this node was active for, or will be, and since when the peer may not know of a flow to them. */
   readonly #orphaned = new Map<string, number>();
 
   /**
@@ -26,6 +26,23 @@ export class FlowRoles {
       if (role === 'active' && roles.get(address) === 'standby') this.#orphaned.set(address, inStepMs);
     for (const [address, role] of roles) if (role === 'active') this.#orphaned.delete(address);
     return roles.size !== before.size || [...roles].some(([it, role]) => before.get(it) !== role);
+  }
+
+  /** What this node is, by address. */
+  get all(): ReadonlyMap<string, FlowRole> {
+    return this.#roles;
+  }
+
+  /**
+   * This node will be active for more addresses than it is: flows that come by them may be known here alone.
+   *
+   * @param roles what it will be
+   * @param fromMs since when they may come
+   */
+  expect(roles: ReadonlyMap<string, FlowRole>, fromMs: number): void {
+    for (const [address, role] of roles)
+      if (role === 'active' && this.#roles.get(address) !== 'active' && !this.#orphaned.has(address))
+        this.#orphaned.set(address, fromMs);
   }
 
   /** Whether a flow may be known here alone: the peer is told, and it is not deleted. @param sinceMs of the flow */

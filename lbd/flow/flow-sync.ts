@@ -13,9 +13,12 @@ import { type FlowRole, FlowRoles } from './flow-roles.ts';
 import { addressBytes, FlowScope } from './flow-scope.ts';
 import { FlowTable } from './flow-table.ts';
 import { BATCH_REQUESTS, FlowWriter } from './flow-writer.ts';
+import { type Roles, roleSteps, SETTLE_MS } from './role-steps.ts';
 import { insertFailures, type PortUse, portWarnings, SOURCE_PORTS } from './source-ports.ts';
 
 const TICK_MS = 100;
+/** A tick that is missing for so long: this process stood still. */
+const STOOD_MS = 250;
 /** The kernel answers at once; an answer that is due for so long was lost. */
 const ANSWER_MS = 5_000;
 /** Ends of flows that are older than this process show in a dump only. */
@@ -23,8 +26,6 @@ const DUMP_EVERY_MS = 60_000;
 const ADDRESSES_EVERY_MS = 5_000;
 /** Losses may follow each other fast; the status counts them. */
 const LOSS_EVERY_MS = 60_000;
-/** A takeover waits so long for the last flows of the former active node; at rest it waits for nothing. */
-const SETTLE_MS = 200;
 /** What was refused is shown for so long. */
 const SHOWN_MS = 60_000;
 const NOT_NEEDED = { usable: false, why: 'no frontend there has the kernel engine' };
@@ -72,9 +73,13 @@ export class FlowSync {
   #insertFailedMs = Number.NEGATIVE_INFINITY;
   #addressesMs = Number.NEGATIVE_INFINITY;
   #vips: ReadonlySet<string> = new Set();
-  #due: ReadonlyMap<string, FlowRole> = new Map();
+  /** Told, and not taken up yet. */
+  #waiting: Roles | undefined;
   #assuming: Promise<void> | undefined;
   #pumpSoon: NodeJS.Immediate | undefined;
+  #tickedMs = 0;
+  /** This process stood still, and has not heard yet what its agent said meanwhile. */
+  #isDazed = false;
   /** Ends the wait of `#settled`. */
   #wake: () => void = () => {};
 
@@ -88,6 +93,7 @@ export class FlowSync {
         this.#protocol.onGone(key, nowMs);
         this.#writer.onGone(key, this.#protocol.receiver.received, nowMs);
       },
+      nowMs: monotonicMs,
     });
     this.#writer = new FlowWriter({
       table: this.#table,
@@ -153,7 +159,10 @@ export class FlowSync {
     // Until the first dump it is not known.
     if (this.#ticker === undefined) this.#protocol.setAbility(undefined, monotonicMs());
     this.#lookAtAddresses(monotonicMs());
-    this.#ticker ??= setInterval(() => this.#tick(), TICK_MS);
+    if (this.#ticker === undefined) {
+      this.#tickedMs = monotonicMs();
+      this.#ticker = setInterval(() => this.#tick(), TICK_MS);
+    }
     if (this.#conntrack.running) this.#conntrack.dump();
     else this.#conntrack.open();
     this.#protocol.sender.restart(monotonicMs());
@@ -167,10 +176,16 @@ export class FlowSync {
       if (bytes !== undefined) byBytes.set(bytes, role);
     }
     this.#vips = new Set(byBytes.keys());
-    this.#due = byBytes;
-    // What the former active node told last is written before this one takes its place.
-    if (this.#writer.idle || !this.#conntrack.running) this.#assume();
-    else this.#assuming ??= this.#settled(SETTLE_MS).then(() => this.#assume());
+    const isSettled = this.#writer.idle || !this.#conntrack.running;
+    const { now, later } = roleSteps(this.#roles.all, this.#waiting, byBytes, isSettled);
+    this.#waiting = later;
+    this.#assume(now);
+    if (later === undefined) {
+      this.#stopWaiting();
+      return;
+    }
+    this.#protocol.expect(later, monotonicMs());
+    if (this.#assuming === undefined) this.#wait();
   }
 
   /** Under way while flows are written that belong to a role that changed; never rejects. */
@@ -233,11 +248,28 @@ export class FlowSync {
     this.#wake();
   }
 
-  #assume(): void {
-    this.#assuming = undefined;
-    if (!this.#protocol.assign(this.#due, monotonicMs())) return;
+  #assume(steps: readonly Roles[]): void {
+    const changes = steps.filter((roles) => this.#protocol.assign(roles, monotonicMs()));
+    if (changes.length === 0) return;
     this.#lookAtAddresses(monotonicMs());
     this.#pump();
+  }
+
+  #wait(): void {
+    const assuming = this.#settled(SETTLE_MS).then(() => {
+      // Other roles may have taken the place of these, and wait for themselves.
+      if (this.#assuming !== assuming) return;
+      this.#assuming = undefined;
+      const roles = this.#waiting;
+      this.#waiting = undefined;
+      if (roles !== undefined) this.#assume([roles]);
+    });
+    this.#assuming = assuming;
+  }
+
+  #stopWaiting(): void {
+    this.#assuming = undefined;
+    this.#wake();
   }
 
   /** Waits until all that the peer told is in this kernel, or time is up. */
@@ -301,6 +333,8 @@ export class FlowSync {
 
   #tick(): void {
     const nowMs = monotonicMs();
+    this.#comeRound(nowMs);
+    this.#tickedMs = nowMs;
     if (nowMs - this.#addressesMs >= ADDRESSES_EVERY_MS) {
       this.#lookAtAddresses(nowMs);
       this.#lookAtInsertions(nowMs);
@@ -329,10 +363,30 @@ export class FlowSync {
     this.#protocol.sender.lag.lateMs = this.#lateMs;
   }
 
+  /**
+   * A process that stood still hears what its agent said meanwhile before it writes what its peer said: the other way round
+   * flows would be deleted that clients opened while this node was active.
+   */
+  #comeRound(nowMs: number): void {
+    if (this.#isDazed || nowMs - this.#tickedMs < STOOD_MS) return;
+    this.#isDazed = true;
+    // What the loop found ready before the pause is done by the first one.
+    setImmediate(() =>
+      setImmediate(() => {
+        this.#isDazed = false;
+        this.#tickedMs = monotonicMs();
+        this.#pump();
+      }),
+    );
+  }
+
   #pump(): void {
-    const batch = this.#conntrack.running ? this.#writer.next(monotonicMs()) : undefined;
+    const nowMs = monotonicMs();
+    this.#comeRound(nowMs);
+    const writes = this.#conntrack.running && !this.#isDazed;
+    const batch = writes ? this.#writer.next(nowMs) : undefined;
     if (batch !== undefined) this.#conntrack.write(batch);
-    else if (this.#conntrack.running && this.#writer.due)
+    else if (writes && this.#writer.due)
       this.#pumpSoon ??= setImmediate(() => {
         this.#pumpSoon = undefined;
         this.#pump();

@@ -14,7 +14,7 @@ export interface KernelFlow extends Flow {
   timeoutS: number;
   /** The dump that saw it last. */
   seen: number;
-  /** When it was heard of first, to some 100 ms; -Infinity: before anybody listened. */
+  /** When it was heard of first; -Infinity: before anybody listened. */
   readonly sinceMs: number;
   readonly count: FlowCount;
 }
@@ -33,6 +33,8 @@ export interface FlowTableEvents {
   /** A flow is new or differs. */
   onFlow(key: string, flow: KernelFlow): void;
   onGone(key: string, flow: KernelFlow): void;
+  /** Monotonic. */
+  nowMs(): number;
 }
 
 /**
@@ -46,7 +48,6 @@ export class FlowTable {
   readonly #counts = new Map<string, FlowCount>();
   /** Key of a flow in LAST_ACK → since when. Ascending. */
   readonly #closing = new Map<string, number>();
-  #nowMs = 0;
   #scope: FlowScope;
   #dump = 0;
   /**
@@ -120,7 +121,7 @@ export class FlowTable {
       known.tcpState = message.tcpState;
       known.timeoutS = message.timeoutS;
       if (lives(known) !== lived) this.#countLife(known, !lived);
-      if (message.tcpState === TCP_STATE.lastAck) this.#closing.set(key, this.#nowMs);
+      if (message.tcpState === TCP_STATE.lastAck) this.#closing.set(key, this.#events.nowMs());
       this.#events.onFlow(key, known);
       return;
     }
@@ -132,7 +133,7 @@ export class FlowTable {
     const count = this.#countOf(tuples);
     if (count === undefined) return;
     const { mark, status, tcpState, timeoutS } = message;
-    const sinceMs = fromDump ? Number.NEGATIVE_INFINITY : this.#nowMs;
+    const sinceMs = fromDump ? Number.NEGATIVE_INFINITY : this.#events.nowMs();
     const flow = { tuples, mark, status, tcpState, timeoutS, seen: this.#dump, sinceMs, count };
     this.#flows.set(key, flow);
     if (lives(flow)) this.#countLife(flow, true);
@@ -152,7 +153,6 @@ export class FlowTable {
 
   /** Call now and then: of a flow that is closing the kernel tells no more than its next state, which may not come. */
   sweep(nowMs: number): void {
-    this.#nowMs = nowMs;
     for (const [key, sinceMs] of this.#closing) {
       if (nowMs - sinceMs < LAST_ACK_MS) return;
       this.#forget(key, this.#flows.get(key)!);

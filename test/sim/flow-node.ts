@@ -5,6 +5,7 @@ import { type FlowRole, FlowRoles } from '../../lbd/flow/flow-roles.ts';
 import { addressBytes, FlowScope } from '../../lbd/flow/flow-scope.ts';
 import { FlowTable } from '../../lbd/flow/flow-table.ts';
 import { FlowWriter } from '../../lbd/flow/flow-writer.ts';
+import { type Roles, roleSteps, SETTLE_MS } from '../../lbd/flow/role-steps.ts';
 import { FakeKernel, FRONTENDS, VIP } from '../lbd/flow/flows.ts';
 
 const ADDRESS = addressBytes(VIP)!;
@@ -21,6 +22,9 @@ export class FlowNode {
   readonly protocol: FlowProtocol;
   role: FlowRole = 'standby';
   nowMs: number;
+  /** Heard, and not become yet. */
+  #waiting: Roles | undefined;
+  #waitsSinceMs = 0;
 
   /** @param kernel may have flows from before, of which it tells nobody; see `dump` */
   constructor(kernel = new FakeKernel(), nowMs = 0) {
@@ -33,6 +37,7 @@ export class FlowNode {
         this.protocol.onGone(key, this.nowMs);
         this.writer.onGone(key, this.protocol.receiver.received, this.nowMs);
       },
+      nowMs: () => this.nowMs,
     });
     const { table, replica, roles } = this;
     this.writer = new FlowWriter({ table, replica, roles, scope: () => scope, looks: LOOKS });
@@ -43,8 +48,34 @@ export class FlowNode {
   }
 
   become(role: FlowRole): void {
-    this.role = role;
-    this.protocol.assign(new Map([[ADDRESS, role]]), this.nowMs);
+    this.#take(new Map([[ADDRESS, role]]));
+  }
+
+  /** Becomes it as soon as may be, see `assume`. */
+  hear(role: FlowRole): void {
+    const { now, later } = roleSteps(
+      this.roles.all,
+      this.#waiting,
+      new Map([[ADDRESS, role]]),
+      this.writer.idle,
+    );
+    for (const roles of now) this.#take(roles);
+    if (this.#waiting === undefined) this.#waitsSinceMs = this.nowMs;
+    this.#waiting = later;
+    if (later !== undefined) this.protocol.expect(later, this.nowMs);
+  }
+
+  /** Call now and then: it becomes what it has heard, once all that the peer told is written, or after a while. */
+  assume(): void {
+    if (this.#waiting === undefined) return;
+    if (!this.writer.idle && this.nowMs < this.#waitsSinceMs + SETTLE_MS) return;
+    this.#take(this.#waiting);
+    this.#waiting = undefined;
+  }
+
+  #take(roles: Roles): void {
+    this.role = roles.get(ADDRESS)!;
+    this.protocol.assign(roles, this.nowMs);
   }
 
   /** Reads up to so many events of the kernel. */

@@ -1,4 +1,5 @@
 import { keyOf, lives } from '../../lbd/flow/flow.ts';
+import type { FlowRole } from '../../lbd/flow/flow-roles.ts';
 import { FRAME_HEAD } from '../../lbd/session/sync-frame.ts';
 import { FakeKernel, webFlow } from '../lbd/flow/flows.ts';
 import { FlowNode } from './flow-node.ts';
@@ -12,8 +13,8 @@ const STEP_MS = 10;
 /** That the kernel takes in that time. */
 const BATCHES = 20;
 const TICK_MS = 100;
-/** A takeover waits so long for the last flows of the former active node. */
-const ASSUME_MS = 200;
+/** Now and then the kernel takes nothing, for so long at most. */
+const BUSY_MS = 300;
 const MOST_FLOWS = 30;
 /** The patrol finds what nobody told; then the standby deletes what the active node did not take over. */
 const PATROLS = 3;
@@ -48,9 +49,9 @@ interface Place {
   readonly kernel: FakeKernel;
   node: FlowNode | undefined;
   moment: NodeMoment;
-  /** Since when it waits to be what it is told to be. */
-  dueMs: number | undefined;
   tickMs: number;
+  /** Its kernel takes nothing until then. */
+  busyUntilMs: number;
   /** Its kernel has lost all, and has not been filled by the other node yet. */
   isEmpty: boolean;
   untold: Connection[];
@@ -122,14 +123,16 @@ class Story {
         place.node = new FlowNode(place.kernel, this.#nowMs);
         place.node.dump();
       }
+      // What waited while it stood still may come before what its agent said, but it does not write yet.
+      const goesOn = before.stands && (!now.stands || now.role !== before.role);
+      if (goesOn && place.node !== undefined && this.#random() < 0.5) this.#turn(i, place.node, false);
       if (now.role !== before.role) {
         this.#log(`${i} is ${now.role}`);
-        // A role that ends before it began leaves no trace: what clients opened meanwhile is nobody's.
-        if (place.dueMs !== undefined && before.role === 'active') this.#forget(place);
-        place.dueMs = this.#nowMs;
         if (place.node !== undefined) {
+          const { role } = place.node;
           place.node.nowMs = this.#nowMs;
-          this.#assume(place, place.node);
+          place.node.hear(now.role);
+          this.#serve(place, role);
         }
       }
       if (now.owns !== before.owns) this.#log(`clients ${now.owns ? 'reach' : 'do not reach'} ${i}`);
@@ -212,35 +215,37 @@ class Story {
 
   #step(): void {
     for (const i of INDEXES) {
-      const place = this.#places[i];
-      const { node, moment } = place;
-      if (node === undefined || moment.stands) continue;
-      node.nowMs = this.#nowMs;
-      if (this.#isUp && node.protocol.receiver.filled) place.isEmpty = false;
-      node.listen(Number.POSITIVE_INFINITY);
-      this.#assume(place, node);
-      if (this.#nowMs >= place.tickMs) {
-        place.tickMs = this.#nowMs + TICK_MS;
-        node.table.sweep(node.nowMs);
-        node.protocol.watch(node.nowMs);
-        node.writer.patrol(node.protocol.receiver.received, node.nowMs);
-      }
-      for (let batches = 0; batches < BATCHES && node.write(); batches++);
-      this.#tell(place, node, i);
-      if (this.#isUp) this.#exchange(node, i);
+      const { node, moment } = this.#places[i];
+      if (node !== undefined && !moment.stands) this.#turn(i, node);
     }
   }
 
-  /** What the former active node told last is written before this one takes its place. */
-  #assume(place: Place, node: FlowNode): void {
-    if (place.dueMs === undefined) return;
-    if (!node.writer.idle && this.#nowMs < place.dueMs + ASSUME_MS) return;
-    place.dueMs = undefined;
-    node.become(place.moment.role);
-    if (node.role !== 'active' || !place.isEmpty) return;
-    // Nobody could fill it before it must serve: that connections are not there now counts, and not who else had them.
+  #turn(i: 0 | 1, node: FlowNode, writes = true): void {
+    const place = this.#places[i];
+    node.nowMs = this.#nowMs;
+    if (this.#isUp && node.protocol.receiver.filled) place.isEmpty = false;
+    node.listen(Number.POSITIVE_INFINITY);
+    const { role } = node;
+    node.assume();
+    this.#serve(place, role);
+    if (this.#nowMs >= place.tickMs) {
+      place.tickMs = this.#nowMs + TICK_MS;
+      node.table.sweep(node.nowMs);
+      node.protocol.watch(node.nowMs);
+      node.writer.patrol(node.protocol.receiver.received, node.nowMs);
+    }
+    if (this.#random() < 0.02) place.busyUntilMs = this.#nowMs + this.#random() * BUSY_MS;
+    const most = writes && this.#nowMs >= place.busyUntilMs ? BATCHES : 0;
+    for (let batches = 0; batches < most && node.write(); batches++);
+    this.#tell(place, node, i);
+    if (this.#isUp) this.#exchange(node, i);
+  }
+
+  /** Nobody could fill a node before it must serve: that connections are not there now counts, and not who else had them. */
+  #serve({ kernel, node, isEmpty }: Place, before: FlowRole): void {
+    if (node?.role !== 'active' || before === 'active' || !isEmpty) return;
     for (const connection of this.#connections.values())
-      if (!place.kernel.flows.has(connection.key)) connection.isUnsure = true;
+      if (!kernel.flows.has(connection.key)) connection.isUnsure = true;
   }
 
   #tell(place: Place, node: FlowNode, index: 0 | 1): void {
@@ -320,8 +325,8 @@ function newPlace(): Place {
     kernel: new FakeKernel(),
     node: undefined,
     moment: NOTHING,
-    dueMs: undefined,
     tickMs: 0,
+    busyUntilMs: 0,
     isEmpty: false,
     untold: [],
     batches: [],

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { ConntrackMessage } from '../../../lbd/flow/conntrack-message.ts';
-import { tuplesOf } from './flows.ts';
+import { attribute, tuplesOf } from './flows.ts';
 
 /** As Linux 6.18 sent them, without the netlink header. */
 const CAPTURED = {
@@ -14,16 +14,6 @@ const TUPLES = tuplesOf('tcp', '10.0.0.51:1234', '10.0.0.100:80', '10.1.0.1:8080
 
 function bytesOf(hex: string): Buffer {
   return Buffer.concat([Buffer.alloc(16), Buffer.from(hex, 'hex')]);
-}
-
-/** The attribute of that type, nested ones with their bit set. */
-function attribute(type: number, ...parts: Buffer[]): Buffer {
-  const value = Buffer.concat(parts);
-  const bytes = Buffer.alloc((4 + value.length + 3) & ~3);
-  bytes.writeUInt16LE(4 + value.length, 0);
-  bytes.writeUInt16LE(type, 2);
-  bytes.set(value, 4);
-  return bytes;
 }
 
 function read(bytes: Buffer): ConntrackMessage | undefined {

@@ -16,6 +16,7 @@ function newActive() {
   const table: FlowTable = new FlowTable(new FlowScope(FRONTENDS), {
     onFlow: (key, flow) => sender.onFlow(key, flow, nowMs),
     onGone: (key) => sender.onGone(key, nowMs),
+    nowMs: () => nowMs,
   });
   const sender = new FlowSender(table, roles);
   sender.connect();

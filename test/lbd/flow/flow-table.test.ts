@@ -7,13 +7,15 @@ import { FRONTENDS, webFlow } from './flows.ts';
 /** A table and the story of its events. */
 function newTable() {
   const story: string[] = [];
+  const clock = { nowMs: 0 };
   const name = (flow: Flow) =>
     `${flow.tuples.charCodeAt(4)}${flow.tcpState === 3 ? '' : ` in ${flow.tcpState}`}`;
   const table = new FlowTable(new FlowScope(FRONTENDS), {
     onFlow: (_key, flow) => story.push(`flow ${name(flow)}`),
     onGone: (_key, flow) => story.push(`gone ${name(flow)}`),
+    nowMs: () => clock.nowMs,
   });
-  return { table, story: () => story.splice(0) };
+  return { table, clock, story: () => story.splice(0) };
 }
 
 const counts = (table: FlowTable) =>
@@ -52,8 +54,8 @@ t.test('a reset ends it; one of an older flow does not', async (t) => {
 });
 
 t.test('a flow that is closing is forgotten when the kernel tells no more of it', async (t) => {
-  const { table, story } = newTable();
-  table.sweep(1000);
+  const { table, clock, story } = newTable();
+  clock.nowMs = 1000;
   for (const i of [1, 2, 3]) table.note(webFlow(i));
   for (const i of [1, 2, 3]) table.note({ ...webFlow(i), tcpState: 6 });
   // The last acknowledgement of one comes, and another one goes on after all: a new connection with the same ends.
@@ -65,6 +67,18 @@ t.test('a flow that is closing is forgotten when the kernel tells no more of it'
   table.sweep(100_000);
   t.strictSame(story(), ['gone 1 in 6']);
   t.equal(table.size, 1);
+});
+
+t.test('a flow is dated when it is heard of, also after a process stood still', async (t) => {
+  const { table, clock } = newTable();
+  table.sweep(1000);
+  clock.nowMs = 9000;
+  table.note(webFlow(1));
+  table.note(webFlow(2), true);
+  t.strictSame(
+    [...table.entries()].map(([, { sinceMs }]) => sinceMs),
+    [9000, Number.NEGATIVE_INFINITY],
+  );
 });
 
 t.test('a port that is used again is another flow', async (t) => {

@@ -22,6 +22,7 @@ function newStandby(looks?: number, marks?: number) {
   const table: FlowTable = new FlowTable(scope, {
     onFlow: () => {},
     onGone: (key) => writer.onGone(key, place, nowMs),
+    nowMs: () => nowMs,
   });
   const writer = new FlowWriter({
     table,

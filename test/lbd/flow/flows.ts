@@ -125,6 +125,16 @@ function attributes(bytes: Buffer): Map<number, Buffer> {
   return found;
 }
 
+/** A netlink attribute of that type; the type of nested ones has its bit set. */
+export function attribute(type: number, ...parts: Buffer[]): Buffer {
+  const value = Buffer.concat(parts);
+  const bytes = Buffer.alloc((4 + value.length + 3) & ~3);
+  bytes.writeUInt16LE(4 + value.length, 0);
+  bytes.writeUInt16LE(type, 2);
+  bytes.set(value, 4);
+  return bytes;
+}
+
 /** What a kernel does with a batch: changes its flows, tells of that, and answers as it was asked to. */
 export class FakeKernel {
   readonly flows = new Map<string, Flow>();

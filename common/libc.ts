@@ -7,7 +7,13 @@ import { OperatorError } from './errors.ts';
 export const SOCK = { datagram: 2, raw: 3, nonBlocking: 0o4000, closeOnExec: 0o2000000 } as const;
 export const SOL_SOCKET = 1;
 /** Options of SOL_SOCKET. */
-export const SO = { rcvbuf: 8, rcvbufForce: 33, attachFilter: 26, detachFilter: 27 } as const;
+export const SO = {
+  rcvbuf: 8,
+  rcvbufForce: 33,
+  attachFilter: 26,
+  detachFilter: 27,
+  namespaceCookie: 71,
+} as const;
 /** Flags of a message. */
 export const MSG = { truncated: 0x20, dontWait: 0x40, noSignal: 0x4000, closeOnExec: 0x40000000 } as const;
 
@@ -16,6 +22,7 @@ const FUNCTIONS = {
   bind: { return: 'i32', arguments: ['i32', 'buffer', 'u32'] },
   connect: { return: 'i32', arguments: ['i32', 'buffer', 'u32'] },
   setsockopt: { return: 'i32', arguments: ['i32', 'i32', 'i32', 'buffer', 'u32'] },
+  getsockopt: { return: 'i32', arguments: ['i32', 'i32', 'i32', 'buffer', 'buffer'] },
   /** The last one is a time-out, which is of no use here: 0n. */
   recvmmsg: { return: 'i32', arguments: ['i32', 'buffer', 'u32', 'i32', 'pointer'] },
   send: { return: 'i64', arguments: ['i32', 'buffer', 'u64', 'i32'] },

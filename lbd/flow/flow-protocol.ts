@@ -25,6 +25,8 @@ export interface FlowProtocolParts {
   readonly writer: FlowWriter;
   /** The peer has told something: there may be something to write. */
   onReceived(): void;
+  /** Names the connection table of this node's kernel: another one after each boot. */
+  readonly mark?: string | undefined;
   /** See `FlowSender`. */
   readonly looks?: number | undefined;
 }
@@ -32,7 +34,8 @@ export interface FlowProtocolParts {
 /**
  * Flow sync as a state machine, beside the sessions on their link: each node tells of the flows to the addresses for
  * which it is active, and follows the peer in the others. After a link is up, and after each change of what a node is
- * active for, comes a snapshot; then changes as they happen, acknowledged when they are in the peer's kernel.
+ * active for, comes a snapshot; then changes as they happen, acknowledged when they are in the peer's kernel. What the peer
+ * may have lost is told by whoever has it, so that an active peer takes it over.
  */
 export class FlowProtocol implements SyncCompanion {
   readonly sender: FlowSender;
@@ -44,23 +47,33 @@ export class FlowProtocol implements SyncCompanion {
   #sending = false;
   /** When the peer last had all of this node's flows. */
   #inStepMs = Number.NEGATIVE_INFINITY;
-  /** Until then the peer may take over what it was told that only this node knows; undefined: it was not told yet. */
+  /** Until then the peer may take over what it was told that only this node may have; undefined: it was not told yet. */
   #orphansUntilMs: number | undefined;
+  /** Names the connection table of the peer's kernel, as the peer said last. */
+  #peerMark: string | undefined;
+  readonly tableMark: string | undefined;
   onNews: (() => void) | undefined;
 
   readonly #roles: FlowRoles;
+  readonly #replica: FlowReplica;
   readonly #onReceived: () => void;
 
-  constructor({ table, replica, roles, writer, onReceived, looks }: FlowProtocolParts) {
+  constructor({ table, replica, roles, writer, onReceived, mark, looks }: FlowProtocolParts) {
     this.#onReceived = onReceived;
     this.#roles = roles;
-    this.sender = new FlowSender(table, roles, looks);
+    this.#replica = replica;
+    this.tableMark = mark;
+    this.sender = new FlowSender(table, roles, replica, looks);
     this.receiver = new FlowReceiver(replica, roles, writer);
   }
 
   /** @returns whether anything differs */
   assign(roles: ReadonlyMap<string, FlowRole>, nowMs: number): boolean {
+    const { owned } = this.#roles;
     if (!this.#roles.assign(roles, this.#inStepMs - IN_STEP_SLACK_MS)) return false;
+    for (const address of this.#roles.owned) this.#replica.disown(address);
+    if (!this.#linked)
+      for (const address of owned) if (roles.get(address) !== 'active') this.#replica.forget(address);
     this.#orphansUntilMs = undefined;
     this.sender.restart(nowMs);
     this.receiver.recheck();
@@ -76,10 +89,11 @@ export class FlowProtocol implements SyncCompanion {
   watch(nowMs: number): void {
     if (!this.#sending || !this.sender.reached(this.sender.mark())) return;
     this.#inStepMs = nowMs;
-    if (!this.#roles.hasOrphans) return;
+    if (!this.#roles.hasOrphans && !this.#replica.hasInherited) return;
     this.#orphansUntilMs ??= nowMs + ADOPTION_MS;
     if (nowMs < this.#orphansUntilMs) return;
     this.#roles.forgetOrphans();
+    this.#replica.forgetInherited();
     this.sender.restart(nowMs);
     // What the peer did not take over has ended there, or has no place.
     this.receiver.recheck();
@@ -115,7 +129,8 @@ export class FlowProtocol implements SyncCompanion {
     this.onNews?.();
   }
 
-  connect(nowMs: number): void {
+  connect(nowMs: number, peerMark?: string): void {
+    if (peerMark !== undefined) this.#recognise(peerMark);
     this.#linked = true;
     this.#peer = undefined;
     this.#abilityDue = true;
@@ -127,6 +142,7 @@ export class FlowProtocol implements SyncCompanion {
   disconnect(): void {
     this.#linked = false;
     this.#peer = undefined;
+    this.#roles.setPeer([]);
     this.#match(0);
   }
 
@@ -181,6 +197,16 @@ export class FlowProtocol implements SyncCompanion {
 
   reached(mark: number): boolean {
     return this.#hopeless || (this.#sending && this.sender.reached(mark));
+  }
+
+  /** A peer with another connection table than before has none of the flows that it had or was told. */
+  #recognise(peerMark: string): void {
+    const before = this.#peerMark;
+    this.#peerMark = peerMark;
+    if (before === undefined || before === peerMark) return;
+    this.#inStepMs = Number.NEGATIVE_INFINITY;
+    this.#orphansUntilMs = undefined;
+    this.#replica.inherit(this.#roles.bequeath());
   }
 
   /** Flows are told while both nodes can do their part. */

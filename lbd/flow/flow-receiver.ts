@@ -80,6 +80,7 @@ export class FlowReceiver {
     if (!this.#inSnapshot) throw new ProtocolError('the end of a flow snapshot that has not begun');
     this.#inSnapshot = false;
     this.#replica.endSnapshot();
+    this.#roles.relieve();
     // What this node has from former times, and the peer does not know, has ended meanwhile.
     this.#writer.survey(this.#received);
     this.#endedAt = this.#received;

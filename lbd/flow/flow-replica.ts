@@ -1,5 +1,5 @@
 import { ProtocolError } from '../session/sync-frame.ts';
-import { flowHash, keyOf } from './flow.ts';
+import { destinationOf, flowHash, keyOf } from './flow.ts';
 import type { FlowDigest, FlowRecord } from './flow-frame.ts';
 import { MAX_FLOWS } from './flow-table.ts';
 
@@ -18,7 +18,9 @@ export interface ReplicaFlow {
 
 /**
  * The flows that the peer has, as it told: what this node's kernel should hold for its addresses. What a snapshot does not
- * tell again counts for nothing at its end, whatever its number; the place that it takes is freed bit by bit. Pure.
+ * tell again counts for nothing at its end, whatever its number; the place that it takes is freed bit by bit. A peer whose
+ * kernel has lost all cannot say of any flow from before that it has ended: those are inherited, until it has had its time
+ * to take them over. Pure.
  */
 export class FlowReplica {
   readonly #flows = new Map<string, ReplicaFlow>();
@@ -28,6 +30,10 @@ export class FlowReplica {
   /** Of what was told since the latest snapshot began. */
   #count = 0;
   #sum = 0;
+  /** By address: what snapshots of these numbers told is inherited. */
+  readonly #inherited = new Map<string, { readonly from: number; readonly to: number }>();
+  /** By address: what snapshots up to this number told is stale. */
+  readonly #forgotten = new Map<string, number>();
 
   /** Told since the latest snapshot began. */
   get size(): number {
@@ -49,8 +55,44 @@ export class FlowReplica {
     return this.#oldest === this.#snapshot;
   }
 
-  isStale({ snapshot }: ReplicaFlow): boolean {
-    return snapshot < this.#oldest;
+  isStale(flow: ReplicaFlow): boolean {
+    if (flow.snapshot < this.#oldest) return !this.#isInherited(flow);
+    return (
+      this.#forgotten.size > 0 && flow.snapshot <= (this.#forgotten.get(destinationOf(flow.tuples)) ?? -1)
+    );
+  }
+
+  /** Nobody has told since this node was active for an address: flows may have ended. Without a link only. */
+  forget(address: string): void {
+    this.#forgotten.set(address, this.#snapshot);
+  }
+
+  /** The peer has another, empty kernel. @param addresses for which this node follows it */
+  inherit(addresses: Iterable<string>): void {
+    for (const address of addresses) {
+      const from = this.#inherited.get(address)?.from ?? this.#oldest;
+      this.#inherited.set(address, { from, to: this.#snapshot });
+    }
+  }
+
+  get hasInherited(): boolean {
+    return this.#inherited.size > 0;
+  }
+
+  /** Whether this node has a flow from the peer that the peer may not have any more. */
+  isInherited(key: string): boolean {
+    const flow = this.#inherited.size > 0 ? this.get(key) : undefined;
+    return flow !== undefined && this.#isInherited(flow);
+  }
+
+  /** This node is active for an address: what the peer told of it before is of former times. */
+  disown(address: string): void {
+    this.#inherited.delete(address);
+  }
+
+  /** The peer was told of all that is inherited, and has had its time. */
+  forgetInherited(): void {
+    this.#inherited.clear();
   }
 
   /** Frees the place of a stale flow. */
@@ -89,10 +131,17 @@ export class FlowReplica {
   /** What it did not tell is stale. */
   endSnapshot(): void {
     this.#oldest = this.#snapshot;
+    this.#forgotten.clear();
   }
 
   equals({ count, sum }: FlowDigest): boolean {
     return this.#count === count && this.#sum === sum;
+  }
+
+  #isInherited({ snapshot, tuples }: ReplicaFlow): boolean {
+    if (this.#inherited.size === 0) return false;
+    const told = this.#inherited.get(destinationOf(tuples));
+    return told !== undefined && snapshot >= told.from && snapshot <= told.to;
   }
 
   #remove(key: string): void {

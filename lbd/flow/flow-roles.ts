@@ -13,6 +13,8 @@ export class FlowRoles {
   #peer: ReadonlySet<string> = new Set();
   /** Addresses that this node was active for, or will be, and since when the peer may not know of a flow to them. */
   readonly #orphaned = new Map<string, number>();
+  /** Addresses that this node was active for, and the peer has not told all its flows to them since. */
+  readonly #released = new Set<string>();
 
   /**
    * @param inStepMs when the peer last had all of this node's flows: what came later may be known here alone, as after a
@@ -22,9 +24,16 @@ export class FlowRoles {
   assign(roles: ReadonlyMap<string, FlowRole>, inStepMs = Number.POSITIVE_INFINITY): boolean {
     const before = this.#roles;
     this.#roles = roles;
-    for (const [address, role] of before)
-      if (role === 'active' && roles.get(address) === 'standby') this.#orphaned.set(address, inStepMs);
-    for (const [address, role] of roles) if (role === 'active') this.#orphaned.delete(address);
+    for (const [address, role] of before) {
+      if (role !== 'active' || roles.get(address) === 'active') continue;
+      this.#released.add(address);
+      if (roles.get(address) === 'standby') this.#orphaned.set(address, inStepMs);
+    }
+    for (const [address, role] of roles) {
+      if (role !== 'active') continue;
+      this.#orphaned.delete(address);
+      this.#released.delete(address);
+    }
     return roles.size !== before.size || [...roles].some(([it, role]) => before.get(it) !== role);
   }
 
@@ -49,11 +58,26 @@ export class FlowRoles {
   isOrphan(tuples: string, sinceMs: number): boolean {
     if (this.#orphaned.size === 0) return false;
     const fromMs = this.#orphaned.get(destinationOf(tuples));
-    return fromMs !== undefined && sinceMs > fromMs && !this.#local.has(sourceOf(tuples));
+    return fromMs !== undefined && sinceMs >= fromMs && !this.#local.has(sourceOf(tuples));
   }
 
   get hasOrphans(): boolean {
     return this.#orphaned.size > 0;
+  }
+
+  /** The peer has told all its flows to the addresses for which it is active. */
+  relieve(): void {
+    for (const address of this.#peer) this.#released.delete(address);
+  }
+
+  /**
+   * The peer has none of the flows that it had: what this node had when it was active last is known here alone.
+   *
+   * @returns addresses whose flows this node has from the peer
+   */
+  bequeath(): string[] {
+    for (const address of this.#released) this.#orphaned.set(address, Number.NEGATIVE_INFINITY);
+    return this.followed.filter((address) => !this.#released.has(address));
   }
 
   /** The peer has been told of all of them, and has had its time. */
@@ -71,13 +95,18 @@ export class FlowRoles {
     this.#local = addresses;
   }
 
-  /** Addresses for which the peer is active, as it says. */
+  /** Addresses for which the peer is active, as it says; none without a link. */
   setPeer(addresses: Iterable<string>): void {
     this.#peer = new Set(addresses);
   }
 
   get owned(): string[] {
     return [...this.#roles].filter(([, role]) => role === 'active').map(([address]) => address);
+  }
+
+  /** Addresses for which this node follows the peer. */
+  get followed(): string[] {
+    return [...this.#roles].filter(([, role]) => role !== 'active').map(([address]) => address);
   }
 
   /** Whether the peer must know a flow. @param sinceMs of the flow */
@@ -93,7 +122,7 @@ export class FlowRoles {
 
   /** Whether it follows the peer in any flow. */
   get followsAny(): boolean {
-    return [...this.#roles.values()].some((role) => role !== 'active');
+    return this.followed.length > 0;
   }
 
   /** Whether a flow that the peer has not told of is to be deleted here. */

@@ -17,6 +17,14 @@ const LOOKS = 4096;
 /** How often a node at rest proves that its peer has the same. */
 const DIGEST_MS = 5000;
 
+/** What this node has from the peer, and the peer may not have any more. */
+export interface Inheritance {
+  readonly hasInherited: boolean;
+  isInherited(key: string): boolean;
+}
+
+const NOTHING: Inheritance = { hasInherited: false, isInherited: () => false };
+
 /**
  * Tells the peer of the flows for which this node is active. What changed is remembered by key, in order and once; what
  * is sent is what the table holds then. So nothing can be lost, and a short flow costs nothing. After a snapshot come
@@ -26,6 +34,7 @@ export class FlowSender {
   readonly lag = new Lag();
   readonly #table: FlowTable;
   readonly #roles: FlowRoles;
+  readonly #inheritance: Inheritance;
   readonly #looks: number;
   readonly #builder = new RecordsBuilder();
   /** Key → since when the peer has not been told. */
@@ -55,9 +64,10 @@ export class FlowSender {
   readonly #takenAfter = new Float64Array(WINDOW);
 
   /** @param looks flows that a frame of a snapshot looks at; another number only in tests */
-  constructor(table: FlowTable, roles: FlowRoles, looks = LOOKS) {
+  constructor(table: FlowTable, roles: FlowRoles, inheritance = NOTHING, looks = LOOKS) {
     this.#table = table;
     this.#roles = roles;
+    this.#inheritance = inheritance;
     this.#looks = looks;
   }
 
@@ -103,7 +113,7 @@ export class FlowSender {
   onFlow(key: string, flow: KernelFlow, nowMs: number): void {
     if (this.#snapshot === 'due') return;
     const known = this.#told.get(key);
-    if (lives(flow) && this.#roles.sends(flow.tuples, flow.sinceMs)) {
+    if (this.#sends(key, flow)) {
       if (known !== flowHash(flow)) this.#queue(key, nowMs);
     } else if (known !== undefined) this.#queue(key, nowMs);
   }
@@ -177,6 +187,13 @@ export class FlowSender {
     return undefined;
   }
 
+  /** Whether the peer must know a flow. */
+  #sends(key: string, flow: KernelFlow): boolean {
+    return (
+      lives(flow) && (this.#roles.sends(flow.tuples, flow.sinceMs) || this.#inheritance.isInherited(key))
+    );
+  }
+
   /** Records that may be sent before the peer acknowledges some. */
   get #room(): number {
     return WINDOW - (this.#sequence - this.#acked);
@@ -191,7 +208,8 @@ export class FlowSender {
     this.#snapshot = 'sending';
     this.#snapshotMs = nowMs;
     const { owned, hasOrphans } = this.#roles;
-    this.#rest = owned.length === 0 && !hasOrphans ? undefined : this.#table.entries();
+    const tellsAny = owned.length > 0 || hasOrphans || this.#inheritance.hasInherited;
+    this.#rest = tellsAny ? this.#table.entries() : undefined;
     this.#snapshotEnd = this.#sequence;
     return flowFrame({ kind: KIND.begin, addresses: owned });
   }
@@ -226,7 +244,7 @@ export class FlowSender {
   #tell(key: string, sinceMs: number): void {
     const flow = this.#table.get(key);
     const known = this.#told.get(key);
-    if (flow !== undefined && lives(flow) && this.#roles.sends(flow.tuples, flow.sinceMs)) {
+    if (flow !== undefined && this.#sends(key, flow)) {
       const hash = flowHash(flow);
       if (hash === known) return;
       const { tuples, mark, timeoutS } = flow;

@@ -1,5 +1,6 @@
 import { networkInterfaces } from 'node:os';
 import type { FlowSyncStatus } from '../../common/control.ts';
+import { messageOf } from '../../common/errors.ts';
 import type { KernelFrontend } from '../kernel/kernel-frontend.ts';
 import { monotonicMs } from '../session/memory.ts';
 import type { SyncCompanion } from '../session/sync-protocol.ts';
@@ -15,6 +16,7 @@ import { FlowTable } from './flow-table.ts';
 import { BATCH_REQUESTS, FlowWriter } from './flow-writer.ts';
 import { type Roles, roleSteps, SETTLE_MS } from './role-steps.ts';
 import { insertFailures, type PortUse, portWarnings, SOURCE_PORTS } from './source-ports.ts';
+import { tableMark } from './table-mark.ts';
 
 const TICK_MS = 100;
 /** A tick that is missing for so long: this process stood still. */
@@ -38,6 +40,8 @@ export interface FlowSyncOptions {
   tell(level: 'info' | 'warn', text: string): void;
   /** How the kernel is reached; by this process itself by default. */
   readonly kernel?: FlowKernel;
+  /** Names the kernel's connection table, as `tableMark` does, which is the default. @throws Error where it cannot */
+  mark?(): string;
 }
 
 /**
@@ -53,6 +57,8 @@ export class FlowSync {
   readonly #writer: FlowWriter;
   readonly #protocol: FlowProtocol;
   readonly #conntrack: Conntrack;
+  /** Why the peer is not told which connection table this is. */
+  #markless = '';
   readonly #message = new ConntrackMessage();
   #scope = new FlowScope([]);
   readonly #ours = (key: Buffer, length: number) => this.#scope.has(key, length);
@@ -108,6 +114,7 @@ export class FlowSync {
       replica: this.#replica,
       roles: this.#roles,
       writer: this.#writer,
+      mark: options.peer === undefined ? undefined : this.#mark(options.mark ?? tableMark),
       onReceived: () => this.#pump(),
     });
     this.#protocol.setAbility(NOT_NEEDED, monotonicMs());
@@ -227,6 +234,10 @@ export class FlowSync {
     const { peer } = this.#options;
     const lines: string[] = [];
     if (state !== 'off' && why !== '') lines.push(`flow sync: ${why}`);
+    if (state !== 'off' && this.#markless !== '')
+      lines.push(
+        `flow sync: ${peer} cannot tell when this node has lost its flows with its power: ${this.#markless}`,
+      );
     if (count > 0) lines.push(`flow sync: ${count} writes failed, the last one: ${cause}`);
     const { strange } = this.#writer;
     if (strange !== undefined && monotonicMs() - strange.atMs < SHOWN_MS)
@@ -246,6 +257,15 @@ export class FlowSync {
     this.#stop();
     this.#conntrack.close();
     this.#wake();
+  }
+
+  #mark(find: () => string): string | undefined {
+    try {
+      return find();
+    } catch (error) {
+      this.#markless = messageOf(error);
+      return undefined;
+    }
   }
 
   #assume(steps: readonly Roles[]): void {

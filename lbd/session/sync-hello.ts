@@ -18,6 +18,11 @@ const Hello = z.object({
   known: z.object({ boot: z.string().max(16), received: z.int().nonnegative() }).nullable(),
   /** Whether the sender takes part in flow sync; releases before it say nothing. */
   flows: z.boolean().optional(),
+  /** Names the connection table of the sender's kernel: another one after each boot; releases before it say nothing. */
+  flowTable: z
+    .string()
+    .regex(/^[0-9a-f]{16}$/)
+    .optional(),
   /** Whether the sender takes a second connection for the agents' heartbeats; releases before it say nothing. */
   heartbeats: z.boolean().optional(),
   /** Whether the sender shares the secrets of session tickets; releases before it say nothing. */

@@ -46,8 +46,10 @@ const CLOCK_JUMPS = { first: 2 ** 30, perSecond: 10, burst: 2 ** 20 } as const;
  * protocol; a frame may be made and read in about a millisecond.
  */
 export interface SyncCompanion {
-  /** A link to a peer that takes part. */
-  connect(nowMs: number): void;
+  /** Names the connection table of this node's kernel, 16 hex digits: another one after each boot. Told to the peer. */
+  readonly tableMark: string | undefined;
+  /** A link to a peer that takes part. @param peerMark of the peer; undefined: it has none, or its release tells none */
+  connect(nowMs: number, peerMark?: string): void;
   disconnect(): void;
   /** @param payload valid during the call only @throws ProtocolError where it breaks the rules */
   receive(payload: Buffer, nowMs: number): void;
@@ -439,6 +441,7 @@ export class SyncProtocol {
       clock: this.#table.clock,
       known: this.#whole ? { boot: this.#peerBoot, received: this.#received } : null,
       flows: this.#options.companion !== undefined,
+      flowTable: this.#options.companion?.tableMark,
       heartbeats: this.#options.heartbeats === true,
       tickets: this.#options.tickets !== undefined,
       takesHashKey: this.#offersToTake,
@@ -559,7 +562,7 @@ export class SyncProtocol {
     this.#link = 'up';
     if (hello.flows === true && this.#options.companion !== undefined) {
       this.#companion = this.#options.companion;
-      this.#companion.connect(nowMs);
+      this.#companion.connect(nowMs, hello.flowTable);
     }
     this.#tellsTickets = hello.tickets === true && this.#options.tickets !== undefined;
     this.#ticketsDue = this.#tellsTickets;

@@ -26,8 +26,11 @@ export class FlowNode {
   #waiting: Roles | undefined;
   #waitsSinceMs = 0;
 
-  /** @param kernel may have flows from before, of which it tells nobody; see `dump` */
-  constructor(kernel = new FakeKernel(), nowMs = 0) {
+  /**
+   * @param kernel may have flows from before, of which it tells nobody; see `dump`
+   * @param mark of the kernel's table
+   */
+  constructor(kernel = new FakeKernel(), nowMs = 0, mark?: string) {
     this.kernel = kernel;
     this.nowMs = nowMs;
     const scope = new FlowScope(FRONTENDS);
@@ -42,7 +45,15 @@ export class FlowNode {
     const { table, replica, roles } = this;
     this.writer = new FlowWriter({ table, replica, roles, scope: () => scope, looks: LOOKS });
     const { writer } = this;
-    this.protocol = new FlowProtocol({ table, replica, roles, writer, onReceived: () => {}, looks: LOOKS });
+    this.protocol = new FlowProtocol({
+      table,
+      replica,
+      roles,
+      writer,
+      onReceived: () => {},
+      mark,
+      looks: LOOKS,
+    });
     this.protocol.setAbility({ usable: true, why: '' }, nowMs);
     this.become('standby');
   }

@@ -1,5 +1,4 @@
 import { keyOf, lives } from '../../lbd/flow/flow.ts';
-import type { FlowRole } from '../../lbd/flow/flow-roles.ts';
 import { FRAME_HEAD } from '../../lbd/session/sync-frame.ts';
 import { FakeKernel, webFlow } from '../lbd/flow/flows.ts';
 import { FlowNode } from './flow-node.ts';
@@ -52,8 +51,8 @@ interface Place {
   tickMs: number;
   /** Its kernel takes nothing until then. */
   busyUntilMs: number;
-  /** Its kernel has lost all, and has not been filled by the other node yet. */
-  isEmpty: boolean;
+  /** Its lbd has had a link. */
+  hasMet: boolean;
   untold: Connection[];
   batches: Batch[];
 }
@@ -79,6 +78,8 @@ class Story {
   /** Frames on their way to each node. */
   readonly #wires: [{ atMs: number; frame: Buffer }[], { atMs: number; frame: Buffer }[]] = [[], []];
   readonly #connections = new Map<number, Connection>();
+  /** Of power, by node, at the latest link. */
+  #losses: readonly number[] = [0, 0];
   #opened = 0;
   #nowMs = 0;
   #isUp = false;
@@ -120,8 +121,9 @@ class Story {
       if (now.runs && place.node === undefined) {
         this.#log(`lbd of ${i} starts`);
         this.#disconnect();
-        place.node = new FlowNode(place.kernel, this.#nowMs);
+        place.node = new FlowNode(place.kernel, this.#nowMs, `${now.losses}`);
         place.node.dump();
+        place.hasMet = false;
       }
       // What waited while it stood still may come before what its agent said, but it does not write yet.
       const goesOn = before.stands && (!now.stands || now.role !== before.role);
@@ -129,17 +131,15 @@ class Story {
       if (now.role !== before.role) {
         this.#log(`${i} is ${now.role}`);
         if (place.node !== undefined) {
-          const { role } = place.node;
           place.node.nowMs = this.#nowMs;
           place.node.hear(now.role);
-          this.#serve(place, role);
         }
       }
       if (now.owns !== before.owns) this.#log(`clients ${now.owns ? 'reach' : 'do not reach'} ${i}`);
       if (now.stands !== before.stands) this.#log(`${i} ${now.stands ? 'stands still' : 'goes on'}`);
     }
     const isUp = moment.linked && this.#places.every(({ node }) => node !== undefined);
-    if (isUp && !this.#isUp) this.#connect();
+    if (isUp && !this.#isUp) this.#connect(moment);
     else if (!isUp) this.#disconnect();
   }
 
@@ -147,7 +147,6 @@ class Story {
     this.#log(`${index} loses power`);
     const place = this.#places[index];
     place.kernel.flows.clear();
-    place.isEmpty = true;
     this.#forget(place);
     for (const connection of this.#connections.values()) {
       connection.known[index] = false;
@@ -163,10 +162,21 @@ class Story {
     place.batches = [];
   }
 
-  #connect(): void {
+  #connect({ nodes }: Moment): void {
     this.#log('a link');
     this.#isUp = true;
-    for (const { node } of this.#places) node!.protocol.connect(this.#nowMs);
+    for (const i of INDEXES) {
+      const place = this.#places[i];
+      const other = this.#places[i === 0 ? 1 : 0];
+      const hasLost = nodes[i === 0 ? 1 : 0].losses !== this.#losses[i === 0 ? 1 : 0];
+      // Its lbd is another one as well since the latest link, and takes what the other node does not have for ended.
+      if (hasLost && !place.hasMet)
+        for (const connection of this.#connections.values())
+          if (!other.kernel.flows.has(connection.key)) connection.isUnsure = true;
+      place.hasMet = true;
+      place.node!.protocol.connect(this.#nowMs, other.node!.protocol.tableMark);
+    }
+    this.#losses = nodes.map(({ losses }) => losses);
   }
 
   #disconnect(): void {
@@ -223,11 +233,8 @@ class Story {
   #turn(i: 0 | 1, node: FlowNode, writes = true): void {
     const place = this.#places[i];
     node.nowMs = this.#nowMs;
-    if (this.#isUp && node.protocol.receiver.filled) place.isEmpty = false;
     node.listen(Number.POSITIVE_INFINITY);
-    const { role } = node;
     node.assume();
-    this.#serve(place, role);
     if (this.#nowMs >= place.tickMs) {
       place.tickMs = this.#nowMs + TICK_MS;
       node.table.sweep(node.nowMs);
@@ -239,13 +246,6 @@ class Story {
     for (let batches = 0; batches < most && node.write(); batches++);
     this.#tell(place, node, i);
     if (this.#isUp) this.#exchange(node, i);
-  }
-
-  /** Nobody could fill a node before it must serve: that connections are not there now counts, and not who else had them. */
-  #serve({ kernel, node, isEmpty }: Place, before: FlowRole): void {
-    if (node?.role !== 'active' || before === 'active' || !isEmpty) return;
-    for (const connection of this.#connections.values())
-      if (!kernel.flows.has(connection.key)) connection.isUnsure = true;
   }
 
   #tell(place: Place, node: FlowNode, index: 0 | 1): void {
@@ -327,7 +327,7 @@ function newPlace(): Place {
     moment: NOTHING,
     tickMs: 0,
     busyUntilMs: 0,
-    isEmpty: false,
+    hasMet: false,
     untold: [],
     batches: [],
   };

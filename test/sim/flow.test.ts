@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { type Flow, keyOf } from '../../lbd/flow/flow.ts';
 import { FRAME_HEAD } from '../../lbd/session/sync-frame.ts';
-import { webFlow } from '../lbd/flow/flows.ts';
+import { FakeKernel, webFlow } from '../lbd/flow/flows.ts';
 import { FlowNode } from './flow-node.ts';
 
 /** Few, so that ports are used again. */
@@ -11,10 +11,14 @@ const FLOWS = 6;
 const STATES = [1, 3, 3, 3, 4, 7];
 
 class World {
-  readonly nodes = [new FlowNode(), new FlowNode()] as const;
+  readonly nodes: readonly [FlowNode, FlowNode];
   /** Frames on their way to node 0 and node 1. */
   readonly #wires: [Buffer[], Buffer[]] = [[], []];
   #up = false;
+
+  constructor(nodes: readonly [FlowNode, FlowNode] = [new FlowNode(), new FlowNode()]) {
+    this.nodes = nodes;
+  }
 
   get active(): FlowNode {
     return this.nodes.find(({ role }) => role === 'active') ?? this.nodes[0];
@@ -27,7 +31,9 @@ class World {
   connect(): void {
     this.disconnect();
     this.#up = true;
-    for (const node of this.nodes) node.protocol.connect(node.nowMs);
+    const [{ protocol: a, nowMs }, { protocol: b }] = this.nodes;
+    a.connect(nowMs, b.tableMark);
+    b.connect(nowMs, a.tableMark);
   }
 
   disconnect(): void {
@@ -221,6 +227,122 @@ t.test('flows that were opened through the loser of a split go on at the winner'
     t.same(winner.living(), expected);
   }
 });
+
+/** Numbers of the flows that its kernel has. */
+const numbersAt = (node: FlowNode) =>
+  [...node.kernel.flows.values()].map(({ tuples }) => tuples.charCodeAt(4)).sort();
+
+/** The second node follows the first one, which has the flows 1 and 2; then the link breaks. */
+function parted(mark?: string): readonly [FlowNode, FlowNode] {
+  const nodes = [new FlowNode(new FakeKernel(), 0, mark), new FlowNode(new FakeKernel(), 0, 'b')] as const;
+  const world = new World(nodes);
+  nodes[0].become('active');
+  world.connect();
+  for (const number of [1, 2]) nodes[0].kernel.set(webFlow(number));
+  world.settle();
+  world.wait(10_000);
+  world.disconnect();
+  return nodes;
+}
+
+/** The same machine with another process of lbd, which is active and has flow 3; both meet again. */
+function returned(standby: FlowNode, kernel: FakeKernel, mark?: string): World {
+  const world = new World([new FlowNode(kernel, standby.nowMs, mark), standby]);
+  const [active] = world.nodes;
+  active.dump();
+  active.become('active');
+  active.kernel.set(webFlow(3));
+  active.listen(1);
+  world.connect();
+  world.settle();
+  return world;
+}
+
+function later(world: World): void {
+  for (let i = 0; i < 3; i++) {
+    world.wait(6000);
+    world.settle();
+  }
+}
+
+t.test('an active node that lost its flows with its power gets them from its standby', async (t) => {
+  const [, standby] = parted('1');
+  const world = returned(standby, new FakeKernel(), '2');
+  const [active] = world.nodes;
+  t.same(numbersAt(active), [1, 2, 3]);
+  world.wait(100);
+  world.settle();
+  active.kernel.remove(keyOf(webFlow(1).tuples));
+  world.wait(100);
+  world.settle();
+  t.same(numbersAt(standby), [2, 3], 'and it alone says when they end');
+  later(world);
+  for (const node of world.nodes) t.same(numbersAt(node), [2, 3]);
+  t.equal(standby.protocol.receiver.digestEqual, true);
+});
+
+t.test('what it cannot take over is deleted at the standby, too', async (t) => {
+  const [, standby] = parted('1');
+  const full = new FakeKernel();
+  full.room = 0;
+  const world = returned(standby, full, '2');
+  t.same(numbersAt(standby), [1, 2, 3]);
+  later(world);
+  for (const node of world.nodes) t.same(numbersAt(node), [3]);
+});
+
+t.test('it gets them also where the standby stood still twice', async (t) => {
+  const [, standby] = parted('1');
+  const world = new World([new FlowNode(new FakeKernel(), standby.nowMs, '2'), standby]);
+  world.nodes[0].become('active');
+  world.connect();
+  // Its snapshot has come, and not one flow has gone.
+  while (world.pull(0)) world.deliver(1);
+  while (standby.write());
+  world.disconnect();
+  t.same(numbersAt(returned(standby, new FakeKernel(), '3').nodes[0]), [1, 2, 3]);
+});
+
+t.test('it gets also what its standby had when that was active last', async (t) => {
+  const [former, standby] = parted('1');
+  const world = new World([former, standby]);
+  former.become('standby');
+  standby.become('active');
+  world.connect();
+  world.settle();
+  standby.kernel.remove(keyOf(webFlow(1).tuples));
+  standby.listen(1);
+  world.disconnect();
+  standby.become('standby');
+  const after = returned(standby, new FakeKernel(), '2');
+  t.same(numbersAt(after.nodes[0]), [2, 3]);
+  later(after);
+  for (const node of after.nodes) t.same(numbersAt(node), [2, 3]);
+});
+
+t.test('what a standby had of former times does not come back when it was active since', async (t) => {
+  const [, standby] = parted('1');
+  standby.become('active');
+  standby.kernel.remove(keyOf(webFlow(1).tuples));
+  standby.listen(1);
+  standby.become('standby');
+  while (standby.write());
+  t.same(numbersAt(standby), [2]);
+  const world = returned(standby, new FakeKernel(), '2');
+  for (const node of world.nodes) t.same(numbersAt(node), [2, 3]);
+});
+
+for (const [what, mark] of [
+  ['an lbd that restarts', '1'],
+  ['a peer of the former release, which names no table,', undefined],
+] as const)
+  t.test(`${what} says which flows have ended`, async (t) => {
+    const [active, standby] = parted(mark);
+    active.kernel.remove(keyOf(webFlow(1).tuples));
+    active.kernel.events.length = 0;
+    const world = returned(standby, active.kernel, mark);
+    for (const node of world.nodes) t.same(numbersAt(node), [2, 3]);
+  });
 
 t.test('what was acknowledged is there when the active node dies, at whatever moment', async (t) => {
   let reached = 0;

@@ -35,9 +35,9 @@ interface Node {
   has(number: number): boolean;
 }
 
-function newNode(t: Test, peer: string): Node {
+function newNode(t: Test, peer: string, mark?: () => string): Node {
   const socket = new KernelSocket();
-  const flows = new FlowSync({ peer, kernel: socket.way, tell: () => {} });
+  const flows = new FlowSync({ peer, kernel: socket.way, tell: () => {}, ...(mark && { mark }) });
   t.teardown(() => flows.close());
   flows.apply(FRONTENDS);
   return {
@@ -184,6 +184,17 @@ t.test(
     t.equal(node.companion!.reached(node.companion!.mark()), true);
   },
 );
+
+t.test('a node that cannot name its connection table says so, and its flows travel', async (t) => {
+  const node = newNode(t, 'b', () => {
+    throw new Error('no boot id');
+  });
+  t.equal(node.flows.companion!.tableMark, undefined);
+  t.match(node.flows.warnings(), [
+    /^flow sync: b cannot tell when this node has lost its flows.*: no boot id$/,
+  ]);
+  t.match(newNode(t, 'b').flows.companion!.tableMark, /^[0-9a-f]{16}$/, 'else it does by itself');
+});
 
 t.test('alone there is nothing to carry', async (t) => {
   const node = new FlowSync({ peer: undefined, tell: () => {} });

@@ -41,6 +41,11 @@ const refused: [what: string, change: (hello: Hello) => Hello, why: RegExp][] = 
   ['itself', (hello) => ({ ...hello, boot: '0000000000000001' }), /expects/],
   ['other session keys', (hello) => ({ ...hello, keyFingerprint: 1 }), /same secret/],
   ['a malformed hello', (hello) => ({ ...hello, boot: 'x' }), /malformed hello: boot/],
+  [
+    'a malformed name of a table',
+    (hello) => ({ ...hello, flowTable: 'x'.repeat(16) }),
+    /malformed hello: flowTable/,
+  ],
 ];
 for (const [what, change, why] of refused)
   t.test(`refuses ${what}, and tells it why`, async (t) => {
@@ -193,13 +198,17 @@ t.test('says how long it has nothing to do', async (t) => {
 
 t.test('what else travels on the link keeps it awake', async (t) => {
   let dueMs = 0;
+  const marks: (string | undefined)[] = [];
   const companion = {
+    ...{ tableMark: '00000000000000aa', connect: (_nowMs: number, mark?: string) => void marks.push(mark) },
     ...{ idleMs: () => dueMs, onNews: undefined, complete: true, mark: () => 0, reached: () => true },
-    ...{ connect() {}, disconnect() {}, receive() {}, pull: () => undefined },
+    ...{ disconnect() {}, receive() {}, pull: () => undefined },
   };
   const { protocol, hello } = node(0, companion);
-  protocol.receive(helloFrame({ ...hello, flows: true }), 0);
+  protocol.receive(helloFrame({ ...hello, flows: true, flowTable: '00000000000000bb' }), 0);
   protocol.receive(start, 0);
+  t.match(protocol.pull(0)?.toString('latin1'), /"flowTable":"00000000000000aa"/);
+  t.strictSame(marks, ['00000000000000bb'], 'each knows the table of the other one');
   while (protocol.pull(0));
   t.equal(protocol.idleMs(0), 0);
   dueMs = 300;

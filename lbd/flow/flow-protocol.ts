@@ -7,7 +7,7 @@ import { FlowSender } from './flow-sender.ts';
 import type { FlowTable, KernelFlow } from './flow-table.ts';
 import type { FlowWriter } from './flow-writer.ts';
 
-/** A flow is dated when its event is read. */
+/** Clients may come so long before this node hears that it is active; a flow is dated when its event is read. */
 const IN_STEP_SLACK_MS = 500;
 /** A peer that was told of flows that it does not have takes them over within so long, or it does not. */
 const ADOPTION_MS = 5000;

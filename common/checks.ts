@@ -12,7 +12,7 @@ import type { Path, Source } from './source.ts';
 import { checkTls } from './tls-checks.ts';
 
 /**
- * Half of the rows that the workers share (`MAX_SLOTS`, `MAX_FRONTENDS` in `lbd/shared.ts`), so that a reload
+ * Half of the rows that the workers share (`MAX_SLOTS`, `MAX_FRONTENDS` in `lbd/shared/shared.ts`), so that a reload
  * that renames everything still has rows for the new ones while the old ones drain.
  */
 export const MAX_BACKENDS = 2048;

@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { CAPABILITY, keepOnly } from '../common/capabilities.ts';
 import { messageOf } from '../common/errors.ts';
-import { DataPlane } from './data-plane.ts';
-import { beginDirectIo } from './direct-io.ts';
-import type { FromWorker, Plan, ToWorker, WorkerData } from './plan.ts';
+import { beginDirectIo } from './io/direct-io.ts';
+import { DataPlane } from './plane/data-plane.ts';
 import { SessionTable } from './session/table.ts';
-import { SharedState } from './shared.ts';
+import type { FromWorker, Plan, ToWorker, WorkerData } from './shared/plan.ts';
+import { SharedState } from './shared/shared.ts';
 
 /** Entry of a worker thread: wires the data plane to the main thread's messages. */
 const data = workerData as WorkerData;

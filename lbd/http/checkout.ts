@@ -1,9 +1,9 @@
-import { proxyHeader } from '../proxy-protocol.ts';
-import type { QueueUser, Waiter } from '../queue.ts';
-import { COUNTER } from '../shared.ts';
-import { Upstream, type UpstreamUser } from '../upstream.ts';
-import type { Attempts } from './attempts.ts';
-import type { HttpConnection } from './connection.ts';
+import type { Attempts } from '../dispatch/attempts.ts';
+import type { QueueUser, Waiter } from '../dispatch/queue.ts';
+import { Upstream, type UpstreamUser } from '../dispatch/upstream.ts';
+import { proxyHeader } from '../entry/proxy-protocol.ts';
+import { COUNTER } from '../shared/shared.ts';
+import type { HttpConnection } from './h1/connection.ts';
 
 /** A request that must not be sent twice uses only a backend connection that worked just now. */
 const FRESH_MS = 250;

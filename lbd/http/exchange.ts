@@ -1,5 +1,9 @@
-import type { Backend } from '../backend.ts';
-import type { QueueUser } from '../queue.ts';
+import { Attempts } from '../dispatch/attempts.ts';
+import type { Backend } from '../dispatch/backend.ts';
+import type { QueueUser } from '../dispatch/queue.ts';
+import type { Failure } from '../dispatch/retry.ts';
+import type { Upstream, UpstreamUser } from '../dispatch/upstream.ts';
+import { turnNow } from '../io/turn-clock.ts';
 import {
   BACKEND_TIMEOUT,
   BODY_TIMEOUT,
@@ -14,19 +18,15 @@ import {
   TOO_MANY_REQUESTS,
   TOTAL_TIMEOUT,
   unreachable,
-} from '../refusal.ts';
-import type { Failure } from '../retry.ts';
-import { COUNTER } from '../shared.ts';
-import { turnNow } from '../turn-clock.ts';
-import type { Upstream, UpstreamUser } from '../upstream.ts';
-import { Attempts } from './attempts.ts';
+} from '../log/refusal.ts';
+import { COUNTER } from '../shared/shared.ts';
 import { Checkout } from './checkout.ts';
-import type { HttpConnection } from './connection.ts';
-import type { Message } from './message.ts';
+import type { HttpConnection } from './h1/connection.ts';
+import type { Message } from './h1/message.ts';
+import type { RequestHead } from './h1/request-head.ts';
+import { BROKEN } from './h1/response-body.ts';
 import { CONNECTING, EXCHANGE } from './phase.ts';
-import type { RequestHead } from './request-head.ts';
 import { RequestRelay } from './request-relay.ts';
-import { BROKEN } from './response-body.ts';
 import { ANSWERED, ResponseRelay, SWITCHED } from './response-relay.ts';
 import { Tunnel } from './tunnel.ts';
 

@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import type { RedirectConfig } from '../../common/tls-config.ts';
-import type { RequestHead } from './request-head.ts';
+import type { RequestHead } from './h1/request-head.ts';
 
 /** Where a request belongs that came in the clear; undefined where it does not say to which host. */
 export function httpsLocation(head: RequestHead, { port }: RedirectConfig): string | undefined {

@@ -1,11 +1,11 @@
 import type net from 'node:net';
-import { writeSoon } from '../direct-io.ts';
-import { COUNTER } from '../shared.ts';
-import type { Attempts } from './attempts.ts';
-import { JOIN_BYTES } from './chunk.ts';
-import type { HttpConnection } from './connection.ts';
-import { Message } from './message.ts';
-import { RequestBody } from './request-body.ts';
+import type { Attempts } from '../dispatch/attempts.ts';
+import { writeSoon } from '../io/direct-io.ts';
+import { COUNTER } from '../shared/shared.ts';
+import { JOIN_BYTES } from './h1/chunk.ts';
+import type { HttpConnection } from './h1/connection.ts';
+import { Message } from './h1/message.ts';
+import { RequestBody } from './h1/request-body.ts';
 
 /** Nearly all heads are shorter. */
 const HEAD_BYTES = 512;

@@ -1,11 +1,11 @@
-import { COUNTER } from '../shared.ts';
-import type { Attempts } from './attempts.ts';
-import { Backlog } from './backlog.ts';
-import type { HttpConnection } from './connection.ts';
-import { LF } from './grammar.ts';
-import { type Message, scratch } from './message.ts';
-import { BODY } from './request-head.ts';
-import { BROKEN, MORE, ResponseBody } from './response-body.ts';
+import type { Attempts } from '../dispatch/attempts.ts';
+import { COUNTER } from '../shared/shared.ts';
+import { Backlog } from './h1/backlog.ts';
+import type { HttpConnection } from './h1/connection.ts';
+import { LF } from './h1/grammar.ts';
+import { type Message, scratch } from './h1/message.ts';
+import { BODY } from './h1/request-head.ts';
+import { BROKEN, MORE, ResponseBody } from './h1/response-body.ts';
 
 /** `read`: the final head is here, behind it `at` in `buffer`. */
 export const ANSWERED = -3;

@@ -1,7 +1,7 @@
-import { send } from '../raw-socket.ts';
-import type { Upstream, UpstreamUser } from '../upstream.ts';
-import type { Attempts } from './attempts.ts';
-import type { HttpConnection } from './connection.ts';
+import type { Attempts } from '../dispatch/attempts.ts';
+import type { Upstream, UpstreamUser } from '../dispatch/upstream.ts';
+import { send } from '../io/raw-socket.ts';
+import type { HttpConnection } from './h1/connection.ts';
 
 /** A client connection that was upgraded, and its backend's: bytes go both ways unread, until both sides end. */
 export class Tunnel implements UpstreamUser {

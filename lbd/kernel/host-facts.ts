@@ -3,10 +3,10 @@ import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { canonicalIp } from '../../common/address.ts';
 import { messageOf } from '../../common/errors.ts';
-import { trackingFill } from '../tracking-fill.ts';
 import type { HostFacts } from './choice.ts';
 import type { Nft } from './nft.ts';
 import { DEFAULT_TRACKING, type Tracking } from './rules.ts';
+import { trackingFill } from './tracking-fill.ts';
 
 const FORWARD = {
   4: { path: '/proc/sys/net/ipv4/ip_forward', sysctl: 'net.ipv4.ip_forward' },

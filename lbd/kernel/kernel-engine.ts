@@ -1,7 +1,7 @@
 import type { BackendState, Role } from '../../common/control.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Config } from '../../common/model.ts';
-import { GATE_CLOSED, type Gate } from '../shared.ts';
+import { GATE_CLOSED, type Gate } from '../shared/shared.ts';
 import { chooseEngines, type EngineChoice, type HostFacts, mayHaveKernel, READY } from './choice.ts';
 import { hostTroubles } from './host-facts.ts';
 import type { KernelFrontend } from './kernel-frontend.ts';

@@ -1,5 +1,5 @@
 import type { Config } from '../../common/model.ts';
-import type { Gate } from '../shared.ts';
+import type { Gate } from '../shared/shared.ts';
 import type { HostFacts } from './choice.ts';
 
 /**

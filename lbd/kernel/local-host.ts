@@ -1,5 +1,5 @@
 import { OperatorError } from '../../common/errors.ts';
-import { GATE_CLOSED, GATE_OPEN } from '../shared.ts';
+import { GATE_CLOSED, GATE_OPEN } from '../shared/shared.ts';
 import { type HostFacts, serviceNamed, stickOf } from './choice.ts';
 import { cutBackend } from './flow-cut.ts';
 import { readHostFacts, readTracking } from './host-facts.ts';

@@ -8,14 +8,14 @@ import {
   type TLSSocket,
 } from 'node:tls';
 import type { TerminationConfig } from '../../common/tls-config.ts';
-import type { Endpoints } from '../proxy-protocol.ts';
-import { type ByteSink, clientAddress } from '../raw-socket.ts';
+import type { Endpoints } from '../entry/proxy-protocol.ts';
+import { type ByteSink, clientAddress } from '../io/raw-socket.ts';
+import { adoptSecure, plainOf } from '../io/secure-socket.ts';
 import type { Certificate } from './certificate.ts';
 import { CertificateChoice, sameNames } from './certificate-choice.ts';
 import { isSecure } from './client-identity.ts';
 import { handshakeCause } from './handshake-cause.ts';
 import type { FrontendMaterial } from './material.ts';
-import { adoptSecure, plainOf } from './secure-socket.ts';
 import { serverSettings } from './settings.ts';
 import { TicketSeal } from './ticket-seal.ts';
 

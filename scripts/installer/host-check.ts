@@ -3,7 +3,7 @@ import { loadWithNeeds } from '../../common/config.ts';
 import { problemLines } from '../../common/errors.ts';
 import { hostFacts, unmetNeeds } from '../../common/host-facts.ts';
 import type { Config } from '../../common/model.ts';
-import { bindsOf, preflight } from '../../lbd/preflight.ts';
+import { bindsOf, preflight } from '../../lbd/control/preflight.ts';
 
 /**
  * Finds out whether this machine can run a config, before anything is installed.

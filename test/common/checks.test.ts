@@ -1,7 +1,7 @@
 import t from 'tap';
 import { MAX_BACKENDS, MAX_FRONTENDS } from '../../common/checks.ts';
 import { backendId } from '../../common/hash.ts';
-import * as shared from '../../lbd/shared.ts';
+import * as shared from '../../lbd/shared/shared.ts';
 import { PAIR, problemsIn } from './config-helper.ts';
 
 /** The single-node part, with the pool and the frontend given. */

@@ -211,6 +211,6 @@ t.test('parser and schema are not in the process that beats', async (t) => {
   t.ok(agent.has('ha-agent/agent.ts') && agent.has('dgram-as-promised'), 'it looks at the right place');
   for (const name of ['yaml', 'zod', 'common/config.ts', 'common/schema.ts']) t.notOk(agent.has(name), name);
   const lbd = loadedBy('lbd/run.ts');
-  t.ok(lbd.has('lbd/control-plane.ts'));
+  t.ok(lbd.has('lbd/control/control-plane.ts'));
   for (const name of ['yaml', 'common/config.ts', 'common/schema.ts']) t.notOk(lbd.has(name), name);
 });

@@ -1,9 +1,9 @@
-import { Deadlines } from '../../lbd/deadlines.ts';
-import type { WorkerContext } from '../../lbd/frontend.ts';
-import { RequestHead } from '../../lbd/http/request-head.ts';
-import { ResponseHead } from '../../lbd/http/response-head.ts';
+import type { WorkerContext } from '../../lbd/entry/frontend.ts';
+import { RequestHead } from '../../lbd/http/h1/request-head.ts';
+import { ResponseHead } from '../../lbd/http/h1/response-head.ts';
+import { Deadlines } from '../../lbd/io/deadlines.ts';
 import { SessionTable } from '../../lbd/session/table.ts';
-import { createSharedBuffers, SharedState } from '../../lbd/shared.ts';
+import { createSharedBuffers, SharedState } from '../../lbd/shared/shared.ts';
 
 /** A session table of its own, with the place of worker 0. */
 export function sessionTable(capacity = 1024): SessionTable {

@@ -3,9 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import t, { type Test } from 'tap';
 import { parseConfig } from '../../common/config.ts';
-import type { FromWorker, Plan, ToWorker, WorkerData } from '../../lbd/plan.ts';
 import { SessionTable } from '../../lbd/session/table.ts';
-import { createSharedBuffers, GATE_OPEN, SharedState } from '../../lbd/shared.ts';
+import type { FromWorker, Plan, ToWorker, WorkerData } from '../../lbd/shared/plan.ts';
+import { createSharedBuffers, GATE_OPEN, SharedState } from '../../lbd/shared/shared.ts';
 import { freePort } from '../common/free-port.ts';
 import { answering, OK, RawClient, RawOrigin } from './harness.ts';
 

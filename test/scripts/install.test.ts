@@ -65,7 +65,7 @@ t.test('install, again, upgrade, check, uninstall', { skip }, async (t) => {
   const cached = 'NODE_COMPILE_CACHE=/opt/tandem/.cache NODE_DEBUG_NATIVE=COMPILE_CACHE';
   for (const [code, daemon] of [
     ['lbd/main.ts', AS_LBD],
-    ['lbd/data-plane.ts', AS_LBD],
+    ['lbd/plane/data-plane.ts', AS_LBD],
     ['ha-agent/main.ts', AS_AGENT],
     ['lbd/kernel/helper/main.ts', 'setpriv --reuid tandem-net --regid tandem-net --init-groups'],
   ]) {

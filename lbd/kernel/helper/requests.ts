@@ -1,6 +1,6 @@
 import { OperatorError } from '../../../common/errors.ts';
 import type { Config } from '../../../common/model.ts';
-import { GATE_CLOSED, GATE_OPEN, GATE_STUCK, type Gate } from '../../shared.ts';
+import { GATE_CLOSED, GATE_OPEN, GATE_STUCK, type Gate } from '../../shared/shared.ts';
 import { serviceNamed } from '../choice.ts';
 import type { KernelOrder, YoungVips } from '../kernel-host.ts';
 import { YOUNG_MS } from '../young.ts';

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import t, { type Test } from 'tap';
-import { CONNECTIONS, PENDING, RETRYING } from '../../../lbd/vitals.ts';
+import { CONNECTIONS, PENDING, RETRYING } from '../../../lbd/shared/vitals.ts';
 import { OK, Plane } from '../harness.ts';
 import { type Reply, random, yaml } from './exchange.ts';
 

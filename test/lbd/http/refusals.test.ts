@@ -1,7 +1,7 @@
 import t from 'tap';
 import { OK } from '../harness.ts';
 import { always, Exchange, send, WAYS } from './exchange.ts';
-import { GET, REFUSED } from './refused-heads.ts';
+import { GET, REFUSED } from './h1/refused-heads.ts';
 
 const POST = 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n';
 

@@ -1,4 +1,4 @@
-import { forwardedLines } from '../../../lbd/http/request-head.ts';
+import { forwardedLines } from '../../../lbd/http/h1/request-head.ts';
 
 /** Who sends a request, as its head needs it. */
 export const SENDER = {

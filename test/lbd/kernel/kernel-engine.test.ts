@@ -4,7 +4,7 @@ import { READY } from '../../../lbd/kernel/choice.ts';
 import { KernelEngine, type KernelGate } from '../../../lbd/kernel/kernel-engine.ts';
 import type { KernelOrder } from '../../../lbd/kernel/kernel-host.ts';
 import { LocalHost } from '../../../lbd/kernel/local-host.ts';
-import { GATE_CLOSED, GATE_OPEN, GATE_STUCK } from '../../../lbd/shared.ts';
+import { GATE_CLOSED, GATE_OPEN, GATE_STUCK } from '../../../lbd/shared/shared.ts';
 import { fakeHost } from './fake-host.ts';
 
 const config = (engine: string) =>

@@ -13,7 +13,7 @@ import { HelperClient } from '../../../../lbd/kernel/helper/client.ts';
 import { RemoteHost } from '../../../../lbd/kernel/helper/remote-host.ts';
 import { HelperServer } from '../../../../lbd/kernel/helper/server.ts';
 import { KernelEngine, type KernelGate } from '../../../../lbd/kernel/kernel-engine.ts';
-import { GATE_CLOSED, GATE_OPEN } from '../../../../lbd/shared.ts';
+import { GATE_CLOSED, GATE_OPEN } from '../../../../lbd/shared/shared.ts';
 import { tempDir } from '../../../common/temp-dir.ts';
 import { fakeHost } from '../fake-host.ts';
 

@@ -1,0 +1,142 @@
+import { formatDuration } from '../../../common/duration.ts';
+import { messageOf } from '../../../common/errors.ts';
+import type { HealthConfig } from '../../../common/model.ts';
+import { trackingFill } from '../../kernel/tracking-fill.ts';
+import type { PoolTls } from '../../tls/backend-tls.ts';
+
+/** One backend to check. */
+export interface HealthTarget {
+  /** `pool/backend`. */
+  readonly id: string;
+  readonly host: string;
+  /** The backend's own port; `config.port` goes before it. */
+  readonly port: number;
+  readonly config: HealthConfig;
+  /** undefined: in the clear. */
+  readonly tls?: PoolTls | undefined;
+  /** Version of the PROXY header that it expects; undefined: none. */
+  readonly sendProxy?: 'v1' | 'v2' | undefined;
+}
+
+export interface ProbeResult {
+  /**
+   * `drain`: the backend works, but asks for no new clients. `inconclusive`: this node could not check, which
+   * says nothing about the backend and must not take it out.
+   */
+  readonly outcome: 'pass' | 'fail' | 'drain' | 'inconclusive';
+  /** In words for people; bounded in length. */
+  readonly detail: string;
+  /** `deep` only. */
+  readonly failingChecks: readonly string[];
+}
+
+/** One check, over within the target's time-out. Never rejects. An aborted one may say anything. */
+export type Probe = (target: HealthTarget, signal: AbortSignal) => Promise<ProbeResult>;
+
+export function passed(detail: string, failingChecks: readonly string[] = []): ProbeResult {
+  return { outcome: 'pass', detail, failingChecks };
+}
+
+export function failed(detail: string, failingChecks: readonly string[] = []): ProbeResult {
+  return { outcome: 'fail', detail, failingChecks };
+}
+
+/** @param why this node could not check */
+function inconclusive(why: string): ProbeResult {
+  return { outcome: 'inconclusive', detail: `not checked: ${why}`, failingChecks: [] };
+}
+
+/** An attempt under way. */
+export interface Attempt {
+  /** Frees whatever the attempt holds. */
+  stop(): void;
+  /** What it is busy with, for a time-out: `while connecting`. */
+  stage(): string;
+  /** Whether anything came back from the backend. */
+  heard(): boolean;
+}
+
+/** From here on the kernel may have dropped what the check sent: it was full a moment ago. */
+const FULL_SHARE = 0.98;
+/** Errors that a dropped packet shows as. */
+const DROPPED: ReadonlySet<string> = new Set(['EPERM', 'ETIMEDOUT']);
+const FULL: ProbeResult = inconclusive(
+  "the connection tracking of this node's kernel is full (nf_conntrack_max)",
+);
+
+/**
+ * Runs an attempt until it settles, its time is up or the signal aborts it; then stops it.
+ *
+ * @param fill of the kernel's connection tracking, 0 to 1; another one only in tests
+ */
+export function runBounded(
+  timeoutMs: number,
+  signal: AbortSignal,
+  begin: (settle: (result: ProbeResult) => void) => Attempt,
+  fill: () => number = trackingFill,
+): Promise<ProbeResult> {
+  return new Promise((resolve) => {
+    let attempt: Attempt | undefined;
+    let settled = false;
+    const settle = (result: ProbeResult) => {
+      if (settled) return;
+      settled = true;
+      clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+      attempt?.stop();
+      resolve(result);
+    };
+    const abort = () => settle({ outcome: 'inconclusive', detail: 'cancelled', failingChecks: [] });
+    const expire = () => {
+      if (attempt?.heard() === false && fill() >= FULL_SHARE) return settle(FULL);
+      const limit = formatDuration(timeoutMs).replace(/(?<=\d)(?=[a-z])/, ' ');
+      settle(failed(`timed out after ${limit} ${attempt?.stage() ?? ''}`.trimEnd()));
+    };
+    // After this process was held up, timers run before the sockets are read: let an answer that is there win.
+    const timer = setTimeout(() => setImmediate(expire), timeoutMs);
+    signal.addEventListener('abort', abort);
+    attempt = begin(settle);
+    if (settled) attempt.stop();
+    else if (signal.aborted) abort();
+  });
+}
+
+/** Errors of this node, not of the backend. */
+const LOCAL: Readonly<Record<string, string>> = {
+  EMFILE: 'this node has no file descriptor left',
+  ENFILE: 'this node has no file descriptor left',
+  ENOBUFS: 'this node has no network buffer left',
+  ENOMEM: 'this node has no memory left',
+  EADDRNOTAVAIL: 'this node has no local address or port left',
+};
+
+const WORDS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'connection refused',
+  ECONNRESET: 'connection reset',
+  EPIPE: 'connection closed',
+  ETIMEDOUT: 'no answer from the host',
+  EHOSTUNREACH: 'no route to the host',
+  EHOSTDOWN: 'host is down',
+  ENETUNREACH: 'network unreachable',
+  ENETDOWN: 'network is down',
+  EACCES: 'connecting is forbidden',
+  EPERM: 'connecting is forbidden',
+};
+
+/** What a failed connection means. @param fill as in `runBounded` */
+export function resultOfError(
+  error: NodeJS.ErrnoException,
+  host: string,
+  fill: () => number = trackingFill,
+): ProbeResult {
+  const code = error.code ?? '';
+  const local = LOCAL[code];
+  if (local !== undefined) return inconclusive(local);
+  if (DROPPED.has(code) && fill() >= FULL_SHARE) return FULL;
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
+    return failed(
+      `host name ${host} ${code === 'ENOTFOUND' ? 'is not known' : 'cannot be resolved: no name server answers'}`,
+    );
+  if (code.startsWith('HPE_')) return failed(`not a valid HTTP answer: ${messageOf(error)}`.slice(0, 200));
+  return failed(WORDS[code] ?? (messageOf(error) || code).slice(0, 200));
+}

@@ -1,0 +1,81 @@
+import type { Config } from '../../common/model.ts';
+import { SlotMap } from '../dispatch/slots.ts';
+import type { Plan } from '../shared/plan.ts';
+import { MAX_FRONTENDS, MAX_SLOTS, type SharedState } from '../shared/shared.ts';
+import type { PoolTls } from '../tls/backend-tls.ts';
+import type { HealthTarget } from './health/monitor.ts';
+
+/** Turns a config into the plan of the workers: gives its backends and frontends their rows of shared memory. */
+export class Planner {
+  readonly #shared: SharedState;
+  readonly #backends: SlotMap;
+  readonly #frontends: SlotMap;
+
+  constructor(shared: SharedState) {
+    this.#shared = shared;
+    this.#backends = new SlotMap('backends', MAX_SLOTS, (slot) => shared.active(slot));
+    this.#frontends = new SlotMap('frontends', MAX_FRONTENDS, (row) =>
+      shared.frontendCounter(row, 'connections'),
+    );
+  }
+
+  /** @throws OperatorError `TOO_MANY` when there are more backends or frontends than rows */
+  checkRoom(config: Config): void {
+    this.#frontends.checkRoom(frontendNames(config));
+    this.#backends.checkRoom(backendIds(config));
+  }
+
+  /** @throws OperatorError like `checkRoom`; nothing is changed then */
+  plan(config: Config): Plan {
+    // Both or none: a refused config must not move the rows of the one that runs.
+    this.checkRoom(config);
+    const frontends = this.#frontends.assign(frontendNames(config));
+    const backends = this.#backends.assign(backendIds(config));
+    for (const name of frontends.added) this.#shared.resetFrontend(frontends.rows[name]!);
+    for (const id of backends.added) this.#shared.resetSlot(backends.rows[id]!);
+    return { config, slots: backends.rows, frontendRows: frontends.rows };
+  }
+
+  /** Slot of `pool/backend`. */
+  slot(id: string): number | undefined {
+    return this.#backends.get(id);
+  }
+
+  /** Slots of all backends of the plan. */
+  slotsInUse(): Iterable<number> {
+    return this.#backends.rows();
+  }
+
+  /** Row of a frontend. */
+  frontendRow(name: string): number | undefined {
+    return this.#frontends.get(name);
+  }
+}
+
+function frontendNames(config: Config): string[] {
+  return config.frontends.map((frontend) => frontend.name);
+}
+
+/** `pool/backend` of every backend, in the order of the config. */
+export function backendIds(config: Config): string[] {
+  return config.pools.flatMap((pool) => pool.backends.map((backend) => `${pool.name}/${backend.name}`));
+}
+
+/** What the health monitor has to check. */
+export function targetsOf(
+  config: Config,
+  tlsOf: (pool: string) => PoolTls | undefined = () => undefined,
+): HealthTarget[] {
+  return config.pools.flatMap((pool) => {
+    const tls = pool.health.tls === false ? undefined : tlsOf(pool.name);
+    return pool.backends.map((backend) => ({
+      id: `${pool.name}/${backend.name}`,
+      host: backend.address.host,
+      port: backend.address.port,
+      config: pool.health,
+      ...(tls && { tls }),
+      // A port of its own for checks is not the one that clients come to.
+      ...(pool.sendProxy !== undefined && pool.health.port === undefined && { sendProxy: pool.sendProxy }),
+    }));
+  });
+}

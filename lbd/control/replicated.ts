@@ -1,0 +1,88 @@
+import type { AdminState } from '../../common/control.ts';
+import type { Json, KeyStanding } from '../session/registers.ts';
+
+/**
+ * What the pair shares about its backends in the replicated registers: the operator's wishes, which hold on both
+ * nodes, and the last health that either node saw, which stands in until a node's own first check.
+ */
+export interface AdminEntry {
+  readonly admin: AdminState;
+  /** Undefined: the weight of the config. */
+  readonly weight: number | undefined;
+  /** When the operator said so, by the wall clock of that node, in milliseconds: for people only. */
+  readonly atMs: number | undefined;
+}
+
+export interface LearntHealth {
+  readonly healthy: boolean;
+  readonly why: string;
+}
+
+const ADMIN_PREFIX = 'backend/';
+const HEALTH_PREFIX = 'health/';
+/** A register holds at most 4 KiB; a reason is one line. */
+const MAX_WHY = 300;
+/** The last moment of `Date`. */
+const MAX_AT_MS = 8.64e15;
+
+export const adminKey = (id: string): string => `${ADMIN_PREFIX}${id}`;
+export const healthKey = (id: string): string => `${HEALTH_PREFIX}${id}`;
+
+/** `pool/backend`, as a config can have them; see `common/schema.ts`. */
+const ID = /^[^/\s]{1,128}\/[^/\s]{1,128}$/;
+
+/**
+ * What a register is about.
+ *
+ * @param has whether the config has a backend of this id
+ */
+export function keyStanding(key: string, has: (id: string) => boolean): KeyStanding {
+  const about = parseKey(key);
+  if (about === undefined || !ID.test(about.id)) return 'unknown';
+  return has(about.id) ? 'ours' : 'foreign';
+}
+
+/** Which kind of register a key is, and the `pool/backend` that it is about. */
+export function parseKey(key: string): { kind: 'admin' | 'health'; id: string } | undefined {
+  if (key.startsWith(ADMIN_PREFIX)) return { kind: 'admin', id: key.slice(ADMIN_PREFIX.length) };
+  if (key.startsWith(HEALTH_PREFIX)) return { kind: 'health', id: key.slice(HEALTH_PREFIX.length) };
+  return undefined;
+}
+
+/** A register's value as it came from the peer; whatever is not understood counts as not set. */
+export function parseAdmin(value: unknown): AdminEntry {
+  const { admin, weight, at } = fieldsOf(value);
+  return {
+    admin: isAdminState(admin) ? admin : 'ready',
+    weight: isWeight(weight) ? weight : undefined,
+    atMs: typeof at === 'number' && Number.isSafeInteger(at) && at >= 0 && at <= MAX_AT_MS ? at : undefined,
+  };
+}
+
+export function parseHealth(value: unknown): LearntHealth | undefined {
+  const { healthy, why } = fieldsOf(value);
+  if (typeof healthy !== 'boolean') return undefined;
+  return { healthy, why: typeof why === 'string' ? why.slice(0, MAX_WHY) : '' };
+}
+
+export function isAdminState(value: unknown): value is AdminState {
+  return value === 'ready' || value === 'drain' || value === 'maint';
+}
+
+/** Weights are whole numbers from 0 to 256, as in the config. */
+export function isWeight(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= 256;
+}
+
+/** As it goes into a register; `null` is the weight of the config. */
+export function adminValue({ admin, weight, atMs }: AdminEntry) {
+  return { admin, weight: weight ?? null, ...(atMs !== undefined && { at: atMs }) } satisfies Json;
+}
+
+export function healthValue({ healthy, why }: LearntHealth): Json {
+  return { healthy, why: why.slice(0, MAX_WHY) };
+}
+
+function fieldsOf(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+}

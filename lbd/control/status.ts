@@ -1,0 +1,137 @@
+import type {
+  CertificateStatus,
+  FlowSyncStatus,
+  FrontendStatus,
+  LbdStatus,
+  SyncStatus,
+} from '../../common/control.ts';
+import type { Config, SocketAddress } from '../../common/model.ts';
+import { ownRuntime } from '../../common/runtime.ts';
+import { VERSION } from '../../common/version.ts';
+import type { FrontendCounter, SharedState } from '../shared/shared.ts';
+import { addressText, type Backends } from './care/backends.ts';
+import type { Planner } from './planner.ts';
+
+export interface StatusSources {
+  readonly node: string;
+  config(): Config;
+  reloadError(): string | undefined;
+  readonly shared: SharedState;
+  readonly planner: Planner;
+  readonly backends: Backends;
+  workers(): LbdStatus['workers'];
+  sync(): SyncStatus;
+  flows(): FlowSyncStatus;
+  /** Those that clients of a frontend are shown. */
+  certificates(frontend: string): readonly CertificateStatus[];
+  /** Undefined for mode http. */
+  engine(frontend: string): FrontendStatus['engine'];
+  warnings(): string[];
+}
+
+/** What `GET /v1/status` answers. */
+export function lbdStatus(sources: StatusSources): LbdStatus {
+  const config = sources.config();
+  return {
+    node: sources.node,
+    version: VERSION,
+    runtime: ownRuntime(),
+    pid: process.pid,
+    uptime_ms: Math.round(process.uptime() * 1000),
+    config: { file: config.file, digest: config.digest, reload_error: sources.reloadError() },
+    workers: sources.workers(),
+    sync: sources.sync(),
+    flows: sources.flows(),
+    frontends: Object.fromEntries(
+      config.frontends.map((frontend) => [frontend.name, frontendStatus(frontend, sources)]),
+    ),
+    pools: Object.fromEntries(
+      config.pools.map((pool) => [
+        pool.name,
+        {
+          algorithm: pool.algorithm,
+          queue: queueStatus(pool, sources),
+          strain: sources.backends.strain(pool.name),
+          backends: Object.fromEntries(
+            pool.backends
+              .map((backend) => [backend, `${pool.name}/${backend.name}`] as const)
+              .filter(([, id]) => sources.backends.has(id))
+              .map(([{ name, maxConnections }, id]) => [
+                name,
+                { ...sources.backends.status(id), max_connections: maxConnections },
+              ]),
+          ),
+        },
+      ]),
+    ),
+    warnings: sources.warnings(),
+  };
+}
+
+function frontendStatus(
+  frontend: Config['frontends'][number],
+  { planner, shared, certificates, engine }: StatusSources,
+): FrontendStatus {
+  const row = planner.frontendRow(frontend.name);
+  const count = (counter: FrontendCounter) => (row === undefined ? 0 : shared.frontendCounter(row, counter));
+  return {
+    bind: bindTexts(frontend.bind),
+    mode: frontend.mode,
+    engine: engine(frontend.name),
+    connections: count('connections'),
+    max_connections: frontend.maxConnections,
+    accepted: count('accepted'),
+    requests: count('requests'),
+    refused: Object.fromEntries(
+      REFUSALS.map(([cause, counter]) => [cause, count(counter)] as const).filter(([, n]) => n > 0),
+    ),
+    ...(frontend.mode === 'udp' && {
+      datagrams: {
+        received: count('datagrams_received'),
+        sent: count('datagrams_sent'),
+        dropped: count('datagrams_dropped'),
+        evicted: count('flows_evicted'),
+      },
+    }),
+    ...(frontend.tls?.mode === 'terminate' && {
+      tls: {
+        certificates: certificates(frontend.name),
+        handshakes: count('tls_handshakes'),
+        resumed: count('tls_resumed'),
+        failed: count('tls_failed'),
+      },
+    }),
+  };
+}
+
+/** Why clients are turned away before they have a backend, as the status and the metrics name it, and its counter. */
+export const REFUSALS: readonly (readonly [cause: string, counter: FrontendCounter])[] = [
+  ['max_connections', 'refused_full'],
+  ['per_source', 'refused_source'],
+  ['open_files', 'refused_files'],
+  ['proxy_header', 'refused_proxy'],
+  ['no_backend', 'refused_no_backend'],
+  ['circuit_breaker', 'refused_breaker'],
+  ['queue_full', 'refused_queue_full'],
+  ['queue_timeout', 'refused_queue_timeout'],
+];
+
+function queueStatus(
+  { queue, backends, name }: Config['pools'][number],
+  { planner, shared }: StatusSources,
+): { waiting: number; length: number } | undefined {
+  if (backends.every(({ maxConnections }) => maxConnections === undefined)) return undefined;
+  const row = planner.slot(`${name}/${backends[0]!.name}`);
+  return { waiting: row === undefined ? 0 : shared.queues.waiting(row), length: queue.length };
+}
+
+/** Ports of one address that follow each other become a range, as in the config. */
+function bindTexts(binds: readonly SocketAddress[]): string[] {
+  const ranges: { host: string; port: number; last: number }[] = [];
+  for (const { host, port } of binds) {
+    const before = ranges.at(-1);
+    if (before?.host === host && before.last === port - 1) before.last = port;
+    else ranges.push({ host, port, last: port });
+  }
+  return ranges.map((range) => `${addressText(range)}${range.last === range.port ? '' : `-${range.last}`}`);
+}

@@ -1,0 +1,185 @@
+import type { RequestHead } from '../http/h1/request-head.ts';
+import { turnNow } from '../io/turn-clock.ts';
+import { COUNTER, GATE_CLOSED, type SharedState } from '../shared/shared.ts';
+import { RETRYING } from '../shared/vitals.ts';
+import type { Backend } from './backend.ts';
+import type { Pool } from './pool.ts';
+import { type Failure, noRetry } from './retry.ts';
+
+const STATUS_COUNTER = [0, 0, COUNTER.status_2xx, COUNTER.status_3xx, COUNTER.status_4xx, COUNTER.status_5xx];
+
+/** The backends that are tried for one request, one after the other, and their books in shared memory. */
+export class Attempts {
+  pool: Pool | undefined;
+  /** The client gets a cookie that names the backend. */
+  needsCookie = false;
+  /** When the backend at work got the request; monotonic milliseconds. */
+  startedMs = 0;
+  /** Backends that got the request, or were to get it. */
+  tries = 0;
+  readonly #shared: SharedState;
+  readonly #address: string;
+  readonly #addressHash: number;
+  #index = -1;
+  /** Slot at which this request is counted as in flight, and as a retry; -1: none. */
+  #entered = -1;
+  #retrying = -1;
+  #tried: number[] | undefined;
+  #stickValue: string | undefined;
+  #hashKey = 0;
+
+  /**
+   * @param address of the client
+   * @param addressHash `hashText(address)`
+   */
+  constructor(shared: SharedState, address: string, addressHash: number) {
+    this.#shared = shared;
+    this.#address = address;
+    this.#addressHash = addressHash;
+  }
+
+  /** Position in the pool of the backend at work, or of the last one. */
+  get index(): number {
+    return this.#index;
+  }
+
+  get backend(): Backend {
+    return this.pool!.backends[this.#index]!;
+  }
+
+  /** The first choice. @returns false: no backend takes the request */
+  begin(pool: Pool, head: RequestHead): boolean {
+    this.pool = pool;
+    this.#index = 0;
+    this.tries = 0;
+    this.#tried = undefined;
+    this.#stickValue = pool.stickValue(head);
+    this.#hashKey = pool.hashKey(head);
+    return this.#choose();
+  }
+
+  /** As `begin`, after waiting for room. @returns undefined: still none */
+  chooseAgain(): Backend | undefined {
+    return this.#choose() ? this.backend : undefined;
+  }
+
+  #choose(): boolean {
+    const pool = this.pool!;
+    const index = pool.choose(this.#address, this.#addressHash, this.#stickValue, this.#hashKey, this.#tried);
+    if (index < 0) return false;
+    this.#index = index;
+    this.needsCookie = !pool.stuck;
+    return true;
+  }
+
+  /**
+   * Moves the request from a backend that failed to another one, where the config and the budget allow it.
+   *
+   * @param status of an answer that is the failure; else 0
+   * @param replayable all of the request that has left is still here
+   * @returns false: it stays where it is
+   */
+  another(failure: Failure, status: number, idempotent: boolean, replayable: boolean): boolean {
+    const pool = this.pool!;
+    const refused = noRetry(pool.config.retry, {
+      failure,
+      status,
+      idempotent,
+      replayable,
+      tries: this.tries,
+      retrying: pool.load.retrying,
+      active: pool.load.requests,
+    });
+    if (refused !== undefined) {
+      if (refused === 'retry budget is used up') this.count(COUNTER.retries_refused, 1);
+      return false;
+    }
+    const failed = this.#index;
+    const { slot } = this.backend;
+    this.#tried ??= [];
+    this.#tried.push(failed);
+    const { needsCookie } = this;
+    if (!this.#choose()) return false;
+    // A retry does not wait: its client has waited already.
+    if (!pool.enter(this.#index)) {
+      this.#index = failed;
+      this.needsCookie = needsCookie;
+      return false;
+    }
+    this.leave();
+    this.entered();
+    this.#shared.countBackend(slot, COUNTER.retries, 1);
+    if (failure !== 'connect') this.#shared.countBackend(slot, COUNTER.errors, 1);
+    this.#retrying = this.backend.slot;
+    this.#shared.vitals.begin(RETRYING, this.#retrying);
+    return true;
+  }
+
+  /**
+   * The connection was stale, which says nothing about the backend: the request stays in its place there, or goes to
+   * another one where it was taken out meanwhile.
+   *
+   * @returns false: no backend is left
+   */
+  restart(): boolean {
+    if (this.#shared.gate(this.backend.slot) !== GATE_CLOSED) {
+      this.startedMs = turnNow();
+      return true;
+    }
+    this.leave();
+    if (!this.#choose()) return false;
+    this.tries--;
+    return this.enter();
+  }
+
+  /**
+   * The chosen backend gets the request. Pair it with `leave`, which may be called more than once.
+   *
+   * @returns false: it is full, or somebody else waits for it
+   */
+  enter(): boolean {
+    if (!this.pool!.enter(this.#index)) return false;
+    this.entered();
+    return true;
+  }
+
+  /** The chosen backend gets the request, which is counted as in flight there already. */
+  entered(): void {
+    const { slot } = this.backend;
+    this.#entered = slot;
+    this.tries++;
+    this.startedMs = turnNow();
+    this.#shared.countBackend(slot, COUNTER.requests, 1);
+  }
+
+  leave(): void {
+    if (this.#entered < 0) return;
+    this.pool!.leave(this.#entered);
+    this.#entered = -1;
+    if (this.#retrying < 0) return;
+    this.#shared.vitals.end(RETRYING, this.#retrying);
+    this.#retrying = -1;
+  }
+
+  /** The backend answered. */
+  answered(status: number): void {
+    const { slot } = this.backend;
+    const tookMs = turnNow() - this.startedMs;
+    this.#shared.observeLatency(slot, tookMs);
+    this.#shared.countBackend(slot, COUNTER.response_ms, tookMs);
+    this.#shared.countBackend(slot, STATUS_COUNTER[(status / 100) | 0]!, 1);
+    const { outlier } = this.pool!.config;
+    if (outlier !== undefined) this.#shared.vitals.answered(slot, status >= 500, outlier.consecutive5xx);
+  }
+
+  /** The backend did not answer. */
+  failed(): void {
+    const { outlier } = this.pool!.config;
+    if (outlier !== undefined) this.#shared.vitals.failed(this.backend.slot, outlier.consecutiveFailures);
+  }
+
+  /** @param counter of `COUNTER` */
+  count(counter: number, by: number): void {
+    this.#shared.countBackend(this.backend.slot, counter, by);
+  }
+}

@@ -1,0 +1,187 @@
+import type net from 'node:net';
+import type { Deadlines, Timed } from '../io/deadlines.ts';
+import { readSoon } from '../io/direct-io.ts';
+import { type ByteSink, dial, resetNow } from '../io/raw-socket.ts';
+import { dialSecure } from '../io/secure-socket.ts';
+import type { Backend } from './backend.ts';
+
+/** Whoever uses a connection to a backend at the moment. Exactly one of `onUpstreamClose` calls ends the use. */
+export interface UpstreamUser {
+  /** The handshake is over, that of TLS as well; called for new connections only. */
+  onUpstreamReady(): void;
+  /** `buffer` is valid during the call only. */
+  onUpstreamBytes(buffer: Buffer, length: number): void;
+  /** The backend ended its side. */
+  onUpstreamEnd(): void;
+  /** All that was written has left; write on. */
+  onUpstreamDrain(): void;
+  /** The connection is gone. `why` is empty after an orderly end, else a short reason such as `ECONNREFUSED`. */
+  onUpstreamClose(why: string): void;
+}
+
+type Owned = net.Socket & { upstream?: Upstream };
+
+/** A connection to a backend: being made, used by one client connection, or idle. */
+export class Upstream implements ByteSink, Timed {
+  readonly backend: Backend;
+  readonly socket: net.Socket;
+  user: UpstreamUser | undefined;
+  connected = false;
+  /** Used before, so that the backend may just be closing it. */
+  reused = false;
+  idleSinceMs = 0;
+  deadline = 0;
+  listed = -1;
+  readonly #deadlines: Deadlines;
+  #why = '';
+
+  /** @param preamble the first bytes on the connection, before TLS: a PROXY header */
+  constructor(
+    backend: Backend,
+    user: UpstreamUser,
+    deadlines: Deadlines,
+    connectMs: number,
+    preamble?: Buffer,
+  ) {
+    this.backend = backend;
+    this.user = user;
+    this.#deadlines = deadlines;
+    const { host, port, tls } = backend;
+    const socket: Owned =
+      tls === undefined ? dial(host, port, this) : dialSecure(host, port, tls, this, preamble);
+    this.socket = socket;
+    // Kept until the handshake is over.
+    if (preamble !== undefined && tls === undefined) socket.write(preamble);
+    socket.upstream = this;
+    socket.once(tls === undefined ? 'connect' : 'secureConnect', onConnect);
+    socket.on('end', onEnd);
+    socket.on('error', onError);
+    socket.on('drain', onDrain);
+    socket.once('close', onClose);
+    this.deadline = deadlines.in(connectMs);
+    deadlines.add(this);
+    backend.connecting();
+  }
+
+  onBytes(buffer: Buffer, length: number): void {
+    // Bytes that nobody asked for: whoever used this connection next would take them for its answer.
+    if (this.user === undefined) this.destroy();
+    else this.user.onUpstreamBytes(buffer, length);
+  }
+
+  onDeadline(): void {
+    this.#why = this.connected ? '' : 'ETIMEDOUT';
+    if (this.user === undefined) this.destroy();
+    else this.socket.destroy();
+  }
+
+  onConnected(): void {
+    this.connected = true;
+    this.deadline = 0;
+    this.backend.connected();
+    this.user?.onUpstreamReady();
+  }
+
+  onEnded(): void {
+    if (this.user === undefined) this.destroy();
+    else this.user.onUpstreamEnd();
+  }
+
+  onFailed(error: NodeJS.ErrnoException): void {
+    this.#why = error.code ?? error.message;
+    // 'close' comes later, and until then nobody may take it for an idle one.
+    if (this.user === undefined) this.backend.dropIdle(this);
+  }
+
+  onClosed(): void {
+    this.#deadlines.remove(this);
+    this.backend.disconnected(this.connected);
+    const user = this.user;
+    this.user = undefined;
+    if (user === undefined) this.backend.dropIdle(this);
+    else user.onUpstreamClose(this.#why);
+  }
+
+  /** Another request can be written to it. A write that failed shows at once, the end of the connection only later. */
+  get usable(): boolean {
+    return this.socket.writable;
+  }
+
+  /**
+   * Gives an unspoilt connection back, for the next request to the same backend.
+   *
+   * @param keepMs closed when nobody wants it for so long
+   */
+  release(keepMs: number): void {
+    this.user = undefined;
+    this.reused = true;
+    this.idleSinceMs = this.#deadlines.now;
+    if (!this.usable || !this.backend.keepIdle(this)) {
+      this.destroy();
+      return;
+    }
+    this.deadline = this.#deadlines.in(keepMs);
+  }
+
+  /**
+   * As `release`, but for the next request of the same user only, who keeps it.
+   *
+   * @param keepMs closed when it is not wanted for so long
+   */
+  park(keepMs: number): void {
+    this.user = undefined;
+    this.reused = true;
+    this.idleSinceMs = this.#deadlines.now;
+    this.deadline = this.#deadlines.in(keepMs);
+  }
+
+  /** Takes an idle connection into use. */
+  claim(user: UpstreamUser): void {
+    this.user = user;
+    this.deadline = 0;
+    readSoon(this.socket);
+  }
+
+  /** Ends the use and the connection; the user is not called any more. */
+  destroy(): void {
+    if (this.user === undefined) this.backend.dropIdle(this);
+    this.user = undefined;
+    this.socket.destroy();
+  }
+
+  /** As `destroy`, but the backend gets a reset, so that it cannot take a cut for an orderly end. */
+  reset(): void {
+    this.user = undefined;
+    // Node would put the reset off until the handshake is over.
+    if (this.connected) resetNow(this.socket);
+    else this.socket.destroy();
+  }
+
+  /**
+   * Ends the use and the connection, once all that was written has left.
+   *
+   * @param withinMs closed then, at the latest
+   */
+  finish(withinMs: number): void {
+    this.user = undefined;
+    this.deadline = this.#deadlines.in(withinMs);
+    this.socket.destroySoon();
+  }
+}
+
+// Shared functions instead of closures: a connection costs no function objects of its own.
+function onConnect(this: Owned): void {
+  this.upstream!.onConnected();
+}
+function onEnd(this: Owned): void {
+  this.upstream!.onEnded();
+}
+function onError(this: Owned, error: NodeJS.ErrnoException): void {
+  this.upstream!.onFailed(error);
+}
+function onDrain(this: Owned): void {
+  this.upstream!.user?.onUpstreamDrain();
+}
+function onClose(this: Owned): void {
+  this.upstream!.onClosed();
+}

@@ -1,0 +1,147 @@
+import { BlockList } from 'node:net';
+import type { FrontendConfig } from '../../common/model.ts';
+import type { Pool } from '../dispatch/pool.ts';
+import type { RequestHead } from '../http/h1/request-head.ts';
+import type { ResponseHead } from '../http/h1/response-head.ts';
+import type { Deadlines } from '../io/deadlines.ts';
+import type { AccessLogs } from '../log/access-logs.ts';
+import type { AccessRecord } from '../log/access-record.ts';
+import type { Cause } from '../log/cause.ts';
+import { hostMatches, type Router } from '../route/router.ts';
+import { FRONTEND_COUNTERS, type FrontendCounter, type SharedState } from '../shared/shared.ts';
+import type { Terminator } from '../tls/terminator.ts';
+import { LineRate } from './line-rate.ts';
+
+const COUNTER = Object.fromEntries(FRONTEND_COUNTERS.map((name, index) => [name, index])) as Readonly<
+  Record<FrontendCounter, number>
+>;
+
+/** What all connections of a worker share. */
+export interface WorkerContext {
+  readonly shared: SharedState;
+  readonly deadlines: Deadlines;
+  /** Scratch: a head is parsed and used within one read callback. */
+  readonly requestHead: RequestHead;
+  readonly responseHead: ResponseHead;
+  /** A request id that no other worker, node or start of lbd gives out. */
+  nextRequestId(): string;
+  /** Undefined: there are none, as in a test. */
+  readonly accessLogs?: AccessLogs;
+  /** Set when the worker stops: no connection is kept alive any more. */
+  stopping: boolean;
+  /** Set while this node gives up the active role: a connection is closed after its next answer. */
+  retiring: boolean;
+}
+
+/**
+ * A frontend as a worker sees it. Config and pools are replaced at a reload; connections hold the frontend, so
+ * that their next request already sees the new ones.
+ */
+export class Frontend {
+  readonly name: string;
+  readonly row: number;
+  readonly context: WorkerContext;
+  config: FrontendConfig;
+  #proxies: BlockList | undefined;
+  /** The config that `#proxies` was made of. */
+  #proxiesOf: FrontendConfig | undefined;
+  router: Router;
+  /** By index of the route. */
+  routePools: readonly Pool[];
+  pool: Pool | undefined;
+  /** That the last `poolFor` found; -1: none. */
+  route = -1;
+  /** Takes the TLS off; undefined where there is none. */
+  terminator: Terminator | undefined;
+  /** Fields that tell backends who a client is, and that no client may send; undefined: none. */
+  reserved: ReadonlySet<string> | undefined;
+  readonly #floods = new LineRate();
+  /** Goes into each response; empty: nothing. */
+  hstsLine = '';
+
+  constructor(
+    row: number,
+    context: WorkerContext,
+    config: FrontendConfig,
+    router: Router,
+    routePools: readonly Pool[],
+    pool: Pool | undefined,
+  ) {
+    this.name = config.name;
+    this.row = row;
+    this.context = context;
+    this.config = config;
+    this.router = router;
+    this.routePools = routePools;
+    this.pool = pool;
+  }
+
+  count(counter: FrontendCounter, by: number): void {
+    this.context.shared.countFrontend(this.row, COUNTER[counter], by);
+  }
+
+  /** Lets one more client in, if that is not over the limit of all workers. Pair `true` with one `leave`. */
+  enter(): boolean {
+    return this.context.shared.claim(this.row, this.config.maxConnections);
+  }
+
+  /** A client that was let in is gone. */
+  leave(): void {
+    this.context.shared.release(this.row);
+  }
+
+  /** Whether a peer begins its connections with a PROXY header. */
+  fromProxy(address: string): boolean {
+    if (this.config.acceptProxy.length === 0) return false;
+    if (this.#proxiesOf !== this.config) {
+      this.#proxiesOf = this.config;
+      this.#proxies = new BlockList();
+      for (const { address, prefix, family } of this.config.acceptProxy)
+        this.#proxies.addSubnet(address, prefix, family === 4 ? 'ipv4' : 'ipv6');
+    }
+    return this.#proxies?.check(address, address.includes(':') ? 'ipv6' : 'ipv4') ?? false;
+  }
+
+  /** Pool of a connection whose ClientHello names this server; empty: it names none. */
+  poolForName(serverName: string): Pool | undefined {
+    if (serverName === '') return this.pool;
+    const name = serverName.endsWith('.') ? serverName.slice(0, -1) : serverName;
+    const route = this.config.routes.findIndex(({ match }) => hostMatches(match.sni ?? [], name));
+    return route < 0 ? this.pool : this.routePools[route];
+  }
+
+  /** What the access log will say about the next request of a connection; undefined where there is no log. */
+  record(known: AccessRecord | undefined, client: string): AccessRecord | undefined {
+    const { accessLog, mode } = this.config;
+    if (accessLog === undefined) return undefined;
+    return this.context.accessLogs?.record(known, accessLog, this.name, client, mode === 'http');
+  }
+
+  /** A line of the access log about a client that was turned away before it could ask for anything. */
+  logRefusal(client: string, cause: Cause, status: number): void {
+    const record = this.record(undefined, client);
+    record?.begin();
+    record?.fault(cause, status);
+    record?.end();
+  }
+
+  /**
+   * As `logRefusal`, but at most so many a second: what anybody can cause for nothing, or in the name of others, must
+   * not fill a disk. All of it is counted.
+   *
+   * @param tlsMs what a handshake took
+   */
+  logFlood(client: string, cause: Cause, tlsMs = 0): void {
+    if (this.config.accessLog === undefined || !this.#floods.allows(this.context.deadlines.now)) return;
+    const record = this.record(undefined, client);
+    record?.begin(tlsMs);
+    record?.fault(cause, 0);
+    record?.end();
+  }
+
+  /** Pool of a request. */
+  poolFor(head: RequestHead): Pool | undefined {
+    this.route = this.routePools.length === 0 ? -1 : this.router.route(head);
+    return this.route < 0 ? this.pool : this.routePools[this.route];
+  }
+}

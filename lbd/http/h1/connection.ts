@@ -1,0 +1,419 @@
+import type net from 'node:net';
+import type { Frontend } from '../../entry/frontend.ts';
+import type { Endpoints } from '../../entry/proxy-protocol.ts';
+import type { Timed } from '../../io/deadlines.ts';
+import { readSoon } from '../../io/direct-io.ts';
+import type { ByteSink } from '../../io/raw-socket.ts';
+import {
+  badRequest,
+  HEAD_TIMEOUT,
+  HEAD_TOO_LARGE,
+  NO_HOST,
+  NO_ROUTE,
+  type Refusal,
+} from '../../log/refusal.ts';
+import { handshakeMs } from '../../tls/terminator.ts';
+import { ownAnswer } from '../answers.ts';
+import { Exchange } from '../exchange.ts';
+import { CLOSED, CONNECTING, EXCHANGE, HEAD, IDLE, LINGER, type Phase, TUNNEL } from '../phase.ts';
+import { httpsLocation, redirectAnswer } from '../redirect.ts';
+import type { Tunnel } from '../tunnel.ts';
+import { Backlog } from './backlog.ts';
+import { ClientSocket } from './client-socket.ts';
+import { LF } from './grammar.ts';
+import type { RequestHead } from './request-head.ts';
+
+/**
+ * How long a client may take to close after its last answer, and how much it may still send: more than the
+ * socket buffers of both ends hold, because a client that uploads may have filled them before it reads.
+ */
+const LINGER_MS = 2000;
+const LINGER_BYTES = 16 << 20;
+
+type Owned = net.Socket & { connection?: HttpConnection };
+
+/**
+ * One client connection of an HTTP frontend: reads a request, has it answered, and waits for the next one. All
+ * its moves are in callbacks of the client's socket, of the backend's, or of a deadline; no promise and no
+ * stream stands between them.
+ */
+export class HttpConnection extends ClientSocket implements ByteSink, Timed {
+  deadline = 0;
+  listed = -1;
+  phase: Phase = IDLE;
+  #exchange: Exchange | undefined;
+  /** From an upgrade on. */
+  #tunnel: Tunnel | undefined;
+  #backlog: Backlog | undefined;
+  #lingered = 0;
+
+  // Of the request under way.
+  keepAlive = true;
+  http10 = false;
+  toHead = false;
+  requestId = '';
+
+  /** @param endpoints from a PROXY header; undefined: the ends of the socket are those of the client */
+  constructor(socket: net.Socket, frontend: Frontend, endpoints?: Endpoints) {
+    super(socket, frontend, endpoints);
+    (socket as Owned).connection = this;
+    socket.on('end', onEnd);
+    socket.on('error', onError);
+    socket.on('drain', onDrain);
+    socket.once('close', onClose);
+    frontend.count('accepted', 1);
+    this.deadline = frontend.context.deadlines.in(frontend.config.timeouts.headMs);
+    frontend.context.deadlines.add(this);
+  }
+
+  /** Slot of the backend that works on a request of this connection; -1: none. */
+  get slot(): number {
+    return this.#tunnel?.slot ?? this.#exchange?.slot ?? -1;
+  }
+
+  get idle(): boolean {
+    return this.phase === IDLE;
+  }
+
+  /** Nobody is there any more to get an answer. */
+  get gone(): boolean {
+    return this.phase === CLOSED || this.socket.destroyed;
+  }
+
+  /** The client has sent more than the request under way. */
+  get ahead(): boolean {
+    return this.#backlog !== undefined;
+  }
+
+  /** Ends the connection if no request is under way. */
+  closeIfIdle(): void {
+    if (this.phase === IDLE) this.#linger();
+  }
+
+  // From the client.
+
+  onBytes(buffer: Buffer, length: number): void {
+    this.frontend.count('bytes_received', length);
+    switch (this.phase) {
+      case IDLE:
+      case HEAD:
+        if (this.#backlog === undefined) this.#consume(buffer, 0, length);
+        else this.#consumeBacklog(this.#backlog, buffer, length);
+        break;
+      case EXCHANGE: {
+        const exchange = this.#exchange!;
+        if (exchange.request.done) this.#stash(buffer, 0, length);
+        else this.afterBody(buffer, exchange.relay(buffer, 0, length), length);
+        break;
+      }
+      case TUNNEL:
+        this.touch();
+        this.#tunnel!.onBytes(buffer, length);
+        break;
+      case CONNECTING:
+        this.keep(buffer, 0, length);
+        break;
+      case LINGER:
+        this.#lingered += length;
+        if (this.#lingered > LINGER_BYTES) this.socket.destroy();
+        break;
+    }
+  }
+
+  #consumeBacklog(backlog: Backlog, buffer: Buffer, length: number): void {
+    backlog.append(buffer, 0, length);
+    // Looking again at a head that cannot be complete would make a slow client expensive.
+    if (backlog.length <= this.frontend.config.limits.headBytes && !backlog.endsWithin(LF, length)) return;
+    this.#backlog = undefined;
+    this.#consume(backlog.bytes, 0, backlog.length);
+  }
+
+  /** Reads requests from bytes that start one. Ends when they are used up, kept, or the connection closes. */
+  #consume(buffer: Buffer, start: number, end: number): void {
+    let at = start;
+    // A client that sends requests and reads no answers must not fill the memory with them.
+    while (at < end && (this.phase === IDLE || this.phase === HEAD) && !this.socket.writableNeedDrain) {
+      const { context, config } = this.frontend;
+      if (this.phase === IDLE) {
+        this.phase = HEAD;
+        this.deadline = context.deadlines.in(config.timeouts.headMs);
+        this.log = this.frontend.record(this.log, this.address);
+        // The handshake is the first request's.
+        this.log?.begin(this.#exchange === undefined ? handshakeMs(this.socket) : 0);
+      }
+      const head = context.requestHead;
+      const after = head.parse(buffer, at, end, config.limits.fields);
+      if (after < 0) {
+        this.refuse(badRequest(head.fault, head.status));
+        return;
+      }
+      if (after === 0 ? end - at > config.limits.headBytes : after - at > config.limits.headBytes) {
+        this.refuse(HEAD_TOO_LARGE);
+        return;
+      }
+      if (after === 0) {
+        this.#append(buffer, at, end);
+        return;
+      }
+      this.frontend.count('requests', 1);
+      this.keepAlive = head.keepAlive && !context.stopping && !context.retiring;
+      this.http10 = head.http10;
+      this.toHead = head.method === 'HEAD';
+      this.requestId = head.requestId ?? context.nextRequestId();
+      this.log?.head(head, this.requestId, after - at);
+      if (this.#exchange === undefined) this.#exchange = new Exchange(this);
+      else readSoon(this.socket);
+      at = this.#exchange.begin(head, buffer, after, end);
+    }
+    if (at < end) this.afterBody(buffer, at, end);
+    else if (this.phase === IDLE && this.socket.writableNeedDrain) this.pause();
+  }
+
+  /** Bytes behind a complete request belong to the next one; they wait for their turn. */
+  afterBody(buffer: Buffer, at: number, end: number): void {
+    if (at < end && (this.phase === EXCHANGE || this.phase === CONNECTING || this.phase === IDLE))
+      this.#stash(buffer, at, end);
+  }
+
+  /** While a backend connection is made: bytes of the body, or of the next request. */
+  keep(buffer: Buffer, start: number, end: number): void {
+    if (this.#exchange!.request.done) this.#append(buffer, start, end);
+    else this.#exchange!.request.hold(buffer, start, end);
+  }
+
+  #stash(buffer: Buffer, start: number, end: number): void {
+    this.#append(buffer, start, end);
+    this.pause();
+  }
+
+  #append(buffer: Buffer, start: number, end: number): void {
+    if (this.#backlog === undefined) this.#backlog = new Backlog(buffer, start, end);
+    else this.#backlog.append(buffer, start, end);
+  }
+
+  /**
+   * The backend has agreed to an upgrade.
+   *
+   * @param head its answer, as the client gets it
+   */
+  upgraded(tunnel: Tunnel, head: string): void {
+    this.#tunnel = tunnel;
+    this.phase = TUNNEL;
+    readSoon(this.socket);
+    this.touch();
+    this.writeText(head);
+    this.resume();
+    const backlog = this.#backlog;
+    this.#backlog = undefined;
+    if (backlog !== undefined) tunnel.onBytes(backlog.bytes, backlog.length);
+    if (this.ended) tunnel.onClientEnd();
+  }
+
+  onClientDrain(): void {
+    if (this.phase === TUNNEL) {
+      this.#tunnel!.onClientDrain();
+      return;
+    }
+    this.#exchange?.onClientDrain();
+    if (this.phase === EXCHANGE) this.#exchange!.arm();
+    else if (this.phase === IDLE) this.#proceed();
+  }
+
+  onClientEnd(): void {
+    this.ended = true;
+    switch (this.phase) {
+      case EXCHANGE:
+        this.#exchange!.onClientEnd();
+        break;
+      case CONNECTING:
+        break;
+      case TUNNEL:
+        this.#tunnel!.onClientEnd();
+        break;
+      case LINGER:
+        // It may have ended only its side and still read what is written.
+        this.socket.destroySoon();
+        break;
+      case IDLE:
+        // Requests that wait because the client reads slowly are still answered.
+        if (!this.ahead) this.#linger();
+        break;
+      default:
+        this.log?.gone();
+        this.#linger();
+    }
+  }
+
+  /** @param failed not an orderly end */
+  onClientClose(failed: boolean): void {
+    if (this.phase === TUNNEL && !failed) this.log?.end();
+    else this.log?.gone();
+    this.frontend.context.deadlines.remove(this);
+    this.frontend.leave();
+    this.phase = CLOSED;
+    this.#backlog = undefined;
+    this.#tunnel?.onClientClose(this.ended && !failed);
+    this.#exchange?.onClientClose();
+  }
+
+  // To the client.
+
+  /** The client reads more slowly than its backend sends; that is not the backend's time. */
+  protected awaitDrain(): void {
+    this.#tunnel?.holdBackend();
+    this.#exchange?.holdBackend();
+    if (this.phase === EXCHANGE) this.#exchange!.limit(this.frontend.config.timeouts.idleMs);
+  }
+
+  /** The answer to a request is out. */
+  nextRequest(): void {
+    this.log?.end();
+    if (!this.keepAlive || !this.#exchange!.request.done || (this.ended && !this.ahead)) {
+      this.#linger();
+      return;
+    }
+    this.phase = IDLE;
+    this.deadline = this.frontend.context.deadlines.in(this.frontend.config.timeouts.keepAliveMs);
+    if (this.socket.writableNeedDrain) this.pause();
+    else this.#proceed();
+  }
+
+  /** Goes on with what the client sent in the meantime. */
+  #proceed(): void {
+    const backlog = this.#backlog;
+    if (backlog !== undefined) {
+      this.#backlog = undefined;
+      this.#consume(backlog.bytes, 0, backlog.length);
+    }
+    switch (this.phase) {
+      case IDLE:
+      case HEAD:
+        if (this.ended) this.onClientEnd();
+        else if (!this.socket.writableNeedDrain) this.resume();
+        break;
+      case EXCHANGE:
+        this.#exchange!.awaitMore();
+        break;
+    }
+  }
+
+  // Answers of our own.
+
+  /** The backends could not answer. */
+  failed(refusal: Refusal): void {
+    if (this.gone) return;
+    this.answer(refusal);
+    if (this.phase !== LINGER) this.nextRequest();
+  }
+
+  /** No route matches, and there is no pool for the rest: sends the client to https, or says so. */
+  noPool(head: RequestHead): void {
+    const { redirect } = this.frontend.config;
+    const location = redirect && httpsLocation(head, redirect);
+    if (redirect === undefined) this.answer(NO_ROUTE);
+    else if (location === undefined) this.answer(NO_HOST);
+    else {
+      if (!this.#exchange!.request.done) this.keepAlive = false;
+      const keep = this.keepAlive && !this.http10;
+      this.keepAlive = keep;
+      this.log?.answered(redirect.status);
+      this.writeText(redirectAnswer(redirect.status, location, this.requestId, keep));
+      this.#answered(keep);
+    }
+  }
+
+  /** Answers a well-framed request; the connection goes on where its body is out of the way. */
+  answer({ status, cause, text, counter }: Refusal): void {
+    if (!this.#exchange!.request.done) this.keepAlive = false;
+    if (counter !== undefined) this.frontend.count(counter, 1);
+    if (status === 502) this.frontend.count('answered_502', 1);
+    else if (status === 503) this.frontend.count('answered_503', 1);
+    else if (status === 504) this.frontend.count('answered_504', 1);
+    const keep = this.keepAlive && !this.http10;
+    this.keepAlive = keep;
+    this.log?.fault(cause, status);
+    this.writeText(ownAnswer(status, text, this.requestId, keep, this.toHead));
+    this.#answered(keep);
+  }
+
+  #answered(keep: boolean): void {
+    this.log?.end();
+    if (!keep) this.#linger();
+    else if (this.phase === HEAD) {
+      this.phase = IDLE;
+      this.deadline = this.frontend.context.deadlines.in(this.frontend.config.timeouts.keepAliveMs);
+    }
+  }
+
+  /** Answers what is not a request that can be relayed, and closes: nobody knows where the next one starts. */
+  refuse({ status, cause, text }: Refusal): void {
+    const counter = status === 400 ? 'refused_400' : status === 408 ? 'refused_408' : 'refused_other';
+    this.frontend.count(counter, 1);
+    this.log?.fault(cause, status);
+    this.#exchange?.drop();
+    if (this.phase === EXCHANGE && this.#exchange!.answer.started) {
+      this.cut();
+      return;
+    }
+    this.writeText(ownAnswer(status, text, '', false, false));
+    this.#linger();
+  }
+
+  /** Ends our side and waits for the client's end, so that the answer is not lost in a reset. */
+  #linger(): void {
+    this.log?.end();
+    this.phase = LINGER;
+    this.#backlog = undefined;
+    const { context, config } = this.frontend;
+    // A slow reader may take its time with what is written already; only then the client's end is due.
+    this.deadline = context.deadlines.in(config.timeouts.idleMs);
+    this.socket.end(() => {
+      if (this.phase === LINGER) this.deadline = context.deadlines.in(LINGER_MS);
+    });
+    if (this.ended) this.socket.destroySoon();
+    else this.resume();
+  }
+
+  // Time.
+
+  /** Something moves that has only the idle time-out. */
+  touch(): void {
+    this.deadline = this.frontend.context.deadlines.in(this.frontend.config.timeouts.idleMs);
+  }
+
+  onDeadline(): void {
+    switch (this.phase) {
+      case HEAD:
+        this.refuse(HEAD_TIMEOUT);
+        break;
+      case IDLE:
+        this.#linger();
+        break;
+      case EXCHANGE:
+        if (this.socket.writableNeedDrain) {
+          this.log?.fault('client_slow');
+          this.cut();
+        } else this.#exchange!.onDeadline();
+        break;
+      case CONNECTING:
+        this.#exchange!.onDeadline();
+        break;
+      default:
+        if (this.phase === TUNNEL) this.log?.fault('idle_timeout');
+        this.socket.destroy();
+    }
+  }
+}
+
+function onEnd(this: Owned): void {
+  this.connection!.onClientEnd();
+}
+function onError(this: Owned): void {
+  // 'close' follows and does what is to be done; without a listener an error would end the process.
+}
+function onDrain(this: Owned): void {
+  this.connection!.onClientDrain();
+}
+function onClose(this: Owned, failed: boolean): void {
+  this.connection!.onClientClose(failed);
+}

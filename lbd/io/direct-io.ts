@@ -1,0 +1,64 @@
+import type net from 'node:net';
+import { messageOf } from '../../common/errors.ts';
+import { DirectReader } from './direct-read.ts';
+import { DirectWriter } from './direct-write.ts';
+import { HoldBack } from './hold-back.ts';
+import { readBuffer } from './read-buffer.ts';
+import { RelaySocket } from './relay-socket.ts';
+import { Ring } from './ring.ts';
+import { newTurn } from './turn-clock.ts';
+
+/** Of this thread. */
+let held: HoldBack | undefined;
+let reader: DirectReader | undefined;
+
+/**
+ * Prepares this thread to read and write beside Node, where its sockets allow it.
+ *
+ * @param newRing for tests
+ * @returns what is not possible, and why, as what the thread does instead, which costs more; empty: all of it is
+ */
+export function beginDirectIo(newRing = () => new Ring()): string {
+  try {
+    const [reads, writes, trouble] = makeRings(newRing);
+    reader = new DirectReader(readBuffer(), reads);
+    held = new HoldBack((buffer) => new DirectWriter(buffer, writes), readMore);
+    return trouble;
+  } catch (error) {
+    reader = undefined;
+    held = new HoldBack();
+    return `leaves all reading and writing to Node: ${messageOf(error)}`;
+  }
+}
+
+/** @returns one to read and one to write, as one may be used while the other's results are looked at; or why there are none */
+function makeRings(
+  newRing: () => Ring,
+): [reads: Ring | undefined, writes: Ring | undefined, trouble: string] {
+  try {
+    return [newRing(), newRing(), ''];
+  } catch (error) {
+    return [undefined, undefined, `makes a system call for each message: ${messageOf(error)}`];
+  }
+}
+
+function readMore(): number {
+  newTurn();
+  return reader!.round();
+}
+
+/**
+ * Writes bytes that are valid only now to a socket, at the end of this turn of the event loop.
+ *
+ * @returns as `write` of a socket: false where it has to wait for `drain`
+ */
+export function writeSoon(socket: net.Socket, from: Buffer, start: number, length: number): boolean {
+  if (held === undefined) beginDirectIo();
+  return held!.add(socket, from, start, length);
+}
+
+/** A connection has been used more than once, so that it is worth while to read from it beside Node. */
+export function readSoon(socket: net.Socket): void {
+  if (reader !== undefined && socket instanceof RelaySocket && socket.reader === undefined)
+    reader.watch(socket);
+}

@@ -1,0 +1,169 @@
+import type { AccessLogConfig } from '../../common/access-log-config.ts';
+import type { RequestHead } from '../http/h1/request-head.ts';
+import { accessLine } from './access-line.ts';
+import type { AccessLog } from './access-log.ts';
+import type { Cause } from './cause.ts';
+
+/** nginx's number for a client that left before its answer: log analysers know it. */
+const CLIENT_GONE = 499;
+
+/**
+ * What the access log says about one request, or one TCP connection. An instance serves one connection, request after
+ * request; connections of frontends without an access log have none. Times are monotonic milliseconds.
+ */
+export class AccessRecord {
+  readonly frontend: string;
+  /** Address of the client. */
+  readonly client: string;
+  /** false: a TCP connection, of which nobody knows a request. */
+  readonly http: boolean;
+  method = '';
+  target = '';
+  host = '';
+  /** Empty: no head was read. */
+  protocol = '';
+  referer = '';
+  userAgent = '';
+  requestId = '';
+  /** 0: none. */
+  status = 0;
+  /** Empty: nothing went wrong. */
+  cause: Cause | '' = '';
+  /** Index in the config; -1: none matched. */
+  route = -1;
+  pool = '';
+  backend = '';
+  /** Times that it was sent to a backend. */
+  tries = 0;
+  /** Head and body without their chunks. */
+  bytesIn = 0;
+  /** All that went to the client. */
+  bytesOut = 0;
+  tlsMs = 0;
+  headMs = 0;
+  queueMs = 0;
+  connectMs = 0;
+  firstByteMs = 0;
+  totalMs = 0;
+  readonly config: AccessLogConfig;
+  readonly #log: AccessLog;
+  #open = false;
+  #startedMs = 0;
+  #queuedMs = 0;
+  #connectingMs = 0;
+  #sentMs = 0;
+
+  constructor(log: AccessLog, config: AccessLogConfig, frontend: string, client: string, http: boolean) {
+    this.#log = log;
+    this.config = config;
+    this.frontend = frontend;
+    this.client = client;
+    this.http = http;
+  }
+
+  /** The first byte of a request, or a connection, is here. @param tlsMs what the handshake before it took */
+  begin(tlsMs = 0): void {
+    this.#open = true;
+    this.tlsMs = tlsMs;
+    this.#startedMs = performance.now();
+    this.#queuedMs = this.#connectingMs = this.#sentMs = 0;
+    this.headMs = this.queueMs = this.connectMs = this.firstByteMs = 0;
+    this.method = this.target = this.host = this.protocol = this.referer = this.userAgent = '';
+    this.requestId = this.cause = this.pool = this.backend = '';
+    this.status = this.tries = this.bytesIn = this.bytesOut = 0;
+    this.route = -1;
+  }
+
+  /** The head is complete and well formed. @param bytes its length */
+  head(head: RequestHead, requestId: string, bytes: number): void {
+    this.headMs = performance.now() - this.#startedMs;
+    this.requestId = requestId;
+    this.method = head.method;
+    this.target = head.target;
+    this.host = head.host;
+    this.protocol = head.http10 ? 'HTTP/1.0' : 'HTTP/1.1';
+    this.referer = head.header('referer') ?? '';
+    this.userAgent = head.header('user-agent') ?? '';
+    this.bytesIn = bytes;
+  }
+
+  routed(route: number, pool: string): void {
+    this.route = route;
+    this.pool = pool;
+  }
+
+  /** It waits for a place at a backend. */
+  queued(): void {
+    this.#queuedMs = performance.now();
+  }
+
+  /** It goes to a backend: to the first one, or for another try. */
+  sent(backend: string, tries: number): void {
+    const now = performance.now();
+    this.#endWaits(now);
+    this.backend = backend;
+    this.tries = tries;
+    this.#sentMs = now;
+  }
+
+  /** It goes to a backend, and a connection is made for it. */
+  connecting(backend: string, tries: number): void {
+    this.sent(backend, tries);
+    this.#connectingMs = this.#sentMs;
+  }
+
+  connected(): void {
+    const now = performance.now();
+    this.#endWaits(now);
+    this.#sentMs = now;
+  }
+
+  /** Bytes of the body, or of a connection. */
+  received(bytes: number): void {
+    this.bytesIn += bytes;
+  }
+
+  /** Bytes of a backend have gone to the client of a TCP connection. */
+  sentOn(bytes: number): void {
+    if (this.bytesOut === 0) this.firstByteMs = performance.now() - this.#sentMs;
+    this.bytesOut += bytes;
+  }
+
+  /** The backend's answer begins. */
+  answered(status: number): void {
+    this.status = status;
+    this.firstByteMs = performance.now() - this.#sentMs;
+  }
+
+  /** lbd answers itself, or ends it. What comes first is the cause. @param status that the client sees */
+  fault(cause: Cause, status = this.status): void {
+    if (this.cause !== '') return;
+    this.cause = cause;
+    this.status = status;
+  }
+
+  /** The client has left. */
+  gone(): void {
+    if (!this.#open) return;
+    this.fault('client_gone', this.http && this.status === 0 ? CLIENT_GONE : this.status);
+    this.end();
+  }
+
+  /** It is over. Writes the line; a second call does nothing. */
+  end(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    const { sample, format } = this.config;
+    if (this.cause === '' && sample < 1 && Math.random() >= sample) return;
+    const now = performance.now();
+    this.#endWaits(now);
+    this.totalMs = now - this.#startedMs;
+    this.#log.write(accessLine(this, format));
+  }
+
+  #endWaits(now: number): void {
+    if (this.#queuedMs > 0) this.queueMs += now - this.#queuedMs;
+    if (this.#connectingMs > 0) this.connectMs += now - this.#connectingMs;
+    this.#queuedMs = this.#connectingMs = 0;
+  }
+}

@@ -1,0 +1,96 @@
+import type { FrontendCounter } from '../shared/shared.ts';
+import type { Cause } from './cause.ts';
+
+/** What lbd says where a backend's answer should be. TCP clients, to whom nothing can be said, are reset. */
+export interface Refusal {
+  readonly status: number;
+  /** For programs: the access log. */
+  readonly cause: Cause;
+  /** For people; holds nothing that a client sent. */
+  readonly text: string;
+  /** What counts it, besides the counter of the status. */
+  readonly counter?: FrontendCounter;
+}
+
+export const NO_ROUTE: Refusal = { status: 404, cause: 'no_route', text: 'no route matches' };
+export const NO_HOST: Refusal = { status: 400, cause: 'no_host', text: 'no host to redirect to' };
+export const HEAD_TOO_LARGE: Refusal = { status: 431, cause: 'head_too_large', text: 'head too large' };
+export const HEAD_TIMEOUT: Refusal = {
+  status: 408,
+  cause: 'head_timeout',
+  text: 'the request took too long',
+};
+export const BODY_TIMEOUT: Refusal = {
+  status: 408,
+  cause: 'body_timeout',
+  text: 'the request body took too long',
+};
+export const NO_BACKEND: Refusal = {
+  status: 503,
+  cause: 'no_backend',
+  text: 'no healthy backend',
+  counter: 'refused_no_backend',
+};
+export const TOO_MANY_REQUESTS: Refusal = {
+  status: 503,
+  cause: 'breaker_open',
+  text: 'the pool has as many requests as it may',
+  counter: 'refused_breaker',
+};
+export const TOO_MANY_CONNECTIONS: Refusal = {
+  status: 503,
+  cause: 'breaker_open',
+  text: 'the pool has as many backend connections as it may',
+  counter: 'refused_breaker',
+};
+export const QUEUE_FULL: Refusal = {
+  status: 503,
+  cause: 'queue_full',
+  text: 'all backends are busy',
+  counter: 'refused_queue_full',
+};
+export const QUEUE_TIMEOUT: Refusal = {
+  status: 503,
+  cause: 'queue_timeout',
+  text: 'no backend had room in time',
+  counter: 'refused_queue_timeout',
+};
+export const BACKEND_TIMEOUT: Refusal = {
+  status: 504,
+  cause: 'backend_timeout',
+  text: 'the backend took too long',
+};
+export const TOTAL_TIMEOUT: Refusal = {
+  status: 504,
+  cause: 'total_timeout',
+  text: 'the request took too long',
+};
+
+/** @param fault in the parser's words */
+export function badRequest(fault: string, status = 400): Refusal {
+  return { status, cause: status === 431 ? 'head_too_large' : 'bad_request', text: fault };
+}
+
+/** @param fault in words */
+export function badResponse(fault: string): Refusal {
+  return { status: 502, cause: 'bad_response', text: fault };
+}
+
+/** @param why code of the error, or words; never empty */
+export function unreachable(why: string): Refusal {
+  const late = why === 'ETIMEDOUT';
+  return {
+    status: late ? 504 : 502,
+    cause: late ? 'connect_timeout' : 'connect_failed',
+    text: `no backend could be reached: ${why}`,
+  };
+}
+
+/** @param why code of the error; empty: there was none */
+export function backendClosed(why: string): Refusal {
+  return {
+    status: 502,
+    cause: 'backend_closed',
+    text: why === '' ? 'backend closed the connection' : `backend failed: ${why}`,
+  };
+}

@@ -1,0 +1,304 @@
+import type { ExplainQuery } from '../../common/control.ts';
+import { messageOf } from '../../common/errors.ts';
+import type { FrontendConfig, PoolConfig, SocketAddress } from '../../common/model.ts';
+import { Backend } from '../dispatch/backend.ts';
+import { Pool } from '../dispatch/pool.ts';
+import { PoolQueue } from '../dispatch/queue.ts';
+import { Admission, type WorkerLog } from '../entry/admission.ts';
+import { Frontend, type WorkerContext } from '../entry/frontend.ts';
+import { HttpConnection } from '../http/h1/connection.ts';
+import { RequestHead } from '../http/h1/request-head.ts';
+import { ResponseHead } from '../http/h1/response-head.ts';
+import { RequestIds } from '../http/request-ids.ts';
+import { Deadlines, type Timed } from '../io/deadlines.ts';
+import { Listener } from '../io/listener.ts';
+import type { SendLines } from '../log/access-log.ts';
+import { AccessLogs } from '../log/access-logs.ts';
+import { compileRoutes } from '../route/router.ts';
+import type { SessionTable } from '../session/table.ts';
+import { BEAT_MS, type OpenByGroup, type Plan, type Retirement } from '../shared/plan.ts';
+import { type SharedState, UNLIMITED } from '../shared/shared.ts';
+import { TcpConnection } from '../tcp/tcp-connection.ts';
+import { BackendTls, PoolTls } from '../tls/backend-tls.ts';
+import { reservedFields } from '../tls/client-identity.ts';
+import type { FrontendMaterial, PoolMaterial } from '../tls/material.ts';
+import { Terminator } from '../tls/terminator.ts';
+import { UdpFlow } from '../udp/udp-flow.ts';
+import { Entrance } from './entrance.ts';
+import { explain, type WorkerExplanation } from './explain.ts';
+import { UdpPlane } from './udp-plane.ts';
+
+/** Field lines that any head may have, whatever the config allows: the size of the scratch. */
+const MAX_FIELDS = 1000;
+/** Between two counts of the connections that are still open when this node has given up the active role. */
+const COUNT_MS = 100;
+
+type Connection = HttpConnection | TcpConnection | UdpFlow;
+
+/** Everything that one worker serves: its listeners, frontends, pools and connections. */
+export class DataPlane {
+  readonly #context: WorkerContext;
+  readonly #sessions: SessionTable;
+  readonly #index: number;
+  readonly #admission: Admission;
+  readonly #entrance: Entrance;
+  readonly #udp: UdpPlane;
+  #backends = new Map<string, Backend>();
+  readonly #frontends = new Map<string, Frontend>();
+  readonly #listeners = new Map<string, Listener>();
+  /** By pool: where a backend has `max_connections`. */
+  #queues = new Map<string, PoolQueue>();
+  /** VIP group by address. */
+  #groupOfVip: ReadonlyMap<string, string> = new Map();
+  readonly #poolTls = new Map<string, PoolTls>();
+  #counting: NodeJS.Timeout | undefined;
+
+  /**
+   * @param index of this worker
+   * @param requestIdPrefix unlike that of any other worker, node or start
+   * @param log of overload
+   * @param sendLines takes lines of access logs
+   */
+  constructor(
+    index: number,
+    shared: SharedState,
+    sessions: SessionTable,
+    requestIdPrefix: string,
+    log: WorkerLog = () => {},
+    sendLines: SendLines = () => {},
+  ) {
+    const requestIds = new RequestIds(requestIdPrefix);
+    this.#index = index;
+    this.#sessions = sessions;
+    this.#context = {
+      shared,
+      deadlines: new Deadlines(2 * BEAT_MS),
+      requestHead: new RequestHead(MAX_FIELDS),
+      responseHead: new ResponseHead(MAX_FIELDS),
+      nextRequestId: () => requestIds.next(),
+      accessLogs: new AccessLogs(sendLines),
+      stopping: false,
+      retiring: false,
+    };
+    this.#context.deadlines.start(() => shared.beat());
+    this.#admission = new Admission(this.#context.deadlines, log);
+    this.#entrance = new Entrance(this.#admission);
+    this.#udp = new UdpPlane(this.#admission);
+  }
+
+  /**
+   * Serves a new plan. Frontends, backends and listeners that stay keep their connections.
+   *
+   * @returns what could not be done, a line each; all else is in force
+   */
+  async apply(plan: Plan): Promise<string[]> {
+    this.#groupOfVip = new Map(
+      plan.config.ha?.groups.flatMap(({ name, vips }) => vips.map(({ address }) => [address, name])),
+    );
+    const pools = this.#makePools(plan);
+    const wanted = new Map<string, { address: SocketAddress; frontend: string }>();
+    const names = new Set<string>();
+    const errors: string[] = [];
+    const reserved = reservedFields(plan.config.frontends);
+    for (const config of plan.config.frontends) {
+      names.add(config.name);
+      const target = this.#setFrontend(config, plan.frontendRows[config.name]!, pools);
+      target.reserved = reserved;
+      target.hstsLine = config.hsts === undefined ? '' : `Strict-Transport-Security: ${config.hsts}\r\n`;
+      try {
+        target.terminator = this.#terminatorOf(target, plan.tls?.frontends[config.name]);
+      } catch (error) {
+        errors.push(`frontend ${config.name}: TLS: ${messageOf(error)}`);
+      }
+      if (config.mode === 'udp') continue;
+      for (const address of config.bind)
+        wanted.set(`${config.name} ${address.host}:${address.port}`, { address, frontend: config.name });
+    }
+    for (const [key, listener] of this.#listeners) {
+      if (wanted.has(key)) continue;
+      listener.close();
+      this.#listeners.delete(key);
+    }
+    for (const name of this.#frontends.keys()) if (!names.has(name)) this.#frontends.delete(name);
+    for (const [key, { address, frontend }] of wanted) {
+      if (this.#listeners.has(key)) continue;
+      try {
+        const target = this.#frontends.get(frontend)!;
+        const listener = await Listener.open(
+          address,
+          (socket) => this.#entrance.arrived(socket, target),
+          (error) =>
+            this.#admission.tell(`frontend ${frontend}: cannot accept a client: ${messageOf(error)}`),
+        );
+        this.#listeners.set(key, listener);
+      } catch (error) {
+        errors.push(`frontend ${frontend}: ${messageOf(error)}`);
+      }
+    }
+    const udp = [...this.#frontends.values()].filter(({ config }) => config.mode === 'udp');
+    return [...errors, ...(await this.#udp.apply(udp, [...this.#groupOfVip.keys()]))];
+  }
+
+  #makePools(plan: Plan): ReadonlyMap<string, Pool> {
+    const kept = new Map<string, Backend>();
+    const pools = new Map<string, Pool>();
+    const queues = new Map<string, PoolQueue>();
+    for (const config of plan.config.pools) {
+      const tls = this.#poolTlsOf(config, plan.tls?.pools[config.name]);
+      const backends = config.backends.map((backend) => {
+        const slot = plan.slots[`${config.name}/${backend.name}`]!;
+        const { host, port } = backend.address;
+        // Connections and sessions of another TLS must not be used any more.
+        const key = `${config.name}/${backend.name} ${slot} ${host}:${port} ${tls?.version}`;
+        const it =
+          this.#backends.get(key) ??
+          new Backend(config.name, backend, slot, this.#context.shared, tls && new BackendTls(tls, host));
+        it.maxConnections = backend.maxConnections ?? UNLIMITED;
+        kept.set(key, it);
+        return it;
+      });
+      const pool = new Pool(config, backends, this.#context.shared, this.#sessions, this.#index);
+      pools.set(config.name, pool);
+      pool.queue = this.#queueOf(pool);
+      if (pool.queue !== undefined) queues.set(config.name, pool.queue);
+    }
+    this.#queues = queues;
+    for (const [key, backend] of this.#backends) if (!kept.has(key)) backend.retire();
+    this.#backends = kept;
+    return pools;
+  }
+
+  /** The one that is there, where nothing has changed. */
+  #poolTlsOf({ name, tls }: PoolConfig, material: PoolMaterial | undefined): PoolTls | undefined {
+    if (tls === undefined) return undefined;
+    if (material === undefined) throw new Error(`pool ${name}: the plan has no TLS material`);
+    const known = this.#poolTls.get(name);
+    if (known?.version === material.version) return known;
+    const made = new PoolTls(tls, material);
+    this.#poolTls.set(name, made);
+    return made;
+  }
+
+  /** Who waits goes on waiting through a reload. */
+  #queueOf(pool: Pool): PoolQueue | undefined {
+    const known = this.#queues.get(pool.config.name);
+    known?.setPool(pool);
+    const limited = pool.backends.some(({ maxConnections }) => maxConnections !== UNLIMITED);
+    const { shared, deadlines } = this.#context;
+    return known ?? (limited ? new PoolQueue(pool, shared, deadlines) : undefined);
+  }
+
+  /** The one that is there, where nothing has changed. @throws Error where the material is of no use; the old one stays */
+  #terminatorOf(frontend: Frontend, material: FrontendMaterial | undefined): Terminator | undefined {
+    const { tls, timeouts } = frontend.config;
+    if (tls?.mode !== 'terminate' || material === undefined) return undefined;
+    const version = `${material.version} ${timeouts.headMs}`;
+    if (frontend.terminator?.version === version) {
+      frontend.terminator.setTicketKeys(material.ticketKeys);
+      return frontend.terminator;
+    }
+    return new Terminator(version, tls, material, timeouts.headMs, {
+      done: (resumed) => frontend.count(resumed ? 'tls_resumed' : 'tls_handshakes', 1),
+      failed: (cause, client, tookMs) => {
+        frontend.leave();
+        frontend.count('tls_failed', 1);
+        frontend.logFlood(client, 'tls_failed', tookMs);
+        this.#admission.tellTls(frontend, cause);
+      },
+      serve: (socket, endpoints) => this.#entrance.serve(socket, frontend, endpoints),
+    });
+  }
+
+  #setFrontend(config: FrontendConfig, row: number, pools: ReadonlyMap<string, Pool>): Frontend {
+    const router = compileRoutes(config.routes, config.pool);
+    const routePools = config.routes.map((route) => pools.get(route.pool)!);
+    const pool = config.pool === undefined ? undefined : pools.get(config.pool);
+    const known = this.#frontends.get(config.name);
+    if (known === undefined) {
+      const added = new Frontend(row, this.#context, config, router, routePools, pool);
+      this.#frontends.set(config.name, added);
+      return added;
+    }
+    known.config = config;
+    known.router = router;
+    known.routePools = routePools;
+    known.pool = pool;
+    return known;
+  }
+
+  /** Connections that are open: of clients, and to backends, idle ones too. */
+  get open(): number {
+    return this.#context.deadlines.size;
+  }
+
+  /** What would become of a request; undefined where there is no such frontend. See `explain`. */
+  explain(frontend: string, query: ExplainQuery): WorkerExplanation | undefined {
+    const it = this.#frontends.get(frontend);
+    return it && explain(it, query);
+  }
+
+  /** Ends the connections that are still open to a backend. */
+  cut(slot: number): void {
+    for (const connection of this.#connections()) if (connection.slot === slot) connection.cut();
+  }
+
+  /**
+   * The active role of VIP groups moves to the other node in a planned way, or comes back. Clients that reach this node
+   * at another address keep what is open; those that keep a connection alive are asked to connect anew.
+   *
+   * @param onOpen told how many connections to their VIPs there are, at once and repeatedly, until there is no group
+   */
+  retire(groups: Retirement, onOpen: (connections: OpenByGroup) => void): void {
+    const names = Object.keys(groups);
+    this.#context.retiring = names.length > 0;
+    clearInterval(this.#counting);
+    if (names.length === 0) return;
+    for (const name of names)
+      if (groups[name] === 'cut')
+        for (const connection of this.#atVipsOf(name)) {
+          if (connection.idle) connection.closeIfIdle();
+          else connection.cut();
+        }
+    const count = () => onOpen(Object.fromEntries(names.map((name) => [name, this.#atVipsOf(name).length])));
+    this.#counting = setInterval(count, COUNT_MS);
+    count();
+  }
+
+  /**
+   * Takes no new connections and lets requests finish.
+   *
+   * @param graceMs what is still open then is cut
+   */
+  async stop(graceMs: number): Promise<void> {
+    this.#context.stopping = true;
+    for (const listener of this.#listeners.values()) listener.close();
+    this.#udp.close();
+    const end = performance.now() + graceMs;
+    // An idle client may be sending its next request right now, so those that just arrive still get an answer.
+    while (this.#connections().length > 0 && performance.now() < end) {
+      await new Promise((resolve) => setTimeout(resolve, Math.min(100, graceMs)));
+      for (const connection of this.#connections()) connection.closeIfIdle();
+    }
+    for (const connection of this.#connections()) connection.cut();
+    for (const backend of this.#backends.values()) backend.retire();
+    this.#context.deadlines.stop();
+    this.#context.accessLogs?.flush();
+    clearInterval(this.#counting);
+  }
+
+  #atVipsOf(group: string): Connection[] {
+    return this.#connections().filter(({ localAddress }) => {
+      if (localAddress === undefined) return false;
+      const address = localAddress.startsWith('::ffff:') ? localAddress.slice(7) : localAddress;
+      return this.#groupOfVip.get(address) === group;
+    });
+  }
+
+  #connections(): Connection[] {
+    return this.#context.deadlines.all().filter(isConnection);
+  }
+}
+
+function isConnection(item: Timed): item is Connection {
+  return item instanceof HttpConnection || item instanceof TcpConnection || item instanceof UdpFlow;
+}

@@ -1,0 +1,115 @@
+import type net from 'node:net';
+import type { Admission } from '../entry/admission.ts';
+import type { Frontend } from '../entry/frontend.ts';
+import { HelloPeek } from '../entry/hello-peek.ts';
+import { Preface } from '../entry/preface.ts';
+import { type Endpoints, INVALID, MORE, ProxyHeader } from '../entry/proxy-protocol.ts';
+import { HttpConnection } from '../http/h1/connection.ts';
+import { type ByteSink, clientAddress } from '../io/raw-socket.ts';
+import { TcpConnection } from '../tcp/tcp-connection.ts';
+
+/**
+ * The way of a new connection through the door: is there a descriptor for it, whose is it (PROXY protocol), may this
+ * client have one more, and then it is a connection of the frontend's mode.
+ */
+export class Entrance {
+  readonly #admission: Admission;
+
+  constructor(admission: Admission) {
+    this.#admission = admission;
+  }
+
+  /** A connection was accepted; nothing of it has been read, and its socket is paused. */
+  arrived(socket: net.Socket, frontend: Frontend): ByteSink {
+    const crowded = this.#admission.crowd(socket, frontend);
+    if (crowded !== undefined) return crowded;
+    if (frontend.fromProxy(clientAddress(socket))) return new ProxyIntro(socket, frontend, this);
+    return this.enter(socket, frontend, undefined);
+  }
+
+  /** A connection came with a PROXY header that cannot be used. */
+  refuse(socket: net.Socket, frontend: Frontend, fault: string): void {
+    this.#admission.refuseProxy(socket, frontend, fault);
+  }
+
+  /**
+   * It is known who the client is.
+   *
+   * @param endpoints from a PROXY header; undefined: the ends of the socket are those of the client
+   */
+  enter(socket: net.Socket, frontend: Frontend, endpoints: Endpoints | undefined): ByteSink {
+    const refused = this.#admission.refuse(socket, frontend, endpoints?.address ?? clientAddress(socket));
+    if (refused !== undefined) return refused;
+    const { tls } = frontend.config;
+    if (tls === undefined) return this.serve(socket, frontend, endpoints);
+    if (tls.mode === 'passthrough') return this.#peek(socket, frontend, endpoints);
+    if (frontend.terminator !== undefined) return frontend.terminator.take(socket, endpoints);
+    // Its certificates could not be used: never in the clear what was to be secret.
+    frontend.leave();
+    frontend.logFlood(endpoints?.address ?? clientAddress(socket), 'tls_failed');
+    return this.#admission.refuseTls(socket, frontend, 'it has no usable certificate');
+  }
+
+  #peek(socket: net.Socket, frontend: Frontend, endpoints: Endpoints | undefined): ByteSink {
+    return new HelloPeek(socket, frontend, endpoints?.address ?? clientAddress(socket), {
+      connect: (pool) => new TcpConnection(socket, frontend, endpoints, pool),
+      refused: (cause) => this.#admission.tellTls(frontend, cause),
+    });
+  }
+
+  /** Whatever stood before it is done: it is a connection of its frontend, and has been counted in. */
+  serve(socket: net.Socket, frontend: Frontend, endpoints: Endpoints | undefined): ByteSink {
+    if (frontend.config.mode === 'tcp') return new TcpConnection(socket, frontend, endpoints);
+    const connection = new HttpConnection(socket, frontend, endpoints);
+    socket.resume();
+    return connection;
+  }
+}
+
+/** Reads the PROXY header of a connection, then hands on every byte behind it to what the connection is. */
+class ProxyIntro extends Preface {
+  readonly #entrance: Entrance;
+  #header: ProxyHeader | undefined = new ProxyHeader();
+
+  constructor(socket: net.Socket, frontend: Frontend, entrance: Entrance) {
+    super(socket, frontend);
+    this.#entrance = entrance;
+  }
+
+  protected read(buffer: Buffer, length: number): void {
+    if (this.#header === undefined) return;
+    const at = this.#header.feed(buffer, 0, length);
+    if (at === MORE) return;
+    const { endpoints, fault } = this.#header;
+    this.#stop();
+    if (at === INVALID) {
+      this.#entrance.refuse(this.socket, this.frontend, fault);
+      return;
+    }
+    this.socket.pause();
+    this.sink = this.#entrance.enter(this.socket, this.frontend, endpoints);
+    if (at < length) this.sink.onBytes(buffer.subarray(at, length), length - at);
+  }
+
+  onDeadline(): void {
+    this.#fail('it did not come in time');
+  }
+
+  onEnd(): void {
+    this.#fail('the connection ended before it');
+  }
+
+  onClose(): void {
+    this.#stop();
+  }
+
+  #fail(fault: string): void {
+    this.#stop();
+    this.#entrance.refuse(this.socket, this.frontend, fault);
+  }
+
+  #stop(): void {
+    this.#header = undefined;
+    this.release();
+  }
+}

@@ -1,0 +1,139 @@
+import type { ExplainedPick, ExplainQuery, Explanation } from '../../common/control.ts';
+import { brokenBy } from '../dispatch/circuit.ts';
+import type { Pool } from '../dispatch/pool.ts';
+import type { Frontend } from '../entry/frontend.ts';
+import { RequestHead } from '../http/h1/request-head.ts';
+import { httpsLocation } from '../http/redirect.ts';
+import { hostMatches } from '../route/router.ts';
+import { UNLIMITED } from '../shared/shared.ts';
+
+/** What one worker can say: all but how the control plane sees the backends. */
+export interface WorkerExplanation extends Omit<Explanation, 'candidates' | 'picks'> {
+  readonly candidates: readonly (Pick<
+    Explanation['candidates'][number],
+    'backend' | 'available' | 'weight' | 'active' | 'latency_ms'
+  > & {
+    /** What the control plane does not know of: why it takes no new clients right now; empty: nothing. */
+    readonly full: string;
+  })[];
+  /** undefined: no backend is asked for. */
+  readonly pick: Omit<ExplainedPick, 'worker'> | undefined;
+}
+
+/** Field lines of a scratch; the frontend's own limit is lower. */
+const MAX_FIELDS = 1000;
+
+/**
+ * What would become of a request that a frontend gets now. Runs the parser, the router and the pool that serve, and
+ * changes nothing: no session begins or lives longer, no turn is taken, nothing is counted.
+ */
+export function explain(frontend: Frontend, query: ExplainQuery): WorkerExplanation {
+  const nothing = { frontend: frontend.name, mode: frontend.config.mode, answer: undefined, routes: [] };
+  if (frontend.config.mode !== 'http') return explainBytes(frontend, nothing, query);
+  const { limits } = frontend.config;
+  const bytes = Buffer.from(headOf(query), 'latin1');
+  const head = new RequestHead(MAX_FIELDS);
+  const size = head.parse(bytes, 0, bytes.length, limits.fields);
+  if (size < 0) return refused(nothing, head.status, head.fault);
+  if (bytes.length > limits.headBytes) return refused(nothing, 431, 'head too large');
+  const routes = frontend.router.explain(head).map((verdict) => ({
+    ...verdict,
+    pool: frontend.router.pool(verdict.route),
+  }));
+  const pool = frontend.poolFor(head);
+  if (pool === undefined) return { ...refused(nothing, ...withoutPool(frontend, head)), routes };
+  const broken = brokenBy(pool.config.limits, pool.load, ['requests']);
+  const answer = broken && {
+    status: 503,
+    cause: `the pool has its limits.requests ${pool.config.limits.requests}`,
+  };
+  return { ...nothing, routes, ...inPool(pool, head, query), answer };
+}
+
+/** Status and cause, or where the client is sent to. */
+function withoutPool({ config: { redirect } }: Frontend, head: RequestHead): [status: number, cause: string] {
+  if (redirect === undefined) return [404, 'no route matches'];
+  const location = httpsLocation(head, redirect);
+  return location === undefined
+    ? [400, 'no host to redirect to']
+    : [redirect.status, `redirect to ${location}`];
+}
+
+/** A connection that is relayed unread. With `tls: passthrough` the host of the query is the name in the ClientHello. */
+function explainBytes(frontend: Frontend, nothing: Answered, query: ExplainQuery): WorkerExplanation {
+  const { tls, routes } = frontend.config;
+  if (tls?.mode !== 'passthrough') return { ...nothing, ...inPool(frontend.pool, undefined, query) };
+  const host = query.headers.find(([name]) => name.toLowerCase() === 'host')?.[1] ?? '';
+  const name = host.replace(/:\d*$/, '').toLowerCase();
+  const tried: WorkerExplanation['routes'][number][] = [];
+  for (const [route, { match, pool }] of routes.entries()) {
+    const names = match.sni ?? [];
+    const matched = name !== '' && hostMatches(names, name);
+    const failed = matched ? '' : `server name ${JSON.stringify(name)} is not ${names.join(', ')}`;
+    tried.push({ route, pool, matched, failed });
+    if (matched) break;
+  }
+  return { ...nothing, routes: tried, ...inPool(frontend.poolForName(name), undefined, query) };
+}
+
+type Answered = Pick<WorkerExplanation, 'frontend' | 'mode' | 'answer' | 'routes'>;
+
+function refused(nothing: Answered, status: number, cause: string): WorkerExplanation {
+  return { ...nothing, answer: { status, cause }, ...inPool(undefined, undefined, undefined) };
+}
+
+/** @param head undefined: bytes that nobody reads, as in `mode: tcp` */
+function inPool(
+  pool: Pool | undefined,
+  head: RequestHead | undefined,
+  query: ExplainQuery | undefined,
+): Pick<WorkerExplanation, 'pool' | 'algorithm' | 'candidates' | 'pick'> {
+  if (pool === undefined) return { pool: undefined, algorithm: undefined, candidates: [], pick: undefined };
+  const { index, by } = pool.peek(
+    query?.source,
+    head && pool.stickValue(head),
+    head === undefined ? 0 : pool.hashKey(head),
+  );
+  return {
+    pool: pool.config.name,
+    algorithm: pool.config.algorithm,
+    candidates: pool.backends.map(({ name }, at) => ({
+      backend: name,
+      available: pool.available(at),
+      weight: pool.weight(at),
+      active: pool.active(at),
+      latency_ms: Math.round(pool.latencyMs(at) * 1000) / 1000,
+      full: fullText(pool, at),
+    })),
+    pick: { backend: index < 0 ? undefined : pool.name(index), by },
+  };
+}
+
+function fullText(pool: Pool, at: number): string {
+  const { maxConnections } = pool.backends[at]!;
+  if (maxConnections === UNLIMITED || pool.active(at) < maxConnections) return '';
+  return `it has its max_connections ${maxConnections}`;
+}
+
+function headOf({ method, target, headers }: ExplainQuery): string {
+  const lines = headers.map(([name, value]) => `${name}: ${value}\r\n`);
+  return `${method} ${target} HTTP/1.1\r\n${lines.join('')}\r\n`;
+}
+
+/** One answer of all workers, which differ only where each takes turns of its own. */
+export function merge(
+  answers: readonly { readonly worker: number; readonly explanation: WorkerExplanation }[],
+  status: (id: string) => Pick<Explanation['candidates'][number], 'state' | 'why'>,
+): Explanation {
+  const { pick: _pick, candidates, ...rest } = answers[0]!.explanation;
+  return {
+    ...rest,
+    candidates: candidates.map(({ full, ...candidate }) => {
+      const { state, why } = status(`${rest.pool}/${candidate.backend}`);
+      return { ...candidate, state, why: full === '' ? why : full };
+    }),
+    picks: answers.flatMap(({ worker, explanation: { pick } }) =>
+      pick === undefined ? [] : [{ worker, ...pick }],
+    ),
+  };
+}

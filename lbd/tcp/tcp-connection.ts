@@ -1,0 +1,336 @@
+import type net from 'node:net';
+import { hashText } from '../../common/hash.ts';
+import type { Backend } from '../dispatch/backend.ts';
+import type { Pool } from '../dispatch/pool.ts';
+import type { QueueUser, Waiter } from '../dispatch/queue.ts';
+import { Upstream, type UpstreamUser } from '../dispatch/upstream.ts';
+import type { Frontend } from '../entry/frontend.ts';
+import { type Endpoints, proxyHeader } from '../entry/proxy-protocol.ts';
+import type { Timed } from '../io/deadlines.ts';
+import { readSoon } from '../io/direct-io.ts';
+import { type ByteSink, clientAddress, endpointsOf, resetNow, send } from '../io/raw-socket.ts';
+import type { AccessRecord } from '../log/access-record.ts';
+import {
+  NO_BACKEND,
+  QUEUE_FULL,
+  QUEUE_TIMEOUT,
+  type Refusal,
+  TOO_MANY_CONNECTIONS,
+  TOO_MANY_REQUESTS,
+} from '../log/refusal.ts';
+import { COUNTER } from '../shared/shared.ts';
+import { handshakeMs } from '../tls/terminator.ts';
+
+/** What one side has said in full gets so long to reach the other, without progress, once its sender is gone. */
+const LINGER_MS = 30_000;
+
+type Owned = net.Socket & { tcpConnection?: TcpConnection };
+
+/**
+ * One client connection of a TCP frontend: bytes go both ways unread. The client is not read before the backend
+ * connection is there, so that another backend can be tried without losing a byte. The end of one side is passed
+ * on as an end, after all its bytes; a reset, a cut or a time-out before it as a reset, so that nobody takes a
+ * part for the whole. A side that goes away after its end was heard in full: the other one still gets all of it.
+ */
+export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
+  deadline = 0;
+  listed = -1;
+  readonly #frontend: Frontend;
+  readonly #pool: Pool;
+  readonly #socket: net.Socket;
+  readonly #address: string;
+  readonly #addressHash: number;
+  #backend = -1;
+  #upstream: Upstream | undefined;
+  #tried: number[] | undefined;
+  readonly #endpoints: Endpoints | undefined;
+  /** Its place in the queue of the pool. */
+  #waiter: Waiter | undefined;
+  /** What came with the PROXY header, or the ClientHello, until a backend is there. */
+  #early: Buffer | undefined;
+  readonly #log: AccessRecord | undefined;
+  #clientEnded = false;
+  #clientClosed = false;
+  #backendEnded = false;
+
+  /**
+   * Begins to connect at once.
+   *
+   * @param endpoints from a PROXY header; undefined: the ends of the socket are those of the client
+   * @param pool of the connection; a TCP frontend that does not route always has one
+   */
+  constructor(socket: net.Socket, frontend: Frontend, endpoints?: Endpoints, pool = frontend.pool!) {
+    this.#socket = socket;
+    this.#frontend = frontend;
+    this.#pool = pool;
+    this.#endpoints = endpoints;
+    this.#address = endpoints?.address ?? clientAddress(socket);
+    this.#addressHash = hashText(this.#address);
+    (socket as Owned).tcpConnection = this;
+    socket.on('end', onEnd);
+    socket.on('error', onError);
+    socket.on('drain', onDrain);
+    socket.once('close', onClose);
+    frontend.count('accepted', 1);
+    frontend.context.deadlines.add(this);
+    this.#log = frontend.record(undefined, this.#address);
+    this.#log?.begin(handshakeMs(socket));
+    this.#log?.routed(-1, pool.config.name);
+    this.#connect();
+  }
+
+  /** Slot of the backend of this connection; -1: none. */
+  get slot(): number {
+    return this.#upstream?.backend.slot ?? -1;
+  }
+
+  get idle(): boolean {
+    return false;
+  }
+
+  /** Ends both sides now; each one gets a reset. */
+  cut(): void {
+    this.#log?.fault('cut');
+    this.#log?.end();
+    this.#giveUpTurn();
+    const upstream = this.#leave();
+    if (upstream?.connected) upstream.reset();
+    else upstream?.destroy();
+    resetNow(this.#socket);
+    this.#finish();
+  }
+
+  /** Address at which the client reached this node; undefined once the connection is gone. */
+  get localAddress(): string | undefined {
+    return this.#socket.localAddress;
+  }
+
+  closeIfIdle(): void {
+    // A TCP connection is never known to be idle.
+  }
+
+  #connect(): void {
+    const pool = this.#pool;
+    if (pool.breaker.refusesRequest()) {
+      this.#refuse(TOO_MANY_REQUESTS);
+      return;
+    }
+    if (pool.breaker.refusesConnection()) {
+      this.#refuse(TOO_MANY_CONNECTIONS);
+      return;
+    }
+    const backend = this.chooseAgain();
+    if (backend !== undefined && pool.enter(this.#backend)) {
+      this.onTurn(backend);
+      return;
+    }
+    if (backend === undefined && (this.#exhausted || !pool.saturated)) {
+      this.#refuse(NO_BACKEND);
+      return;
+    }
+    this.#waiter = pool.queue?.join(this, backend !== undefined && pool.tied ? backend.slot : -1);
+    if (this.#waiter === undefined) this.#refuse(QUEUE_FULL);
+    else this.#log?.queued();
+  }
+
+  get #exhausted(): boolean {
+    const { connect, attempts } = this.#pool.config.retry;
+    return this.#tried !== undefined && (!connect || this.#tried.length > attempts);
+  }
+
+  chooseAgain(): Backend | undefined {
+    if (this.#exhausted) return undefined;
+    const index = this.#pool.choose(this.#address, this.#addressHash, undefined, 0, this.#tried);
+    if (index < 0) return undefined;
+    this.#backend = index;
+    return this.#pool.backends[index];
+  }
+
+  onTurn(backend: Backend): void {
+    this.#waiter = undefined;
+    this.#log?.connecting(backend.name, 1 + (this.#tried?.length ?? 0));
+    const { shared, deadlines } = this.#frontend.context;
+    shared.countBackend(backend.slot, COUNTER.requests, 1);
+    shared.countBackend(backend.slot, COUNTER.connects, 1);
+    const { sendProxy, timeouts } = this.#pool.config;
+    this.#upstream = new Upstream(
+      backend,
+      this,
+      deadlines,
+      timeouts.connectMs,
+      sendProxy && proxyHeader(sendProxy, this.#endpoints ?? endpointsOf(this.#socket)),
+    );
+  }
+
+  onQueueTimeout(): void {
+    this.#waiter = undefined;
+    this.#refuse(QUEUE_TIMEOUT);
+  }
+
+  #refuse({ cause, counter }: Refusal): void {
+    this.#frontend.count('answered_503', 1);
+    if (counter !== undefined) this.#frontend.count(counter, 1);
+    this.#log?.fault(this.#tried === undefined ? cause : 'connect_failed');
+    resetNow(this.#socket);
+  }
+
+  #giveUpTurn(): void {
+    if (this.#waiter === undefined) return;
+    this.#pool.queue?.leave(this.#waiter);
+    this.#waiter = undefined;
+  }
+
+  onBytes(buffer: Buffer, length: number): void {
+    const upstream = this.#upstream;
+    if (upstream?.connected !== true && !this.#backendEnded) {
+      this.#frontend.count('bytes_received', length);
+      this.#early = Buffer.copyBytesFrom(buffer, 0, length);
+      return;
+    }
+    // The backend has ended and is gone: nobody is left to hear it, but the client may still be reading.
+    if (upstream === undefined) return;
+    this.#touch();
+    this.#log?.received(length);
+    this.#frontend.count('bytes_received', length);
+    this.#frontend.context.shared.countBackend(upstream.backend.slot, COUNTER.bytes_sent, length);
+    if (!send(upstream.socket, buffer, 0, length)) this.#socket.pause();
+  }
+
+  onClientEnd(): void {
+    this.#clientEnded = true;
+    if (this.#upstream?.connected) this.#upstream.socket.end();
+  }
+
+  onClientDrain(): void {
+    this.#touch();
+    this.#upstream?.socket.resume();
+  }
+
+  onClientClose(): void {
+    this.#clientClosed = true;
+    this.#frontend.leave();
+    this.#giveUpTurn();
+    const upstream = this.#upstream;
+    if (upstream === undefined) this.#finish();
+    else if (!this.#clientEnded || !upstream.connected) {
+      this.#log?.fault('client_gone');
+      this.cut();
+    } else {
+      this.#linger();
+      upstream.socket.resume();
+    }
+  }
+
+  onUpstreamReady(): void {
+    this.#touch();
+    const { outlier } = this.#pool.config;
+    const { slot } = this.#upstream!.backend;
+    if (outlier !== undefined)
+      this.#frontend.context.shared.vitals.answered(slot, false, outlier.consecutive5xx);
+    const early = this.#early;
+    this.#early = undefined;
+    this.#log?.connected();
+    if (early !== undefined) {
+      this.#log?.received(early.length);
+      this.#frontend.context.shared.countBackend(
+        this.#upstream!.backend.slot,
+        COUNTER.bytes_sent,
+        early.length,
+      );
+      this.#upstream!.socket.write(early);
+    }
+    if (this.#clientEnded) this.#upstream!.socket.end();
+    this.#socket.resume();
+  }
+
+  onUpstreamBytes(buffer: Buffer, length: number): void {
+    if (this.#clientClosed) return;
+    this.#touch();
+    readSoon(this.#socket);
+    readSoon(this.#upstream!.socket);
+    this.#log?.sentOn(length);
+    this.#frontend.count('bytes_sent', length);
+    this.#frontend.context.shared.countBackend(this.#upstream!.backend.slot, COUNTER.bytes_received, length);
+    if (!send(this.#socket, buffer, 0, length)) this.#upstream!.socket.pause();
+  }
+
+  onUpstreamDrain(): void {
+    this.#touch();
+    if (!this.#clientClosed) this.#socket.resume();
+  }
+
+  onUpstreamEnd(): void {
+    this.#backendEnded = true;
+    this.#socket.end();
+  }
+
+  onUpstreamClose(why: string): void {
+    const upstream = this.#leave()!;
+    const { shared } = this.#frontend.context;
+    if (!upstream.connected) {
+      const { slot } = upstream.backend;
+      const { outlier } = this.#pool.config;
+      shared.countBackend(slot, COUNTER.connect_failures, 1);
+      if (outlier !== undefined) shared.vitals.failed(slot, outlier.consecutiveFailures);
+      this.#tried ??= [];
+      this.#tried.push(this.#backend);
+      if (!this.#socket.destroyed) this.#connect();
+    } else if (this.#clientClosed) this.#finish();
+    else if (this.#backendEnded) {
+      this.#linger();
+      this.#socket.resume();
+    } else {
+      if (why !== '') shared.countBackend(upstream.backend.slot, COUNTER.errors, 1);
+      this.#log?.fault('backend_closed');
+      resetNow(this.#socket);
+    }
+  }
+
+  onDeadline(): void {
+    const receiver = this.#clientClosed ? this.#upstream?.socket : this.#socket;
+    const heard = this.#clientClosed || this.#backendEnded;
+    // All that is due to it is with the kernel, which delivers it after a plain close, but not after a reset.
+    if (heard && receiver?.writableFinished) receiver.destroy();
+    else {
+      this.#log?.fault('idle_timeout');
+      this.cut();
+    }
+  }
+
+  #touch(): void {
+    this.deadline = this.#frontend.context.deadlines.in(this.#frontend.config.timeouts.idleMs);
+  }
+
+  #linger(): void {
+    const { context, config } = this.#frontend;
+    this.deadline = context.deadlines.in(Math.min(LINGER_MS, config.timeouts.idleMs));
+  }
+
+  #leave(): Upstream | undefined {
+    const upstream = this.#upstream;
+    if (upstream === undefined) return undefined;
+    this.#upstream = undefined;
+    this.#pool.leave(upstream.backend.slot);
+    return upstream;
+  }
+
+  /** Off the list, once neither side is left. */
+  #finish(): void {
+    if (!this.#clientClosed || this.#upstream !== undefined) return;
+    this.#frontend.context.deadlines.remove(this);
+    this.#log?.end();
+  }
+}
+
+function onEnd(this: Owned): void {
+  this.tcpConnection!.onClientEnd();
+}
+function onError(this: Owned): void {
+  // 'close' follows and does what is to be done; without a listener an error would end the thread.
+}
+function onDrain(this: Owned): void {
+  this.tcpConnection!.onClientDrain();
+}
+function onClose(this: Owned): void {
+  this.tcpConnection!.onClientClose();
+}

@@ -1,0 +1,253 @@
+import type dgram from 'node:dgram';
+import { descriptorOfDatagrams } from '../../common/datagram-descriptor.ts';
+import { hashText } from '../../common/hash.ts';
+import type { Backend } from '../dispatch/backend.ts';
+import type { Pool } from '../dispatch/pool.ts';
+import type { Frontend } from '../entry/frontend.ts';
+import type { Timed } from '../io/deadlines.ts';
+import { connectDatagrams, type DatagramSink, sendDatagram } from '../io/udp-socket.ts';
+import { NO_BACKEND, QUEUE_FULL, type Refusal } from '../log/refusal.ts';
+import { COUNTER, GATE_CLOSED } from '../shared/shared.ts';
+import type { UdpFlows } from './udp-flows.ts';
+import type { UdpSocket } from './udp-listener.ts';
+
+/**
+ * A client whose address nothing proves yet (it has not gone on after an answer) is forgotten sooner, as in Linux
+ * (nf_conntrack_udp_timeout): most of them asked once, or are forged.
+ */
+const FRESH_IDLE_MS = 30_000;
+/** At a stop, a question that is older has no answer. */
+const ANSWER_MS = 1_000;
+/** What a client may send while its backend's name is looked up. */
+const MAX_WAITING = 16;
+
+/**
+ * The datagrams of one client (address and port) at one address of this node: they go to one backend from a socket of
+ * their own, and what comes back to that socket goes to the client, from the address that it asked. A backend that is
+ * taken out, or that answers that nobody listens, is left for another one at the client's next datagram.
+ */
+export class UdpFlow implements Timed, DatagramSink {
+  deadline = 0;
+  listed = -1;
+  /** It went on after an answer, so that its address is no forged one. */
+  assured = false;
+  readonly key: string;
+  readonly #flows: UdpFlows;
+  readonly #frontend: Frontend;
+  readonly #address: string;
+  readonly #port: number;
+  readonly #addressHash: number;
+  #client: UdpSocket;
+  #pool: Pool | undefined;
+  #backend: Backend | undefined;
+  #upstream: dgram.Socket | undefined;
+  #ready = false;
+  #waiting: Buffer[] | undefined;
+  #tried: number[] | undefined;
+  #index = -1;
+  #answered = false;
+  #askedMs = 0;
+  #closed = false;
+
+  /** @param key `ADDRESS PORT` of the client */
+  constructor(flows: UdpFlows, frontend: Frontend, client: UdpSocket, key: string, from: dgram.RemoteInfo) {
+    this.#flows = flows;
+    this.#frontend = frontend;
+    this.#client = client;
+    this.key = key;
+    this.#address = from.address;
+    this.#port = from.port;
+    this.#addressHash = hashText(from.address);
+    client.flows.set(key, this);
+    frontend.context.deadlines.add(this);
+  }
+
+  /** Address of the client. */
+  get address(): string {
+    return this.#address;
+  }
+
+  /** Slot of its backend; -1: none. */
+  get slot(): number {
+    return this.#backend?.slot ?? -1;
+  }
+
+  get idle(): boolean {
+    return false;
+  }
+
+  /** undefined: a flow does not hold up a switchover, the other node takes it over with its next datagram. */
+  get localAddress(): undefined {
+    return undefined;
+  }
+
+  /** The client's next datagram begins anew. */
+  cut(): void {
+    this.close();
+  }
+
+  /** Ends the flow unless an answer may be on its way. */
+  closeIfIdle(): void {
+    if (this.#answered || performance.now() - this.#askedMs > ANSWER_MS) this.close();
+  }
+
+  onClientDatagram(bytes: Buffer): void {
+    const frontend = this.#frontend;
+    if (this.#answered) {
+      this.#answered = false;
+      if (!this.assured) {
+        this.assured = true;
+        this.#flows.assure(this);
+      }
+    }
+    this.#touch();
+    this.#askedMs = performance.now();
+    frontend.count('datagrams_received', 1);
+    frontend.count('bytes_received', bytes.length);
+    if (!this.#usable() && !this.#connect()) {
+      frontend.count('datagrams_dropped', 1);
+      this.close();
+      return;
+    }
+    if (this.#ready) this.#send(bytes);
+    else {
+      this.#waiting ??= [];
+      if (this.#waiting.length < MAX_WAITING) this.#waiting.push(bytes);
+      else frontend.count('datagrams_dropped', 1);
+    }
+  }
+
+  /** From the backend. */
+  onDatagram(bytes: Buffer): void {
+    const { context } = this.#frontend;
+    const slot = this.#backend!.slot;
+    if (!this.#answered) context.shared.observeLatency(slot, performance.now() - this.#askedMs);
+    this.#answered = true;
+    this.#tried = undefined;
+    this.#touch();
+    context.shared.countBackend(slot, COUNTER.bytes_received, bytes.length);
+    const { socket } = this.#client;
+    if (socket === undefined || !sendDatagram(socket, bytes, this.#port, this.#address)) {
+      this.#frontend.count('datagrams_dropped', 1);
+      return;
+    }
+    this.#frontend.count('datagrams_sent', 1);
+    this.#frontend.count('bytes_sent', bytes.length);
+  }
+
+  /** Most of all an ICMP answer that nobody listens there; or this node has no descriptor or name left. */
+  onSocketError(error: NodeJS.ErrnoException): void {
+    const { shared } = this.#frontend.context;
+    const backend = this.#backend;
+    if (backend === undefined) return;
+    if (error.code === 'EMFILE' || error.code === 'ENFILE') this.#flows.outOfFiles(this);
+    else shared.countBackend(backend.slot, this.#answered ? COUNTER.errors : COUNTER.connect_failures, 1);
+    this.#tried ??= [];
+    this.#tried.push(this.#index);
+    this.#leave();
+  }
+
+  onDeadline(): void {
+    this.close();
+  }
+
+  /** Answers go out through another socket from now on: the client's address has got one of its own. */
+  moveTo(socket: UdpSocket): void {
+    this.#client.flows.delete(this.key);
+    this.#client = socket;
+    socket.flows.set(this.key, this);
+  }
+
+  /** Forgets the client. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#leave();
+    this.#frontend.context.deadlines.remove(this);
+    const client = this.#client;
+    client.flows.delete(this.key);
+    this.#flows.gone(this, client);
+  }
+
+  /** Whether its backend may still have it. A new config is looked at once. */
+  #usable(): boolean {
+    const backend = this.#backend;
+    if (backend === undefined) return false;
+    const { pool, context } = this.#frontend;
+    if (pool !== this.#pool) {
+      this.#pool = pool;
+      this.#tried = undefined;
+      this.#index = pool?.backends.indexOf(backend) ?? -1;
+    }
+    if (this.#index >= 0 && context.shared.gate(backend.slot) !== GATE_CLOSED) return true;
+    this.#leave();
+    return false;
+  }
+
+  /** @returns false: no backend takes it */
+  #connect(): boolean {
+    const { pool, context } = this.#frontend;
+    if (pool !== this.#pool) this.#tried = undefined;
+    this.#pool = pool;
+    if (pool === undefined) return false;
+    const index = pool.choose(this.#address, this.#addressHash, undefined, 0, this.#tried);
+    // A datagram does not wait.
+    if (index < 0 || !pool.enter(index)) {
+      this.#refuse(index < 0 && !pool.saturated ? NO_BACKEND : QUEUE_FULL);
+      return false;
+    }
+    const backend = pool.backends[index]!;
+    const { shared } = context;
+    this.#index = index;
+    this.#backend = backend;
+    shared.countBackend(backend.slot, COUNTER.requests, 1);
+    shared.countBackend(backend.slot, COUNTER.connects, 1);
+    const upstream = connectDatagrams(backend.host, backend.port, this, () => this.#onReady());
+    // It may have failed already, for want of a descriptor or of a route.
+    if (this.#backend !== backend) {
+      upstream.close();
+      return false;
+    }
+    this.#upstream = upstream;
+    if (!this.#flows.crowded(descriptorOfDatagrams(upstream), this)) return true;
+    this.#leave();
+    return false;
+  }
+
+  #refuse({ counter, cause }: Refusal): void {
+    this.#frontend.count(counter!, 1);
+    this.#frontend.logFlood(this.#address, cause);
+  }
+
+  #onReady(): void {
+    this.#ready = true;
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    for (const bytes of waiting ?? []) this.#send(bytes);
+  }
+
+  #send(bytes: Buffer): void {
+    if (this.#upstream === undefined || !sendDatagram(this.#upstream, bytes))
+      this.#frontend.count('datagrams_dropped', 1);
+    else this.#frontend.context.shared.countBackend(this.#backend!.slot, COUNTER.bytes_sent, bytes.length);
+  }
+
+  #leave(): void {
+    const backend = this.#backend;
+    if (backend === undefined) return;
+    this.#backend = undefined;
+    this.#ready = false;
+    this.#waiting = undefined;
+    this.#pool!.leave(backend.slot);
+    const upstream = this.#upstream;
+    this.#upstream = undefined;
+    upstream?.close();
+  }
+
+  #touch(): void {
+    const { idleMs } = this.#frontend.config.timeouts;
+    this.deadline = this.#frontend.context.deadlines.in(
+      this.assured ? idleMs : Math.min(idleMs, FRESH_IDLE_MS),
+    );
+  }
+}

@@ -1,9 +1,9 @@
 import type { Config } from '../../common/model.ts';
-import { SlotMap } from '../dispatch/slots.ts';
 import type { Plan } from '../shared/plan.ts';
 import { MAX_FRONTENDS, MAX_SLOTS, type SharedState } from '../shared/shared.ts';
 import type { PoolTls } from '../tls/backend-tls.ts';
 import type { HealthTarget } from './health/monitor.ts';
+import { SlotMap } from './slots.ts';
 
 /** Turns a config into the plan of the workers: gives its backends and frontends their rows of shared memory. */
 export class Planner {

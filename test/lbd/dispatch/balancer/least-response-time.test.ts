@@ -1,5 +1,5 @@
 import t from 'tap';
-import { LatencyDecay } from '../../../../lbd/dispatch/balancer/latency-decay.ts';
+import { LatencyDecay } from '../../../../lbd/control/care/latency-decay.ts';
 import { LeastResponseTime } from '../../../../lbd/dispatch/balancer/least-response-time.ts';
 import type { PoolView } from '../../../../lbd/dispatch/balancer/types.ts';
 import { createSharedBuffers, GATE_OPEN, SharedState } from '../../../../lbd/shared/shared.ts';

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { SlotMap } from '../../../lbd/dispatch/slots.ts';
+import { SlotMap } from '../../../lbd/control/slots.ts';
 
 t.test('who stays keeps its row, whatever the order', async (t) => {
   const slots = new SlotMap('backends', 8, () => 0);

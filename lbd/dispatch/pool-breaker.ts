@@ -1,7 +1,7 @@
 import type { BreakerConfig } from '../../common/resilience-config.ts';
+import { type Breaker, brokenBy, type PoolLoad } from '../shared/circuit.ts';
 import { COUNTER, type SharedState } from '../shared/shared.ts';
 import type { Backend } from './backend.ts';
-import { type Breaker, brokenBy, type PoolLoad } from './circuit.ts';
 
 const REQUEST: readonly Breaker[] = ['requests'];
 const CONNECTION: readonly Breaker[] = ['pending', 'connections'];

@@ -4,13 +4,13 @@ import type { RequestHead } from '../http/h1/request-head.ts';
 import type { ResponseHead } from '../http/h1/response-head.ts';
 import { cookieValue } from '../route/router.ts';
 import type { SessionTable } from '../session/table.ts';
+import { PoolLoads } from '../shared/pool-load.ts';
 import { GATE_CLOSED, type SharedState, UNLIMITED } from '../shared/shared.ts';
 import { FULL_SHARE } from '../shared/vitals.ts';
 import type { Backend } from './backend.ts';
 import { createBalancer } from './balancer/index.ts';
 import type { Balancer, PoolView } from './balancer/types.ts';
 import { PoolBreaker } from './pool-breaker.ts';
-import { PoolLoads } from './pool-load.ts';
 import type { PoolQueue } from './queue.ts';
 
 /**

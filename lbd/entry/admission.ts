@@ -4,8 +4,8 @@ import { descriptorOf } from '../../common/descriptors.ts';
 import { ownAnswer } from '../http/answers.ts';
 import type { Deadlines, Timed } from '../io/deadlines.ts';
 import { type ByteSink, clientAddress } from '../io/raw-socket.ts';
+import { OVER_LIMIT, UNCOUNTED } from '../shared/source-limits.ts';
 import type { Frontend } from './frontend.ts';
-import { OVER_LIMIT, UNCOUNTED } from './limits.ts';
 
 /** Writes a line to the daemon's log; from a worker it goes through the main thread. */
 export type WorkerLog = (level: 'info' | 'warn' | 'error', text: string, data: object) => void;

@@ -1,10 +1,10 @@
 import type { ExplainedPick, ExplainQuery, Explanation } from '../../common/control.ts';
-import { brokenBy } from '../dispatch/circuit.ts';
 import type { Pool } from '../dispatch/pool.ts';
 import type { Frontend } from '../entry/frontend.ts';
 import { RequestHead } from '../http/h1/request-head.ts';
 import { httpsLocation } from '../http/redirect.ts';
 import { hostMatches } from '../route/router.ts';
+import { brokenBy } from '../shared/circuit.ts';
 import { UNLIMITED } from '../shared/shared.ts';
 
 /** What one worker can say: all but how the control plane sees the backends. */

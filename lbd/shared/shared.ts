@@ -1,5 +1,5 @@
-import { createSourceBuffers, type SourceBuffers, SourceLimits } from '../entry/limits.ts';
 import { createQueueBuffers, QueueBoard, type QueueBuffers } from './queue-board.ts';
+import { createSourceBuffers, type SourceBuffers, SourceLimits } from './source-limits.ts';
 import { createVitalsBuffers, Vitals, type VitalsBuffers } from './vitals.ts';
 
 /**

@@ -1,7 +1,7 @@
 import type dgram from 'node:dgram';
 import type { Admission } from '../entry/admission.ts';
 import type { Frontend } from '../entry/frontend.ts';
-import { OVER_LIMIT } from '../entry/limits.ts';
+import { OVER_LIMIT } from '../shared/source-limits.ts';
 import { UdpFlow } from './udp-flow.ts';
 import type { UdpSocket } from './udp-listener.ts';
 

@@ -1,7 +1,7 @@
 import type { PoolStrain } from '../../../common/control.ts';
 import type { PoolConfig } from '../../../common/model.ts';
-import { brokenText } from '../../dispatch/circuit.ts';
-import { PoolLoads } from '../../dispatch/pool-load.ts';
+import { brokenText } from '../../shared/circuit.ts';
+import { PoolLoads } from '../../shared/pool-load.ts';
 import type { BackendCounter, SharedState } from '../../shared/shared.ts';
 
 /** What a pool refused, as the status and the metrics name it, and its counter. */

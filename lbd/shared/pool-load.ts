@@ -1,6 +1,6 @@
-import type { SharedState } from '../shared/shared.ts';
-import { CONNECTIONS, type OpenKind, PENDING, RETRYING } from '../shared/vitals.ts';
 import type { PoolLoad } from './circuit.ts';
+import type { SharedState } from './shared.ts';
+import { CONNECTIONS, type OpenKind, PENDING, RETRYING } from './vitals.ts';
 
 /** What all workers together have open towards the backends of a pool, read when it is asked for. */
 export class PoolLoads implements PoolLoad {

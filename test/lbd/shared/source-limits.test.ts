@@ -1,7 +1,12 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
-import { createSourceBuffers, OVER_LIMIT, SourceLimits, UNCOUNTED } from '../../../lbd/entry/limits.ts';
+import {
+  createSourceBuffers,
+  OVER_LIMIT,
+  SourceLimits,
+  UNCOUNTED,
+} from '../../../lbd/shared/source-limits.ts';
 import { answering, OK, Plane, RawClient, RawOrigin } from '../harness.ts';
 
 t.test('so many and no more, of each address on each frontend', async (t) => {
@@ -88,7 +93,7 @@ t.test('exact when workers enter and leave at the same time', async (t) => {
       for (const cell of cells) { Atomics.sub(inside, 0, 1); limits.leave(cell); }
       parentPort.postMessage({ most, refused });
     });`;
-  const file = new URL('../../../lbd/entry/limits.ts', import.meta.url).href;
+  const file = new URL('../../../lbd/shared/source-limits.ts', import.meta.url).href;
   const workers = [0, 1].map(
     (index) => new Worker(source, { eval: true, workerData: { buffers, gauge, index, file } }),
   );

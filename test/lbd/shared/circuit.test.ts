@@ -1,5 +1,5 @@
 import t from 'tap';
-import { type Breaker, brokenBy, brokenText } from '../../../lbd/dispatch/circuit.ts';
+import { type Breaker, brokenBy, brokenText } from '../../../lbd/shared/circuit.ts';
 
 t.test('which limit one more would break', async (t) => {
   const all: Breaker[] = ['requests', 'pending', 'connections'];

@@ -1,6 +1,6 @@
 import { isIPv4 } from 'node:net';
+import { parseAddress } from '../../common/ip-words.ts';
 import type { KernelFrontend } from '../kernel/kernel-frontend.ts';
-import { parseAddress } from '../session/address.ts';
 import { KEY_CHARS_IPV4, TCP, UDP } from './flow.ts';
 
 /** No backend has this name in the counts of flows by accident: it is one that the config does not have any more. */

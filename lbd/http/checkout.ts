@@ -1,7 +1,7 @@
+import { proxyHeader } from '../../common/proxy-protocol.ts';
 import type { Attempts } from '../dispatch/attempts.ts';
 import type { QueueUser, Waiter } from '../dispatch/queue.ts';
 import { Upstream, type UpstreamUser } from '../dispatch/upstream.ts';
-import { proxyHeader } from '../entry/proxy-protocol.ts';
 import { COUNTER } from '../shared/shared.ts';
 import type { HttpConnection } from './h1/connection.ts';
 

@@ -1,7 +1,7 @@
 import { readSync, writeSync } from 'node:fs';
 import type net from 'node:net';
 import { descriptorOf } from '../../common/descriptors.ts';
-import type { Endpoints } from '../entry/proxy-protocol.ts';
+import type { Endpoints } from '../../common/proxy-protocol.ts';
 import { writeSoon } from './direct-io.ts';
 import { release } from './hold-back.ts';
 import { readBuffer } from './read-buffer.ts';

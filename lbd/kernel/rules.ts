@@ -1,4 +1,4 @@
-import { formatAddress, maskAddress } from '../session/address.ts';
+import { formatAddress, maskAddress } from '../../common/ip-words.ts';
 import type { KernelBackend, KernelPool, KernelService } from './kernel-service.ts';
 import type { NftChain, NftSet, Ruleset } from './ruleset.ts';
 import { hasTurns, turnsOf } from './turns.ts';

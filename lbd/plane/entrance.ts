@@ -1,9 +1,9 @@
 import type net from 'node:net';
+import { type Endpoints, INVALID, MORE, ProxyHeader } from '../../common/proxy-protocol.ts';
 import type { Admission } from '../entry/admission.ts';
 import type { Frontend } from '../entry/frontend.ts';
 import { HelloPeek } from '../entry/hello-peek.ts';
 import { Preface } from '../entry/preface.ts';
-import { type Endpoints, INVALID, MORE, ProxyHeader } from '../entry/proxy-protocol.ts';
 import { HttpConnection } from '../http/h1/connection.ts';
 import { type ByteSink, clientAddress } from '../io/raw-socket.ts';
 import { TcpConnection } from '../tcp/tcp-connection.ts';

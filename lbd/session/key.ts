@@ -1,4 +1,4 @@
-import { formatAddress, isIPv4Mapped, maskAddress, parseAddress } from './address.ts';
+import { formatAddress, isIPv4Mapped, maskAddress, parseAddress } from '../../common/ip-words.ts';
 import { halfSipHash } from './half-siphash.ts';
 import { KEY_WORDS, KIND, KIND_COOKIE, KIND_SOURCE, POOL } from './layout.ts';
 

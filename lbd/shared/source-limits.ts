@@ -1,4 +1,4 @@
-import { parseAddress } from '../session/address.ts';
+import { parseAddress } from '../../common/ip-words.ts';
 import { halfSipHash } from '../session/half-siphash.ts';
 
 /** Cells of the table: as many clients may be connected at the same time, give or take a full bucket. */

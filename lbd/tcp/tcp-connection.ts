@@ -1,11 +1,11 @@
 import type net from 'node:net';
 import { hashText } from '../../common/hash.ts';
+import { type Endpoints, proxyHeader } from '../../common/proxy-protocol.ts';
 import type { Backend } from '../dispatch/backend.ts';
 import type { Pool } from '../dispatch/pool.ts';
 import type { QueueUser, Waiter } from '../dispatch/queue.ts';
 import { Upstream, type UpstreamUser } from '../dispatch/upstream.ts';
 import type { Frontend } from '../entry/frontend.ts';
-import { type Endpoints, proxyHeader } from '../entry/proxy-protocol.ts';
 import type { Timed } from '../io/deadlines.ts';
 import { readSoon } from '../io/direct-io.ts';
 import { type ByteSink, clientAddress, endpointsOf, resetNow, send } from '../io/raw-socket.ts';

@@ -7,8 +7,8 @@ import {
   type Server,
   type TLSSocket,
 } from 'node:tls';
+import type { Endpoints } from '../../common/proxy-protocol.ts';
 import type { TerminationConfig } from '../../common/tls-config.ts';
-import type { Endpoints } from '../entry/proxy-protocol.ts';
 import { type ByteSink, clientAddress } from '../io/raw-socket.ts';
 import { adoptSecure, plainOf } from '../io/secure-socket.ts';
 import type { Certificate } from './certificate.ts';

@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import { proxyHeader } from '../../entry/proxy-protocol.ts';
+import { proxyHeader } from '../../../common/proxy-protocol.ts';
 import type { HealthTarget } from './probe.ts';
 
 /**

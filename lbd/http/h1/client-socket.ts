@@ -1,7 +1,7 @@
 import type net from 'node:net';
 import { hashText } from '../../../common/hash.ts';
+import type { Endpoints } from '../../../common/proxy-protocol.ts';
 import type { Frontend } from '../../entry/frontend.ts';
-import type { Endpoints } from '../../entry/proxy-protocol.ts';
 import { writeSoon } from '../../io/direct-io.ts';
 import { clientAddress, endpointsOf, resetNow, send } from '../../io/raw-socket.ts';
 import type { AccessRecord } from '../../log/access-record.ts';

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { networkInterfaces } from 'node:os';
 import t, { type Test } from 'tap';
-import { proxyHeader } from '../../../lbd/entry/proxy-protocol.ts';
+import { proxyHeader } from '../../../common/proxy-protocol.ts';
 import { settled } from '../../common/settled.ts';
 import { answering, OK, Plane, RawClient, RawOrigin } from '../harness.ts';
 

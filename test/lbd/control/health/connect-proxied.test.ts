@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import t from 'tap';
+import { proxyHeader } from '../../../../common/proxy-protocol.ts';
 import { probeHttp } from '../../../../lbd/control/health/http-probe.ts';
 import { probeTcp } from '../../../../lbd/control/health/tcp-probe.ts';
-import { proxyHeader } from '../../../../lbd/entry/proxy-protocol.ts';
 import { target } from './servers.ts';
 
 const { signal } = new AbortController();

@@ -1,5 +1,5 @@
 import { isIP, isIPv4, isIPv6 } from 'node:net';
-import { parseAddress } from '../session/address.ts';
+import { parseAddress } from './ip-words.ts';
 
 /**
  * The PROXY protocol, versions 1 and 2: what a proxy says first on a connection, so that the next one knows whose it

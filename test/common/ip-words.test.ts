@@ -1,5 +1,5 @@
 import t from 'tap';
-import { formatAddress, maskAddress, parseAddress } from '../../../lbd/session/address.ts';
+import { formatAddress, maskAddress, parseAddress } from '../../common/ip-words.ts';
 
 const words = new Int32Array(4);
 

@@ -1,7 +1,7 @@
 import { isIPv4 } from 'node:net';
 import { parseAddress } from '../../common/ip-words.ts';
-import type { KernelFrontend } from '../kernel/kernel-frontend.ts';
 import { KEY_CHARS_IPV4, TCP, UDP } from './flow.ts';
+import type { KernelFrontend } from './kernel-frontend.ts';
 
 /** No backend has this name in the counts of flows by accident: it is one that the config does not have any more. */
 const OTHER = 'other';

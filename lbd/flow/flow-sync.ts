@@ -1,7 +1,6 @@
 import { networkInterfaces } from 'node:os';
 import type { FlowSyncStatus } from '../../common/control.ts';
 import { messageOf } from '../../common/errors.ts';
-import type { KernelFrontend } from '../kernel/kernel-frontend.ts';
 import { monotonicMs } from '../session/memory.ts';
 import type { SyncCompanion } from '../session/sync-protocol.ts';
 import { Conntrack } from './conntrack.ts';
@@ -14,6 +13,7 @@ import { type FlowRole, FlowRoles } from './flow-roles.ts';
 import { addressBytes, FlowScope } from './flow-scope.ts';
 import { FlowTable } from './flow-table.ts';
 import { BATCH_REQUESTS, FlowWriter } from './flow-writer.ts';
+import type { KernelFrontend } from './kernel-frontend.ts';
 import { type Roles, roleSteps, SETTLE_MS } from './role-steps.ts';
 import { insertFailures, type PortUse, portWarnings, SOURCE_PORTS } from './source-ports.ts';
 import { tableMark } from './table-mark.ts';

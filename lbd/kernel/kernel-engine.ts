@@ -1,10 +1,10 @@
 import type { BackendState, Role } from '../../common/control.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Config } from '../../common/model.ts';
+import type { KernelFrontend } from '../flow/kernel-frontend.ts';
 import { GATE_CLOSED, type Gate } from '../shared/shared.ts';
 import { chooseEngines, type EngineChoice, type HostFacts, mayHaveKernel, READY } from './choice.ts';
 import { hostTroubles } from './host-facts.ts';
-import type { KernelFrontend } from './kernel-frontend.ts';
 import type { KernelHost, KernelHostEvents, KernelOrder, YoungVips } from './kernel-host.ts';
 import type { KernelService } from './kernel-service.ts';
 import { Young } from './young.ts';

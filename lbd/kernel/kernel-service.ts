@@ -1,5 +1,5 @@
 import type { Algorithm } from '../../common/model.ts';
-import type { KernelFrontend } from './kernel-frontend.ts';
+import type { KernelFrontend } from '../flow/kernel-frontend.ts';
 
 /** A frontend in the kernel, with all that its rules are made of. All its addresses and backends have one family. */
 export interface KernelService extends KernelFrontend {

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { pino } from 'pino';
 import { FlowSync } from '../../lbd/flow/flow-sync.ts';
-import type { KernelFrontend } from '../../lbd/kernel/kernel-frontend.ts';
+import type { KernelFrontend } from '../../lbd/flow/kernel-frontend.ts';
 import { Registers } from '../../lbd/session/registers.ts';
 import { SessionSync } from '../../lbd/session/sync-link.ts';
 import { SessionTable } from '../../lbd/session/table.ts';

@@ -2,7 +2,7 @@ import type { FlowBatch, FlowWrite } from '../../flow/conntrack-request.ts';
 import { KEY_CHARS_IPV4, KEY_CHARS_IPV6, protocolOf, STATUS, TCP, UDP } from '../../flow/flow.ts';
 import { MAX_TIMEOUT_S } from '../../flow/flow-frame.ts';
 import { FlowScope } from '../../flow/flow-scope.ts';
-import type { KernelFrontend } from '../kernel-frontend.ts';
+import type { KernelFrontend } from '../../flow/kernel-frontend.ts';
 import { MalformedRequest } from './requests.ts';
 
 /** What a record asks for. */

@@ -1,7 +1,7 @@
 import { FLAG, MESSAGE } from '../../../lbd/flow/conntrack-message.ts';
 import type { Flow } from '../../../lbd/flow/flow.ts';
 import { addressBytes } from '../../../lbd/flow/flow-scope.ts';
-import type { KernelFrontend } from '../../../lbd/kernel/kernel-frontend.ts';
+import type { KernelFrontend } from '../../../lbd/flow/kernel-frontend.ts';
 
 export const VIP = '10.0.0.100';
 export const VIP6 = 'fd00::100';

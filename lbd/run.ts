@@ -5,8 +5,8 @@ import { problemLines } from '../common/errors.ts';
 import { createLogger } from '../common/logger.ts';
 import { ServiceNotifier } from '../common/sd-notify.ts';
 import { StartConfigs } from '../common/start-config.ts';
-import type { LoadedConfig } from './config-process.ts';
 import { ControlPlane } from './control/control-plane.ts';
+import type { LoadedConfig } from './control/loaded-config.ts';
 
 /** A request that takes longer than this is cut by a graceful stop. */
 const STOP_GRACE_MS = 30_000;

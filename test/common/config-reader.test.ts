@@ -9,7 +9,7 @@ import type { ReadConfig } from '../../common/config-process.ts';
 import { ConfigReader } from '../../common/config-reader.ts';
 import { ConfigError } from '../../common/errors.ts';
 import type { LoadedConfig as AgentLoaded } from '../../ha-agent/config-process.ts';
-import type { LoadedConfig } from '../../lbd/config-process.ts';
+import type { LoadedConfig } from '../../lbd/control/loaded-config.ts';
 import { nodeCommand } from './node.ts';
 import { refusedPriority } from './refused-priority.ts';
 import { tempDir } from './temp-dir.ts';

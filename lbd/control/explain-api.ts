@@ -2,7 +2,7 @@ import type { ExplainQuery, Explanation } from '../../common/control.ts';
 import { ControlError, type ControlRoute } from '../../common/control-server.ts';
 import type { Config, FrontendConfig } from '../../common/model.ts';
 import { didYouMean } from '../../common/suggest.ts';
-import { merge } from '../plane/explain.ts';
+import type { WorkerExplanation } from '../shared/worker-explanation.ts';
 import type { Backends } from './care/backends.ts';
 import type { Supervisor } from './supervisor.ts';
 
@@ -31,6 +31,24 @@ export function explainRoute(api: ExplainApi): ControlRoute {
       // The kernel's turn is not the workers'.
       return engine?.engine === 'kernel' ? { ...explanation, picks: [] } : explanation;
     },
+  };
+}
+
+/** One answer of all workers, which differ only where each takes turns of its own. */
+export function merge(
+  answers: readonly { readonly worker: number; readonly explanation: WorkerExplanation }[],
+  status: (id: string) => Pick<Explanation['candidates'][number], 'state' | 'why'>,
+): Explanation {
+  const { pick: _pick, candidates, ...rest } = answers[0]!.explanation;
+  return {
+    ...rest,
+    candidates: candidates.map(({ full, ...candidate }) => {
+      const { state, why } = status(`${rest.pool}/${candidate.backend}`);
+      return { ...candidate, state, why: full === '' ? why : full };
+    }),
+    picks: answers.flatMap(({ worker, explanation: { pick } }) =>
+      pick === undefined ? [] : [{ worker, ...pick }],
+    ),
   };
 }
 

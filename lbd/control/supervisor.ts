@@ -2,7 +2,6 @@ import { Worker } from 'node:worker_threads';
 import type { ExplainQuery } from '../../common/control.ts';
 import { messageOf, OperatorError } from '../../common/errors.ts';
 import type { Logger } from '../../common/logger.ts';
-import type { WorkerExplanation } from '../plane/explain.ts';
 import {
   BEAT_MS,
   type FromWorker,
@@ -12,6 +11,7 @@ import {
   type ToWorker,
   type WorkerData,
 } from '../shared/plan.ts';
+import type { WorkerExplanation } from '../shared/worker-explanation.ts';
 
 /** A worker that dies at once must not turn into a busy loop, one that dies once must be back soon. */
 const FIRST_BACKOFF_MS = 100;

@@ -18,6 +18,7 @@ import { compileRoutes } from '../route/router.ts';
 import type { SessionTable } from '../session/table.ts';
 import { BEAT_MS, type OpenByGroup, type Plan, type Retirement } from '../shared/plan.ts';
 import { type SharedState, UNLIMITED } from '../shared/shared.ts';
+import type { WorkerExplanation } from '../shared/worker-explanation.ts';
 import { TcpConnection } from '../tcp/tcp-connection.ts';
 import { BackendTls, PoolTls } from '../tls/backend-tls.ts';
 import { reservedFields } from '../tls/client-identity.ts';
@@ -25,7 +26,7 @@ import type { FrontendMaterial, PoolMaterial } from '../tls/material.ts';
 import { Terminator } from '../tls/terminator.ts';
 import { UdpFlow } from '../udp/udp-flow.ts';
 import { Entrance } from './entrance.ts';
-import { explain, type WorkerExplanation } from './explain.ts';
+import { explain } from './explain.ts';
 import { UdpPlane } from './udp-plane.ts';
 
 /** Field lines that any head may have, whatever the config allows: the size of the scratch. */

@@ -1,4 +1,4 @@
-import type { ExplainedPick, ExplainQuery, Explanation } from '../../common/control.ts';
+import type { ExplainQuery } from '../../common/control.ts';
 import type { Pool } from '../dispatch/pool.ts';
 import type { Frontend } from '../entry/frontend.ts';
 import { RequestHead } from '../http/h1/request-head.ts';
@@ -6,19 +6,7 @@ import { httpsLocation } from '../http/redirect.ts';
 import { hostMatches } from '../route/router.ts';
 import { brokenBy } from '../shared/circuit.ts';
 import { UNLIMITED } from '../shared/shared.ts';
-
-/** What one worker can say: all but how the control plane sees the backends. */
-export interface WorkerExplanation extends Omit<Explanation, 'candidates' | 'picks'> {
-  readonly candidates: readonly (Pick<
-    Explanation['candidates'][number],
-    'backend' | 'available' | 'weight' | 'active' | 'latency_ms'
-  > & {
-    /** What the control plane does not know of: why it takes no new clients right now; empty: nothing. */
-    readonly full: string;
-  })[];
-  /** undefined: no backend is asked for. */
-  readonly pick: Omit<ExplainedPick, 'worker'> | undefined;
-}
+import type { WorkerExplanation } from '../shared/worker-explanation.ts';
 
 /** Field lines of a scratch; the frontend's own limit is lower. */
 const MAX_FIELDS = 1000;
@@ -118,22 +106,4 @@ function fullText(pool: Pool, at: number): string {
 function headOf({ method, target, headers }: ExplainQuery): string {
   const lines = headers.map(([name, value]) => `${name}: ${value}\r\n`);
   return `${method} ${target} HTTP/1.1\r\n${lines.join('')}\r\n`;
-}
-
-/** One answer of all workers, which differ only where each takes turns of its own. */
-export function merge(
-  answers: readonly { readonly worker: number; readonly explanation: WorkerExplanation }[],
-  status: (id: string) => Pick<Explanation['candidates'][number], 'state' | 'why'>,
-): Explanation {
-  const { pick: _pick, candidates, ...rest } = answers[0]!.explanation;
-  return {
-    ...rest,
-    candidates: candidates.map(({ full, ...candidate }) => {
-      const { state, why } = status(`${rest.pool}/${candidate.backend}`);
-      return { ...candidate, state, why: full === '' ? why : full };
-    }),
-    picks: answers.flatMap(({ worker, explanation: { pick } }) =>
-      pick === undefined ? [] : [{ worker, ...pick }],
-    ),
-  };
 }

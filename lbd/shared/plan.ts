@@ -1,8 +1,8 @@
 import type { ExplainQuery } from '../../common/control.ts';
 import type { Config } from '../../common/model.ts';
-import type { WorkerExplanation } from '../plane/explain.ts';
 import type { TlsMaterial } from '../tls/material.ts';
 import type { SharedBuffers } from './shared.ts';
+import type { WorkerExplanation } from './worker-explanation.ts';
 
 /** What a worker needs to serve: the config, and which row of the shared memory each backend and frontend has. */
 export interface Plan {

@@ -1,8 +1,9 @@
 import t from 'tap';
 import type { ExplainQuery } from '../../../common/control.ts';
 import { backendId, poolId } from '../../../common/hash.ts';
-import { merge, type WorkerExplanation } from '../../../lbd/plane/explain.ts';
+import { merge } from '../../../lbd/control/explain-api.ts';
 import { GATE_CLOSED, GATE_STUCK } from '../../../lbd/shared/shared.ts';
+import type { WorkerExplanation } from '../../../lbd/shared/worker-explanation.ts';
 import { answering, OK, Plane, RawClient, RawOrigin } from '../harness.ts';
 
 function query(target: string, more: Partial<ExplainQuery> & { cookie?: string } = {}): ExplainQuery {

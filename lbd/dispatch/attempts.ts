@@ -1,5 +1,5 @@
-import type { RequestHead } from '../http/h1/request-head.ts';
 import { turnNow } from '../io/turn-clock.ts';
+import type { RequestFacts } from '../route/facts.ts';
 import { COUNTER, GATE_CLOSED, type SharedState } from '../shared/shared.ts';
 import { RETRYING } from '../shared/vitals.ts';
 import type { Backend } from './backend.ts';
@@ -48,13 +48,13 @@ export class Attempts {
   }
 
   /** The first choice. @returns false: no backend takes the request */
-  begin(pool: Pool, head: RequestHead): boolean {
+  begin(pool: Pool, request: RequestFacts): boolean {
     this.pool = pool;
     this.#index = 0;
     this.tries = 0;
     this.#tried = undefined;
-    this.#stickValue = pool.stickValue(head);
-    this.#hashKey = pool.hashKey(head);
+    this.#stickValue = pool.stickValue(request);
+    this.#hashKey = pool.hashKey(request);
     return this.#choose();
   }
 

@@ -1,7 +1,6 @@
 import { hashText, poolId } from '../../common/hash.ts';
 import type { PoolConfig } from '../../common/model.ts';
-import type { RequestHead } from '../http/h1/request-head.ts';
-import type { ResponseHead } from '../http/h1/response-head.ts';
+import type { AnswerFacts, RequestFacts } from '../route/facts.ts';
 import { cookieValue } from '../route/router.ts';
 import type { SessionTable } from '../session/table.ts';
 import { PoolLoads } from '../shared/pool-load.ts';
@@ -144,22 +143,22 @@ export class Pool implements PoolView {
   }
 
   /** The request's cookie that the stick rule looks at; undefined where it has none. */
-  stickValue(head: RequestHead): string | undefined {
+  stickValue(request: RequestFacts): string | undefined {
     const stick = this.config.stick;
-    return stick === undefined || stick.type === 'source' ? undefined : cookieOf(head, stick.cookie);
+    return stick === undefined || stick.type === 'source' ? undefined : cookieOf(request, stick.cookie);
   }
 
   /** What the algorithm hashes, as an unsigned 32-bit number; 0 where it hashes nothing of the request. */
-  hashKey(head: RequestHead): number {
+  hashKey(request: RequestFacts): number {
     if (this.config.algorithm !== 'consistent-hash') return 0;
     const key = this.config.hash.key;
     switch (key.from) {
       case 'path':
-        return hashText(head.path);
+        return hashText(request.path);
       case 'header':
-        return hashText(head.header(key.name) ?? '');
+        return hashText(request.header(key.name) ?? '');
       case 'cookie':
-        return hashText(cookieOf(head, key.name) ?? '');
+        return hashText(cookieOf(request, key.name) ?? '');
       default:
         return 0;
     }
@@ -289,17 +288,17 @@ export class Pool implements PoolView {
   }
 
   /** Remembers the session cookie that a response sets, where the pool learns one. */
-  learn(index: number, response: ResponseHead): void {
+  learn(index: number, answer: AnswerFacts): void {
     const stick = this.config.stick;
     if (stick?.type !== 'learn') return;
-    const value = response.cookie(stick.cookie);
+    const value = answer.cookie(stick.cookie);
     if (value === undefined || value === '') return;
     this.#sessions.keyOfCookie(this.#id, value);
     this.#sessions.store(this.backends[index]!.id, stick.expireMs);
   }
 }
 
-function cookieOf(head: RequestHead, name: string): string | undefined {
-  const header = head.header('cookie');
+function cookieOf(request: RequestFacts, name: string): string | undefined {
+  const header = request.header('cookie');
   return header === undefined ? undefined : cookieValue(header, name);
 }

@@ -1,12 +1,11 @@
 import { BlockList } from 'node:net';
 import type { FrontendConfig } from '../../common/model.ts';
 import type { Pool } from '../dispatch/pool.ts';
-import type { RequestHead } from '../http/h1/request-head.ts';
-import type { ResponseHead } from '../http/h1/response-head.ts';
 import type { Deadlines } from '../io/deadlines.ts';
 import type { AccessLogs } from '../log/access-logs.ts';
 import type { AccessRecord } from '../log/access-record.ts';
 import type { Cause } from '../log/cause.ts';
+import type { RequestFacts } from '../route/facts.ts';
 import { hostMatches, type Router } from '../route/router.ts';
 import { FRONTEND_COUNTERS, type FrontendCounter, type SharedState } from '../shared/shared.ts';
 import type { Terminator } from '../tls/terminator.ts';
@@ -20,9 +19,6 @@ const COUNTER = Object.fromEntries(FRONTEND_COUNTERS.map((name, index) => [name,
 export interface WorkerContext {
   readonly shared: SharedState;
   readonly deadlines: Deadlines;
-  /** Scratch: a head is parsed and used within one read callback. */
-  readonly requestHead: RequestHead;
-  readonly responseHead: ResponseHead;
   /** A request id that no other worker, node or start of lbd gives out. */
   nextRequestId(): string;
   /** Undefined: there are none, as in a test. */
@@ -140,8 +136,8 @@ export class Frontend {
   }
 
   /** Pool of a request. */
-  poolFor(head: RequestHead): Pool | undefined {
-    this.route = this.routePools.length === 0 ? -1 : this.router.route(head);
+  poolFor(request: RequestFacts): Pool | undefined {
+    this.route = this.routePools.length === 0 ? -1 : this.router.route(request);
     return this.route < 0 ? this.pool : this.routePools[this.route];
   }
 }

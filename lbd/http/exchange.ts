@@ -25,6 +25,7 @@ import type { HttpConnection } from './h1/connection.ts';
 import type { Message } from './h1/message.ts';
 import type { RequestHead } from './h1/request-head.ts';
 import { BROKEN } from './h1/response-body.ts';
+import { responseScratch } from './h1/scratch.ts';
 import { CONNECTING, EXCHANGE } from './phase.ts';
 import { RequestRelay } from './request-relay.ts';
 import { ANSWERED, ResponseRelay, SWITCHED } from './response-relay.ts';
@@ -258,7 +259,7 @@ export class Exchange implements UpstreamUser, QueueUser {
   #startAnswer(): void {
     const { answer } = this;
     const attempts = this.#attempts;
-    const { status } = this.#client.frontend.context.responseHead;
+    const { status } = responseScratch;
     attempts.answered(status);
     if (attempts.pool!.config.retry.statuses.includes(status) && this.#another('status', status)) return;
     const head = answer.start(this.request.done);
@@ -277,7 +278,7 @@ export class Exchange implements UpstreamUser, QueueUser {
 
   #startTunnel(): void {
     const { answer } = this;
-    const agreed = this.#client.frontend.context.responseHead.upgrade;
+    const agreed = responseScratch.upgrade;
     if (!this.#upgrade || !agreed) {
       const fault = this.#upgrade ? '101 without Upgrade' : '101 that nobody asked for';
       this.#failHard(badResponse(`invalid response: ${fault}`));

@@ -6,6 +6,7 @@ import { LF } from './h1/grammar.ts';
 import { type Message, scratch } from './h1/message.ts';
 import { BODY } from './h1/request-head.ts';
 import { BROKEN, MORE, ResponseBody } from './h1/response-body.ts';
+import { responseScratch } from './h1/scratch.ts';
 
 /** `read`: the final head is here, behind it `at` in `buffer`. */
 export const ANSWERED = -3;
@@ -52,7 +53,7 @@ export class ResponseRelay {
     return this.#body.untilClose;
   }
 
-  /** Reads heads, and passes 1xx on. The final one is then in the worker's `responseHead`. */
+  /** Reads heads, and passes 1xx on. The final one is then in `responseScratch`. */
   read(buffer: Buffer, length: number): Reading {
     const pending = this.#pending;
     this.at = 0;
@@ -73,8 +74,8 @@ export class ResponseRelay {
 
   #readHeads(): Reading {
     const client = this.#client;
-    const { context, config } = client.frontend;
-    const { responseHead: head } = context;
+    const { config } = client.frontend;
+    const head = responseScratch;
     const { buffer, end } = this;
     while (this.at < end) {
       const { at } = this;
@@ -111,7 +112,8 @@ export class ResponseRelay {
   start(requestDone: boolean): Message {
     const client = this.#client;
     const attempts = this.#attempts;
-    const { responseHead: head, stopping, retiring } = client.frontend.context;
+    const { stopping, retiring } = client.frontend.context;
+    const head = responseScratch;
     const body = this.#body;
     this.started = true;
     this.keeps = head.keepAlive;
@@ -134,7 +136,7 @@ export class ResponseRelay {
   upgrade(): string {
     const client = this.#client;
     const attempts = this.#attempts;
-    const { responseHead: head } = client.frontend.context;
+    const head = responseScratch;
     this.started = true;
     client.log?.answered(head.status);
     attempts.pool!.learn(attempts.index, head);

@@ -1,5 +1,5 @@
 import type { AccessLogConfig } from '../../common/access-log-config.ts';
-import type { RequestHead } from '../http/h1/request-head.ts';
+import type { LoggedRequest } from '../route/facts.ts';
 import { accessLine } from './access-line.ts';
 import type { AccessLog } from './access-log.ts';
 import type { Cause } from './cause.ts';
@@ -75,15 +75,15 @@ export class AccessRecord {
   }
 
   /** The head is complete and well formed. @param bytes its length */
-  head(head: RequestHead, requestId: string, bytes: number): void {
+  head(request: LoggedRequest, requestId: string, bytes: number): void {
     this.headMs = performance.now() - this.#startedMs;
     this.requestId = requestId;
-    this.method = head.method;
-    this.target = head.target;
-    this.host = head.host;
-    this.protocol = head.http10 ? 'HTTP/1.0' : 'HTTP/1.1';
-    this.referer = head.header('referer') ?? '';
-    this.userAgent = head.header('user-agent') ?? '';
+    this.method = request.method;
+    this.target = request.target;
+    this.host = request.host;
+    this.protocol = request.protocol;
+    this.referer = request.header('referer') ?? '';
+    this.userAgent = request.header('user-agent') ?? '';
     this.bytesIn = bytes;
   }
 

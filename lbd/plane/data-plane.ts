@@ -7,8 +7,6 @@ import { PoolQueue } from '../dispatch/queue.ts';
 import { Admission, type WorkerLog } from '../entry/admission.ts';
 import { Frontend, type WorkerContext } from '../entry/frontend.ts';
 import { HttpConnection } from '../http/h1/connection.ts';
-import { RequestHead } from '../http/h1/request-head.ts';
-import { ResponseHead } from '../http/h1/response-head.ts';
 import { RequestIds } from '../http/request-ids.ts';
 import { Deadlines, type Timed } from '../io/deadlines.ts';
 import { Listener } from '../io/listener.ts';
@@ -29,8 +27,6 @@ import { Entrance } from './entrance.ts';
 import { explain } from './explain.ts';
 import { UdpPlane } from './udp-plane.ts';
 
-/** Field lines that any head may have, whatever the config allows: the size of the scratch. */
-const MAX_FIELDS = 1000;
 /** Between two counts of the connections that are still open when this node has given up the active role. */
 const COUNT_MS = 100;
 
@@ -74,8 +70,6 @@ export class DataPlane {
     this.#context = {
       shared,
       deadlines: new Deadlines(2 * BEAT_MS),
-      requestHead: new RequestHead(MAX_FIELDS),
-      responseHead: new ResponseHead(MAX_FIELDS),
       nextRequestId: () => requestIds.next(),
       accessLogs: new AccessLogs(sendLines),
       stopping: false,

@@ -2,14 +2,12 @@ import type { ExplainQuery } from '../../common/control.ts';
 import type { Pool } from '../dispatch/pool.ts';
 import type { Frontend } from '../entry/frontend.ts';
 import { RequestHead } from '../http/h1/request-head.ts';
+import { MAX_FIELDS } from '../http/h1/scratch.ts';
 import { httpsLocation } from '../http/redirect.ts';
 import { hostMatches } from '../route/router.ts';
 import { brokenBy } from '../shared/circuit.ts';
 import { UNLIMITED } from '../shared/shared.ts';
 import type { WorkerExplanation } from '../shared/worker-explanation.ts';
-
-/** Field lines of a scratch; the frontend's own limit is lower. */
-const MAX_FIELDS = 1000;
 
 /**
  * What would become of a request that a frontend gets now. Runs the parser, the router and the pool that serve, and

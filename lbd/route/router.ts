@@ -1,21 +1,6 @@
 import type { MatchConfig, NamedMatch, RouteConfig, TextMatch } from '../../common/model.ts';
+import type { RequestFacts } from './facts.ts';
 import { matchedPath, plainPath } from './route-path.ts';
-
-/** What a router asks of a request. */
-export interface RequestFacts {
-  /** As received; methods are case-sensitive (RFC 9110 §9.1). */
-  readonly method: string;
-  /** Lower case, without port; empty where there is none. */
-  readonly host: string;
-  /** As received, without query. */
-  readonly path: string;
-  /** `matchedPath` would leave the path as it is; undefined: not known. */
-  readonly plainPath?: boolean;
-  /** Without the `?`; may be empty. */
-  readonly query: string;
-  /** @param name lower case. Repeated fields joined by `, `, those of `cookie` by `; ` (RFC 9113 §8.2.3). */
-  header(name: string): string | undefined;
-}
 
 /** What `explain` says about one route. */
 export interface RouteVerdict {

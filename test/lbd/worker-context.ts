@@ -1,6 +1,4 @@
 import type { WorkerContext } from '../../lbd/entry/frontend.ts';
-import { RequestHead } from '../../lbd/http/h1/request-head.ts';
-import { ResponseHead } from '../../lbd/http/h1/response-head.ts';
 import { Deadlines } from '../../lbd/io/deadlines.ts';
 import { SessionTable } from '../../lbd/session/table.ts';
 import { createSharedBuffers, SharedState } from '../../lbd/shared/shared.ts';
@@ -15,8 +13,6 @@ export function workerContext(own: Partial<WorkerContext> = {}): WorkerContext {
   return {
     shared: new SharedState(createSharedBuffers(1), 0),
     deadlines: new Deadlines(),
-    requestHead: new RequestHead(100),
-    responseHead: new ResponseHead(100),
     nextRequestId: () => '',
     stopping: false,
     retiring: false,

@@ -22,6 +22,7 @@ import { Backlog } from './backlog.ts';
 import { ClientSocket } from './client-socket.ts';
 import { LF } from './grammar.ts';
 import type { RequestHead } from './request-head.ts';
+import { requestScratch } from './scratch.ts';
 
 /**
  * How long a client may take to close after its last answer, and how much it may still send: more than the
@@ -141,7 +142,7 @@ export class HttpConnection extends ClientSocket implements ByteSink, Timed {
         // The handshake is the first request's.
         this.log?.begin(this.#exchange === undefined ? handshakeMs(this.socket) : 0);
       }
-      const head = context.requestHead;
+      const head = requestScratch;
       const after = head.parse(buffer, at, end, config.limits.fields);
       if (after < 0) {
         this.refuse(badRequest(head.fault, head.status));

@@ -1,4 +1,4 @@
-import type { RequestFacts } from '../../route/router.ts';
+import type { LoggedRequest } from '../../route/facts.ts';
 import { ConnectionOptions } from './connection-options.ts';
 import { equalsIgnoreCase, FIELD, FieldLines, type HeadFault, parseLength } from './fields.ts';
 import {
@@ -53,7 +53,7 @@ export function forwardedLines(address: string, scheme: string): Buffer {
  * One request head, parsed in place (RFC 9112). A worker has one instance and uses it within one read callback:
  * everything that outlives the callback is taken out as a string or number before.
  */
-export class RequestHead implements RequestFacts {
+export class RequestHead implements LoggedRequest {
   fault: HeadFault = '';
   /** Status that answers the fault. */
   status = 400;
@@ -274,6 +274,10 @@ export class RequestHead implements RequestFacts {
   }
 
   /** Path and query as they are forwarded; `*` of OPTIONS. */
+  get protocol(): string {
+    return this.http10 ? 'HTTP/1.0' : 'HTTP/1.1';
+  }
+
   get target(): string {
     return this.#targetStart === this.#targetEnd
       ? '/'

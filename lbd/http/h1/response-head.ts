@@ -1,3 +1,4 @@
+import type { AnswerFacts } from '../../route/facts.ts';
 import { ConnectionOptions } from './connection-options.ts';
 import { equalsIgnoreCase, FIELD, FieldLines, type HeadFault, parseLength } from './fields.ts';
 import { COLON, CR, FIELD_VALUE, LF, SP } from './grammar.ts';
@@ -8,7 +9,7 @@ import { BODY } from './request-head.ts';
  * One response head from a backend, parsed in place as strictly as a request (RFC 9112 §4): a backend that
  * frames its answer ambiguously is a way to poison the connections of other clients.
  */
-export class ResponseHead {
+export class ResponseHead implements AnswerFacts {
   fault: HeadFault = '';
   status = 0;
   /** The backend keeps the connection. */

@@ -1,6 +1,7 @@
 import t from 'tap';
 import type { MatchConfig, RouteConfig } from '../../../common/model.ts';
-import { compileRoutes, cookieValue, queryValue, type RequestFacts } from '../../../lbd/route/router.ts';
+import type { RequestFacts } from '../../../lbd/route/facts.ts';
+import { compileRoutes, cookieValue, queryValue } from '../../../lbd/route/router.ts';
 
 function route(match: Partial<MatchConfig>, pool = 'p'): RouteConfig {
   const any: MatchConfig = { hosts: [], path: undefined, methods: [], headers: [], cookies: [], query: [] };

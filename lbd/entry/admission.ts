@@ -1,9 +1,8 @@
 import { readFileSync } from 'node:fs';
 import type net from 'node:net';
 import { descriptorOf } from '../../common/descriptors.ts';
-import { ownAnswer } from '../http/answers.ts';
-import type { Deadlines, Timed } from '../io/deadlines.ts';
 import { type ByteSink, clientAddress } from '../io/raw-socket.ts';
+import { type Refusal, TOO_MANY_CLIENTS, TOO_MANY_OF_CLIENT } from '../log/refusal.ts';
 import { OVER_LIMIT, UNCOUNTED } from '../shared/source-limits.ts';
 import type { Frontend } from './frontend.ts';
 
@@ -12,8 +11,6 @@ export type WorkerLog = (level: 'info' | 'warn' | 'error', text: string, data: o
 
 /** An overload turns away thousands a second: the log hears of it at once, then so often. */
 const TELL_AGAIN_MS = 60_000;
-/** So long a client that was turned away may take to read why. */
-const LINGER_MS = 1_000;
 const MIN_RESERVE = 64;
 const MAX_RESERVE = 1_024;
 
@@ -26,7 +23,6 @@ const IGNORE: ByteSink = { onBytes() {} };
  * and in `mode: http`, where a client that is idle now may want a backend connection later, one for each client.
  */
 export class Admission {
-  readonly #deadlines: Deadlines;
   readonly #log: WorkerLog;
   /** From this descriptor on: no HTTP client, no client at all. */
   readonly #httpEnd: number;
@@ -35,8 +31,7 @@ export class Admission {
   readonly #told = new Map<string, { atMs: number; since: number }>();
 
   /** @param filesLimit open files that the process may have; `Infinity`: not limited */
-  constructor(deadlines: Deadlines, log: WorkerLog, filesLimit = openFilesLimit()) {
-    this.#deadlines = deadlines;
+  constructor(log: WorkerLog, filesLimit = openFilesLimit()) {
     this.#log = log;
     this.#end = filesLimit - reserveOf(filesLimit);
     this.#httpEnd = this.#end / 2;
@@ -93,21 +88,20 @@ export class Admission {
    * Counts a client in, over all workers: on its frontend, and by its address where there is a limit for that.
    *
    * @param address of the client
-   * @returns undefined: it may enter, and the connection calls `frontend.leave` at its end; else it was turned away, and
-   * this takes what it still sends
+   * @returns undefined: it may enter, and the connection calls `frontend.leave` at its end; else why it may not. With
+   * status 0 it can be told nothing, and is to be dropped
    */
-  refuse(socket: net.Socket, frontend: Frontend, address: string): ByteSink | undefined {
+  refuse(socket: net.Socket, frontend: Frontend, address: string): Refusal | undefined {
     const { maxConnections, limits, mode } = frontend.config;
     // What would say so in TLS is a handshake, and that is what there is no room for.
-    const plain = mode === 'http' && frontend.terminator === undefined;
+    const tells = mode === 'http' && frontend.terminator === undefined;
     if (!frontend.enter()) {
       frontend.count('answered_503', 1);
       frontend.count('refused_full', 1);
-      frontend.logRefusal(address, 'too_many_clients', plain ? 503 : 0);
       this.tell(
         `frontend ${frontend.name} has its max_connections ${maxConnections}: new clients are turned away`,
       );
-      return plain ? new TurnedAway(socket, this.#deadlines, 503, 'too many connections') : drop(socket);
+      return this.#logged(tells ? TOO_MANY_CLIENTS : { ...TOO_MANY_CLIENTS, status: 0 }, frontend, address);
     }
     if (limits.perSource === undefined) return undefined;
     const { sources } = frontend.context.shared;
@@ -118,10 +112,12 @@ export class Admission {
     }
     frontend.leave();
     this.refuseSource(frontend, address);
-    frontend.logRefusal(address, 'too_many_of_client', plain ? 429 : 0);
-    return plain
-      ? new TurnedAway(socket, this.#deadlines, 429, 'too many connections from your address')
-      : drop(socket);
+    return this.#logged(tells ? TOO_MANY_OF_CLIENT : { ...TOO_MANY_OF_CLIENT, status: 0 }, frontend, address);
+  }
+
+  #logged(refusal: Refusal, frontend: Frontend, address: string): Refusal {
+    frontend.logRefusal(address, refusal.cause, refusal.status);
+    return refusal;
   }
 
   /** A client has as many connections or flows as one may. */
@@ -165,36 +161,8 @@ function openFilesLimit(): number {
   }
 }
 
-/**
- * Answers 503 or 429 and waits for the client's end: a close with a request unread would be a reset, and the answer
- * would be lost in it.
- */
-class TurnedAway implements ByteSink, Timed {
-  deadline: number;
-  listed = -1;
-  readonly #socket: net.Socket;
-
-  constructor(socket: net.Socket, deadlines: Deadlines, status: number, cause: string) {
-    this.#socket = socket;
-    this.deadline = deadlines.in(LINGER_MS);
-    deadlines.add(this);
-    socket.on('error', ignore);
-    socket.once('end', () => socket.destroySoon());
-    socket.once('close', () => deadlines.remove(this));
-    socket.end(ownAnswer(status, cause, '', false, false), 'latin1');
-    socket.resume();
-  }
-
-  onBytes(): void {
-    // A request that nobody will answer.
-  }
-
-  onDeadline(): void {
-    this.#socket.destroy();
-  }
-}
-
-function drop(socket: net.Socket): ByteSink {
+/** Ends a connection of which nobody reads anything. */
+export function drop(socket: net.Socket): ByteSink {
   socket.on('error', ignore);
   socket.resetAndDestroy();
   return IGNORE;

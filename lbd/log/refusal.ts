@@ -12,6 +12,16 @@ export interface Refusal {
   readonly counter?: FrontendCounter;
 }
 
+export const TOO_MANY_CLIENTS: Refusal = {
+  status: 503,
+  cause: 'too_many_clients',
+  text: 'too many connections',
+};
+export const TOO_MANY_OF_CLIENT: Refusal = {
+  status: 429,
+  cause: 'too_many_of_client',
+  text: 'too many connections from your address',
+};
 export const NO_ROUTE: Refusal = { status: 404, cause: 'no_route', text: 'no route matches' };
 export const NO_HOST: Refusal = { status: 400, cause: 'no_host', text: 'no host to redirect to' };
 export const HEAD_TOO_LARGE: Refusal = { status: 431, cause: 'head_too_large', text: 'head too large' };

@@ -76,7 +76,7 @@ export class DataPlane {
       retiring: false,
     };
     this.#context.deadlines.start(() => shared.beat());
-    this.#admission = new Admission(this.#context.deadlines, log);
+    this.#admission = new Admission(log);
     this.#entrance = new Entrance(this.#admission);
     this.#udp = new UdpPlane(this.#admission);
   }

@@ -1,11 +1,13 @@
 import type net from 'node:net';
 import { type Endpoints, INVALID, MORE, ProxyHeader } from '../../common/proxy-protocol.ts';
-import type { Admission } from '../entry/admission.ts';
+import { type Admission, drop } from '../entry/admission.ts';
 import type { Frontend } from '../entry/frontend.ts';
 import { HelloPeek } from '../entry/hello-peek.ts';
 import { Preface } from '../entry/preface.ts';
 import { HttpConnection } from '../http/h1/connection.ts';
+import { TurnedAway } from '../http/turned-away.ts';
 import { type ByteSink, clientAddress } from '../io/raw-socket.ts';
+import type { Refusal } from '../log/refusal.ts';
 import { TcpConnection } from '../tcp/tcp-connection.ts';
 
 /**
@@ -39,7 +41,7 @@ export class Entrance {
    */
   enter(socket: net.Socket, frontend: Frontend, endpoints: Endpoints | undefined): ByteSink {
     const refused = this.#admission.refuse(socket, frontend, endpoints?.address ?? clientAddress(socket));
-    if (refused !== undefined) return refused;
+    if (refused !== undefined) return turnAway(socket, frontend, refused);
     const { tls } = frontend.config;
     if (tls === undefined) return this.serve(socket, frontend, endpoints);
     if (tls.mode === 'passthrough') return this.#peek(socket, frontend, endpoints);
@@ -64,6 +66,10 @@ export class Entrance {
     socket.resume();
     return connection;
   }
+}
+
+function turnAway(socket: net.Socket, frontend: Frontend, refusal: Refusal): ByteSink {
+  return refusal.status === 0 ? drop(socket) : new TurnedAway(socket, frontend.context.deadlines, refusal);
 }
 
 /** Reads the PROXY header of a connection, then hands on every byte behind it to what the connection is. */

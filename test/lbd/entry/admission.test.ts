@@ -9,6 +9,7 @@ import { Admission } from '../../../lbd/entry/admission.ts';
 import { Frontend } from '../../../lbd/entry/frontend.ts';
 import { Deadlines } from '../../../lbd/io/deadlines.ts';
 import { Listener } from '../../../lbd/io/listener.ts';
+import { Entrance } from '../../../lbd/plane/entrance.ts';
 import { compileRoutes } from '../../../lbd/route/router.ts';
 import { freePort } from '../../common/free-port.ts';
 import { answering, OK, Plane, RawClient, RawOrigin } from '../harness.ts';
@@ -57,11 +58,12 @@ pools: { web: { backends: { s1: { address: "127.0.0.1:1" } } } }
   ).frontends[0]!;
   const context = workerContext({ deadlines });
   const frontend = new Frontend(0, context, config, compileRoutes([], 'web'), [], undefined);
-  const admission = new Admission(deadlines, (level, text) => told.push(`${level}: ${text}`));
+  const admission = new Admission((level, text) => told.push(`${level}: ${text}`));
+  const entrance = new Entrance(admission);
   frontend.enter();
   const listener = await Listener.open(
     config.bind[0]!,
-    (socket) => admission.refuse(socket, frontend, '127.0.0.1')!,
+    (socket) => entrance.arrived(socket, frontend),
     (error) => t.error(error),
   );
   t.teardown(() => listener.close());

@@ -169,7 +169,7 @@ async function timedPlane(t: Test, origin: Origin, frontend: string, filesLimit?
   );
   const context = workerContext({ shared, deadlines });
   const it = new Frontend(0, context, config.frontends[0]!, compileRoutes([], 'dns'), [], pool);
-  const admission = new Admission(deadlines, () => {}, filesLimit);
+  const admission = new Admission(() => {}, filesLimit);
   const plane = new UdpPlane(admission);
   t.strictSame(await plane.apply([it], []), []);
   t.teardown(() => {

@@ -1,0 +1,40 @@
+import type net from 'node:net';
+import type { Deadlines, Timed } from '../io/deadlines.ts';
+import type { ByteSink } from '../io/raw-socket.ts';
+import type { Refusal } from '../log/refusal.ts';
+import { ownAnswer } from './answers.ts';
+
+/** So long a client that was turned away may take to read why. */
+const LINGER_MS = 1_000;
+
+/**
+ * Answers a client that may not enter, and waits for its end: a close with a request unread would be a reset, and the answer
+ * would be lost in it.
+ */
+export class TurnedAway implements ByteSink, Timed {
+  deadline: number;
+  listed = -1;
+  readonly #socket: net.Socket;
+
+  constructor(socket: net.Socket, deadlines: Deadlines, { status, text }: Refusal) {
+    this.#socket = socket;
+    this.deadline = deadlines.in(LINGER_MS);
+    deadlines.add(this);
+    socket.on('error', ignore);
+    socket.once('end', () => socket.destroySoon());
+    socket.once('close', () => deadlines.remove(this));
+    socket.end(ownAnswer(status, text, '', false, false), 'latin1');
+    socket.resume();
+  }
+
+  onBytes(): void {
+    // A request that nobody will answer.
+  }
+
+  onDeadline(): void {
+    this.#socket.destroy();
+  }
+}
+
+/** Without a listener an error would end the thread; 'close' follows it. */
+function ignore(): void {}

@@ -1,7 +1,8 @@
 import type net from 'node:net';
+import type { ByteSink } from '../io/byte-sink.ts';
 import type { Deadlines, Timed } from '../io/deadlines.ts';
 import { readSoon } from '../io/direct-io.ts';
-import { type ByteSink, dial, resetNow } from '../io/raw-socket.ts';
+import { dial, resetNow } from '../io/raw-socket.ts';
 import { dialSecure } from '../io/secure-socket.ts';
 import type { Backend } from './backend.ts';
 

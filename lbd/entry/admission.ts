@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import type net from 'node:net';
 import { descriptorOf } from '../../common/descriptors.ts';
-import { type ByteSink, clientAddress } from '../io/raw-socket.ts';
+import type { ByteSink } from '../io/byte-sink.ts';
+import { clientAddress } from '../io/raw-socket.ts';
 import { type Refusal, TOO_MANY_CLIENTS, TOO_MANY_OF_CLIENT } from '../log/refusal.ts';
 import { OVER_LIMIT, UNCOUNTED } from '../shared/source-limits.ts';
 import type { Frontend } from './frontend.ts';

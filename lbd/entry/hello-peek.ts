@@ -1,6 +1,6 @@
 import type net from 'node:net';
 import type { Pool } from '../dispatch/pool.ts';
-import type { ByteSink } from '../io/raw-socket.ts';
+import type { ByteSink } from '../io/byte-sink.ts';
 import type { Cause } from '../log/cause.ts';
 import { MAX_HELLO_BYTES, readClientHello } from '../tls/client-hello.ts';
 import type { Frontend } from './frontend.ts';

@@ -1,6 +1,6 @@
 import type net from 'node:net';
+import type { ByteSink } from '../io/byte-sink.ts';
 import type { Timed } from '../io/deadlines.ts';
-import type { ByteSink } from '../io/raw-socket.ts';
 import type { Frontend } from './frontend.ts';
 
 type Owned = net.Socket & { preface?: Preface };

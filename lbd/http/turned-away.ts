@@ -1,6 +1,6 @@
 import type net from 'node:net';
+import type { ByteSink } from '../io/byte-sink.ts';
 import type { Deadlines, Timed } from '../io/deadlines.ts';
-import type { ByteSink } from '../io/raw-socket.ts';
 import type { Refusal } from '../log/refusal.ts';
 import { ownAnswer } from './answers.ts';
 

@@ -1,7 +1,8 @@
 import net from 'node:net';
 import { OperatorError } from '../../common/errors.ts';
 import type { SocketAddress } from '../../common/model.ts';
-import { adopt, type ByteSink } from './raw-socket.ts';
+import type { ByteSink } from './byte-sink.ts';
+import { adopt } from './raw-socket.ts';
 
 /** `*` is every address of both families; on a host without IPv6, of IPv4. */
 const ANY_HOSTS = ['::', '0.0.0.0'];

@@ -2,13 +2,12 @@ import { readSync, writeSync } from 'node:fs';
 import type net from 'node:net';
 import { descriptorOf } from '../../common/descriptors.ts';
 import type { Endpoints } from '../../common/proxy-protocol.ts';
+import type { ByteSink } from './byte-sink.ts';
 import { writeSoon } from './direct-io.ts';
 import { release } from './hold-back.ts';
 import { readBuffer } from './read-buffer.ts';
 import { RelaySocket } from './relay-socket.ts';
 import { endsConnection } from './socket-error.ts';
-
-export { readBuffer };
 
 /**
  * The only file that knows how a socket reads into the worker's one static buffer (`onread`, and the accepted
@@ -19,12 +18,6 @@ export { readBuffer };
 const SMALL_BYTES = 2048;
 /** Of an answer that waits in the kernel while its connection breaks, at most so much is saved. */
 const MAX_RESCUED_BYTES = 1 << 20;
-
-/** Receives what a socket reads. */
-export interface ByteSink {
-  /** `buffer` is shared and overwritten by the next read; the bytes are at 0 to `length - 1`. */
-  onBytes(buffer: Buffer, length: number): void;
-}
 
 /** `onread` is not in the typings of the constructor, and neither is the handle. */
 type SocketInternals = Omit<net.SocketConstructorOpts, 'handle'> & {

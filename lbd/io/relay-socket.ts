@@ -1,11 +1,21 @@
 import net from 'node:net';
 import { descriptorOf } from '../../common/descriptors.ts';
-import type { DirectReader } from './direct-read.ts';
-import type { HoldBack } from './hold-back.ts';
-import type { ByteSink } from './raw-socket.ts';
+import type { ByteSink } from './byte-sink.ts';
+
+/** Where text of sockets lies that is held back. */
+export interface TextHolder {
+  /** What is held back of a socket goes to the kernel. */
+  write(socket: RelaySocket): void;
+}
+
+/** Who reads from sockets beside Node. */
+export interface SocketReader {
+  /** A descriptor is a socket's no longer. */
+  forget(fd: number): void;
+}
 
 /**
- * A connection whose bytes go to its descriptor as they are: no TLS on it. What is held back for it lies with `HoldBack`;
+ * A connection whose bytes go to its descriptor as they are: no TLS on it. What is held back for it lies with `holder`;
  * all that is written goes behind it.
  */
 export class RelaySocket extends net.Socket {
@@ -13,10 +23,10 @@ export class RelaySocket extends net.Socket {
   heldAt = 0;
   /** 0: nothing is held back. */
   heldBytes = 0;
-  holder: HoldBack | undefined;
+  holder: TextHolder | undefined;
   /** Receives what is read. */
   sink: ByteSink | undefined;
-  reader: DirectReader | undefined;
+  reader: SocketReader | undefined;
   /** The latest read of `reader` brought more than a message. */
   readsMuch = false;
   /** Read when it was paused already. */

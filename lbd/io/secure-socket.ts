@@ -1,6 +1,8 @@
 import net from 'node:net';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
-import { type ByteSink, readBuffer, readRest } from './raw-socket.ts';
+import type { ByteSink } from './byte-sink.ts';
+import { readRest } from './raw-socket.ts';
+import { readBuffer } from './read-buffer.ts';
 
 /**
  * The only file that knows what is inside a TLSSocket: how it reads into the worker's static buffer, which Node offers

@@ -6,7 +6,8 @@ import { HelloPeek } from '../entry/hello-peek.ts';
 import { Preface } from '../entry/preface.ts';
 import { HttpConnection } from '../http/h1/connection.ts';
 import { TurnedAway } from '../http/turned-away.ts';
-import { type ByteSink, clientAddress } from '../io/raw-socket.ts';
+import type { ByteSink } from '../io/byte-sink.ts';
+import { clientAddress } from '../io/raw-socket.ts';
 import type { Refusal } from '../log/refusal.ts';
 import { TcpConnection } from '../tcp/tcp-connection.ts';
 

@@ -6,9 +6,10 @@ import type { Pool } from '../dispatch/pool.ts';
 import type { QueueUser, Waiter } from '../dispatch/queue.ts';
 import { Upstream, type UpstreamUser } from '../dispatch/upstream.ts';
 import type { Frontend } from '../entry/frontend.ts';
+import type { ByteSink } from '../io/byte-sink.ts';
 import type { Timed } from '../io/deadlines.ts';
 import { readSoon } from '../io/direct-io.ts';
-import { type ByteSink, clientAddress, endpointsOf, resetNow, send } from '../io/raw-socket.ts';
+import { clientAddress, endpointsOf, resetNow, send } from '../io/raw-socket.ts';
 import type { AccessRecord } from '../log/access-record.ts';
 import {
   NO_BACKEND,

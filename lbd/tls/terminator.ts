@@ -9,7 +9,8 @@ import {
 } from 'node:tls';
 import type { Endpoints } from '../../common/proxy-protocol.ts';
 import type { TerminationConfig } from '../../common/tls-config.ts';
-import { type ByteSink, clientAddress } from '../io/raw-socket.ts';
+import type { ByteSink } from '../io/byte-sink.ts';
+import { clientAddress } from '../io/raw-socket.ts';
 import { adoptSecure, plainOf } from '../io/secure-socket.ts';
 import type { Certificate } from './certificate.ts';
 import { CertificateChoice, sameNames } from './certificate-choice.ts';

@@ -1,9 +1,9 @@
 import type net from 'node:net';
 import type { Endpoints } from '../../../common/proxy-protocol.ts';
 import type { Frontend } from '../../entry/frontend.ts';
+import type { ByteSink } from '../../io/byte-sink.ts';
 import type { Timed } from '../../io/deadlines.ts';
 import { readSoon } from '../../io/direct-io.ts';
-import type { ByteSink } from '../../io/raw-socket.ts';
 import {
   badRequest,
   HEAD_TIMEOUT,

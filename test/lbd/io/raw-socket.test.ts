@@ -4,8 +4,9 @@ import { readSync } from 'node:fs';
 import net from 'node:net';
 import t from 'tap';
 import { descriptorOf } from '../../../common/descriptors.ts';
+import type { ByteSink } from '../../../lbd/io/byte-sink.ts';
 import { release } from '../../../lbd/io/hold-back.ts';
-import { type ByteSink, dial, resetNow, send } from '../../../lbd/io/raw-socket.ts';
+import { dial, resetNow, send } from '../../../lbd/io/raw-socket.ts';
 
 const MOMENTS: Record<string, (then: () => void) => void> = {
   'at once': (then) => then(),

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { createServer, type TLSSocket } from 'node:tls';
 import t, { type Test } from 'tap';
-import type { ByteSink } from '../../../lbd/io/raw-socket.ts';
+import type { ByteSink } from '../../../lbd/io/byte-sink.ts';
 import { allowReset, dialSecure } from '../../../lbd/io/secure-socket.ts';
 import { Certificates } from '../tls/secure-client.ts';
 

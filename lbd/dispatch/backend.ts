@@ -3,13 +3,13 @@ import type { BackendConfig } from '../../common/model.ts';
 import { GATE_CLOSED, type SharedState, UNLIMITED } from '../shared/shared.ts';
 import { CONNECTIONS, PENDING } from '../shared/vitals.ts';
 import type { BackendTls } from '../tls/backend-tls.ts';
-import type { Upstream } from './upstream.ts';
+import type { Upstream, UpstreamBackend } from './upstream.ts';
 
 /** Idle connections that a worker keeps to one backend; more are closed when their request is over. */
 const MAX_IDLE = 256;
 
 /** One server of a pool, as a worker sees it: its row in the shared memory and its idle connections. */
-export class Backend {
+export class Backend implements UpstreamBackend {
   readonly name: string;
   readonly host: string;
   readonly port: number;
@@ -20,7 +20,6 @@ export class Backend {
   readonly id: number;
   /** Requests or connections that it may have in flight; `UNLIMITED`: any number. A reload may change it. */
   maxConnections = UNLIMITED;
-  /** undefined: it is spoken to in the clear. */
   readonly tls: BackendTls | undefined;
   readonly #shared: SharedState;
   readonly #idle: Upstream[] = [];
@@ -37,18 +36,15 @@ export class Backend {
     this.tls = tls;
   }
 
-  /** A connection to it is being made. Pair it with one `disconnected`. */
   connecting(): void {
     this.#shared.vitals.begin(PENDING, this.slot);
     this.#shared.vitals.begin(CONNECTIONS, this.slot);
   }
 
-  /** The connection is there. */
   connected(): void {
     this.#shared.vitals.end(PENDING, this.slot);
   }
 
-  /** @param had whether the connection had come about */
   disconnected(had: boolean): void {
     if (!had) this.#shared.vitals.end(PENDING, this.slot);
     this.#shared.vitals.end(CONNECTIONS, this.slot);
@@ -69,7 +65,6 @@ export class Backend {
     return this.#idle.pop();
   }
 
-  /** @returns whether it was kept; if not, the caller closes it */
   keepIdle(upstream: Upstream): boolean {
     if (this.#retired || this.#idle.length >= MAX_IDLE || this.#shared.gate(this.slot) === GATE_CLOSED)
       return false;

@@ -4,7 +4,7 @@ import type { Deadlines, Timed } from '../io/deadlines.ts';
 import { readSoon } from '../io/direct-io.ts';
 import { dial, resetNow } from '../io/raw-socket.ts';
 import { dialSecure } from '../io/secure-socket.ts';
-import type { Backend } from './backend.ts';
+import type { BackendTls } from '../tls/backend-tls.ts';
 
 /** Whoever uses a connection to a backend at the moment. Exactly one of `onUpstreamClose` calls ends the use. */
 export interface UpstreamUser {
@@ -20,11 +20,31 @@ export interface UpstreamUser {
   onUpstreamClose(why: string): void;
 }
 
+/** A backend as connections to it see it. */
+export interface UpstreamBackend {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  /** Its row in the shared memory. */
+  readonly slot: number;
+  /** undefined: it is spoken to in the clear. */
+  readonly tls: BackendTls | undefined;
+  /** A connection to it is being made. Paired with one `disconnected`. */
+  connecting(): void;
+  /** The connection is there. */
+  connected(): void;
+  /** @param had whether the connection had come about */
+  disconnected(had: boolean): void;
+  /** @returns whether it was kept; if not, the caller closes it */
+  keepIdle(upstream: Upstream): boolean;
+  dropIdle(upstream: Upstream): void;
+}
+
 type Owned = net.Socket & { upstream?: Upstream };
 
 /** A connection to a backend: being made, used by one client connection, or idle. */
 export class Upstream implements ByteSink, Timed {
-  readonly backend: Backend;
+  readonly backend: UpstreamBackend;
   readonly socket: net.Socket;
   user: UpstreamUser | undefined;
   connected = false;
@@ -38,7 +58,7 @@ export class Upstream implements ByteSink, Timed {
 
   /** @param preamble the first bytes on the connection, before TLS: a PROXY header */
   constructor(
-    backend: Backend,
+    backend: UpstreamBackend,
     user: UpstreamUser,
     deadlines: Deadlines,
     connectMs: number,

@@ -1,5 +1,5 @@
 import type { AccessLogConfig } from '../../common/access-log-config.ts';
-import type { AccessRecord } from './access-record.ts';
+import type { AccessFields } from './access-fields.ts';
 
 /** What a client may put into a line; the rest is cut off. */
 const MAX_TARGET_CHARS = 4096;
@@ -11,7 +11,7 @@ const UNSAFE = /[^\x20\x21\x23-\x5b\x5d-\x7e]/g;
 type Encode = (char: string) => string;
 
 /** The line of a request or connection that is over, with its line feed. ASCII, whatever the client sent. */
-export function accessLine(record: AccessRecord, format: AccessLogConfig['format']): string {
+export function accessLine(record: AccessFields, format: AccessLogConfig['format']): string {
   const nowMs = Date.now();
   return format === 'json'
     ? json(record, isoTime(nowMs))
@@ -19,7 +19,7 @@ export function accessLine(record: AccessRecord, format: AccessLogConfig['format
 }
 
 /** RFC 8259. Keys in the order of events; those of a request are left out for a TCP connection. */
-function json(record: AccessRecord, time: string): string {
+function json(record: AccessFields, time: string): string {
   const { http } = record;
   const asked = http
     ? `"method":"${quoted(record.method)}","host":"${quoted(record.host)}","target":"${quoted(record.target, MAX_TARGET_CHARS)}",` +
@@ -38,7 +38,7 @@ function json(record: AccessRecord, time: string): string {
 }
 
 /** NCSA common log format; combined adds Referer and User-Agent. */
-function ncsa(record: AccessRecord, time: string, combined: boolean): string {
+function ncsa(record: AccessFields, time: string, combined: boolean): string {
   const { method, target, protocol } = record;
   const request =
     protocol === ''

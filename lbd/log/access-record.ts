@@ -1,5 +1,6 @@
 import type { AccessLogConfig } from '../../common/access-log-config.ts';
 import type { LoggedRequest } from '../route/facts.ts';
+import { AccessFields } from './access-fields.ts';
 import { accessLine } from './access-line.ts';
 import type { AccessLog } from './access-log.ts';
 import type { Cause } from './cause.ts';
@@ -8,43 +9,10 @@ import type { Cause } from './cause.ts';
 const CLIENT_GONE = 499;
 
 /**
- * What the access log says about one request, or one TCP connection. An instance serves one connection, request after
- * request; connections of frontends without an access log have none. Times are monotonic milliseconds.
+ * Learns what the access log says about one request, or one TCP connection, as it happens. An instance serves one
+ * connection, request after request; connections of frontends without an access log have none.
  */
-export class AccessRecord {
-  readonly frontend: string;
-  /** Address of the client. */
-  readonly client: string;
-  /** false: a TCP connection, of which nobody knows a request. */
-  readonly http: boolean;
-  method = '';
-  target = '';
-  host = '';
-  /** Empty: no head was read. */
-  protocol = '';
-  referer = '';
-  userAgent = '';
-  requestId = '';
-  /** 0: none. */
-  status = 0;
-  /** Empty: nothing went wrong. */
-  cause: Cause | '' = '';
-  /** Index in the config; -1: none matched. */
-  route = -1;
-  pool = '';
-  backend = '';
-  /** Times that it was sent to a backend. */
-  tries = 0;
-  /** Head and body without their chunks. */
-  bytesIn = 0;
-  /** All that went to the client. */
-  bytesOut = 0;
-  tlsMs = 0;
-  headMs = 0;
-  queueMs = 0;
-  connectMs = 0;
-  firstByteMs = 0;
-  totalMs = 0;
+export class AccessRecord extends AccessFields {
   readonly config: AccessLogConfig;
   readonly #log: AccessLog;
   #open = false;
@@ -54,11 +22,9 @@ export class AccessRecord {
   #sentMs = 0;
 
   constructor(log: AccessLog, config: AccessLogConfig, frontend: string, client: string, http: boolean) {
+    super(frontend, client, http);
     this.#log = log;
     this.config = config;
-    this.frontend = frontend;
-    this.client = client;
-    this.http = http;
   }
 
   /** The first byte of a request, or a connection, is here. @param tlsMs what the handshake before it took */

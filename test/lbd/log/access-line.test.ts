@@ -1,6 +1,6 @@
 import t from 'tap';
+import type { AccessFields } from '../../../lbd/log/access-fields.ts';
 import { accessLine } from '../../../lbd/log/access-line.ts';
-import type { AccessRecord } from '../../../lbd/log/access-record.ts';
 
 const RECORD = {
   ...{
@@ -21,11 +21,11 @@ const RECORD = {
   },
   ...{ route: 2, pool: 'api', backend: 's1', tries: 1, bytesIn: 80, bytesOut: 130 },
   ...{ tlsMs: 3, headMs: 0.0123, queueMs: 0, connectMs: 1.5, firstByteMs: 12.34567, totalMs: 14 },
-} as AccessRecord;
+} as AccessFields;
 
-const line = (change: Partial<AccessRecord>, format: 'json' | 'common' | 'combined') =>
-  accessLine({ ...RECORD, ...change } as AccessRecord, format);
-const parsed = (change: Partial<AccessRecord> = {}) => JSON.parse(line(change, 'json'));
+const line = (change: Partial<AccessFields>, format: 'json' | 'common' | 'combined') =>
+  accessLine({ ...RECORD, ...change } as AccessFields, format);
+const parsed = (change: Partial<AccessFields> = {}) => JSON.parse(line(change, 'json'));
 
 t.test('json', async (t) => {
   const { time, ...rest } = parsed();

@@ -8,8 +8,7 @@ import type { Timed } from '../io/deadlines.ts';
 import { connectDatagrams, type DatagramSink, sendDatagram } from '../io/udp-socket.ts';
 import { NO_BACKEND, QUEUE_FULL, type Refusal } from '../log/refusal.ts';
 import { COUNTER, GATE_CLOSED } from '../shared/shared.ts';
-import type { UdpFlows } from './udp-flows.ts';
-import type { UdpSocket } from './udp-listener.ts';
+import type { ClientFlow, UdpSocket } from './udp-listener.ts';
 
 /**
  * A client whose address nothing proves yet (it has not gone on after an answer) is forgotten sooner, as in Linux
@@ -21,18 +20,33 @@ const ANSWER_MS = 1_000;
 /** What a client may send while its backend's name is looked up. */
 const MAX_WAITING = 16;
 
+/** Who keeps count of the flows of a frontend. */
+export interface FlowBooks {
+  /** It went on after an answer. */
+  assure(flow: UdpFlow): void;
+  gone(flow: UdpFlow, socket: UdpSocket): void;
+  /**
+   * A flow has got its socket.
+   *
+   * @returns true: its descriptor is one of those that are not for clients, and no other flow makes room
+   */
+  crowded(descriptor: number, flow: UdpFlow): boolean;
+  /** A flow got no socket. */
+  outOfFiles(flow: UdpFlow): void;
+}
+
 /**
  * The datagrams of one client (address and port) at one address of this node: they go to one backend from a socket of
  * their own, and what comes back to that socket goes to the client, from the address that it asked. A backend that is
  * taken out, or that answers that nobody listens, is left for another one at the client's next datagram.
  */
-export class UdpFlow implements Timed, DatagramSink {
+export class UdpFlow implements ClientFlow, Timed, DatagramSink {
   deadline = 0;
   listed = -1;
   /** It went on after an answer, so that its address is no forged one. */
   assured = false;
   readonly key: string;
-  readonly #flows: UdpFlows;
+  readonly #books: FlowBooks;
   readonly #frontend: Frontend;
   readonly #address: string;
   readonly #port: number;
@@ -50,8 +64,8 @@ export class UdpFlow implements Timed, DatagramSink {
   #closed = false;
 
   /** @param key `ADDRESS PORT` of the client */
-  constructor(flows: UdpFlows, frontend: Frontend, client: UdpSocket, key: string, from: dgram.RemoteInfo) {
-    this.#flows = flows;
+  constructor(books: FlowBooks, frontend: Frontend, client: UdpSocket, key: string, from: dgram.RemoteInfo) {
+    this.#books = books;
     this.#frontend = frontend;
     this.#client = client;
     this.key = key;
@@ -97,7 +111,7 @@ export class UdpFlow implements Timed, DatagramSink {
       this.#answered = false;
       if (!this.assured) {
         this.assured = true;
-        this.#flows.assure(this);
+        this.#books.assure(this);
       }
     }
     this.#touch();
@@ -140,7 +154,7 @@ export class UdpFlow implements Timed, DatagramSink {
     const { shared } = this.#frontend.context;
     const backend = this.#backend;
     if (backend === undefined) return;
-    if (error.code === 'EMFILE' || error.code === 'ENFILE') this.#flows.outOfFiles(this);
+    if (error.code === 'EMFILE' || error.code === 'ENFILE') this.#books.outOfFiles(this);
     else shared.countBackend(backend.slot, this.#answered ? COUNTER.errors : COUNTER.connect_failures, 1);
     this.#tried ??= [];
     this.#tried.push(this.#index);
@@ -151,7 +165,7 @@ export class UdpFlow implements Timed, DatagramSink {
     this.close();
   }
 
-  /** Answers go out through another socket from now on: the client's address has got one of its own. */
+  /** The client's address has got a socket of its own. */
   moveTo(socket: UdpSocket): void {
     this.#client.flows.delete(this.key);
     this.#client = socket;
@@ -166,7 +180,7 @@ export class UdpFlow implements Timed, DatagramSink {
     this.#frontend.context.deadlines.remove(this);
     const client = this.#client;
     client.flows.delete(this.key);
-    this.#flows.gone(this, client);
+    this.#books.gone(this, client);
   }
 
   /** Whether its backend may still have it. A new config is looked at once. */
@@ -209,7 +223,7 @@ export class UdpFlow implements Timed, DatagramSink {
       return false;
     }
     this.#upstream = upstream;
-    if (!this.#flows.crowded(descriptorOfDatagrams(upstream), this)) return true;
+    if (!this.#books.crowded(descriptorOfDatagrams(upstream), this)) return true;
     this.#leave();
     return false;
   }

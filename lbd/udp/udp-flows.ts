@@ -2,7 +2,7 @@ import type dgram from 'node:dgram';
 import type { Admission } from '../entry/admission.ts';
 import type { Frontend } from '../entry/frontend.ts';
 import { OVER_LIMIT } from '../shared/source-limits.ts';
-import { UdpFlow } from './udp-flow.ts';
+import { type FlowBooks, UdpFlow } from './udp-flow.ts';
 import type { UdpSocket } from './udp-listener.ts';
 
 const MAX_TRIES = 8;
@@ -14,7 +14,7 @@ const HOLD_MS = 10_000;
  * oldest flow that nothing proves makes room (as the kernel's connection tracking does); one that went on after an
  * answer does not. A flood from forged addresses so costs the flood's flows, no memory, and nobody who talks.
  */
-export class UdpFlows {
+export class UdpFlows implements FlowBooks {
   readonly #frontend: Frontend;
   readonly #admission: Admission;
   /** In the order of their beginning. */
@@ -91,7 +91,6 @@ export class UdpFlows {
     return false;
   }
 
-  /** It went on after an answer. */
   assure(flow: UdpFlow): void {
     this.#fresh.delete(flow);
   }
@@ -108,11 +107,6 @@ export class UdpFlows {
     socket.flowGone();
   }
 
-  /**
-   * A flow has got its socket.
-   *
-   * @returns true: its descriptor is one of those that are not for clients, and no other flow makes room
-   */
   crowded(descriptor: number, flow: UdpFlow): boolean {
     if (!this.#admission.crowded(descriptor, this.#frontend)) return false;
     this.#holdSize();
@@ -121,7 +115,6 @@ export class UdpFlows {
     return true;
   }
 
-  /** A flow got no socket. */
   outOfFiles(flow: UdpFlow): void {
     this.#holdSize();
     this.#makeRoom();

@@ -3,16 +3,22 @@ import { networkInterfaces } from 'node:os';
 import { OperatorError } from '../../common/errors.ts';
 import type { SocketAddress } from '../../common/model.ts';
 import { bindDatagrams, type DatagramSink } from '../io/udp-socket.ts';
-import type { UdpFlow } from './udp-flow.ts';
 
 /** A datagram at an address that is not bound yet makes this look for new addresses, at most so often. */
 const LOOK_AGAIN_MS = 250;
+
+/** A client's datagrams, as the address that they come to sees them. */
+export interface ClientFlow {
+  onClientDatagram(bytes: Buffer): void;
+  /** Answers go out through another socket from now on. */
+  moveTo(socket: UdpSocket): void;
+}
 
 /** One bound address: what comes to it and, because answers must leave from where the question went, what leaves. */
 export class UdpSocket implements DatagramSink {
   readonly host: string;
   /** By `ADDRESS PORT` of the client. */
-  readonly flows = new Map<string, UdpFlow>();
+  readonly flows = new Map<string, ClientFlow>();
   readonly #listener: UdpListener;
   #socket: dgram.Socket | undefined;
 
@@ -156,7 +162,7 @@ export class UdpListener {
   }
 
   /** A flow that began before its address had a socket of its own. */
-  #adopt(socket: UdpSocket, key: string): UdpFlow | undefined {
+  #adopt(socket: UdpSocket, key: string): ClientFlow | undefined {
     if (isAny(socket.host)) return undefined;
     const flow = this.#sockets.get(socket.host.includes(':') ? '::' : '0.0.0.0')?.flows.get(key);
     flow?.moveTo(socket);

@@ -1,5 +1,11 @@
 import { BlockList, isIP, SocketAddress as NetSocketAddress } from 'node:net';
-import type { SocketAddress } from './model.ts';
+
+/** Where something listens, or is reached. */
+export interface SocketAddress {
+  /** IP address, or host name for a backend; `*` only in `BindConfig`. */
+  readonly host: string;
+  readonly port: number;
+}
 
 const MULTICAST = new BlockList();
 MULTICAST.addSubnet('224.0.0.0', 4, 'ipv4');

@@ -1,12 +1,12 @@
-import { formatEndpoint, ipFamily } from './address.ts';
+import { formatEndpoint, ipFamily, type SocketAddress } from './address.ts';
 import { formatDuration } from './duration.ts';
-import { checkEngines } from './engine-config.ts';
+import { checkEngines } from './engine-checks.ts';
 import type { ConfigProblem } from './errors.ts';
 import type { BindRange } from './fields.ts';
 import { checkHa } from './ha-checks.ts';
 import { backendId, poolId } from './hash.ts';
-import type { SocketAddress } from './model.ts';
 import { problem } from './problems.ts';
+import type { Report } from './report.ts';
 import type { Shape } from './schema.ts';
 import type { Path, Source } from './source.ts';
 import { checkTls } from './tls-checks.ts';
@@ -17,8 +17,6 @@ import { checkTls } from './tls-checks.ts';
  */
 export const MAX_BACKENDS = 2048;
 export const MAX_FRONTENDS = 128;
-
-export type Report = (path: Path, message: string, at?: 'key' | 'value') => void;
 
 /** Checks what depends on two places at once. Entities that are broken in themselves are not in `shape`. */
 export function checkTogether(shape: Shape, source: Source): ConfigProblem[] {

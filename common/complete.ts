@@ -4,7 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { accessLogOf } from './access-log-config.ts';
 import { ipFamily } from './address.ts';
 import { digestOf, sectionDigestsOf } from './digest.ts';
-import { engineOf } from './engine-config.ts';
+import { engineOf } from './engine-checks.ts';
 import type {
   ClusterConfig,
   Config,

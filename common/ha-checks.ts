@@ -1,7 +1,7 @@
 import { ipFamily, isNetworkOrBroadcast, specialRange } from './address.ts';
-import type { Report } from './checks.ts';
 import { vipInterfaces } from './complete.ts';
 import { formatDuration } from './duration.ts';
+import type { Report } from './report.ts';
 import type { Shape } from './schema.ts';
 import type { Path, Source } from './source.ts';
 

@@ -1,4 +1,5 @@
 import type { AccessLogConfig } from './access-log-config.ts';
+import type { SocketAddress } from './address.ts';
 import type { EngineConfig } from './engine-config.ts';
 import type { ResilienceConfig } from './resilience-config.ts';
 import type { FrontendTlsConfig, PoolTlsConfig, RedirectConfig } from './tls-config.ts';
@@ -157,12 +158,6 @@ export interface SessionsConfig {
 export interface AdminConfig {
   /** Where `GET /metrics` listens; undefined: nowhere. */
   readonly metrics: SocketAddress | undefined;
-}
-
-export interface SocketAddress {
-  /** IP address, or host name for a backend; `*` only in `BindConfig`. */
-  readonly host: string;
-  readonly port: number;
 }
 
 export const MODES = ['http', 'tcp', 'udp'] as const;

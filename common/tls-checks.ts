@@ -1,4 +1,4 @@
-import type { Report } from './checks.ts';
+import type { Report } from './report.ts';
 import type { Shape } from './schema.ts';
 
 type Frontend = Shape['frontends'][string];

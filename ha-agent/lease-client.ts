@@ -1,11 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
-import { formatEndpoint } from '../common/address.ts';
+import { formatEndpoint, type SocketAddress } from '../common/address.ts';
 import type { LeaseStatus } from '../common/control.ts';
 import { messageOf } from '../common/errors.ts';
 import { monotonicMs } from '../common/events.ts';
-import type { SocketAddress } from '../common/model.ts';
 import type { LeaseView } from './election-types.ts';
 import { groupHash } from './heartbeat.ts';
 import {

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
+import type { SocketAddress } from '../common/address.ts';
 import { LONGEST_LEASE_MS } from '../common/ha-checks.ts';
-import type { SocketAddress } from '../common/model.ts';
 import {
   clusterOfQuestion,
   decodeQuestion,

@@ -1,4 +1,5 @@
 import type { Server } from 'node:net';
+import type { SocketAddress } from '../../common/address.ts';
 import { messageOf } from '../../common/errors.ts';
 import {
   closeHttpOnce,
@@ -7,7 +8,6 @@ import {
   type HttpRequest,
   textAnswer,
 } from '../../common/http-once.ts';
-import type { SocketAddress } from '../../common/model.ts';
 import { Turnstile } from '../../common/turnstile.ts';
 import { addressText } from './care/backends.ts';
 import type { MetricsPage } from './metrics.ts';

@@ -1,7 +1,8 @@
 import { createSocket } from 'node:dgram';
 import { createServer } from 'node:net';
+import type { SocketAddress } from '../../common/address.ts';
 import { messageOf } from '../../common/errors.ts';
-import type { Config, SocketAddress } from '../../common/model.ts';
+import type { Config } from '../../common/model.ts';
 import { addressText } from './care/backends.ts';
 
 export interface NamedBind extends SocketAddress {

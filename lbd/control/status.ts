@@ -1,3 +1,4 @@
+import type { SocketAddress } from '../../common/address.ts';
 import type {
   CertificateStatus,
   FlowSyncStatus,
@@ -5,7 +6,7 @@ import type {
   LbdStatus,
   SyncStatus,
 } from '../../common/control.ts';
-import type { Config, SocketAddress } from '../../common/model.ts';
+import type { Config } from '../../common/model.ts';
 import { ownRuntime } from '../../common/runtime.ts';
 import { VERSION } from '../../common/version.ts';
 import type { FrontendCounter, SharedState } from '../shared/shared.ts';

@@ -1,6 +1,6 @@
 import net from 'node:net';
+import type { SocketAddress } from '../../common/address.ts';
 import { OperatorError } from '../../common/errors.ts';
-import type { SocketAddress } from '../../common/model.ts';
 import type { ByteSink } from './byte-sink.ts';
 import { adopt } from './raw-socket.ts';
 

@@ -1,6 +1,7 @@
 import { BlockList, isIP } from 'node:net';
+import type { SocketAddress } from '../../common/address.ts';
 import { OperatorError } from '../../common/errors.ts';
-import type { Config, FrontendConfig, PoolConfig, SocketAddress } from '../../common/model.ts';
+import type { Config, FrontendConfig, PoolConfig } from '../../common/model.ts';
 import type { KernelPool, KernelService } from './kernel-service.ts';
 
 /** What of this host decides whether its kernel can balance. */

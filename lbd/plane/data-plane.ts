@@ -1,6 +1,7 @@
+import type { SocketAddress } from '../../common/address.ts';
 import type { ExplainQuery } from '../../common/control.ts';
 import { messageOf } from '../../common/errors.ts';
-import type { FrontendConfig, PoolConfig, SocketAddress } from '../../common/model.ts';
+import type { FrontendConfig, PoolConfig } from '../../common/model.ts';
 import { Backend } from '../dispatch/backend.ts';
 import { Pool } from '../dispatch/pool.ts';
 import { PoolQueue } from '../dispatch/queue.ts';

@@ -1,5 +1,5 @@
+import type { SocketAddress } from '../../common/address.ts';
 import { messageOf } from '../../common/errors.ts';
-import type { SocketAddress } from '../../common/model.ts';
 import type { Admission } from '../entry/admission.ts';
 import type { Frontend } from '../entry/frontend.ts';
 import { UdpFlows } from '../udp/udp-flows.ts';

@@ -1,7 +1,7 @@
 import type dgram from 'node:dgram';
 import { networkInterfaces } from 'node:os';
+import type { SocketAddress } from '../../common/address.ts';
 import { OperatorError } from '../../common/errors.ts';
-import type { SocketAddress } from '../../common/model.ts';
 import { bindDatagrams, type DatagramSink } from '../io/udp-socket.ts';
 
 /** A datagram at an address that is not bound yet makes this look for new addresses, at most so often. */

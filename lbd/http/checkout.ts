@@ -3,7 +3,7 @@ import type { Attempts } from '../dispatch/attempts.ts';
 import type { QueueUser, Waiter } from '../dispatch/queue.ts';
 import { Upstream, type UpstreamUser } from '../dispatch/upstream.ts';
 import { COUNTER } from '../shared/shared.ts';
-import type { HttpConnection } from './h1/connection.ts';
+import type { ClientStream } from './client-stream.ts';
 
 /** A request that must not be sent twice uses only a backend connection that worked just now. */
 const FRESH_MS = 250;
@@ -13,14 +13,14 @@ const FRESH_MS = 250;
  * one, or a place in the queue for either; and where they go afterwards.
  */
 export class Checkout {
-  readonly #client: HttpConnection;
+  readonly #client: ClientStream;
   readonly #attempts: Attempts;
   /** A connection that told the backend this client's address, so that no other client may use it. */
   #own: Upstream | undefined;
   /** Its place in the queue of the pool. */
   #waiter: Waiter | undefined;
 
-  constructor(client: HttpConnection, attempts: Attempts) {
+  constructor(client: ClientStream, attempts: Attempts) {
     this.#client = client;
     this.#attempts = attempts;
   }

@@ -21,7 +21,7 @@ import {
 } from '../log/refusal.ts';
 import { COUNTER } from '../shared/shared.ts';
 import { Checkout } from './checkout.ts';
-import type { HttpConnection } from './h1/connection.ts';
+import type { ClientStream } from './client-stream.ts';
 import type { Message } from './h1/message.ts';
 import type { RequestHead } from './h1/request-head.ts';
 import { BROKEN } from './h1/response-body.ts';
@@ -38,7 +38,7 @@ import { Tunnel } from './tunnel.ts';
 export class Exchange implements UpstreamUser, QueueUser {
   readonly request: RequestRelay;
   readonly answer: ResponseRelay;
-  readonly #client: HttpConnection;
+  readonly #client: ClientStream;
   readonly #attempts: Attempts;
   readonly #checkout: Checkout;
   #upstream: Upstream | undefined;
@@ -47,7 +47,7 @@ export class Exchange implements UpstreamUser, QueueUser {
   #idempotent = false;
   #upgrade = false;
 
-  constructor(client: HttpConnection) {
+  constructor(client: ClientStream) {
     this.#client = client;
     this.#attempts = new Attempts(client.frontend.context.shared, client.address, client.addressHash);
     this.#checkout = new Checkout(client, this.#attempts);

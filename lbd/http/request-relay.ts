@@ -2,8 +2,8 @@ import type net from 'node:net';
 import type { Attempts } from '../dispatch/attempts.ts';
 import { writeSoon } from '../io/direct-io.ts';
 import { COUNTER } from '../shared/shared.ts';
+import type { ClientStream } from './client-stream.ts';
 import { JOIN_BYTES } from './h1/chunk.ts';
-import type { HttpConnection } from './h1/connection.ts';
 import { Message } from './h1/message.ts';
 import { RequestBody } from './h1/request-body.ts';
 
@@ -14,7 +14,7 @@ const HEAD_BYTES = 512;
 export class RequestRelay {
   /** What begins the request on a backend connection, now or again: its head, with a small body behind it. */
   readonly head = new Message(HEAD_BYTES);
-  readonly #client: HttpConnection;
+  readonly #client: ClientStream;
   readonly #attempts: Attempts;
   readonly #body = new RequestBody();
   /** The whole body is in `head`. */
@@ -22,7 +22,7 @@ export class RequestRelay {
   /** Body bytes that came before the backend connection was there. */
   #held: Buffer | undefined;
 
-  constructor(client: HttpConnection, attempts: Attempts) {
+  constructor(client: ClientStream, attempts: Attempts) {
     this.#client = client;
     this.#attempts = attempts;
   }

@@ -1,7 +1,7 @@
 import type { Attempts } from '../dispatch/attempts.ts';
 import { COUNTER } from '../shared/shared.ts';
+import type { ClientStream } from './client-stream.ts';
 import { Backlog } from './h1/backlog.ts';
-import type { HttpConnection } from './h1/connection.ts';
 import { LF } from './h1/grammar.ts';
 import { type Message, scratch } from './h1/message.ts';
 import { BODY } from './h1/request-head.ts';
@@ -25,13 +25,13 @@ export class ResponseRelay {
   buffer: Buffer = NOTHING;
   at = 0;
   end = 0;
-  readonly #client: HttpConnection;
+  readonly #client: ClientStream;
   readonly #attempts: Attempts;
   readonly #body = new ResponseBody();
   /** The start of a head that is not complete. */
   #pending: Backlog | undefined;
 
-  constructor(client: HttpConnection, attempts: Attempts) {
+  constructor(client: ClientStream, attempts: Attempts) {
     this.#client = client;
     this.#attempts = attempts;
   }

@@ -1,31 +1,29 @@
 import type { Attempts } from '../dispatch/attempts.ts';
 import type { Upstream, UpstreamUser } from '../dispatch/upstream.ts';
 import { send } from '../io/raw-socket.ts';
-import type { HttpConnection } from './h1/connection.ts';
+import type { ClientStream, UpgradedStream } from './client-stream.ts';
 
 /** A client connection that was upgraded, and its backend's: bytes go both ways unread, until both sides end. */
-export class Tunnel implements UpstreamUser {
-  readonly #client: HttpConnection;
+export class Tunnel implements UpgradedStream, UpstreamUser {
+  readonly #client: ClientStream;
   readonly #attempts: Attempts;
   /** undefined: it is gone. */
   #upstream: Upstream | undefined;
 
   /** @param upstream on which the backend has agreed to the upgrade */
-  constructor(client: HttpConnection, upstream: Upstream, attempts: Attempts) {
+  constructor(client: ClientStream, upstream: Upstream, attempts: Attempts) {
     this.#client = client;
     this.#upstream = upstream;
     this.#attempts = attempts;
     upstream.claim(this);
   }
 
-  /** Slot of its backend; -1: it is gone. */
   get slot(): number {
     return this.#upstream?.backend.slot ?? -1;
   }
 
   // From the client.
 
-  /** @param buffer valid during the call */
   onBytes(buffer: Buffer, length: number): void {
     this.#client.log?.received(length);
     if (this.#upstream !== undefined && !send(this.#upstream.socket, buffer, 0, length)) this.#client.pause();
@@ -35,22 +33,15 @@ export class Tunnel implements UpstreamUser {
     this.#upstream?.socket.end();
   }
 
-  /** The client has read what was written to it. */
   onClientDrain(): void {
     this.#client.touch();
     this.#upstream?.socket.resume();
   }
 
-  /** The client reads more slowly than its backend sends. */
   holdBackend(): void {
     this.#upstream?.socket.pause();
   }
 
-  /**
-   * The client is gone.
-   *
-   * @param orderly it ended its side before: what it said still goes to the backend
-   */
   onClientClose(orderly: boolean): void {
     const upstream = this.#upstream;
     this.#upstream = undefined;

@@ -14,10 +14,10 @@ import {
 } from '../../log/refusal.ts';
 import { handshakeMs } from '../../tls/terminator.ts';
 import { ownAnswer } from '../answers.ts';
+import type { ClientStream, UpgradedStream } from '../client-stream.ts';
 import { Exchange } from '../exchange.ts';
 import { CLOSED, CONNECTING, EXCHANGE, HEAD, IDLE, LINGER, type Phase, TUNNEL } from '../phase.ts';
 import { httpsLocation, redirectAnswer } from '../redirect.ts';
-import type { Tunnel } from '../tunnel.ts';
 import { Backlog } from './backlog.ts';
 import { ClientSocket } from './client-socket.ts';
 import { LF } from './grammar.ts';
@@ -38,13 +38,13 @@ type Owned = net.Socket & { connection?: HttpConnection };
  * its moves are in callbacks of the client's socket, of the backend's, or of a deadline; no promise and no
  * stream stands between them.
  */
-export class HttpConnection extends ClientSocket implements ByteSink, Timed {
+export class HttpConnection extends ClientSocket implements ByteSink, ClientStream, Timed {
   deadline = 0;
   listed = -1;
   phase: Phase = IDLE;
   #exchange: Exchange | undefined;
   /** From an upgrade on. */
-  #tunnel: Tunnel | undefined;
+  #tunnel: UpgradedStream | undefined;
   #backlog: Backlog | undefined;
   #lingered = 0;
 
@@ -76,12 +76,10 @@ export class HttpConnection extends ClientSocket implements ByteSink, Timed {
     return this.phase === IDLE;
   }
 
-  /** Nobody is there any more to get an answer. */
   get gone(): boolean {
     return this.phase === CLOSED || this.socket.destroyed;
   }
 
-  /** The client has sent more than the request under way. */
   get ahead(): boolean {
     return this.#backlog !== undefined;
   }
@@ -170,13 +168,11 @@ export class HttpConnection extends ClientSocket implements ByteSink, Timed {
     else if (this.phase === IDLE && this.socket.writableNeedDrain) this.pause();
   }
 
-  /** Bytes behind a complete request belong to the next one; they wait for their turn. */
   afterBody(buffer: Buffer, at: number, end: number): void {
     if (at < end && (this.phase === EXCHANGE || this.phase === CONNECTING || this.phase === IDLE))
       this.#stash(buffer, at, end);
   }
 
-  /** While a backend connection is made: bytes of the body, or of the next request. */
   keep(buffer: Buffer, start: number, end: number): void {
     if (this.#exchange!.request.done) this.#append(buffer, start, end);
     else this.#exchange!.request.hold(buffer, start, end);
@@ -192,12 +188,7 @@ export class HttpConnection extends ClientSocket implements ByteSink, Timed {
     else this.#backlog.append(buffer, start, end);
   }
 
-  /**
-   * The backend has agreed to an upgrade.
-   *
-   * @param head its answer, as the client gets it
-   */
-  upgraded(tunnel: Tunnel, head: string): void {
+  upgraded(tunnel: UpgradedStream, head: string): void {
     this.#tunnel = tunnel;
     this.phase = TUNNEL;
     readSoon(this.socket);
@@ -266,7 +257,6 @@ export class HttpConnection extends ClientSocket implements ByteSink, Timed {
     if (this.phase === EXCHANGE) this.#exchange!.limit(this.frontend.config.timeouts.idleMs);
   }
 
-  /** The answer to a request is out. */
   nextRequest(): void {
     this.log?.end();
     if (!this.keepAlive || !this.#exchange!.request.done || (this.ended && !this.ahead)) {
@@ -300,14 +290,12 @@ export class HttpConnection extends ClientSocket implements ByteSink, Timed {
 
   // Answers of our own.
 
-  /** The backends could not answer. */
   failed(refusal: Refusal): void {
     if (this.gone) return;
     this.answer(refusal);
     if (this.phase !== LINGER) this.nextRequest();
   }
 
-  /** No route matches, and there is no pool for the rest: sends the client to https, or says so. */
   noPool(head: RequestHead): void {
     const { redirect } = this.frontend.config;
     const location = redirect && httpsLocation(head, redirect);
@@ -323,7 +311,6 @@ export class HttpConnection extends ClientSocket implements ByteSink, Timed {
     }
   }
 
-  /** Answers a well-framed request; the connection goes on where its body is out of the way. */
   answer({ status, cause, text, counter }: Refusal): void {
     if (!this.#exchange!.request.done) this.keepAlive = false;
     if (counter !== undefined) this.frontend.count(counter, 1);
@@ -346,7 +333,6 @@ export class HttpConnection extends ClientSocket implements ByteSink, Timed {
     }
   }
 
-  /** Answers what is not a request that can be relayed, and closes: nobody knows where the next one starts. */
   refuse({ status, cause, text }: Refusal): void {
     const counter = status === 400 ? 'refused_400' : status === 408 ? 'refused_408' : 'refused_other';
     this.frontend.count(counter, 1);
@@ -377,7 +363,6 @@ export class HttpConnection extends ClientSocket implements ByteSink, Timed {
 
   // Time.
 
-  /** Something moves that has only the idle time-out. */
   touch(): void {
     this.deadline = this.frontend.context.deadlines.in(this.frontend.config.timeouts.idleMs);
   }

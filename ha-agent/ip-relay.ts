@@ -95,7 +95,9 @@ export class IpRelay {
       const runner = this.#lead;
       const attempt = runner.run(lines, patience.limitMs);
       const failure = attempt.then(() => undefined, messageOf);
-      const waitMs = Math.min(patience.overtakeMs, giveUpAt - performance.now());
+      // On a starved machine the time may be over before the first one has begun: that one has its chance all the same.
+      const leftMs = attempts === 0 ? patience.overtakeMs : Math.max(0, giveUpAt - performance.now());
+      const waitMs = Math.min(patience.overtakeMs, leftMs);
       const answer = await within(waitMs, firstOf([attempt]));
       if (answer !== undefined) return answer;
       const failed = await Promise.race([failure, undefined]);

@@ -56,7 +56,7 @@ export class Clients {
     return clients;
   }
 
-  /** What the clients saw since the last report, or since the start. */
+  /** What the clients saw since the answer to the last report, or since the start. */
   async report(): Promise<TrafficReport> {
     this.#process.stdin!.write('report\n');
     return (await this.#next('report')) as TrafficReport & TrafficLine;

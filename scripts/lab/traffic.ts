@@ -59,6 +59,8 @@ const clients = STICKY_KINDS.flatMap((kind) =>
 const ROOT = { host: VIP, port: 80, path: '/' };
 let attempts: Attempt[] = [];
 let pending = new Set<Promise<void>>();
+/** What started before counts no more, monotonic milliseconds. */
+let sinceMs = 0;
 let running = true;
 
 function say(line: TrafficLine): void {
@@ -74,7 +76,7 @@ async function attempt(): Promise<void> {
   } catch (error) {
     failure = (error as Error).message;
   }
-  if (attempts.length < MAX_ATTEMPTS) attempts.push({ startMs, failure });
+  if (startMs >= sinceMs && attempts.length < MAX_ATTEMPTS) attempts.push({ startMs, failure });
 }
 
 async function probe(): Promise<void> {
@@ -124,7 +126,10 @@ async function keepAlive(connection: KeptConnection): Promise<void> {
   }
 }
 
-/** Settles what is under way, lets every sticky client ask once more, then tells all since the last report. */
+/**
+ * Settles what is under way, lets every sticky client ask once more, then tells all since the last report. Starts of the
+ * probe meanwhile count for no report: on a machine that is slow, the report itself may make them late.
+ */
 async function report(): Promise<void> {
   const settled = pending;
   pending = new Set();
@@ -137,6 +142,8 @@ async function report(): Promise<void> {
     STICKY_KINDS.map((kind) => [kind, summarise(clients.filter((client) => client.kind === kind))]),
   ) as Record<StickyKind, StickyResult>;
   const reasons = kept.flatMap((connection) => connection.broken ?? []);
+  attempts = [];
+  sinceMs = monotonicMs();
   const keptAlive = { total: kept.length, broken: reasons.length, causes: [...new Set(reasons)] };
   say({ type: 'report', probe: blackoutOf(mine), sticky, keptAlive });
 }

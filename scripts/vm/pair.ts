@@ -9,6 +9,7 @@ import type { FaultName } from '../lab/faults.ts';
 import { NODES, type NodeName } from '../lab/hosts.ts';
 import { type OwnerChange, twoOwnersMs } from '../lab/ownership.ts';
 import type { FaultResult } from '../lab/scenario.ts';
+import { STICKY_KINDS } from '../lab/sticky.ts';
 import type { TimelineEvent } from '../lab/tested-pair.ts';
 import { until } from '../lab/wait.ts';
 import { Machine } from './machine.ts';
@@ -20,6 +21,8 @@ const WHOLE_MS = 300_000;
 const TAKEOVER_MS = 30_000;
 /** Machines that have just booted are late in all they do, and a role may still move. */
 const STEADY_MS = 5_000;
+/** So many times the clients begin anew, and so many times each has its `STEADY_MS`, until all of them are served. */
+const [CLIENT_STARTS, WARM_UPS] = [5, 20];
 
 /** Faults that can be inflicted on a machine from outside or over ssh. */
 export const VM_FAULTS = [
@@ -88,9 +91,23 @@ export class VmPair {
     return Math.max(this.net.errorMs, ...NODES.map((name) => this.nodes[name].errorMs));
   }
 
-  /** @returns once the pair is steady and they are bound to their backends */
+  /**
+   * What goes wrong before a fault is not the fault's: emulated machines are late in all that they do for the first time.
+   *
+   * @returns once the pair is steady, and the clients are bound to their backends and all of them are served
+   * @throws Error when that does not come about
+   */
   async clients(): Promise<Clients> {
-    await this.#steady();
+    for (let left = CLIENT_STARTS; left > 0; left--) {
+      await this.#steady();
+      const clients = await this.#startClients();
+      if (await areServed(clients)) return clients;
+      await clients.stop();
+    }
+    throw new Error('some clients are not served, though nothing was done to the pair');
+  }
+
+  #startClients(): Promise<Clients> {
     // The program is the lab's; only where it runs differs.
     const spawn = (_host: unknown, [, file, ...args]: readonly string[]) => {
       const child = this.net.start(file!.slice(file!.indexOf('scripts/lab/')), args);
@@ -266,6 +283,17 @@ export class VmPair {
     this.#held[name] = held;
     this.changes.push({ atMs, node: name, held });
   }
+}
+
+async function areServed(clients: Clients): Promise<boolean> {
+  for (let left = WARM_UPS; left > 0; left--) {
+    await sleep(STEADY_MS);
+    const { probe, sticky, keptAlive } = await clients.report();
+    if (keptAlive.broken > 0 || STICKY_KINDS.some((kind) => sticky[kind].kept < sticky[kind].total))
+      return false;
+    if (probe.requests > 0 && probe.failures === 0) return true;
+  }
+  return false;
 }
 
 function missingOn(name: NodeName, { agent, lbd }: NodeStatus): string[] {

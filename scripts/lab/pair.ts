@@ -14,6 +14,13 @@ import { MULTICAST_PORT, type PairConfigOptions, pairConfig } from './pair-confi
 import type { Part, TestedPair, TimelineEvent } from './tested-pair.ts';
 import { PATIENCE_MS, until } from './wait.ts';
 
+export interface PairOptions extends PairConfigOptions {
+  /** Source tree of its programs; without it, this one. */
+  readonly tree?: string;
+  /** How long its start may take. */
+  readonly wholeWithinMs?: number;
+}
+
 /** Programs that the agents run, which may be hindered. */
 export interface AgentHelpers {
   /** @returns a directory on the node that comes first in its agent's PATH */
@@ -61,11 +68,7 @@ export class Pair implements TestedPair {
    * @param helpers programs for the agents in the place of the machine's
    * @returns once the pair is whole
    */
-  static async start(
-    lab: Lab,
-    options: PairConfigOptions & { readonly tree?: string } = {},
-    helpers?: AgentHelpers,
-  ): Promise<Pair> {
+  static async start(lab: Lab, options: PairOptions = {}, helpers?: AgentHelpers): Promise<Pair> {
     const outside = mkdtempSync(lab.outside(join(SHARED, 'pair-')));
     writeFileSync(join(outside, 'tandem.yaml'), pairConfig(options));
     writeFileSync(join(outside, 'secret'), randomBytes(48), { mode: 0o600 });
@@ -77,7 +80,7 @@ export class Pair implements TestedPair {
         if (options.tree !== undefined) pair.use(node, options.tree);
         await pair.startNode(node);
       }
-      await pair.whole();
+      await pair.whole(options.wholeWithinMs);
     } catch (error) {
       await pair.close();
       throw error;

@@ -5,8 +5,7 @@ import { FAULTS, type FaultName } from '../../scripts/lab/faults.ts';
 import { NODES } from '../../scripts/lab/hosts.ts';
 import { Lab } from '../../scripts/lab/lab.ts';
 import { startOrigins } from '../../scripts/lab/origins.ts';
-import { type AgentHelpers, Pair } from '../../scripts/lab/pair.ts';
-import type { PairConfigOptions } from '../../scripts/lab/pair-config.ts';
+import { type AgentHelpers, Pair, type PairOptions } from '../../scripts/lab/pair.ts';
 import { type FailOptions, type FaultResult, fail, recover, regained } from '../../scripts/lab/scenario.ts';
 import { STICKY_KINDS } from '../../scripts/lab/sticky.ts';
 import { HEARTBEAT_MS, LOAD, PATIENT } from './calm.ts';
@@ -18,7 +17,7 @@ import { HEARTBEAT_MS, LOAD, PATIENT } from './calm.ts';
  */
 export async function startPair(
   t: Test,
-  options: PairConfigOptions = {},
+  options: PairOptions = {},
   prepare: (lab: Lab) => AgentHelpers | undefined | Promise<undefined> = () => undefined,
 ): Promise<Pair> {
   const lab = await Lab.up();

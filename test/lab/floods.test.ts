@@ -2,7 +2,14 @@ import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Clients } from '../../scripts/lab/clients.ts';
-import { ATTACKS, type Attack, FLOODED, hostOf, type Scene } from '../../scripts/lab/floods/attacks.ts';
+import {
+  ATTACKS,
+  type Attack,
+  FLOODED,
+  hostOf,
+  type Scene,
+  takeRoles,
+} from '../../scripts/lab/floods/attacks.ts';
 import { Flood } from '../../scripts/lab/floods/flood.ts';
 import { NODES } from '../../scripts/lab/hosts.ts';
 import { skipLab } from '../../scripts/lab/missing.ts';
@@ -69,6 +76,7 @@ async function bears(t: Test, pair: Pair, clients: Clients, attacks: readonly At
 for (const needsWitness of [false, true])
   t.test(`floods of a pair ${needsWitness ? 'and its witness' : ''}`, { skip: skipLab() }, async (t) => {
     const pair = await startPair(t, { ...FLOODED, ...(needsWitness && { witness: WITNESS }) });
+    await takeRoles(pair);
     if (needsWitness) await (await LabWitness.start(pair)).grants();
     // A stranger is to be refused by what it attacks.
     chmodSync(pair.lab.outside(pair.directory), 0o755);

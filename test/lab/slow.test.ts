@@ -11,6 +11,8 @@ import { eachFault, startPair } from './fault-run.ts';
 /** Of one processor, for all that runs on a node. */
 const SHARE = 0.15;
 const FAULTS: readonly FaultName[] = ['cut', 'power', 'agent-kill'];
+/** A cold start takes some 4 s of a fast processor on each node, and has its share of one that may be a slow one. */
+const COLD_START_MS = 300_000;
 /** They wait for a slow machine, as people do. */
 const UNHURRIED: ClientsOptions = {
   intervalMs: 100,
@@ -45,10 +47,10 @@ function activeWithoutVipMs(
 
 t.test(
   'two slow machines: a cold start, and faults with clients that wait',
-  { skip: skipLab() || (quotaMissing() ?? false), timeout: 600_000 },
+  { skip: skipLab() || (quotaMissing() ?? false), timeout: 900_000 },
   async (t) => {
     const ends: (() => Promise<void>)[] = [];
-    const pair = await startPair(t, {}, (lab) => {
+    const pair = await startPair(t, { wholeWithinMs: COLD_START_MS }, (lab) => {
       for (const node of NODES) ends.push(slow(lab, node, SHARE));
       return undefined;
     });

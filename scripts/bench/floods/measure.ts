@@ -2,7 +2,7 @@ import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DAEMONS } from '../../lab/daemon.ts';
-import { type Attack, FLOODED, hostOf, type Scene } from '../../lab/floods/attacks.ts';
+import { type Attack, FLOODED, hostOf, type Scene, takeRoles } from '../../lab/floods/attacks.ts';
 import { Flood } from '../../lab/floods/flood.ts';
 import type { Order, Outcome } from '../../lab/floods/order.ts';
 import { type Host, NODES } from '../../lab/hosts.ts';
@@ -44,6 +44,7 @@ export async function measure(lab: Lab, plan: Plan, told: (row: Row) => void): P
     });
     const witness = needsWitness ? await LabWitness.start(pair) : undefined;
     try {
+      await takeRoles(pair);
       await witness?.grants();
       for (const row of await withPair(pair, { ...plan, attacks }, told)) rows.push(row);
     } finally {

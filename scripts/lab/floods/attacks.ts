@@ -3,6 +3,7 @@ import { SOCKETS } from '../../../common/control.ts';
 import type { DropCause } from '../../../ha-agent/heartbeat.ts';
 import { KeyRing } from '../../../lbd/session/key-ring.ts';
 import { ADDRESS, type Host, INTERFACE, NODES, type NodeName, PREFIX, VIP } from '../hosts.ts';
+import type { Pair } from '../pair.ts';
 import {
   GROUP,
   METRICS_PORT,
@@ -277,6 +278,14 @@ export const FLOODED: PairConfigOptions = {
   priority: { lb1: 100, lb2: 150 }`,
   metrics: `0.0.0.0:${METRICS_PORT}`,
 };
+
+/** A pair that has just started, in the roles that an attack needs: a slow start may have given the VIP to the other node. */
+export async function takeRoles(pair: Pair): Promise<void> {
+  const [other, listens] = NODES;
+  if (pair.active() === listens) return;
+  await pair.switchover(other);
+  await pair.whole();
+}
 
 /** The host on which an attack runs. */
 export function hostOf({ by }: Attack, { active }: Scene): Host {

@@ -11,7 +11,8 @@ interface Recorded {
 
 /**
  * Somebody in the network who records all that passes, and plays any of it back at any time to any node, as often as it
- * likes. What it says about a node itself a node does not believe, so each is told everything.
+ * likes, but to one that is cut off from everybody. What it says about a node itself a node does not believe, so each is
+ * told everything.
  */
 export class Adversary {
   readonly #pair: Pair;
@@ -55,7 +56,8 @@ export class Adversary {
       const to = datagram.port === 7471 ? machine.address : datagram.to;
       const played = { ...datagram, to, fromPort: random() < 0.5 ? datagram.fromPort : 5_000 };
       sim.after(random() * 3, () => {
-        if (machine.kernel.works('eth0')) network.deliver(source, machine, played);
+        if (machine !== this.#pair.isolated && machine.kernel.works('eth0'))
+          network.deliver(source, machine, played);
       });
     }
   }

@@ -27,6 +27,14 @@ function lose(pair: Pair, share: number): void {
     for (const lane of HEARTBEATS) pair.network.link(machine, lane).loss = share;
 }
 
+/**
+ * How long it takes at most that both nodes hear each other once they can. Of the former release each group has to be
+ * asked and to answer anew, which takes some rounds.
+ */
+function untilHeard({ pair, intervalMs, tripMs }: Scene): number {
+  return (pair.network.former.size === 0 ? 1 : 5) * intervalMs + 2 * tripMs + 60;
+}
+
 /** Cables, switches and what they do to datagrams. */
 export const FAULTS_OF_NETWORKS: readonly Fault[] = [
   {
@@ -76,7 +84,7 @@ export const FAULTS_OF_NETWORKS: readonly Fault[] = [
     end: (scene) => cutBoth(scene, false),
     lastsMs: [300, 3_000],
     nobodyMs: never,
-    twoMs: (scene) => scene.lastsMs + scene.intervalMs + 2 * scene.tripMs + 60,
+    twoMs: (scene) => scene.lastsMs + untilHeard(scene),
     // The later epoch knew of more.
     who: 'other',
     tailMs: { nobody: 300, two: 500 },
@@ -87,7 +95,7 @@ export const FAULTS_OF_NETWORKS: readonly Fault[] = [
     end: (scene) => cutBoth(scene, false),
     lastsMs: [3_000, 6_000],
     nobodyMs: never,
-    twoMs: (scene) => scene.lastsMs + scene.intervalMs + 2 * scene.tripMs + 60,
+    twoMs: (scene) => scene.lastsMs + untilHeard(scene),
     who: 'any',
     moves: 2,
   },
@@ -159,8 +167,7 @@ export const FAULTS_OF_NETWORKS: readonly Fault[] = [
     end: (scene) => cutBoth(scene, false, HEARTBEATS),
     nobodyMs: never,
     // A node of the former release knows no other way.
-    twoMs: ({ pair, lastsMs, intervalMs, tripMs }) =>
-      pair.network.former.size === 0 ? 0 : lastsMs + intervalMs + 2 * tripMs + 60,
+    twoMs: (scene) => (scene.pair.network.former.size === 0 ? 0 : scene.lastsMs + untilHeard(scene)),
     who: 'any',
     moves: 2,
   },

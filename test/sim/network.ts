@@ -91,8 +91,10 @@ export class Network {
     if (!this.passes(from, lane)) return;
     this.onSent?.(from, datagram);
     if (random() < link.loss) return;
+    // What has left arrives, also where the sender has lost its interface meanwhile: somebody in the network has heard it.
     const arrive = () => {
-      if (this.passes(from, lane)) this.deliver(from.address, this.peerOf(from), datagram, from);
+      const to = this.peerOf(from);
+      if (!link.cut && to.kernel.works(deviceOf(lane))) this.deliver(from.address, to, datagram, from);
     };
     sim.after(WIRE_MS + random() * link.maxDelayMs, arrive);
     if (random() < link.duplicate) sim.after(WIRE_MS + random() * 20, arrive);

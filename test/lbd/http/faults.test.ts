@@ -6,7 +6,7 @@ import { keptBytes } from '../../common/kept-bytes.ts';
 import { OK, Plane } from '../harness.ts';
 import { type Reply, random, yaml } from './exchange.ts';
 
-/** Faulted requests; the issue's 100,000 with `FAULTS=100000`. */
+/** Faulted requests; more by the environment, such as `FAULTS=100000`. */
 const REQUESTS = Number(process.env.FAULTS ?? 3600);
 /** Clients at the same time. */
 const CLIENTS = 100;

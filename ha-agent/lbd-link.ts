@@ -17,12 +17,11 @@ import { shortPrintable } from '../common/printable.ts';
 import type { LbdReport } from './election-types.ts';
 import { ProcessState } from './process-state.ts';
 
-/** `lbd` is asked so often whether it is there; it costs both daemons some 0.1 % of a core. */
-const PING_MS = 50;
+/** A turn of the timer. In each `lbd` must say something; where it said nothing by itself, it is asked. */
+const TURN_MS = 50;
 /**
- * A ping that is not answered in so many turns of the timer: `lbd` is late, or it is stopped and with it all that it serves.
- * Turns are counted, not time: when this process itself was late, `lbd` may have been so too. Seen from the last answer it
- * takes 350 to 400 ms.
+ * `lbd` said nothing in so many turns: it is late, or it is stopped and with it all that it serves. Turns are counted, not
+ * time: when this process itself was late, `lbd` may have been so too. Seen from its last word it takes 350 to 400 ms.
  */
 const MISSES = 7;
 /**
@@ -72,10 +71,13 @@ export class LbdLink {
   readonly #roles = new Map<string, AgentLiveMessage>();
   #report: LinkReport | undefined;
   #rest = '';
+  /** The latest state, as it came: it comes again and again, with the answer to each ping. */
+  #stateLine = '';
+  #state: LbdLiveMessage | undefined;
   #sync: SyncStatus['state'] = 'off';
   #pings = 0;
   #timer: NodeJS.Timeout | undefined;
-  /** Turns of the timer since the ping that is not answered yet; undefined: none is on its way. */
+  /** Turns of the timer in which `lbd` said nothing; undefined: it has said something in the current one. */
   #misses: number | undefined;
   /** The latest report, where it is late since then. */
   #onTime: LinkReport | undefined;
@@ -176,14 +178,24 @@ export class LbdLink {
   #receive(chunk: string): void {
     // As it mostly is.
     if (this.#rest === '' && chunk !== '' && chunk.indexOf('\n') === chunk.length - 1) {
-      this.#handle(parseLine(chunk));
+      this.#handle(this.#read(chunk));
       return;
     }
     const lines = (this.#rest + chunk).split('\n');
     this.#rest = lines.pop() ?? '';
     if (this.#rest.length > MAX_LINE_CHARS)
       throw new Error(`a line has more than ${MAX_LINE_CHARS} characters`);
-    for (const line of lines) this.#handle(parseLine(line));
+    for (const line of lines) this.#handle(this.#read(line));
+  }
+
+  #read(line: string): LbdLiveMessage {
+    if (this.#state !== undefined && line === this.#stateLine) return this.#state;
+    const message = parseLine(line);
+    if (message.type === 'state') {
+      this.#state = message;
+      this.#stateLine = line;
+    }
+    return message;
   }
 
   #handle(message: LbdLiveMessage): void {
@@ -210,31 +222,30 @@ export class LbdLink {
     }
   }
 
-  /** Asks again and again; the next ping waits for the answer to the one before. */
+  /** One ping for each silence, after its first turn: with the next one the answer mostly saves asking again. */
   #watch(): void {
     this.#misses = undefined;
     this.#timer = setInterval(() => {
       // After a pause of this process the answer may be there, but not read yet.
       setImmediate(() => this.#turn());
-    }, PING_MS);
+    }, TURN_MS);
   }
 
   #turn(): void {
     if (this.#socket?.readyState !== 'open') return;
     this.#process.turn();
-    if (this.#misses === undefined) {
-      this.#misses = 0;
-      this.#send({ type: 'ping', id: ++this.#pings });
-    } else if (++this.#misses >= MISSES) this.#missed(this.#misses);
+    if (this.#misses === undefined) this.#misses = 0;
+    else if (++this.#misses === 1) this.#send({ type: 'ping', id: ++this.#pings });
+    else if (this.#misses >= MISSES) this.#missed(this.#misses);
   }
 
   #missed(misses: number): void {
     if (this.#report?.alive === false) return;
-    if (this.#process.canGoOn() !== true) this.#dead(`it did not answer within ${MISSES * PING_MS} ms`);
+    if (this.#process.canGoOn() !== true) this.#dead(`it did not answer within ${MISSES * TURN_MS} ms`);
     else if (misses >= HUNG_MISSES)
-      this.#dead(`it runs, but did not answer within ${HUNG_MISSES * PING_MS} ms`);
+      this.#dead(`it runs, but did not answer within ${HUNG_MISSES * TURN_MS} ms`);
     else if (this.#onTime === undefined && this.#report !== undefined) {
-      const why = `it runs, but has not answered for ${MISSES * PING_MS} ms`;
+      const why = `it runs, but has not answered for ${MISSES * TURN_MS} ms`;
       this.#onTime = this.#report;
       this.#set({ ...this.#report, why });
       this.#events.onLate(why);
@@ -245,7 +256,7 @@ export class LbdLink {
     this.#onTime = undefined;
     if (this.#report?.alive !== true) return;
     this.#set(before);
-    this.#events.onLate(`it answers again, after ${misses * PING_MS} ms`);
+    this.#events.onLate(`it answers again, after ${misses * TURN_MS} ms`);
   }
 
   #lost(why: string): void {

@@ -58,6 +58,8 @@ export class LiveServer {
   readonly #server = createServer((socket) => this.#accept(socket));
   readonly #clients = new Set<Socket>();
   #state: LiveState = { ready: false, healthy: false, sync: 'off', why: 'starting' };
+  /** The same as it is sent: with the answer to every ping. */
+  #stateLine = stateLine(this.#state);
   readonly #roles = new Map<string, LiveRole>();
   /** Who asked to become active while this node was not ready: for each group the epoch. */
   readonly #waiting = new Map<Socket, Map<string, number>>();
@@ -95,7 +97,8 @@ export class LiveServer {
     )
       return;
     this.#state = state;
-    for (const client of this.#clients) this.#sendState(client);
+    this.#stateLine = stateLine(state);
+    for (const client of this.#clients) this.#write(client, this.#stateLine);
     if (!state.ready) return;
     for (const [client, groups] of this.#waiting)
       for (const [group, epoch] of groups) this.#send(client, { type: 'promoted', group, epoch });
@@ -145,7 +148,7 @@ export class LiveServer {
       if (rest.length > MAX_LINE_CHARS)
         this.#drop(socket, `a line has more than ${MAX_LINE_CHARS} characters`);
     });
-    this.#sendState(socket);
+    this.#write(socket, this.#stateLine);
   }
 
   #receive(socket: Socket, line: string): void {
@@ -157,8 +160,7 @@ export class LiveServer {
       return;
     }
     if (message.type === 'ping') {
-      this.#sendState(socket);
-      this.#send(socket, { type: 'pong', id: message.id });
+      this.#write(socket, this.#stateLine + lineOf({ type: 'pong', id: message.id }));
       return;
     }
     if (message.type === 'heartbeat') {
@@ -203,15 +205,23 @@ export class LiveServer {
     socket.destroy();
   }
 
-  #sendState(socket: Socket): void {
-    this.#send(socket, { type: 'state', ...this.#state, pid: process.pid });
+  #send(socket: Socket, message: LbdLiveMessage): void {
+    this.#write(socket, lineOf(message));
   }
 
-  #send(socket: Socket, message: LbdLiveMessage): void {
+  #write(socket: Socket, lines: string): void {
     if (socket.destroyed) return;
-    socket.write(`${JSON.stringify(message)}\n`);
+    socket.write(lines);
     if (socket.writableLength > MAX_UNSENT_BYTES) this.#drop(socket, 'it does not read');
   }
+}
+
+function stateLine(state: LiveState): string {
+  return lineOf({ type: 'state', ...state, pid: process.pid });
+}
+
+function lineOf(message: LbdLiveMessage): string {
+  return `${JSON.stringify(message)}\n`;
 }
 
 function withShortReasons(state: LiveState): LiveState {

@@ -316,7 +316,8 @@ function late(turn: Turn, gapMs: number): void {
     loseLeadership(turn, gap);
     return;
   }
-  turn.log('warn', 'role', gap);
+  // A node that is slow has said so, and says when that is over.
+  if (s.slowness.extraMs === 0) turn.log('warn', 'role', gap);
   turn.listen();
   if (s.role === 'standby') turn.become('init', gap);
 }

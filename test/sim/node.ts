@@ -15,6 +15,9 @@ const DEVICES = ['eth0', 'eth1'] as const;
 /** How the agent says its role in its log. */
 const ROLE = /^(?:group (\w+): )?(init|standby|active|fault) \(epoch (\d+)\): /;
 
+/** How it says that it hears its peer, or does not any more. */
+const HEARING = /^(?:group (\w+): )?lb[12] is (?:(heard) \(|dead: )/;
+
 /** A node: a machine on which the real agent runs, beside a simulated `lbd`. */
 export class Node {
   readonly machine: Machine;
@@ -24,6 +27,8 @@ export class Node {
   peer!: Node;
   agent: Agent | undefined;
   readonly #roles = new Map<string, Role>();
+  /** Groups in which it hears its peer. */
+  readonly #hearing = new Set<string>();
   /** The agent's start has ended. */
   started = false;
   /** A graceful stop is under way. */
@@ -52,6 +57,11 @@ export class Node {
   /** Of a group, as its agent said last; undefined while none runs. */
   role(group: string): Role | undefined {
     return this.up ? this.#roles.get(group) : undefined;
+  }
+
+  /** Whether it hears its peer speak of a group, as its agent said last. */
+  hears(group: string): boolean {
+    return this.up && this.#hearing.has(group);
   }
 
   /** Nothing of it is wrong, and nothing is under way but what goes on for ever. */
@@ -90,6 +100,12 @@ export class Node {
       this.#roles.set(group, role as Role);
       this.machine.version++;
     }
+    const [about, of = 'default', heard] = HEARING.exec(line) ?? [];
+    if (about !== undefined) {
+      if (heard === undefined) this.#hearing.delete(of);
+      else this.#hearing.add(of);
+      this.machine.version++;
+    }
     this.machine.log(line);
   }
 
@@ -107,6 +123,7 @@ export class Node {
     this.started = false;
     this.stopping = false;
     this.#roles.clear();
+    this.#hearing.clear();
     const process = new AgentProcess(machine, (error) => {
       this.#problem(`${this.name} threw ${error instanceof Error ? error.stack : String(error)}`);
       this.crash();

@@ -180,7 +180,10 @@ export class Stage {
       pair.nodes.every((node) => node.isWell && pair.network.links(node.machine).every(carries)) &&
       this.ownerships.every(({ owners, group }, i) => {
         const [owner] = owners;
-        const serves = owners.length === 1 && owner!.role(group) === 'active';
+        const serves =
+          owners.length === 1 &&
+          owner!.role(group) === 'active' &&
+          pair.nodes.every((node) => node.hears(group));
         // Where a node takes its role back, it has done so.
         const isWanted = choice.preemptMs === undefined || high === low || owner === pair.nodes[i];
         return serves && owner!.peer.role(group) === 'standby' && isWanted;

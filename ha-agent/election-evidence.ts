@@ -68,7 +68,9 @@ export function vipsProbed(turn: Turn, event: Extract<ElectionEvent, { type: 'vi
     answeredMs: now,
     known,
     rival:
-      first === undefined ? rivalOf(turn) : { who: `${first.by} answers for ${first.address}`, seenMs: now },
+      first === undefined
+        ? rivalOf(turn)
+        : { who: `${first.by} answers for ${first.address}`, by: first.by, seenMs: now },
   };
   if (event.forwards || first !== undefined) carries(turn);
   considerYielding(turn);
@@ -204,10 +206,11 @@ export function obstacleOf(turn: Turn): { kind: HoldOff['kind'] | 'asking'; why:
   return undefined;
 }
 
-/** Who else has answered for the VIPs lately. */
+/** Who else has answered for the VIPs lately, unless it has turned out to answer for everybody. */
 function rivalOf({ s, now }: Turn): Answers['rival'] {
-  const { rival } = s.answers;
-  return rival !== undefined && now - rival.seenMs < ANSWER_HOLDS_MS ? rival : undefined;
+  const { rival, proxies } = s.answers;
+  if (rival === undefined || proxies.includes(rival.by)) return undefined;
+  return now - rival.seenMs < ANSWER_HOLDS_MS ? rival : undefined;
 }
 
 /** Until when a machine that has stopped may answer for the VIPs that it had. */

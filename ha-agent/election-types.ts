@@ -324,8 +324,8 @@ export interface Answers {
   readonly answeredMs: number | undefined;
   /** They could be asked. */
   readonly known: boolean;
-  /** Who else answers, and when it last did. */
-  readonly rival: { readonly who: string; readonly seenMs: number } | undefined;
+  /** Who else answers, by which link-layer address, and when it last did. */
+  readonly rival: { readonly who: string; readonly by: string; readonly seenMs: number } | undefined;
   /** Link-layer addresses that answer for others, so that what they say of the VIPs does not count. */
   readonly proxies: readonly string[];
 }

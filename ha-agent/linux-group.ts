@@ -10,7 +10,7 @@ import type { GroupNetwork, Probed } from './host-network.ts';
 import type { NeighbourProbe } from './neighbour-probe.ts';
 import { ParkedVips, type ParkingHost } from './parked-vips.ts';
 import { SecondChance, type SecondChanceHost } from './second-chance.ts';
-import { Strays } from './strays.ts';
+import type { Strays } from './strays.ts';
 import type { VipCommandEvents } from './vip-command.ts';
 import { VipCommands } from './vip-commands.ts';
 import { type Copy, copyName } from './vip-copies.ts';
@@ -38,6 +38,8 @@ class Overtaken extends Error {
 export interface LinuxHost extends VipCommandEvents, SecondChanceHost, RouteHost, ParkingHost {
   readonly announcer: Announcer;
   readonly prober: NeighbourProbe;
+  /** Where two groups ask for the same ones, each question makes the kernel forget what the other one's brought. */
+  readonly strays: Strays;
 }
 
 /** One VIP group on a Linux host. */
@@ -46,7 +48,6 @@ export class LinuxGroup implements GroupNetwork {
   readonly #secondChance: SecondChance;
   readonly #routes: VipRoutes;
   readonly #complaints: Complaints;
-  readonly #strays = new Strays();
   #config: GroupConfig;
   readonly #commands: VipCommands;
   readonly #parked: ParkedVips;
@@ -164,11 +165,12 @@ export class LinuxGroup implements GroupNetwork {
 
   async probe(neighbours: readonly string[]): Promise<Probed> {
     const { vips } = this.#config;
-    const strays = this.#strays.pick(vips, neighbours);
-    const answers = await this.#host.prober.ask(vips, [...neighbours, ...strays]);
+    const { prober, strays } = this.#host;
+    const picked = strays.pick(vips, neighbours);
+    const answers = await prober.ask(vips, neighbours, picked.flat());
     return {
-      answers: answers.filter(({ address }) => !strays.includes(address)),
-      proxies: this.#strays.judge(answers),
+      answers: answers.filter(({ address }) => !picked.flat().includes(address)),
+      proxies: strays.judge(picked, answers, monotonicMs()),
     };
   }
 

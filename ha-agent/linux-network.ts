@@ -10,6 +10,7 @@ import { IpRelay, type Patience } from './ip-relay.ts';
 import { LinuxGroup, type LinuxHost } from './linux-group.ts';
 import { NeighbourProbe } from './neighbour-probe.ts';
 import { QuietArp } from './quiet-arp.ts';
+import { Strays } from './strays.ts';
 import { type Copy, copiesIn, copyName, copyQuery, copyRemoval } from './vip-copies.ts';
 import { identity } from './vip-lines.ts';
 
@@ -91,6 +92,7 @@ export class LinuxNetwork implements HostNetwork {
       relay: this.#relay,
       ...this.#batches,
       prober: new NeighbourProbe(this.#batches.neighbours),
+      strays: new Strays(),
       announcer: this.#announcer,
       quietArp: new QuietArp(events),
       peerAddress,

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { OperatorError } from '../common/errors.ts';
 import type { VipConfig } from '../common/model.ts';
 import type { VipAnswer } from './election-types.ts';
-import type { IpBatch } from './ip-batch.ts';
+import type { IpAnswer, IpBatch } from './ip-batch.ts';
 
 /** A neighbour answers within a millisecond; one that is busy within some. From one look to the next. */
 const LOOK_AFTER_MS = [3, 5, 12];
@@ -32,20 +32,30 @@ export class NeighbourProbe {
    *
    * @param vips on their interfaces
    * @param neighbours other addresses, asked for on the same interfaces
+   * @param strays more of them, for which an answer counts that came late: since the last question
    * @returns who has answered; nothing of this host
    * @throws OperatorError when the kernel could not be told to ask
    */
-  async ask(vips: readonly VipConfig[], neighbours: readonly string[]): Promise<VipAnswer[]> {
+  async ask(
+    vips: readonly VipConfig[],
+    neighbours: readonly string[],
+    strays: readonly string[] = [],
+  ): Promise<VipAnswer[]> {
     // One that cannot be asked for must not keep the others from an answer.
     const able = vips.filter(({ interface: device, family }) => this.#canAsk(device, family));
-    const asked = targets(able, neighbours);
+    const asked = targets(able, [...neighbours, ...strays]);
     if (asked.length === 0)
       throw new OperatorError('CANNOT_PROBE', 'no VIP has neighbours that could be asked');
-    const { errors } = await this.#ip.run(
-      asked.flatMap(({ address, device }) => [
-        `neigh flush to ${address} dev ${device}`,
-        `neigh replace ${address} nud none dev ${device} use`,
-      ]),
+    // What is forgotten now may have come since the last question.
+    const late = asked.filter(({ address }) => strays.includes(address));
+    const { objects, errors } = await this.#ip.run(
+      [
+        ...late.map(query),
+        ...asked.flatMap(({ address, device }) => [
+          `neigh flush to ${address} dev ${device}`,
+          `neigh replace ${address} nud none dev ${device} use`,
+        ]),
+      ],
       HANG_MS,
     );
     if (errors.length > 0) throw new OperatorError('CANNOT_PROBE', `ip neigh: ${errors.join('; ')}`);
@@ -55,18 +65,12 @@ export class NeighbourProbe {
       answers = await this.#answers(asked);
       if (answers.length === asked.length) break;
     }
-    return this.#ofOthers(answers);
+    return this.#ofOthers([...answersIn(objects), ...answers]);
   }
 
   async #answers(asked: readonly Target[]): Promise<VipAnswer[]> {
-    const queries = asked.map(({ address, device }) => `neigh show to ${address} dev ${device}`);
-    const { objects } = await this.#ip.run(queries, HANG_MS);
-    return objects.flatMap(({ dst, lladdr, state }) => {
-      const byHand = Array.isArray(state) && state.some((word) => BY_HAND.includes(word));
-      return typeof dst !== 'string' || typeof lladdr !== 'string' || byHand
-        ? []
-        : [{ address: dst, by: lladdr }];
-    });
+    const { objects } = await this.#ip.run(asked.map(query), HANG_MS);
+    return answersIn(objects);
   }
 
   /** An address of this host answers by another of its own interfaces, where both are on one network. */
@@ -92,6 +96,19 @@ function hasFamily(device: string, family: 4 | 6): boolean {
 interface Target {
   readonly address: string;
   readonly device: string;
+}
+
+function query({ address, device }: Target): string {
+  return `neigh show to ${address} dev ${device}`;
+}
+
+function answersIn(objects: IpAnswer['objects']): VipAnswer[] {
+  return objects.flatMap(({ dst, lladdr, state }) => {
+    const byHand = Array.isArray(state) && state.some((word) => BY_HAND.includes(word));
+    return typeof dst !== 'string' || typeof lladdr !== 'string' || byHand
+      ? []
+      : [{ address: dst, by: lladdr }];
+  });
 }
 
 function targets(vips: readonly VipConfig[], neighbours: readonly string[]): Target[] {

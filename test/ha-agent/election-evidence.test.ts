@@ -50,6 +50,17 @@ const STORIES: readonly Story[] = [
     never: [/remove-vips/],
   },
   {
+    name: 'a slow router: its answer for a VIP holds a takeover off only until it is found to answer for everybody',
+    script: `${BEGIN}
+      200 answers 02:00:00:00:00:09
+      500 answers
+      700 answers 02:00:00:00:00:09 proxy
+      3000 answers 02:00:00:00:00:09
+      20000 end`,
+    happens: ['800 active (epoch 1): lb2 was never heard'],
+    never: [/remove-vips/],
+  },
+  {
     name: 'the peer that serves answers beside a proxy: yielded to',
     script: `${BEGIN}
       10 hears active e4

@@ -249,7 +249,7 @@ export class Exchange {
     const lifetimeMs = this.#lifetimeMs();
     if (now - this.#writer.v2.drawnMs < lifetimeMs / 2) return;
     const talks = [...this.#talks.values()];
-    const isSpoken = talks.every(({ session }) => session.version === 2 && session.isHeard(now, lifetimeMs));
+    const isSpoken = talks.every(({ session }) => session.version === 2 && session.isProven(now, lifetimeMs));
     if (!isSpoken) this.#writer.v2.renew(now);
   }
 

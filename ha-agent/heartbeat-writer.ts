@@ -177,7 +177,7 @@ export class HeartbeatWriter {
     const isForAll = session.current === undefined;
     const { keys } = this.#identity;
     const known = keys.find(({ id }) => peerKeys.includes(id));
-    const signing = known !== undefined && session.isHeard(now, lifetimeMs) ? [known] : keys;
+    const signing = known !== undefined && session.isProven(now, lifetimeMs) ? [known] : keys;
     const variants: Variant[] = [];
     for (const version of session.version === 2 ? V2_FIRST : V3_FIRST)
       if (isForAll || heard.has(version)) for (const key of signing) variants.push({ version, key });

@@ -101,10 +101,10 @@ export class PeerSession {
     return this.#processes.has(nonce);
   }
 
-  /** Whether the process that proved to be alive was heard since. */
-  isHeard(now: number, lifetimeMs: number): boolean {
-    const heardMs = this.#processOf(this.#current)?.heardMs;
-    return heardMs !== undefined && now - heardMs < lifetimeMs;
+  /** Whether the process that proved to be alive has proved it lately. What only shows that it speaks does not count. */
+  isProven(now: number, lifetimeMs: number): boolean {
+    const provenMs = this.#processOf(this.#current)?.provenMs;
+    return provenMs !== undefined && now - provenMs < lifetimeMs;
   }
 
   /** After a pause: what waited in the socket meanwhile proves nothing. */

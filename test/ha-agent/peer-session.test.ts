@@ -245,7 +245,7 @@ t.test(
     t.equal(accept(v2(OLD, 1, OWN), 200), 'hello');
     t.equal(accept(v2(NEW, 2, OWN), 200), 'fresh');
     t.equal(accept(v2(NEW, 3, OWN), 1_300), 'hello', 'there was a gap');
-    t.equal(session.isHeard(2_400, LIFETIME_MS), false);
+    t.equal(session.isProven(1_300, LIFETIME_MS), false, 'so it is asked anew');
     t.end();
   },
 );

@@ -35,6 +35,11 @@ function untilHeard({ pair, intervalMs, tripMs }: Scene): number {
   return (pair.network.former.size === 0 ? 1 : 5) * intervalMs + 2 * tripMs + 60;
 }
 
+/** Of two groups one hears the former release later than the other, and both nodes may yield at the same moment. */
+function meeting({ pair, tripMs }: Scene): number {
+  return pair.network.former.size === 0 ? 0 : 2 * tripMs + 60;
+}
+
 /** Cables, switches and what they do to datagrams. */
 export const FAULTS_OF_NETWORKS: readonly Fault[] = [
   {
@@ -83,7 +88,7 @@ export const FAULTS_OF_NETWORKS: readonly Fault[] = [
     begin: (scene) => cutBoth(scene, true),
     end: (scene) => cutBoth(scene, false),
     lastsMs: [300, 3_000],
-    nobodyMs: never,
+    nobodyMs: meeting,
     twoMs: (scene) => scene.lastsMs + untilHeard(scene),
     // The later epoch knew of more.
     who: 'other',
@@ -94,7 +99,7 @@ export const FAULTS_OF_NETWORKS: readonly Fault[] = [
     begin: (scene) => cutBoth(scene, true),
     end: (scene) => cutBoth(scene, false),
     lastsMs: [3_000, 6_000],
-    nobodyMs: never,
+    nobodyMs: meeting,
     twoMs: (scene) => scene.lastsMs + untilHeard(scene),
     who: 'any',
     moves: 2,

@@ -48,7 +48,8 @@ export const NOT_SLOW: Slowness = {
  */
 export function ticked(config: SlowConfig, slowness: Slowness, gapMs: number, now: number): Slowness {
   const byMs = gapMs - config.intervalMs;
-  const isLate = byMs > LATE * config.intervalMs;
+  // A pause that no patience bridges, as of a machine that is suspended, would cost the peer time at the next one for nothing.
+  const isLate = byMs > LATE * config.intervalMs && gapMs <= MAX_SILENCE_MS;
   // The usual case, ten times a second: nothing was late, and nothing is to be forgotten.
   const isCalm = slowness.late.length === 0 && slowness.extraMs === 0 && toldExtraMs(slowness) === 0;
   if (!isLate && isCalm) return slowness;

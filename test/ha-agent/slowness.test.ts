@@ -39,11 +39,16 @@ t.test('what ticks are late by again and again is needed, told, and forgotten af
   t.end();
 });
 
+t.test('a pause that no patience bridges does not count, however often it comes', (t) => {
+  t.equal(after([100, 10_000, 100, 10_000, 100, 1_300]).s, NOT_SLOW);
+  t.end();
+});
+
 t.test('it has a bound', (t) => {
-  const { s } = after([5000, 5000, 5000]);
+  const { s } = after([1200, 1200, 1200]);
   t.equal(s.extraMs, 950);
   const patient = { ...CONFIG, deadAfter: 20 };
-  t.equal(ticked(patient, ticked(patient, NOT_SLOW, 5000, 5000), 5000, 10_000).extraMs, 0);
+  t.equal(ticked(patient, ticked(patient, NOT_SLOW, 1200, 1200), 1200, 2400).extraMs, 0);
   t.end();
 });
 

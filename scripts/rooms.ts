@@ -5,6 +5,18 @@ import { join, posix } from 'node:path';
 const ROOT = join(import.meta.dirname, '..');
 const SOURCES = ['common/**/*.ts', 'ha-agent/**/*.ts', 'lbd/**/*.ts'];
 
+/** What a mode of whole connections stands on. */
+const STREAM_MODE = [
+  'common',
+  'lbd/dispatch',
+  'lbd/entry',
+  'lbd/io',
+  'lbd/log',
+  'lbd/route',
+  'lbd/shared',
+  'lbd/tls',
+];
+
 /**
  * The rooms of the sources, from the ground up, and what each may import besides itself. A room stands above all that it
  * imports, so that no two of them need each other. docs/architecture.md draws and explains them.
@@ -22,26 +34,8 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   'lbd/kernel': ['common', 'lbd/flow', 'lbd/io', 'lbd/session', 'lbd/shared'],
   'lbd/dispatch': ['common', 'lbd/io', 'lbd/route', 'lbd/session', 'lbd/shared', 'lbd/tls'],
   'lbd/entry': ['common', 'lbd/dispatch', 'lbd/io', 'lbd/log', 'lbd/route', 'lbd/shared', 'lbd/tls'],
-  'lbd/http': [
-    'common',
-    'lbd/dispatch',
-    'lbd/entry',
-    'lbd/io',
-    'lbd/log',
-    'lbd/route',
-    'lbd/shared',
-    'lbd/tls',
-  ],
-  'lbd/tcp': [
-    'common',
-    'lbd/dispatch',
-    'lbd/entry',
-    'lbd/io',
-    'lbd/log',
-    'lbd/route',
-    'lbd/shared',
-    'lbd/tls',
-  ],
+  'lbd/http': STREAM_MODE,
+  'lbd/tcp': STREAM_MODE,
   'lbd/udp': ['common', 'lbd/dispatch', 'lbd/entry', 'lbd/io', 'lbd/log', 'lbd/route', 'lbd/shared'],
   'lbd/plane': [
     ...['common', 'lbd/dispatch', 'lbd/entry', 'lbd/http', 'lbd/io', 'lbd/log', 'lbd/route', 'lbd/session'],

@@ -13,10 +13,7 @@ import type { SessionTable } from './table.ts';
 
 /** Entries whose digests are taken at one go: about 2 ms. */
 const SCAN_ENTRIES = 32768;
-/**
- * A round that takes its time over the whole table, and the next one begins after that; a million entries cost about half a
- * percent of a core.
- */
+/** A round that takes its time over the whole table; a million entries cost about half a percent of a core. */
 const ROLLING_ROUND_MS = 20_000;
 /** After a difference was repaired, look again so soon; doubled each time that one is left. */
 const VERIFY_MS = 250;
@@ -172,9 +169,8 @@ export class Repair {
     this.digestEqual = differing === 0;
     this.#differing = differing === 0 ? 0 : this.#differing + 1;
     this.#rolling = differing === 0;
-    const againMs = nowMs + Math.min(VERIFY_MS * 2 ** Math.max(0, this.#differing - 1), MAX_VERIFY_MS);
-    // The last digests have their share of the time of a round; in a small table they are all.
-    this.#nextRoundMs = differing === 0 ? Math.max(againMs, this.#nextFrameMs) : againMs;
+    this.#nextRoundMs =
+      nowMs + (differing === 0 ? VERIFY_MS : Math.min(VERIFY_MS * 2 ** (this.#differing - 1), MAX_VERIFY_MS));
     return this.#roundStrict;
   }
 

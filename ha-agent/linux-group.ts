@@ -40,6 +40,8 @@ export interface LinuxHost extends VipCommandEvents, SecondChanceHost, RouteHost
   readonly prober: NeighbourProbe;
   /** Where two groups ask for the same ones, each question makes the kernel forget what the other one's brought. */
   readonly strays: Strays;
+  /** VIPs of all groups. */
+  readonly allVips: () => readonly VipConfig[];
 }
 
 /** One VIP group on a Linux host. */
@@ -165,8 +167,10 @@ export class LinuxGroup implements GroupNetwork {
 
   async probe(neighbours: readonly string[]): Promise<Probed> {
     const { vips } = this.#config;
-    const { prober, strays } = this.#host;
-    const picked = strays.pick(vips, neighbours);
+    const { prober, strays, peerAddress, allVips } = this.#host;
+    // An active peer answers for its own address and for all that it holds, and for nobody else.
+    const taken = [...neighbours, peerAddress, ...allVips().map(({ address }) => address)];
+    const picked = strays.pick(vips, taken);
     const answers = await prober.ask(vips, neighbours, picked.flat());
     return {
       answers: answers.filter(({ address }) => !picked.flat().includes(address)),

@@ -93,6 +93,7 @@ export class LinuxNetwork implements HostNetwork {
       ...this.#batches,
       prober: new NeighbourProbe(this.#batches.neighbours),
       strays: new Strays(),
+      allVips: () => this.#groups.flatMap(({ config: { vips } }) => vips),
       announcer: this.#announcer,
       quietArp: new QuietArp(events),
       peerAddress,
@@ -117,10 +118,9 @@ export class LinuxNetwork implements HostNetwork {
   }
 
   get warnings(): readonly string[] {
-    const vips = this.#groups.flatMap(({ config }) => config.vips);
     return [
       ...this.#ofGroups(({ warnings }) => warnings),
-      ...this.#announcer.warnings(vips),
+      ...this.#announcer.warnings(this.#host.allVips()),
       ...this.#unsafe,
       ...this.#complaints.warnings,
     ];
@@ -221,7 +221,7 @@ export class LinuxNetwork implements HostNetwork {
   /** Not later than the removal of a VIP, which may be done by the guardian. */
   #promote(): void {
     const before = this.#unsafe;
-    this.#unsafe = this.#host.quietArp.promote(this.#groups.flatMap(({ config }) => config.vips));
+    this.#unsafe = this.#host.quietArp.promote(this.#host.allVips());
     for (const text of this.#unsafe) if (!before.includes(text)) this.#host.onTrouble(text);
   }
 

@@ -81,7 +81,9 @@ export function lateLimitMs(config: Pick<ElectionConfig, 'intervalMs' | 'deadAft
  * last dead time, or has to listen and to ask who answers for the VIPs before it takes over.
  */
 export function activeLimitMs(config: ElectionConfig, state: ElectionState): number {
-  const { slowness, lastTickMs } = state;
+  const { slowness, lastTickMs, peer } = state;
+  // One of the former release goes by its own dead time, whatever it is told.
+  if (peer !== undefined && peer.report.deadTimeMs === undefined) return lateLimitMs(config);
   const isHeard = slowness.extraMs === 0 || isPeerAlive(config, state, lastTickMs);
   const extraMs = isHeard ? slowness.grantedMs : unheardMs(slowness, lastTickMs - ownDeadTimeMs(config));
   return lateLimitMs(config) + extraMs;

@@ -1,5 +1,8 @@
 import t from 'tap';
-import { initialState, step } from '../../ha-agent/election.ts';
+import { initialState, reportOf, step } from '../../ha-agent/election.ts';
+import { activeLimitMs } from '../../ha-agent/election-times.ts';
+import type { ElectionState } from '../../ha-agent/election-types.ts';
+import { NOT_SLOW, ticked } from '../../ha-agent/slowness.ts';
 import { CONFIG } from './story.ts';
 
 t.test('a node that is late again and again complains until it says that it is slow', (t) => {
@@ -21,5 +24,20 @@ t.test('a node that is late again and again complains until it says that it is s
     [],
     [],
   ]);
+  t.end();
+});
+
+t.test('a silent peer of the former release has no patience, whatever it was told', (t) => {
+  const told = ticked(CONFIG, ticked(CONFIG, NOT_SLOW, 600, 600), 600, 1200);
+  const report = reportOf(CONFIG, initialState(CONFIG, 0), 0);
+  const state = (deadTimeMs: number | undefined): ElectionState => ({
+    ...initialState(CONFIG, 0),
+    role: 'active',
+    lastTickMs: 2000,
+    slowness: told,
+    peer: { report: { ...report, deadTimeMs }, heardMs: 100, healthySinceMs: 0 },
+  });
+  t.equal(activeLimitMs(CONFIG, state(300)), 250 + told.extraMs, 'one of today may have heard of it');
+  t.equal(activeLimitMs(CONFIG, state(undefined)), 250);
   t.end();
 });

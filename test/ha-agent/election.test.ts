@@ -794,7 +794,8 @@ const STORIES: readonly Story[] = [
   },
   {
     name: 'a node that is slow and hears no peer goes on serving through pauses as it has had',
-    script: `${ACTIVE}
+    script: `${BEGIN}
+      10 hears standby d300
       1000 pause 400
       3000 pause 400
       6000 pause 350

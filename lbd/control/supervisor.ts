@@ -18,11 +18,13 @@ const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 10_000;
 /** A worker that ran so long was well: the next backoff is the first one again. */
 const WELL_AFTER_MS = 60_000;
-/**
- * Binding and compiling takes milliseconds; a worker that needs longer hangs. The first plan waits for the worker's start
- * as well, and that can take seconds on a machine that boots.
- */
+/** Binding and compiling takes milliseconds; a worker that needs longer hangs. */
 const PLAN_TIMEOUT_MS = 30_000;
+/**
+ * The first plan waits for the worker's start as well: a second of a processor, which takes half a minute where all that
+ * runs on the machine shares a sixth of one. Giving up would only begin the same anew; systemd ends a start sooner.
+ */
+const START_TIMEOUT_MS = 300_000;
 /** A worker that serves answers at once; an operator does not wait for one that hangs. */
 const EXPLAIN_TIMEOUT_MS = 1_000;
 /**
@@ -285,7 +287,7 @@ export class Supervisor {
     });
     if (this.#retiring) this.#post(seat, { type: 'retire', groups: this.#retire });
     worker.once('exit', (code) => this.#gone(seat, cause ?? seat.ended ?? `it exited with code ${code}`));
-    const errors = await this.#answerTo(seat, 0);
+    const errors = await this.#answerTo(seat, 0, START_TIMEOUT_MS);
     if (seat.worker !== worker) return errors;
     seat.trouble = errors.join('; ');
     seat.silentTurns = 0;
@@ -340,7 +342,7 @@ export class Supervisor {
   }
 
   /** The errors with which a worker answers a plan; at the latest when it dies or the time is over. */
-  #answerTo(seat: Seat, serial: number): Promise<readonly string[]> {
+  #answerTo(seat: Seat, serial: number, limitMs = PLAN_TIMEOUT_MS): Promise<readonly string[]> {
     return new Promise((resolve) => {
       const settle = (errors: readonly string[]) => {
         clearTimeout(timer);
@@ -348,8 +350,8 @@ export class Supervisor {
         resolve(errors);
       };
       const timer = setTimeout(
-        () => settle([`worker ${seat.index} did not apply its plan within ${PLAN_TIMEOUT_MS / 1000} s`]),
-        PLAN_TIMEOUT_MS,
+        () => settle([`worker ${seat.index} did not apply its plan within ${limitMs / 1000} s`]),
+        limitMs,
       );
       seat.answers.set(serial, settle);
     });

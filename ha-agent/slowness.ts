@@ -6,6 +6,9 @@ const MEMORY_MS = 30_000;
 const PROVES = 2;
 /** Late by this part of an interval; what is less is what timers do. */
 const LATE = 0.5;
+/** The dead time has room for so many intervals of lateness, as for a lost heartbeat; one of two intervals has none. */
+const ROOM = 1;
+const TIGHTEST_DEAD_AFTER = 2;
 /**
  * The longest silence for which a node that is slow may go on: well below the lease of the VIPs, which it has to renew.
  */
@@ -40,7 +43,7 @@ export const NOT_SLOW: Slowness = {
  * Takes note of a tick.
  *
  * A machine that gets its processor late would be taken for dead again and again, and nobody would serve. So the
- * silence that counts as death grows with what the ticks of the last half minute were late by, up to 1.25 s: for its
+ * silence that counts as death grows by what the ticks of the last half minute were late beyond an interval, up to 1.25 s: for its
  * own ears at once, and for the peer, to which each heartbeat tells it. By it this node itself believes that it is
  * active, and so does its guardian, only as far as the peer has heard of it: an echo of a heartbeat shows that.
  *
@@ -49,7 +52,7 @@ export const NOT_SLOW: Slowness = {
 export function ticked(config: SlowConfig, slowness: Slowness, gapMs: number, now: number): Slowness {
   const byMs = gapMs - config.intervalMs;
   // A pause that no patience bridges, as of a machine that is suspended, would cost the peer time at the next one for nothing.
-  const isLate = byMs > LATE * config.intervalMs && gapMs <= MAX_SILENCE_MS;
+  const isLate = byMs > Math.max(LATE * config.intervalMs, roomMs(config)) && gapMs <= MAX_SILENCE_MS;
   // The usual case, ten times a second: nothing was late, and nothing is to be forgotten.
   const isCalm = slowness.late.length === 0 && slowness.extraMs === 0 && toldExtraMs(slowness) === 0;
   if (!isLate && isCalm) return slowness;
@@ -87,10 +90,16 @@ export function toldExtraMs({ told }: Slowness): number {
 
 type SlowConfig = Pick<ElectionConfig, 'intervalMs' | 'deadAfter' | 'leaseMs'>;
 
-/** By how much the worst tick but one was late, in halves of an interval. */
+/** Lateness of a tick for which the dead time of the config has room, in milliseconds. */
+function roomMs({ intervalMs, deadAfter }: SlowConfig): number {
+  return Math.min(ROOM, deadAfter - TIGHTEST_DEAD_AFTER) * intervalMs;
+}
+
+/** By how much the worst tick but one was later than there is room for, in halves of an interval. */
 function neededMs(config: SlowConfig, late: Slowness['late']): number {
-  const byMs = late.map((tick) => tick.byMs).toSorted((a, b) => b - a)[PROVES - 1];
-  if (byMs === undefined) return 0;
+  const lateMs = late.map((tick) => tick.byMs).toSorted((a, b) => b - a)[PROVES - 1];
+  if (lateMs === undefined) return 0;
+  const byMs = lateMs - roomMs(config);
   const step = config.intervalMs / 2;
   const most = Math.max(0, MAX_SILENCE_MS - config.deadAfter * config.intervalMs);
   return Math.min(Math.ceil(byMs / step) * step, most);

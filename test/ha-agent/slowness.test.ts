@@ -1,7 +1,8 @@
 import t from 'tap';
 import { echoed, NOT_SLOW, type Slowness, ticked, toldExtraMs, unheardMs } from '../../ha-agent/slowness.ts';
 
-const CONFIG = { intervalMs: 100, deadAfter: 3, leaseMs: undefined };
+/** Of two intervals none is to spare. */
+const CONFIG = { intervalMs: 100, deadAfter: 2, leaseMs: undefined };
 
 /** Ticks after those gaps, one after the other. */
 function after(
@@ -39,6 +40,17 @@ t.test('what ticks are late by again and again is needed, told, and forgotten af
   t.end();
 });
 
+t.test('for a tick that is late by an interval the dead time has room, as for a lost heartbeat', (t) => {
+  const config = { ...CONFIG, deadAfter: 3 };
+  t.equal(ticked(config, ticked(config, NOT_SLOW, 200, 200), 200, 400), NOT_SLOW);
+  t.equal(
+    ticked(config, ticked(config, NOT_SLOW, 320, 320), 320, 640).extraMs,
+    150,
+    'what exceeds it counts',
+  );
+  t.end();
+});
+
 t.test('a pause that no patience bridges does not count, however often it comes', (t) => {
   t.equal(after([100, 10_000, 100, 10_000, 100, 1_300]).s, NOT_SLOW);
   t.end();
@@ -46,7 +58,7 @@ t.test('a pause that no patience bridges does not count, however often it comes'
 
 t.test('it has a bound', (t) => {
   const { s } = after([1200, 1200, 1200]);
-  t.equal(s.extraMs, 950);
+  t.equal(s.extraMs, 1050);
   const patient = { ...CONFIG, deadAfter: 20 };
   t.equal(ticked(patient, ticked(patient, NOT_SLOW, 1200, 1200), 1200, 2400).extraMs, 0);
   t.end();

@@ -117,19 +117,36 @@ async function tandem(
   heartbeatMs: number,
   { runs, witness }: Plan,
 ): Promise<FaultResult[]> {
+  const results: FaultResult[] = [];
+  // Each run is to find a pair to which nothing has happened yet.
+  const runsOfPair = FAULTS[fault].lingers ? 1 : runs;
+  while (results.length < runs) await onePair(lab, fault, heartbeatMs, witness, runsOfPair, keep);
+  return results;
+
+  function keep(result: FaultResult): void {
+    results.push(result);
+    progress('Tandem', result, results.length, runs);
+  }
+}
+
+async function onePair(
+  lab: Lab,
+  fault: FaultName,
+  heartbeatMs: number,
+  witness: boolean,
+  runs: number,
+  keep: (result: FaultResult) => void,
+): Promise<void> {
   const pair = await Pair.start(lab, { heartbeatMs, ...(witness && { witness: WITNESS }) });
   const third = witness ? await LabWitness.start(pair) : undefined;
   try {
     await third?.grants();
-    const results: FaultResult[] = [];
-    for (let i = 1; i <= runs; i++) {
+    for (let i = 0; i < runs; i++) {
       const result = await once(pair, fault, 15_000);
       await recover(pair, result);
       await third?.grants();
-      results.push(result);
-      progress('Tandem', result, i, runs);
+      keep(result);
     }
-    return results;
   } finally {
     await third?.signal('SIGKILL');
     await pair.stop();

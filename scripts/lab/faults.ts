@@ -27,6 +27,8 @@ export interface Fault {
   readonly unnoticed?: true;
   /** Parts that a pair must have. */
   readonly needs?: Part;
+  /** The pair goes by it for half a minute after its end. */
+  readonly lingers?: true;
   /** It ends by itself after so long, while it is watched; without, it lasts until somebody mends it. */
   readonly lastsMs?: number;
   inflict(pair: TestedPair, node: NodeName): Promise<Mend>;
@@ -151,6 +153,7 @@ const faults = {
     title: 'a real-time busy loop takes the processor from the active node for 3 s',
     vip: 'moves',
     twoOwners: true,
+    lingers: true,
     lastsMs: 3000,
     inflict: async ({ lab }, node) => mending(await starve(lab, node)),
   },

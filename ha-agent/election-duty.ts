@@ -6,6 +6,7 @@ import {
   isPeerHealthy,
   jointIntervalMs,
   LEASE_GONE_MS,
+  ownDeadTimeMs,
   probedAt,
   successorUntil,
   URGENT_COPIES,
@@ -128,7 +129,8 @@ function considerPreempting(turn: Turn, report: PeerReport): string {
   const unready = !turn.healthy
     ? 'lbd has no healthy backend'
     : trackLbd && !s.lbd.synced && 'sessions are not in step';
-  const obstacle = s.operatorsChoice ?? (unready || undefined);
+  const late = s.slowness.extraMs > 0 && 'this node gets its processor late';
+  const obstacle = s.operatorsChoice ?? (unready || late || undefined);
   if (obstacle !== undefined) {
     s.preemptAtMs = undefined;
     return `; not preempting: ${obstacle}`;
@@ -162,12 +164,27 @@ export function considerStepDown(turn: Turn): void {
   if (s.vip !== 'held' || !turn.peerCanTakeOver) return;
   const { request, priority } = s.peer!.report;
   if (s.lbd.stopping) handOver(turn, 'lbd is stopping');
+  else if (starves(turn)) handOver(turn, `this node gets its processor late, and ${peer.name} in time`);
   else if (request) {
     handOver(turn, `${peer.name} asked for the role`);
     // A worse node does not ask by itself.
     if (priority < self.priority) s.operatorsChoice = operatorsChoice(peer.name);
   } else if (!turn.healthy && isPeerHealthy(config, s, now))
     handOver(turn, `lbd has no healthy backend and ${peer.name} has (${s.lbd.why})`);
+}
+
+/**
+ * Whether this node misses its processor for whole dead times, again just now, and the peer, as far as it says, for none.
+ * A starved node is patient with itself and makes its peer patient, and clients would wait for as long as it starves.
+ */
+function starves({ s, now, config }: Turn): boolean {
+  const ownMs = ownDeadTimeMs(config);
+  const { deadTimeMs: peersMs } = s.peer!.report;
+  const { late, extraMs } = s.slowness;
+  const isNow = late.length > 0 && now - late.at(-1)!.atMs <= ownMs;
+  return (
+    isNow && extraMs >= ownMs && peersMs !== undefined && peersMs <= ownMs && isPeerHealthy(config, s, now)
+  );
 }
 
 function operatorsChoice(name: string): string {

@@ -804,6 +804,34 @@ const STORIES: readonly Story[] = [
     never: [/^6\d\d\d (init|remove-vips)/m],
   },
   {
+    name: 'an active node that gets its processor late hands over to a peer that gets it in time',
+    script: `${BEGIN}
+      ${heard(10, 910, 'standby d300 echo')}
+      1000 pause 500
+      ${heard(1510, 2910, 'standby d300 echo')}
+      3000 pause 500
+      3510 hears standby d300 echo
+      ${heard(3540, 4540, 'active e4 d300 echo')}`,
+    happens: [
+      '3510 standby (epoch 3): this node gets its processor late, and lb2 in time',
+      '3510 remove-vips',
+      '3510 says standby p0',
+    ],
+  },
+  {
+    name: 'an active node that gets its processor late stays where the peer does, too',
+    script: `${BEGIN}
+      ${heard(10, 910, 'standby d300 echo')}
+      1000 pause 500
+      ${heard(1510, 2910, 'standby d700 echo')}
+      3000 pause 500
+      ${heard(3510, 4010, 'standby d700 echo')}
+      4020 pause 500
+      ${heard(4530, 5030, 'standby d700 echo')}`,
+    happens: ['> 5030 hears standby d700 echo'],
+    never: [/processor late, lb2/],
+  },
+  {
     name: 'a standby that is paused again and again takes over from a dead peer between two pauses',
     script: `${BEGIN}
       ${heard(10, 1010, 'active e1')}

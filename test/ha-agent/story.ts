@@ -251,7 +251,7 @@ class Player {
     return { type: 'vips-removed', now: this.#now, error, parked: words === 'ok' };
   }
 
-  /** `ROLE e1 p100 [i100] [d300] [s5000] [old] [sick] [request] [probe] [ask] [finishing] [forwards] [reboot]` */
+  /** `ROLE e1 p100 [i100] [d300] [s5000] [old] [sick] [request] [probe] [ask] [finishing] [forwards] [reboot] [echo]`: has heard all */
   #heartbeat(rest: readonly string[]): ElectionEvent {
     const number = (letter: string, otherwise: number) =>
       Number(rest.find((word) => new RegExp(`^${letter}\\d+$`).test(word))?.slice(1) ?? otherwise);
@@ -272,7 +272,8 @@ class Player {
       ask: rest.includes('ask'),
       lease: this.#lease(rest),
     };
-    return { type: 'heartbeat', now: this.#now, report, restarted };
+    const echoMs = rest.includes('echo') ? this.#now : undefined;
+    return { type: 'heartbeat', now: this.#now, report, restarted, echoMs };
   }
 
   /** `[consents MS] [free] [away] [without]`: when this node sent the heartbeat that the peer heard last. */

@@ -177,7 +177,7 @@ function checkPools(shape: Shape, source: Source, report: Report): void {
         `found ${formatDuration(outlier.max_ejection_time)}, which must not be below base_ejection_time (${formatDuration(outlier.base_ejection_time)})`,
       );
     const asksHttp = health.type === 'http' || health.type === 'deep';
-    for (const key of ['path', 'method', 'host', 'expect'])
+    for (const key of ['path', 'method', 'host', 'expect', 'drain_status'])
       if (!asksHttp && source.has([...path, 'health', key]))
         report([...path, 'health', key], `is for type http and deep only, found type ${health.type}`, 'key');
     if (stick === undefined) continue;

@@ -268,6 +268,7 @@ function healthOf(health: Shape['pools'][string]['health']): HealthConfig {
     method: health.method,
     host: health.host,
     expect: health.expect ?? [[200, health.type === 'deep' ? 299 : 399]],
+    ...(health.drain_status && { drain: health.drain_status }),
     ...(health.tls !== undefined && { tls: health.tls }),
     port: health.port,
     send: health.send ?? '',

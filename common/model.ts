@@ -338,6 +338,8 @@ export interface HealthConfig {
   readonly host: string | undefined;
   /** Accepted status codes as ranges, both ends included. Default 200 to 399 (http), 200 to 299 (deep). */
   readonly expect: readonly (readonly [low: number, high: number])[];
+  /** http and deep only: status codes by which a backend asks to be drained, as `expect`, before which it goes. */
+  readonly drain?: HealthConfig['expect'] | undefined;
   /** false: checks go in the clear, although the pool has `tls`. */
   readonly tls?: boolean | undefined;
   /** Port if it is not the backend's own. */

@@ -62,6 +62,14 @@ const health = mapping(
         'x-default': '`200-399`; type deep: `200-299`',
         'x-example': '[200, 300-399]',
       }),
+    drain_status: oneOrMore(statusRange, 'a status code such as 404, a range, or a list of them')
+      .optional()
+      .meta({
+        description:
+          'Types http and deep: statuses by which a backend asks to be drained: it is healthy, gets no new clients, and stuck ones may still come until `drain_timeout` is over. Goes before `expect`.',
+        'x-default': 'none: no answer asks for a drain',
+        'x-example': '404',
+      }),
     tls: yesNo.optional().meta({
       description: '`false`: checks go in the clear although the pool has `tls`.',
       'x-default': 'as the pool',

@@ -15,7 +15,7 @@ interface Behaviour {
   delayMs: number;
   /** Status of ordinary answers. */
   status: number;
-  /** `drain`: 503 with `Connection: close`, by which a backend asks to be drained. */
+  /** `drain`: 404, by which a backend asks to be drained where `drain_status` says so. */
   health: 'ok' | 'fail' | 'drain';
 }
 
@@ -75,8 +75,7 @@ function answer(path: string, response: ServerResponse): void {
 
 function health(response: ServerResponse): void {
   const ok = behaviour.health === 'ok';
-  response.statusCode = ok ? 200 : 503;
-  if (behaviour.health === 'drain') response.setHeader('Connection', 'close');
+  response.statusCode = ok ? 200 : behaviour.health === 'drain' ? 404 : 503;
   response.setHeader('Content-Type', 'application/json');
   response.end(JSON.stringify({ status: ok ? 'ok' : 'fail', checks: { database: ok, cache: true } }));
 }

@@ -8,7 +8,7 @@ export interface BackendFacts {
   readonly health: HealthState;
   /** Why the health is what it is, in words. */
   readonly healthWhy: string;
-  /** The health check answered 503 with `Connection: close`. */
+  /** The health check was answered with a status of `drain_status`. */
   readonly drainRequested: boolean;
   /** Why it is left out although it is healthy; undefined: it is not. */
   readonly ejected: string | undefined;
@@ -96,8 +96,7 @@ function settled(facts: BackendFacts): Verdict {
 }
 
 function draining(before: BackendLife | undefined, facts: BackendFacts, elapsedMs: number): Verdict {
-  const cause =
-    facts.admin === 'drain' ? BY_OPERATOR : 'its health check asked for a drain (503 and Connection: close)';
+  const cause = facts.admin === 'drain' ? BY_OPERATOR : 'its health check asked for a drain (drain_status)';
   // While it asks for the drain itself, it answers, so stuck clients may still go there.
   const answers = facts.health === 'healthy' || facts.drainRequested;
   const sick = facts.health === 'unhealthy' && !answers;

@@ -21,7 +21,8 @@ const MAX_BODY_BYTES = 64 * 1024;
 
 /**
  * One request on a connection of its own. `http` looks at the status, `deep` also at the body, see
- * `judgeDeepBody`. A 503 with `Connection: close` asks to be drained.
+ * `judgeDeepBody`. A status of `drain_status` asks to be drained; without that key none does: servers add fields such as
+ * `Connection: close` to a 503 of their own accord.
  */
 export const probeHttp: Probe = (target, signal) =>
   runBounded(target.config.timeoutMs, signal, (settle) => {
@@ -83,7 +84,7 @@ function optionsOf({ host, port, config }: HealthTarget) {
       host: config.host ?? `${isIPv6(host) ? `[${host}]` : host}:${realPort}`,
       'user-agent': 'tandem-health',
       accept: config.type === 'deep' ? 'application/health+json, application/json' : '*/*',
-      // Else node:http asks for a close, every server says it, and each 503 would look like a wish to drain.
+      // As a client of the data path asks; else node:http asks for a close.
       connection: 'keep-alive',
     },
   } as const;
@@ -91,12 +92,11 @@ function optionsOf({ host, port, config }: HealthTarget) {
 
 function judge(response: IncomingMessage, config: HealthConfig, settle: (result: ProbeResult) => void): void {
   const status = response.statusCode ?? 0;
-  if (status === 503 && saysClose(response.headers.connection)) {
-    const detail = 'status 503 with Connection: close, asks to be drained';
-    settle({ outcome: 'drain', detail, failingChecks: [] });
+  if (config.drain !== undefined && isOneOf(status, config.drain)) {
+    settle({ outcome: 'drain', detail: `status ${status}, asks to be drained`, failingChecks: [] });
     return;
   }
-  const expected = config.expect.some(([low, high]) => status >= low && status <= high);
+  const expected = isOneOf(status, config.expect);
   if (config.type !== 'deep') {
     settle(expected ? passed(`status ${status}`) : failed(unexpected(status, config)));
     return;
@@ -136,8 +136,8 @@ function readBody(response: IncomingMessage, done: (body: string | ProbeResult) 
   response.on('close', () => finish(failed('the connection broke within the body')));
 }
 
-function saysClose(connection: string | undefined): boolean {
-  return (connection ?? '').split(',').some((token) => token.trim().toLowerCase() === 'close');
+function isOneOf(status: number, ranges: HealthConfig['expect']): boolean {
+  return ranges.some(([low, high]) => status >= low && status <= high);
 }
 
 function unexpected(status: number, config: HealthConfig): string {

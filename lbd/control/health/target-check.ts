@@ -15,7 +15,7 @@ const LEAST_PAUSE = 0.1;
 /** What is known about the health of a backend. */
 export interface HealthReport {
   readonly state: HealthState;
-  /** It answered its check with 503 and `Connection: close`: no new clients, please. */
+  /** It answered its check with a status of `drain_status`: no new clients, please. */
   readonly drainRequested: boolean;
   /** Why it is in this state, in words. */
   readonly why: string;

@@ -157,7 +157,7 @@ t.test('the reason is in words', async (t) => {
     [{ health: 'unhealthy', healthWhy: 'connection refused' }, 'connection refused'],
     [{ admin: 'maint', health: 'unhealthy' }, 'set to maint by the operator'],
     [{ admin: 'drain' }, 'set to drain by the operator'],
-    [{ drainRequested: true }, 'its health check asked for a drain (503 and Connection: close)'],
+    [{ drainRequested: true }, 'its health check asked for a drain (drain_status)'],
     [
       { admin: 'drain', health: 'unhealthy', healthWhy: 'timed out after 5 s' },
       'set to drain by the operator; unhealthy: timed out after 5 s',

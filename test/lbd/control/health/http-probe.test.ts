@@ -35,19 +35,37 @@ const CASES: readonly [
   ['teapot', { expect: [[418, 418]] }, answer(http('418 Teapot')), { outcome: 'pass' }],
   ['503 alone is a failure', {}, answer(http('503 Busy')), { outcome: 'fail' }],
   [
-    '503 with Connection: close asks for a drain',
+    '503 with Connection: close is a failure like any 503, whoever added the field',
     {},
     answer(http('503 Going', '', 'Connection: close\r\n')),
-    { outcome: 'drain' },
+    { outcome: 'fail', detail: 'status 503, expected 200–399' },
   ],
   [
-    'also when deep, also among other tokens',
+    'also when deep, and the failing checks are named',
     { type: 'deep' },
     answer(http('503 Going', broken, 'Connection: x, Close\r\n')),
+    { outcome: 'fail', failingChecks: ['database'] },
+  ],
+  [
+    'a status of drain_status asks for a drain',
+    { drain: [[404, 404]] },
+    answer(http('404 Leaving')),
+    { outcome: 'drain', detail: 'status 404, asks to be drained' },
+  ],
+  [
+    'also when deep, and although it is expected as well',
+    { type: 'deep', expect: [[200, 499]], drain: [[404, 404]] },
+    answer(http('404 Leaving', broken)),
     { outcome: 'drain' },
   ],
   [
-    '200 with Connection: close does not',
+    'another status does not, where drain_status is set',
+    { drain: [[404, 404]] },
+    answer(http('503 Busy', '', 'Connection: close\r\n')),
+    { outcome: 'fail' },
+  ],
+  [
+    '200 with Connection: close is one that passes',
     {},
     answer(http('200 OK', '', 'Connection: close\r\n')),
     { outcome: 'pass' },
@@ -161,7 +179,7 @@ t.test('the connection is closed afterwards', async (t) => {
   await closed.promise;
 });
 
-t.test('a request as configured, from which a real server sees no wish to close', async (t) => {
+t.test('a request as configured', async (t) => {
   const server = createServer((request, response) => {
     response.statusCode = 503;
     response.end();
@@ -175,7 +193,6 @@ t.test('a request as configured, from which a real server sees no wish to close'
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   const config = { method: 'HEAD', path: '/up?deep=1', host: 'shop.example' };
-  // Had the probe asked for a close, node:http would answer with one, and this 503 would be a drain.
   t.equal((await probeHttp(target(port, config), signal)).outcome, 'fail');
 });
 

@@ -82,6 +82,24 @@ t.test('falls after three failures, rises after two successes, with at most ten 
   ]);
 });
 
+t.test('a check that fails is not a drain: 503 with Connection: close counts towards fall', async (t) => {
+  const { monitor, changes, until } = monitorFor(t);
+  let reply = http('200 OK');
+  const server = await serve(
+    t,
+    answer(() => reply),
+  );
+  monitor.apply([target(server.port, { fall: 2 })]);
+  await until(({ state }) => state === 'healthy');
+  // As httpd answers each 503.
+  reply = http('503 Service Unavailable', '', 'Connection: close\r\n');
+  t.match(await until(({ state, drainRequested }) => state === 'unhealthy' || drainRequested), {
+    state: 'unhealthy',
+    drainRequested: false,
+  });
+  t.strictSame(changes, ['web/s1 healthy: status 200', 'web/s1 unhealthy: status 503, expected 200–399']);
+});
+
 t.test('a rolling restart: asks for a drain, goes, comes back', async (t) => {
   const { monitor, changes, until } = monitorFor(t);
   let reply = http('200 OK');
@@ -89,9 +107,9 @@ t.test('a rolling restart: asks for a drain, goes, comes back', async (t) => {
     t,
     answer(() => reply),
   );
-  monitor.apply([target(server.port, { fall: 1000 })]);
+  monitor.apply([target(server.port, { fall: 1000, drain: [[404, 404]] })]);
   await until(({ state }) => state === 'healthy');
-  reply = http('503 Going', '', 'Connection: close\r\n');
+  reply = http('404 Leaving');
   t.match(await until(({ drainRequested }) => drainRequested), { state: 'healthy' });
   await server.close();
   await until(({ state }) => state === 'unhealthy');
@@ -104,7 +122,7 @@ t.test('a rolling restart: asks for a drain, goes, comes back', async (t) => {
   await until(({ state }) => state === 'healthy');
   t.strictSame(changes, [
     'web/s1 healthy: status 200',
-    'web/s1 healthy drain: status 503 with Connection: close, asks to be drained',
+    'web/s1 healthy drain: status 404, asks to be drained',
     'web/s1 unhealthy: connection refused',
     'web/s1 healthy: status 200',
   ]);
@@ -112,12 +130,12 @@ t.test('a rolling restart: asks for a drain, goes, comes back', async (t) => {
 
 t.test('a wish to drain ends with the first good answer', async (t) => {
   const { monitor, until } = monitorFor(t);
-  let reply = http('503 Going', '', 'Connection: close\r\n');
+  let reply = http('404 Leaving');
   const server = await serve(
     t,
     answer(() => reply),
   );
-  monitor.apply([target(server.port)]);
+  monitor.apply([target(server.port, { drain: [[404, 404]] })]);
   t.match(await until(({ drainRequested }) => drainRequested), { state: 'healthy' });
   reply = http('200 OK');
   t.match(await until(({ drainRequested }) => !drainRequested), { state: 'healthy', why: 'status 200' });

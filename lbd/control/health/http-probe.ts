@@ -1,6 +1,6 @@
 import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { type RequestOptions, request as requestTls } from 'node:https';
-import { isIPv6 } from 'node:net';
+import { isIPv6, type Socket } from 'node:net';
 import { messageOf } from '../../../common/errors.ts';
 import type { HealthConfig } from '../../../common/model.ts';
 import { connectProxied } from './connect-proxied.ts';
@@ -30,6 +30,7 @@ export const probeHttp: Probe = (target, signal) =>
     let [stage, connected] = ['while connecting', false];
     let answered = false;
     let outgoing: ClientRequest | undefined;
+    let connection: Socket | undefined;
     try {
       const { sendProxy } = target;
       if (sendProxy !== undefined)
@@ -46,11 +47,12 @@ export const probeHttp: Probe = (target, signal) =>
       settle(failed(`cannot be asked: ${messageOf(error)}`));
       return { stop: () => {}, stage: () => stage, heard: () => false };
     }
-    outgoing.on('socket', (socket) =>
+    outgoing.on('socket', (socket) => {
+      connection = socket;
       socket.on('connect', () => {
         [stage, connected] = ['while waiting for the answer', true];
-      }),
-    );
+      });
+    });
     outgoing.on('response', (response) => {
       answered = true;
       stage = 'while reading the body';
@@ -62,7 +64,12 @@ export const probeHttp: Probe = (target, signal) =>
       if (!answered) settle(failed('the connection ended without an answer'));
     });
     outgoing.end();
-    return { stop: () => outgoing.destroy(), stage: () => stage, heard: () => connected };
+    const stop = () => {
+      outgoing.destroy();
+      // A request that is answered to the end lets go of a connection that was made for it, and leaves it open.
+      connection?.destroy();
+    };
+    return { stop, stage: () => stage, heard: () => connected };
   });
 
 function secureOptionsOf(target: HealthTarget): RequestOptions {

@@ -213,3 +213,23 @@ t.test('a path that cannot be asked is a failure, not a crash', async (t) => {
     detail: /cannot be asked/,
   });
 });
+
+for (const type of ['http', 'deep'] as const)
+  t.test(
+    `with send_proxy a check of type ${type} leaves no connection behind, whatever its end`,
+    async (t) => {
+      for (const reply of [http('200 OK', '{"status":"ok"}'), http('500 Oops'), http('200 OK', 'no JSON')]) {
+        const closed = Promise.withResolvers<void>();
+        const { port } = await serve(t, (socket) => {
+          socket.on('close', () => closed.resolve());
+          let heard = '';
+          socket.on('data', (bytes) => {
+            heard += bytes.toString('latin1');
+            if (heard.endsWith('\r\n\r\n')) socket.write(reply);
+          });
+        });
+        await probeHttp({ ...target(port, { type }), sendProxy: 'v1' }, signal);
+        await closed.promise;
+      }
+    },
+  );

@@ -215,6 +215,7 @@ function checkModes(shape: Shape, source: Source, report: Report): void {
       ...(frontend.tls === undefined ? [['timeouts', 'head']] : []),
       ['limits', 'head'],
       ['limits', 'fields'],
+      ['limits', 'min_rate'],
       ['timeouts', 'body'],
       ['timeouts', 'keep_alive'],
     ])

@@ -195,7 +195,12 @@ function frontendOf(
       keepAliveMs: timeouts.keep_alive,
       idleMs: timeouts.idle ?? (frontend.mode === 'udp' ? DEFAULT_UDP_IDLE_MS : DEFAULT_IDLE_MS),
     },
-    limits: { headBytes: limits.head, fields: limits.fields, perSource: limits.per_source },
+    limits: {
+      headBytes: limits.head,
+      fields: limits.fields,
+      minRate: limits.min_rate,
+      perSource: limits.per_source,
+    },
   };
 }
 

@@ -19,6 +19,9 @@ import { frontendTls, hsts, redirect } from './tls-config.ts';
 /** The worker threads keep a head in one read buffer of 64 KiB. */
 const MAX_HEAD_BYTES = 64 * 1024;
 
+/** More than any client reaches. */
+const MAX_RATE = 1024 ** 3;
+
 /** `frontends.X` */
 export const frontend = mapping({
   bind: oneOrMore(bindAddress, 'a list of ADDRESS:PORT, such as ["*:80"]').meta({
@@ -91,7 +94,9 @@ export const frontend = mapping({
       ),
     body: duration(100, LONGEST_MS)
       .prefault('30s')
-      .describe('Mode http: longest pause between two pieces of the body of a request.'),
+      .describe(
+        'Mode http: longest pause between two pieces of the body of a request; in each time as long, the body must come as fast as `limits.min_rate`.',
+      ),
     keep_alive: duration(100, LONGEST_MS)
       .prefault('75s')
       .describe('Mode http: so long a client may keep its connection between two requests.'),
@@ -110,6 +115,11 @@ export const frontend = mapping({
     fields: integer(1, 1000)
       .default(100)
       .describe('Mode http: fields in the head of a request (more: 431) or of an answer (more: 502).'),
+    min_rate: size(0, MAX_RATE)
+      .prefault('240B')
+      .describe(
+        'Mode http: bytes a second that a client must send of the body of a request (less: 408), measured over each `timeouts.body`, and read of an answer (less: reset), over each `timeouts.idle`. Only time counts in which lbd waits for the client. 0B: any.',
+      ),
     per_source: integer(1, 1_000_000).optional().meta({
       description:
         'Connections or flows of one client at the same time, over all workers: of an IPv4 address or an IPv6 /64. One more gets a 429 (http), a reset (tcp, TLS), or is dropped (udp).',

@@ -199,7 +199,7 @@ export interface FrontendConfig {
   readonly timeouts: {
     /** http: from the first byte of a request to the end of its head. */
     readonly headMs: number;
-    /** http: the longest pause between two pieces of a request body. */
+    /** http: the longest pause between two pieces of a request body, and the time in which `minRate` is measured. */
     readonly bodyMs: number;
     /** http: a kept-alive connection without a request. */
     readonly keepAliveMs: number;
@@ -211,6 +211,8 @@ export interface FrontendConfig {
     readonly headBytes: number;
     /** http: fields in a head. */
     readonly fields: number;
+    /** http: bytes a second that a client must send of a body, and read of an answer; 0: any. */
+    readonly minRate: number;
     /** Connections or flows of one client (an IPv4 address, an IPv6 /64) at the same time; undefined: any number. */
     readonly perSource: number | undefined;
   };

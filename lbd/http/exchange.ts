@@ -3,6 +3,7 @@ import type { Backend } from '../dispatch/backend.ts';
 import type { QueueUser } from '../dispatch/queue.ts';
 import type { Failure } from '../dispatch/retry.ts';
 import type { Upstream, UpstreamUser } from '../dispatch/upstream.ts';
+import { Pace } from '../io/pace.ts';
 import { turnNow } from '../io/turn-clock.ts';
 import {
   BACKEND_TIMEOUT,
@@ -46,6 +47,9 @@ export class Exchange implements UpstreamUser, QueueUser {
   #endMs = 0;
   #idempotent = false;
   #upgrade = false;
+  /** How fast the client sends its body, and how fast it reads answers; made when it does not do so at once. */
+  #sending: Pace | undefined;
+  #reading: Pace | undefined;
 
   constructor(client: ClientStream) {
     this.#client = client;
@@ -74,6 +78,7 @@ export class Exchange implements UpstreamUser, QueueUser {
     this.#upgrade = head.upgrade;
     request.begin(head.body, head.contentLength);
     this.answer.reset();
+    this.#startPaces();
     const pool = client.frontend.poolFor(head);
     if (pool === undefined) {
       client.noPool(head);
@@ -165,7 +170,6 @@ export class Exchange implements UpstreamUser, QueueUser {
 
   /** @returns offset of the first byte after the body, or `end` */
   relay(buffer: Buffer, start: number, end: number): number {
-    this.arm();
     return this.#sent(this.request.relay(this.#upstream!.socket, buffer, start, end), end);
   }
 
@@ -179,12 +183,21 @@ export class Exchange implements UpstreamUser, QueueUser {
     if (request.done) {
       // How fast a client sends is nothing that its backend could be measured by.
       this.#attempts.startedMs = turnNow();
-      this.arm();
-    } else if (!request.flowing) {
-      this.#client.pause();
-      this.arm();
+    } else {
+      this.#sending?.moved(request.moved, this.#client.frontend.context.deadlines.countedMs);
+      if (!request.flowing) this.#client.pause();
     }
+    this.arm();
     return at;
+  }
+
+  #startPaces(): void {
+    if (this.request.done && this.#reading === undefined) return;
+    const { timeouts, limits } = this.#client.frontend.config;
+    this.#reading?.begin(timeouts.idleMs, limits.minRate);
+    if (this.request.done) return;
+    this.#sending ??= new Pace();
+    this.#sending.begin(timeouts.bodyMs, limits.minRate);
   }
 
   onUpstreamReady(): void {
@@ -227,12 +240,21 @@ export class Exchange implements UpstreamUser, QueueUser {
 
   /** The client has read what was written to it. */
   onClientDrain(): void {
+    this.#reading?.rest(this.#client.frontend.context.deadlines.countedMs);
     this.#upstream?.socket.resume();
   }
 
-  /** The client reads more slowly than its backend sends. */
+  /** The client reads more slowly than its backend sends; that is not the backend's time. */
   holdBackend(): void {
     this.#upstream?.socket.pause();
+    if (this.#client.phase !== EXCHANGE) return;
+    const { context, config } = this.#client.frontend;
+    const { timeouts, limits } = config;
+    if (this.#reading === undefined) {
+      this.#reading = new Pace();
+      this.#reading.begin(timeouts.idleMs, limits.minRate);
+    }
+    this.limit(Math.min(timeouts.idleMs, this.#reading.run(context.deadlines.countedMs)));
   }
 
   // The response's way.
@@ -270,6 +292,7 @@ export class Exchange implements UpstreamUser, QueueUser {
   #relayAnswer(buffer: Buffer, start: number, end: number, head: Message | undefined): void {
     const { answer } = this;
     this.arm();
+    this.#reading?.moved(end - start, this.#client.frontend.context.deadlines.countedMs);
     const at = answer.relay(buffer, start, end, head);
     if (at >= 0) this.#finish(at < end);
     else if (at === BROKEN && answer.started) this.#abort();
@@ -419,9 +442,17 @@ export class Exchange implements UpstreamUser, QueueUser {
   arm(): void {
     const client = this.#client;
     const { responseMs, idleMs } = this.#attempts.pool!.config.timeouts;
+    if (this.request.done) {
+      this.limit(this.answer.started ? idleMs : responseMs);
+      return;
+    }
+    const { context, config } = client.frontend;
+    const { countedMs } = context.deadlines;
     // A client that is paused waits for its backend, not the other way round.
-    if (this.request.done || client.paused) this.limit(this.answer.started ? idleMs : responseMs);
-    else this.limit(client.frontend.config.timeouts.bodyMs);
+    if (client.paused) {
+      this.#sending!.rest(countedMs);
+      this.limit(this.answer.started ? idleMs : responseMs);
+    } else this.limit(Math.min(config.timeouts.bodyMs, this.#sending!.run(countedMs)));
   }
 
   /** Within the total time. */

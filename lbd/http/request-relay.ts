@@ -43,6 +43,11 @@ export class RequestRelay {
     return this.#body.flowing;
   }
 
+  /** Body bytes that the last call moved. */
+  get moved(): number {
+    return this.#body.moved;
+  }
+
   get fault(): string {
     return this.#body.fault;
   }

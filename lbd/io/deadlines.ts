@@ -16,6 +16,7 @@ export interface Timed {
 export class Deadlines {
   /** Monotonic milliseconds at the last sweep. */
   now = performance.now();
+  #deferredMs = 0;
   readonly #items: Timed[] = [];
   readonly #intervalMs: number;
   #timer: NodeJS.Timeout | undefined;
@@ -45,6 +46,11 @@ export class Deadlines {
   /** Coarse time at which something due in `ms` is over. The interval is added so that it never fires early. */
   in(ms: number): number {
     return this.now + ms + this.#intervalMs;
+  }
+
+  /** As `now`, without the time that does not count. */
+  get countedMs(): number {
+    return this.now - this.#deferredMs;
   }
 
   add(item: Timed): void {
@@ -79,6 +85,7 @@ export class Deadlines {
   }
 
   #defer(ms: number): void {
+    this.#deferredMs += ms;
     for (const item of this.#items) if (item.deadline !== 0) item.deadline += ms;
   }
 

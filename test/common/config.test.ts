@@ -38,7 +38,7 @@ t.test('defaults of the smallest file', async (t) => {
     pool: 'web',
     maxConnections: 50_000,
     timeouts: { headMs: 10_000, bodyMs: 30_000, keepAliveMs: 75_000, idleMs: 300_000 },
-    limits: { headBytes: 16_384, fields: 100, perSource: undefined },
+    limits: { headBytes: 16_384, fields: 100, minRate: 240, perSource: undefined },
     acceptProxy: [],
     tls: undefined,
     hsts: undefined,

@@ -250,11 +250,9 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
 
   // To the client.
 
-  /** The client reads more slowly than its backend sends; that is not the backend's time. */
   protected awaitDrain(): void {
     this.#tunnel?.holdBackend();
     this.#exchange?.holdBackend();
-    if (this.phase === EXCHANGE) this.#exchange!.limit(this.frontend.config.timeouts.idleMs);
   }
 
   nextRequest(): void {

@@ -12,12 +12,24 @@ import { TOOL_PATH } from './lab/missing.ts';
 const DIRECTORY = join(process.env.TANDEM_LAB_DIR ?? tmpdir(), `tandem-lab-${userInfo().uid}`);
 const STATE = join(DIRECTORY, 'lab.json');
 
-const COMMANDS: Readonly<Record<string, { help: string; run(args: string[]): Promise<number> }>> = {
-  up: { help: 'up                 build the hosts and their cables', run: up },
-  status: { help: 'status             hosts, addresses and what runs on them', run: status },
-  exec: { help: 'exec HOST CMD …    run a command on a host', run: exec },
-  shell: { help: 'shell HOST         a shell on a host', run: ([host]) => exec([host ?? '', shell()]) },
-  down: { help: 'down               end all that runs on the hosts, and the hosts', run: down },
+interface Command {
+  /** How it is written, and what it does. */
+  readonly help: readonly [usage: string, text: string];
+  /** How many arguments it takes. */
+  readonly takes: number;
+  run(args: string[]): Promise<number>;
+}
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  up: { help: ['up', 'build the hosts and their cables'], takes: 0, run: up },
+  status: { help: ['status', 'hosts, addresses and what runs on them'], takes: 0, run: status },
+  exec: { help: ['exec HOST CMD …', 'run a command on a host'], takes: Number.POSITIVE_INFINITY, run: exec },
+  shell: {
+    help: ['shell HOST', 'a shell on a host'],
+    takes: 1,
+    run: ([host]) => exec([host ?? '', shell()]),
+  },
+  down: { help: ['down', 'end all that runs on the hosts, and the hosts'], takes: 0, run: down },
 };
 
 async function up(): Promise<number> {
@@ -85,14 +97,24 @@ function requireOwnDirectory(): void {
     );
 }
 
+function usage(): string {
+  const lines = Object.values(COMMANDS).map(({ help: [line, text] }) => `  ${line.padEnd(19)}${text}`);
+  return `usage: lab.ts COMMAND\n${lines.join('\n')}`;
+}
+
+const isHelp = (word: string | undefined) => word === '--help' || word === '-h';
+
 const [name, ...args] = process.argv.slice(2);
 const command = name === undefined ? undefined : COMMANDS[name];
-if (command === undefined) {
-  const lines = Object.values(COMMANDS).map(({ help }) => `  ${help}`);
-  console.error(`usage: lab.ts COMMAND\n${lines.join('\n')}`);
-  process.exitCode = name === '--help' ? 0 : 2;
+if (isHelp(name) || (command !== undefined && isHelp(args[0]))) console.log(usage());
+else if (command === undefined) {
+  console.error(usage());
+  process.exitCode = 2;
 } else {
   try {
+    const extra = args[command.takes];
+    if (extra !== undefined)
+      throw new OperatorError('USAGE', `expected: ${command.help[0]}, found "${extra}"`);
     process.exitCode = await command.run(args);
   } catch (error) {
     console.error(`lab: ${messageOf(error)}`);

@@ -1,11 +1,13 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import { blackoutOf } from '../../scripts/lab/blackout.ts';
 import { type OwnerChange, twoOwnersMs } from '../../scripts/lab/ownership.ts';
 import { signalAll, signalPid } from '../../scripts/lab/signals.ts';
 import { until } from '../../scripts/lab/wait.ts';
+import { tempDir } from '../common/temp-dir.ts';
 
 /** `ok` or a cause for each start, one every 2 ms. */
 const attempts = (...ends: string[]) =>
@@ -76,4 +78,25 @@ t.test('all processes of a host are stopped: one has just ended, another has jus
   t.notOk(signalPid(gone!.pid!, 'SIGCONT'));
   t.ok(signalPid(late!.pid!, 'SIGCONT'));
   t.throws(() => signalPid(1, 'SIGNONSENSE' as 'SIGCONT'), { code: 'ERR_UNKNOWN_SIGNAL' });
+});
+
+t.test('a command of the lab that is asked for help, or given too much, does nothing', async (t) => {
+  const env = { ...process.env, TANDEM_LAB_DIR: tempDir(t) };
+  const lab = (...args: string[]) =>
+    spawnSync(join(import.meta.dirname, '../../scripts/lab.ts'), args, { encoding: 'utf8', env });
+  // That which builds something comes last, and only if the others were right.
+  for (const command of ['status', 'down', 'exec', 'shell', 'up'])
+    for (const option of ['--help', '-h'])
+      if (!t.match(lab(command, option), { status: 0, stdout: /^usage: lab\.ts / }, `${command} ${option}`))
+        return;
+  for (const [command, more] of [
+    ['status', ['client']],
+    ['down', ['--all']],
+    ['shell', ['client', 'id']],
+    ['up', ['--hepl']],
+  ] as const)
+    if (!t.match(lab(command, ...more), { status: 2, stderr: /^lab: expected: .*, found ".+"\n$/ }, command))
+      return;
+  t.match(lab('--help'), { status: 0, stdout: /^usage: / });
+  t.match(lab(), { status: 2, stderr: /^usage: / });
 });

@@ -73,8 +73,8 @@ export function timelineText(result: FaultResult): string {
   ].toSorted((a, b) => a.atMs - b.atMs);
   return lines
     .map(({ atMs, who, text }) => {
-      const after = `+${Math.round(atMs - result.faultAtMs)} ms`;
-      return `   ${after.padStart(8)}  ${who.padEnd(10)}  ${stripVTControlCharacters(text)}`;
+      const after = Math.round(atMs - result.faultAtMs);
+      return `   ${`${after < 0 ? '' : '+'}${after} ms`.padStart(8)}  ${who.padEnd(10)}  ${stripVTControlCharacters(text)}`;
     })
     .join('\n');
 }

@@ -1,4 +1,4 @@
-import { parseEndpoint } from '../common/address.ts';
+import { formatEndpoint, parseEndpoint } from '../common/address.ts';
 import { settleProcess, UsageError } from '../common/daemon.ts';
 import type { EarlySignals } from '../common/early-signals.ts';
 import { messageOf, OperatorError } from '../common/errors.ts';
@@ -33,10 +33,11 @@ export async function runWitness(keyFile: string, listen: string, signals: Early
       server.close();
       process.exit(0);
     });
-  const port = await server.open().catch((error: unknown) => {
+  const bound = await server.open().catch((error: unknown) => {
     throw new OperatorError('LISTEN', `cannot listen on ${listen}: ${messageOf(error)}`);
   });
-  log.info(`listens on port ${port}, and grants leases once those of an earlier witness are over`);
+  const where = formatEndpoint(bound);
+  log.info(`listens on ${where}, and grants leases once those of an earlier witness are over`);
   signals.handle('SIGHUP', () => {
     try {
       const next = someKeys(keyFile);

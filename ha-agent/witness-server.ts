@@ -58,8 +58,8 @@ export class WitnessServer {
         this.#states.set(cluster, witnessState(randomBytes(32), longestMs, now()));
   }
 
-  /** @returns the port that it listens on @throws Error when it cannot */
-  async open(): Promise<number> {
+  /** @returns where it listens @throws Error when it cannot */
+  async open(): Promise<SocketAddress> {
     const { listen } = this.#options;
     if ('host' in listen) return this.#bind(isIPv6(listen.host) ? 'udp6' : 'udp4', listen.port, listen.host);
     try {
@@ -75,7 +75,7 @@ export class WitnessServer {
     this.#socket = undefined;
   }
 
-  async #bind(type: 'udp4' | 'udp6', port: number, address: string): Promise<number> {
+  async #bind(type: 'udp4' | 'udp6', port: number, address: string): Promise<SocketAddress> {
     const socket = createSocket(type);
     await new Promise<void>((resolve, reject) => {
       socket.once('error', reject);
@@ -85,7 +85,8 @@ export class WitnessServer {
     socket.on('error', (error) => this.#options.log('warn', `the socket has an error: ${error.message}`));
     socket.on('message', (data, from) => this.#receive(socket, data, from));
     this.#socket = socket;
-    return socket.address().port;
+    const bound = socket.address();
+    return { host: bound.address, port: bound.port };
   }
 
   #receive(socket: Socket, data: Buffer, from: RemoteInfo): void {

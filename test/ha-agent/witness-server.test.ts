@@ -39,7 +39,7 @@ class Witness {
 
   /** @param grants false: it has just started */
   async open(t: Test, grants = true): Promise<this> {
-    this.port = await this.#server.open();
+    this.port = (await this.#server.open()).port;
     t.teardown(() => this.close());
     if (grants) this.pass();
     return this;

@@ -61,7 +61,7 @@ t.test(
   'SIGHUP has the witness read its key file again, and a bad one is refused with its cause',
   async (t) => {
     const { child, port, write, says } = await witness(t, keyLine('shop', FORMER));
-    await says(/listens on port/);
+    await says(new RegExp(`listens on 127\\.0\\.0\\.1:${port}, and grants`));
     write(`${keyLine('shop', FORMER)}\n${keyLine('shop', NEXT)}\n`);
     child.kill('SIGHUP');
     await says(/witness\.key was read again/);

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { messageOf } from '../../common/errors.ts';
@@ -16,6 +16,8 @@ import { UNITS, USERS_COMMAND, wrongUsers } from '../../scripts/vm/users.ts';
 /** What test/vm/run does with the machines once they are up. */
 const TREE = join(import.meta.dirname, '../..');
 const REPORT = join(TREE, 'vagrant/report.md');
+/** What stands in the report from there on was written by people, and stays. */
+const EARLIER = '\n## Earlier runs\n';
 const LINGER_MS = 2000;
 /** So many runs of what has a limit, one of the others. */
 const RUNS: readonly (readonly [fault: FaultName, runs: number])[] = [
@@ -215,7 +217,12 @@ As both nodes and the clients told it, in milliseconds after the fault.
 
 ${steps.map((text) => `\`\`\`\n${text}\n\`\`\``).join('\n\n')}
 `;
-  writeFileSync(REPORT, text);
+  writeFileSync(REPORT, text + earlierRuns());
+}
+
+function earlierRuns(): string {
+  const before = existsSync(REPORT) ? readFileSync(REPORT, 'utf8') : '';
+  return before.includes(EARLIER) ? before.slice(before.indexOf(EARLIER)) : '';
 }
 
 function verdict(): string {

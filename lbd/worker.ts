@@ -4,6 +4,7 @@ import { CAPABILITY, keepOnly } from '../common/capabilities.ts';
 import { messageOf } from '../common/errors.ts';
 import { beginDirectIo } from './io/direct-io.ts';
 import { DataPlane } from './plane/data-plane.ts';
+import { loopId } from './plane/loop-id.ts';
 import { SessionTable } from './session/table.ts';
 import type { FromWorker, Plan, ToWorker, WorkerData } from './shared/plan.ts';
 import { SharedState } from './shared/shared.ts';
@@ -19,6 +20,7 @@ const plane = new DataPlane(
   `${randomBytes(6).toString('base64url')}-`,
   (level, text, data) => send({ type: 'log', level, text, data }),
   (path, lines) => port.postMessage({ type: 'access', path, lines } satisfies FromWorker, [lines.buffer]),
+  loopId(data.hashKey),
 );
 
 function send(message: FromWorker): void {

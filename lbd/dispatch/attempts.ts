@@ -167,7 +167,7 @@ export class Attempts {
     const tookMs = turnNow() - this.startedMs;
     this.#shared.observeLatency(slot, tookMs);
     this.#shared.countBackend(slot, COUNTER.response_ms, tookMs);
-    this.#shared.countBackend(slot, STATUS_COUNTER[(status / 100) | 0]!, 1);
+    this.#shared.countBackend(slot, STATUS_COUNTER[Math.min((status / 100) | 0, 5)]!, 1);
     const { outlier } = this.pool!.config;
     if (outlier !== undefined) this.#shared.vitals.answered(slot, status >= 500, outlier.consecutive5xx);
   }

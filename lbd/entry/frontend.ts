@@ -19,6 +19,8 @@ const COUNTER = Object.fromEntries(FRONTEND_COUNTERS.map((name, index) => [name,
 export interface WorkerContext {
   readonly shared: SharedState;
   readonly deadlines: Deadlines;
+  /** Prefix of `Frontend.loopId`, unlike that of any other load balancer; the nodes of a pair share it. */
+  readonly loopId: string;
   /** A request id that no other worker, node or start of lbd gives out. */
   nextRequestId(): string;
   /** Undefined: there are none, as in a test. */
@@ -52,6 +54,10 @@ export class Frontend {
   /** Fields that tell backends who a client is, and that no client may send; undefined: none. */
   reserved: ReadonlySet<string> | undefined;
   readonly #floods = new LineRate();
+  /** Who passes requests on, for RFC 8586: a token. */
+  readonly loopId: string;
+  /** The field that says so, with its CRLF. */
+  readonly loopLine: string;
   /** Goes into each response; empty: nothing. */
   hstsLine = '';
 
@@ -70,6 +76,8 @@ export class Frontend {
     this.router = router;
     this.routePools = routePools;
     this.pool = pool;
+    this.loopId = `${context.loopId}.${config.name}`;
+    this.loopLine = `CDN-Loop: ${this.loopId}\r\n`;
   }
 
   count(counter: FrontendCounter, by: number): void {

@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http';
+import { dateLine } from './date.ts';
 
 /**
  * An answer of lbd's own: plain text, one line, with the cause in words and the request id for the log.
@@ -17,7 +18,7 @@ export function ownAnswer(
   const id = requestId === '' ? '' : `X-Request-Id: ${requestId}\r\n`;
   const retry = status === 503 ? 'Retry-After: 1\r\n' : '';
   return (
-    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nContent-Type: text/plain\r\nContent-Length: ${body.length}\r\n` +
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${dateLine()}Content-Type: text/plain\r\nContent-Length: ${body.length}\r\n` +
     `Cache-Control: no-store\r\n${retry}${id}${keep ? '' : 'Connection: close\r\n'}\r\n${toHead ? '' : body}`
   );
 }

@@ -11,6 +11,7 @@ import {
   backendClosed,
   badRequest,
   badResponse,
+  LOOP,
   NO_BACKEND,
   QUEUE_FULL,
   QUEUE_TIMEOUT,
@@ -79,6 +80,7 @@ export class Exchange implements UpstreamUser, QueueUser {
     request.begin(head.body, head.contentLength);
     this.answer.reset();
     this.#startPaces();
+    if (head.looped && head.passedBy(client.frontend.loopId)) return this.#refuse(LOOP, bodyStart, end);
     const pool = client.frontend.poolFor(head);
     if (pool === undefined) {
       client.noPool(head);

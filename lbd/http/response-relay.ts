@@ -1,6 +1,7 @@
 import type { Attempts } from '../dispatch/attempts.ts';
 import { COUNTER } from '../shared/shared.ts';
 import type { ClientStream } from './client-stream.ts';
+import { dateLine } from './date.ts';
 import { Backlog } from './h1/backlog.ts';
 import { LF } from './h1/grammar.ts';
 import { type Message, scratch } from './h1/message.ts';
@@ -93,9 +94,16 @@ export class ResponseRelay {
       // RFC 9110 §15.2: a proxy forwards 1xx, but HTTP/1.0 does not know them.
       if (client.http10) continue;
       head.render(scratch, '', false);
+      this.#countHead();
       client.sendMessage(scratch);
     }
     return MORE;
+  }
+
+  /** Of a head that is in `scratch`. */
+  #countHead(): void {
+    const { log } = this.#client;
+    if (log !== undefined) log.headsOut += scratch.length;
   }
 
   #fail(fault: string): typeof BROKEN {
@@ -122,6 +130,8 @@ export class ResponseRelay {
     attempts.pool!.learn(attempts.index, head);
     let extra = attempts.needsCookie ? attempts.pool!.cookieLine(attempts.index) : '';
     extra += client.frontend.hstsLine;
+    // RFC 9110 §6.6.1: who has a clock says when an answer came that does not say so itself.
+    if (!head.dated) extra += dateLine();
     if (body.chunkOut) extra += 'Transfer-Encoding: chunked\r\n';
     const unframed = client.http10 && (head.body === BODY.chunked || head.body === BODY.untilClose);
     // With a part of the client's body to come, what follows could not be told from a request.
@@ -129,6 +139,7 @@ export class ResponseRelay {
     if (!client.keepAlive) extra += 'Connection: close\r\n';
     else if (client.http10) extra += 'Connection: keep-alive\r\n';
     head.render(scratch, extra, false);
+    this.#countHead();
     return scratch;
   }
 
@@ -142,6 +153,7 @@ export class ResponseRelay {
     attempts.pool!.learn(attempts.index, head);
     const cookie = attempts.needsCookie ? attempts.pool!.cookieLine(attempts.index) : '';
     head.render(scratch, `${cookie}Connection: upgrade\r\n`, true);
+    this.#countHead();
     return scratch.toString();
   }
 

@@ -19,6 +19,8 @@ export class AccessFields {
   status = 0;
   /** Empty: nothing went wrong. */
   cause: Cause | '' = '';
+  /** What the cause leaves open, in words; empty: nothing. */
+  reason = '';
   /** Index in the config; -1: none matched. */
   route = -1;
   pool = '';
@@ -29,6 +31,8 @@ export class AccessFields {
   bytesIn = 0;
   /** All that went to the client. */
   bytesOut = 0;
+  /** What of it was heads. */
+  headsOut = 0;
   tlsMs = 0;
   headMs = 0;
   queueMs = 0;

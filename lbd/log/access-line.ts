@@ -25,26 +25,27 @@ function json(record: AccessFields, time: string): string {
     ? `"method":"${quoted(record.method)}","host":"${quoted(record.host)}","target":"${quoted(record.target, MAX_TARGET_CHARS)}",` +
       `"protocol":"${record.protocol}","status":${record.status},`
     : '';
+  const reason = record.reason === '' ? '' : `"reason":"${quoted(record.reason)}",`;
   const who = http
     ? `,"request_id":"${quoted(record.requestId)}","referer":"${quoted(record.referer)}","user_agent":"${quoted(record.userAgent)}"`
     : '';
   return (
     `{"time":"${time}","frontend":"${record.frontend}","client":"${record.client}",${asked}` +
-    `"cause":"${record.cause}","route":${record.route < 0 ? 'null' : record.route},"pool":"${record.pool}",` +
+    `"cause":"${record.cause}",${reason}"route":${record.route < 0 ? 'null' : record.route},"pool":"${record.pool}",` +
     `"backend":"${record.backend}","tries":${record.tries},"bytes_in":${record.bytesIn},"bytes_out":${record.bytesOut},` +
     `"tls_ms":${digits(record.tlsMs)},"head_ms":${digits(record.headMs)},"queue_ms":${digits(record.queueMs)},"connect_ms":${digits(record.connectMs)},` +
     `"first_byte_ms":${digits(record.firstByteMs)},"total_ms":${digits(record.totalMs)}${who}}\n`
   );
 }
 
-/** NCSA common log format; combined adds Referer and User-Agent. */
+/** NCSA common log format, with the bytes behind the heads; combined adds Referer and User-Agent. */
 function ncsa(record: AccessFields, time: string, combined: boolean): string {
   const { method, target, protocol } = record;
   const request =
     protocol === ''
-      ? '-'
+      ? orDash(target)
       : `${escaped(method, byteEscape, MAX_FIELD_CHARS)} ${escaped(target, byteEscape, MAX_TARGET_CHARS)} ${protocol}`;
-  const line = `${record.client} - - [${time}] "${request}" ${record.status} ${record.bytesOut}`;
+  const line = `${record.client} - - [${time}] "${request}" ${record.status} ${record.bytesOut - record.headsOut}`;
   return combined ? `${line} "${orDash(record.referer)}" "${orDash(record.userAgent)}"\n` : `${line}\n`;
 }
 

@@ -8,6 +8,14 @@ import type { Cause } from './cause.ts';
 /** nginx's number for a client that left before its answer: log analysers know it. */
 const CLIENT_GONE = 499;
 
+/** Of a start line that nobody could read. */
+const MAX_LINE_BYTES = 256;
+
+function firstLine(buffer: Buffer, start: number, end: number): string {
+  const line = buffer.toString('latin1', start, Math.min(end, start + MAX_LINE_BYTES)).trimStart();
+  return /^[^\r\n]*/.exec(line)![0];
+}
+
 /**
  * Learns what the access log says about one request, or one TCP connection, as it happens. An instance serves one
  * connection, request after request; connections of frontends without an access log have none.
@@ -35,8 +43,8 @@ export class AccessRecord extends AccessFields {
     this.#queuedMs = this.#connectingMs = this.#sentMs = 0;
     this.headMs = this.queueMs = this.connectMs = this.firstByteMs = 0;
     this.method = this.target = this.host = this.protocol = this.referer = this.userAgent = '';
-    this.requestId = this.cause = this.pool = this.backend = '';
-    this.status = this.tries = this.bytesIn = this.bytesOut = 0;
+    this.requestId = this.cause = this.reason = this.pool = this.backend = '';
+    this.status = this.tries = this.bytesIn = this.bytesOut = this.headsOut = 0;
     this.route = -1;
   }
 
@@ -51,6 +59,25 @@ export class AccessRecord extends AccessFields {
     this.referer = request.header('referer') ?? '';
     this.userAgent = request.header('user-agent') ?? '';
     this.bytesIn = bytes;
+  }
+
+  /**
+   * The head is malformed, too large or was not completed.
+   *
+   * @param request of which only the start line counts, where it was read
+   */
+  part(
+    request: LoggedRequest & { readonly started: boolean },
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    this.bytesIn = end - start;
+    if (request.started) {
+      this.method = request.method;
+      this.target = request.target;
+      this.protocol = request.protocol;
+    } else this.target = firstLine(buffer, start, end);
   }
 
   routed(route: number, pool: string): void {
@@ -101,10 +128,11 @@ export class AccessRecord extends AccessFields {
     this.firstByteMs = performance.now() - this.#sentMs;
   }
 
-  /** lbd answers itself, or ends it. What comes first is the cause. @param status that the client sees */
-  fault(cause: Cause, status = this.status): void {
+  /** lbd answers itself, or ends it. What comes first is the cause. @param status that the client sees. @param reason what the cause leaves open */
+  fault(cause: Cause, status = this.status, reason = ''): void {
     if (this.cause !== '') return;
     this.cause = cause;
+    this.reason = reason;
     this.status = status;
   }
 

@@ -14,6 +14,7 @@ export const CAUSES = {
   proxy_header: 'a peer of accept_proxy did not begin with a usable PROXY header',
   no_route: 'no route matches and the frontend has no pool',
   no_host: 'a redirect needs a host, and the request has none',
+  loop: 'the request has come round: a backend of the pool leads back to this frontend',
   no_backend: 'no backend of the pool takes clients',
   queue_full: 'all backends are full, and so is the queue',
   queue_timeout: 'no backend had room in time',

@@ -8,6 +8,8 @@ export interface Refusal {
   readonly cause: Cause;
   /** For people; holds nothing that a client sent. */
   readonly text: string;
+  /** What the cause leaves open, for the access log; undefined: nothing. */
+  readonly reason?: string;
   /** What counts it, besides the counter of the status. */
   readonly counter?: FrontendCounter;
 }
@@ -53,6 +55,8 @@ export const TOO_MANY_CONNECTIONS: Refusal = {
   text: 'the pool has as many backend connections as it may',
   counter: 'refused_breaker',
 };
+/** RFC 5842 §7.2, RFC 8586. */
+export const LOOP: Refusal = { status: 508, cause: 'loop', text: 'the request has come round' };
 export const QUEUE_FULL: Refusal = {
   status: 503,
   cause: 'queue_full',
@@ -78,12 +82,12 @@ export const TOTAL_TIMEOUT: Refusal = {
 
 /** @param fault in the parser's words */
 export function badRequest(fault: string, status = 400): Refusal {
-  return { status, cause: status === 431 ? 'head_too_large' : 'bad_request', text: fault };
+  return { status, cause: status === 431 ? 'head_too_large' : 'bad_request', text: fault, reason: fault };
 }
 
 /** @param fault in words */
 export function badResponse(fault: string): Refusal {
-  return { status: 502, cause: 'bad_response', text: fault };
+  return { status: 502, cause: 'bad_response', text: fault, reason: fault };
 }
 
 /** @param why code of the error, or words; never empty */
@@ -93,6 +97,7 @@ export function unreachable(why: string): Refusal {
     status: late ? 504 : 502,
     cause: late ? 'connect_timeout' : 'connect_failed',
     text: `no backend could be reached: ${why}`,
+    reason: why,
   };
 }
 
@@ -102,5 +107,6 @@ export function backendClosed(why: string): Refusal {
     status: 502,
     cause: 'backend_closed',
     text: why === '' ? 'backend closed the connection' : `backend failed: ${why}`,
+    ...(why !== '' && { reason: why }),
   };
 }

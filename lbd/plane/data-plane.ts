@@ -56,6 +56,7 @@ export class DataPlane {
    * @param requestIdPrefix unlike that of any other worker, node or start
    * @param log of overload
    * @param sendLines takes lines of access logs
+   * @param loopId see `WorkerContext.loopId`
    */
   constructor(
     index: number,
@@ -64,6 +65,7 @@ export class DataPlane {
     requestIdPrefix: string,
     log: WorkerLog = () => {},
     sendLines: SendLines = () => {},
+    loopId = 'lbd',
   ) {
     const requestIds = new RequestIds(requestIdPrefix);
     this.#index = index;
@@ -71,6 +73,7 @@ export class DataPlane {
     this.#context = {
       shared,
       deadlines: new Deadlines(2 * BEAT_MS),
+      loopId,
       nextRequestId: () => requestIds.next(),
       accessLogs: new AccessLogs(sendLines),
       stopping: false,

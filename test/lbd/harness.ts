@@ -164,9 +164,22 @@ export class Plane {
   }
 }
 
+/** lbd adds it where a backend sends none, and it is never twice the same (RFC 9110 §6.6.1). */
+const DATE = /Date: [A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT\r\n/g;
+const DATE_LENGTH = 'Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n'.length;
+
+/** What has come and what comes now, without the Date that lbd adds. */
+export function withoutDate(text: string, came: string): string {
+  const old = Math.max(0, text.length - DATE_LENGTH);
+  return text.slice(0, old) + (text.slice(old) + came).replaceAll(DATE, '');
+}
+
 /** A client on a raw socket. */
 export class RawClient {
+  /** What came, without the Date of answers. */
   text = '';
+  /** What came, byte by byte. */
+  raw = '';
   ended = false;
   closed: 'no' | 'clean' | 'reset' = 'no';
   readonly socket: net.Socket;
@@ -178,7 +191,9 @@ export class RawClient {
       for (const resolve of this.#waiting.splice(0)) resolve();
     };
     this.socket.on('data', (bytes) => {
-      this.text += bytes.toString('latin1');
+      const came = bytes.toString('latin1');
+      this.raw += came;
+      this.text = withoutDate(this.text, came);
       wake();
     });
     this.socket.on('end', () => {

@@ -13,6 +13,7 @@ export function workerContext(own: Partial<WorkerContext> = {}): WorkerContext {
   return {
     shared: new SharedState(createSharedBuffers(1), 0),
     deadlines: new Deadlines(),
+    loopId: 'lbd',
     nextRequestId: () => '',
     stopping: false,
     retiring: false,

@@ -41,6 +41,10 @@ export abstract class ClientSocket implements Outlet, Sender {
     this.identity = isSecure(socket) ? identityLine(socket, frontend.config.tls) : '';
   }
 
+  get loopLine(): string {
+    return this.frontend.loopLine;
+  }
+
   /** What was written waits for a client that reads slowly. */
   protected abstract awaitDrain(): void;
 

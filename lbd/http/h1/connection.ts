@@ -20,8 +20,8 @@ import { CLOSED, CONNECTING, EXCHANGE, HEAD, IDLE, LINGER, type Phase, TUNNEL } 
 import { httpsLocation, redirectAnswer } from '../redirect.ts';
 import { Backlog } from './backlog.ts';
 import { ClientSocket } from './client-socket.ts';
-import { LF } from './grammar.ts';
-import type { RequestHead } from './request-head.ts';
+import { CR, LF } from './grammar.ts';
+import { afterEmptyLines, type RequestHead } from './request-head.ts';
 import { requestScratch } from './scratch.ts';
 
 /**
@@ -47,6 +47,8 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
   #tunnel: UpgradedStream | undefined;
   #backlog: Backlog | undefined;
   #lingered = 0;
+  /** Of an empty line before a request its CR has come. */
+  #halfLine = false;
 
   // Of the request under way.
   keepAlive = true;
@@ -134,6 +136,8 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
     while (at < end && (this.phase === IDLE || this.phase === HEAD) && !this.socket.writableNeedDrain) {
       const { context, config } = this.frontend;
       if (this.phase === IDLE) {
+        if (buffer[at]! <= CR || this.#halfLine) at = this.#skipEmptyLines(buffer, at, end);
+        if (at === end) break;
         this.phase = HEAD;
         this.deadline = context.deadlines.in(config.timeouts.headMs);
         this.log = this.frontend.record(this.log, this.address);
@@ -141,12 +145,18 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
         this.log?.begin(this.#exchange === undefined ? handshakeMs(this.socket) : 0);
       }
       const head = requestScratch;
+      if (this.#halfLine) {
+        this.refuse(badRequest('bare carriage return'));
+        return;
+      }
       const after = head.parse(buffer, at, end, config.limits.fields);
       if (after < 0) {
+        this.log?.part(head, buffer, at, end);
         this.refuse(badRequest(head.fault, head.status));
         return;
       }
       if (after === 0 ? end - at > config.limits.headBytes : after - at > config.limits.headBytes) {
+        this.log?.part(head, buffer, at, end);
         this.refuse(HEAD_TOO_LARGE);
         return;
       }
@@ -166,6 +176,24 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
     }
     if (at < end) this.afterBody(buffer, at, end);
     else if (this.phase === IDLE && this.socket.writableNeedDrain) this.pause();
+  }
+
+  /**
+   * An empty line, and silence behind it, is no request: the connection stays idle.
+   *
+   * @returns offset of what is of no empty line, or `end`
+   */
+  #skipEmptyLines(buffer: Buffer, start: number, end: number): number {
+    let at = start;
+    if (this.#halfLine) {
+      if (buffer[at] !== LF) return at;
+      this.#halfLine = false;
+      at++;
+    }
+    at = afterEmptyLines(buffer, at, end);
+    if (at + 1 !== end || buffer[at] !== CR) return at;
+    this.#halfLine = true;
+    return end;
   }
 
   afterBody(buffer: Buffer, at: number, end: number): void {
@@ -304,12 +332,12 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
       const keep = this.keepAlive && !this.http10;
       this.keepAlive = keep;
       this.log?.answered(redirect.status);
-      this.writeText(redirectAnswer(redirect.status, location, this.requestId, keep));
+      this.#say(redirectAnswer(redirect.status, location, this.requestId, keep));
       this.#answered(keep);
     }
   }
 
-  answer({ status, cause, text, counter }: Refusal): void {
+  answer({ status, cause, text, counter, reason }: Refusal): void {
     if (!this.#exchange!.request.done) this.keepAlive = false;
     if (counter !== undefined) this.frontend.count(counter, 1);
     if (status === 502) this.frontend.count('answered_502', 1);
@@ -317,9 +345,15 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
     else if (status === 504) this.frontend.count('answered_504', 1);
     const keep = this.keepAlive && !this.http10;
     this.keepAlive = keep;
-    this.log?.fault(cause, status);
-    this.writeText(ownAnswer(status, text, this.requestId, keep, this.toHead));
+    this.log?.fault(cause, status, reason);
+    this.#say(ownAnswer(status, text, this.requestId, keep, this.toHead));
     this.#answered(keep);
+  }
+
+  /** @param answer whole */
+  #say(answer: string): void {
+    if (this.log !== undefined) this.log.headsOut += answer.indexOf('\r\n\r\n') + 4;
+    this.writeText(answer);
   }
 
   #answered(keep: boolean): void {
@@ -331,16 +365,16 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
     }
   }
 
-  refuse({ status, cause, text }: Refusal): void {
+  refuse({ status, cause, text, reason }: Refusal): void {
     const counter = status === 400 ? 'refused_400' : status === 408 ? 'refused_408' : 'refused_other';
     this.frontend.count(counter, 1);
-    this.log?.fault(cause, status);
+    this.log?.fault(cause, status, reason);
     this.#exchange?.drop();
     if (this.phase === EXCHANGE && this.#exchange!.answer.started) {
       this.cut();
       return;
     }
-    this.writeText(ownAnswer(status, text, '', false, false));
+    this.#say(ownAnswer(status, text, '', false, false));
     this.#linger();
   }
 
@@ -361,6 +395,14 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
 
   // Time.
 
+  /** Tells the access log what has come of a head that will not be complete. */
+  #logBacklog(): void {
+    const backlog = this.#backlog;
+    if (this.log === undefined || backlog === undefined) return;
+    requestScratch.parse(backlog.bytes, 0, backlog.length, this.frontend.config.limits.fields);
+    this.log.part(requestScratch, backlog.bytes, 0, backlog.length);
+  }
+
   touch(): void {
     this.deadline = this.frontend.context.deadlines.in(this.frontend.config.timeouts.idleMs);
   }
@@ -368,6 +410,7 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
   onDeadline(): void {
     switch (this.phase) {
       case HEAD:
+        this.#logBacklog();
         this.refuse(HEAD_TIMEOUT);
         break;
       case IDLE:

@@ -21,6 +21,8 @@ export const FIELD = {
   setCookie: 16,
   /** Reads like one that frames a message or says who asked, to a backend that takes `_` for `-` (CGI, WSGI). */
   lookalike: 17,
+  date: 18,
+  cdnLoop: 19,
 } as const;
 
 const NAMES: Readonly<Record<string, number>> = {
@@ -40,6 +42,8 @@ const NAMES: Readonly<Record<string, number>> = {
   'x-request-id': FIELD.requestId,
   cookie: FIELD.cookie,
   'set-cookie': FIELD.setCookie,
+  date: FIELD.date,
+  'cdn-loop': FIELD.cdnLoop,
 };
 
 /** Names by length and first letter: at most one candidate is compared letter by letter. */

@@ -42,6 +42,8 @@ export interface Sender {
   readonly identity: string;
   /** `X-Forwarded-For` and `X-Forwarded-Proto` where the client sent none, each with its CRLF. */
   readonly forwarded: Buffer;
+  /** Line that says which frontend has passed the request on, with its CRLF; see `RequestHead.passedBy`. */
+  readonly loopLine: string;
 }
 
 /** The lines of `Sender.forwarded`. */
@@ -68,6 +70,10 @@ export class RequestHead implements LoggedRequest {
   method = '';
   /** Its path is what `matchedPath` makes of it. */
   plainPath = true;
+  /** Method, target and protocol are known, whatever is wrong behind them. */
+  started = false;
+  /** It has a CDN-Loop field (RFC 8586). */
+  looped = false;
 
   readonly #fields: FieldLines;
   readonly #connection = new ConnectionOptions();
@@ -97,17 +103,14 @@ export class RequestHead implements LoggedRequest {
   parse(buffer: Buffer, start: number, end: number, maxFields: number): number {
     this.fault = '';
     this.status = 400;
-    let p = start;
-    // RFC 9112 §2.2: tolerate one empty line, which old clients send after a body.
-    if (p < end && buffer[p] === CR) {
-      if (p + 1 >= end) return 0;
-      if (buffer[p + 1] !== LF) return this.#fail('bare carriage return');
-      p += 2;
-    }
+    this.started = false;
+    const p = afterEmptyLines(buffer, start, end);
+    if (p < end && buffer[p] === CR) return p + 1 === end ? 0 : this.#fail('bare carriage return');
     this.#buffer = buffer;
     this.#lineStart = p;
     const fieldsStart = this.#startLine(buffer, p, end);
     if (fieldsStart <= 0) return fieldsStart;
+    this.started = true;
     const after = this.#fields.parse(buffer, fieldsStart, end, maxFields, false);
     if (after > 0) return this.#judge(buffer) ? after : -1;
     if (after < 0) this.#fail(this.#fields.fault, this.#fields.fault === 'too many fields' ? 431 : 400);
@@ -193,6 +196,7 @@ export class RequestHead implements LoggedRequest {
     connection.clear();
     this.upgrade = false;
     this.expectContinue = false;
+    this.looped = false;
     this.body = BODY.none;
     this.contentLength = 0;
     this.#upgradeLine = NO_LINE;
@@ -238,6 +242,9 @@ export class RequestHead implements LoggedRequest {
           break;
         case FIELD.forwardedFor:
           this.#forwarded = true;
+          break;
+        case FIELD.cdnLoop:
+          this.looped = true;
           break;
         case FIELD.lookalike:
           return this.#refuse('underscore in place of a hyphen');
@@ -325,6 +332,16 @@ export class RequestHead implements LoggedRequest {
     return /^[\x21-\x7e]+$/.test(id) ? id : undefined;
   }
 
+  /**
+   * Whether a frontend is among those that a CDN-Loop field names (RFC 8586): the request has come round.
+   *
+   * @param id see `loopId`
+   */
+  passedBy(id: string): boolean {
+    const passed = this.header('cdn-loop');
+    return passed?.split(',').some((entry) => entry.split(';', 1)[0]!.trim() === id) ?? false;
+  }
+
   /** Takes out, at `render`, fields that no client may send; see `ConnectionOptions.reserve`. */
   reserve(names: ReadonlySet<string>): void {
     this.#connection.reserve(names);
@@ -389,6 +406,8 @@ export class RequestHead implements LoggedRequest {
     out.text(requestId);
     out.line();
     if (sender.identity !== '') out.text(sender.identity);
+    // Of a client's own request nobody has to be told; one that has a request id has passed a proxy, maybe this one.
+    if (this.#requestIdLine >= 0) out.text(sender.loopLine);
     out.line();
   }
 
@@ -414,6 +433,7 @@ export class RequestHead implements LoggedRequest {
       case FIELD.requestId:
         return true;
       case FIELD.contentLength:
+      case FIELD.cdnLoop:
         return false;
       case FIELD.expect:
         return !this.expectContinue;
@@ -432,6 +452,17 @@ export class RequestHead implements LoggedRequest {
     this.#fail(fault, status);
     return false;
   }
+}
+
+/**
+ * RFC 9112 §2.2: empty lines before a request are passed over; old clients send them after a body.
+ *
+ * @returns offset of the first byte that is of no whole empty line
+ */
+export function afterEmptyLines(buffer: Buffer, start: number, end: number): number {
+  let p = start;
+  while (p + 1 < end && buffer[p] === CR && buffer[p + 1] === LF) p += 2;
+  return p;
 }
 
 function methodOf(buffer: Buffer, start: number, end: number): string {
@@ -466,7 +497,7 @@ function schemeLength(buffer: Buffer, start: number, end: number): number {
   return 0;
 }
 
-/** An empty Host is only fit for targets without an authority; HTTP/1.0 clients send it and mean nothing. */
+/** RFC 3986 §3.2.3: the port may be empty. An empty Host is only fit for targets without an authority; HTTP/1.0 clients send it and mean nothing. */
 function validHost(buffer: Buffer, start: number, end: number, http10: boolean): boolean {
   if (start === end) return http10;
   let p = start;
@@ -480,7 +511,7 @@ function validHost(buffer: Buffer, start: number, end: number, http10: boolean):
   }
   if (p === end) return true;
   const digits = end - p - 1;
-  if (buffer[p++] !== COLON || digits < 1 || digits > 5) return false;
+  if (buffer[p++] !== COLON || digits > 5) return false;
   while (p < end && DIGIT[buffer[p]!] === 1) p++;
   return p === end;
 }

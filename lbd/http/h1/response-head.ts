@@ -18,6 +18,8 @@ export class ResponseHead implements AnswerFacts {
   contentLength = 0;
   /** It names a protocol, as a 101 must (RFC 9110 §7.8). */
   upgrade = false;
+  /** It says when it was made (RFC 9110 §6.6.1). */
+  dated = false;
 
   readonly #fields: FieldLines;
   readonly #connection = new ConnectionOptions();
@@ -60,7 +62,8 @@ export class ResponseHead implements AnswerFacts {
       if (digit < 0 || digit > 9) return this.#fail('invalid status');
       status = status * 10 + digit;
     }
-    if (status < 100 || status > 599) return this.#fail('invalid status');
+    // RFC 9110 §15: no class is above 5xx; what is passes and counts as one of them.
+    if (status < 100) return this.#fail('invalid status');
     let p = start + 12;
     // The space before an empty reason is often left out.
     if (buffer[p] !== SP && buffer[p] !== CR) return this.#fail('invalid status');
@@ -84,6 +87,7 @@ export class ResponseHead implements AnswerFacts {
     this.#chunked = false;
     this.contentLength = 0;
     this.upgrade = false;
+    this.dated = false;
     for (let line = 0; line < fields.count; line++) {
       switch (fields.id(line)) {
         case FIELD.contentLength:
@@ -106,6 +110,9 @@ export class ResponseHead implements AnswerFacts {
           break;
         case FIELD.upgrade:
           this.upgrade = true;
+          break;
+        case FIELD.date:
+          this.dated = true;
           break;
       }
     }
@@ -164,7 +171,7 @@ export class ResponseHead implements AnswerFacts {
     }
     for (let line = 0; line < fields.count; line++) {
       const id = fields.id(line);
-      if (id === FIELD.other && !names && !fields.loose) continue;
+      if ((id === FIELD.other || id === FIELD.date) && !names && !fields.loose) continue;
       const strips = this.#strips(line, id, upgraded);
       if (!strips && buffer[fields.nameEnd(line)] === COLON) continue;
       const lineStart = fields.lineStart(line);

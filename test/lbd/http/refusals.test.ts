@@ -94,12 +94,29 @@ t.test('limits of a head', async (t) => {
     }
 });
 
-t.test('RFC 9112 §2.2 one empty line before a request is tolerated, between requests too', async (t) => {
+t.test('RFC 9112 §2.2 empty lines before a request are passed over, between requests too', async (t) => {
   const exchange = await Exchange.start(t);
   exchange.reply = always(OK);
   for (const way of WAYS) {
     const client = await exchange.client();
-    await send(client, `\r\n${GET}\r\n\r\n${GET}\r\n`, way);
+    await send(client, `\r\n\r\n\r\n${GET}\r\n\r\n\r\n${GET}\r\n`, way);
     t.equal(await client.until((text) => text.length >= 2 * OK.length), OK.repeat(2), way);
   }
+});
+
+t.test('RFC 9112 §2.2 an empty line and then silence is no request: nobody gets a 408', async (t) => {
+  const exchange = await Exchange.start(t, { timeouts: 'head: 100ms, keep_alive: 100ms' });
+  exchange.reply = always(OK);
+  for (const way of WAYS)
+    for (const [what, text, answer] of [
+      ['behind a body', 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc\r\n', OK],
+      ['behind a request', `${GET}\r\n\r\n`, OK],
+      ['in the place of a request', '\r\n\r\n', ''],
+      ['half of one', `${GET}\r\n\r`, OK],
+    ] as const) {
+      const client = await exchange.client();
+      await send(client, text, way);
+      t.equal(await client.end(), answer, `${what}, ${way}`);
+      client.socket.destroy();
+    }
 });

@@ -395,3 +395,17 @@ function unchunked(text: string): string {
       .replaceAll('\r\n', '')
   );
 }
+
+t.test('RFC 9110 §15 a status above 599 passes as it came, and counts as a 5xx', async (t) => {
+  const exchange = await Exchange.start(t);
+  const slot = exchange.plane.slot('web/s1');
+  for (const status of ['600 Odd', '999 Request Denied', '799']) {
+    const answer = `HTTP/1.1 ${status}\r\nContent-Length: 2\r\n\r\nno`;
+    exchange.reply = always(answer);
+    const client = await exchange.client();
+    client.write(GET);
+    t.equal(await client.until((text) => text.endsWith('\r\n\r\nno')), answer);
+    client.socket.destroy();
+  }
+  t.equal(exchange.plane.shared.backendCounter(slot, 'status_5xx'), 3);
+});

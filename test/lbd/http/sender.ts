@@ -5,5 +5,6 @@ export const SENDER = {
   address: '192.0.2.1',
   scheme: 'http',
   identity: '',
+  loopLine: '',
   forwarded: forwardedLines('192.0.2.1', 'http'),
 } as const;

@@ -18,8 +18,9 @@ const RECORD = {
     requestId: 'id-1',
     status: 200,
     cause: '',
+    reason: '',
   },
-  ...{ route: 2, pool: 'api', backend: 's1', tries: 1, bytesIn: 80, bytesOut: 130 },
+  ...{ route: 2, pool: 'api', backend: 's1', tries: 1, bytesIn: 80, bytesOut: 130, headsOut: 0 },
   ...{ tlsMs: 3, headMs: 0.0123, queueMs: 0, connectMs: 1.5, firstByteMs: 12.34567, totalMs: 14 },
 } as AccessFields;
 
@@ -45,6 +46,7 @@ t.test('json', async (t) => {
     ...{ total_ms: 14, request_id: 'id-1', referer: 'http://x/', user_agent: 'curl/8' },
   });
   t.equal(parsed({ route: -1 }).route, null);
+  t.match(parsed({ cause: 'bad_request', reason: 'a "b"' }), { reason: 'a "b"' });
   const tcp = parsed({ http: false, cause: 'connect_failed' });
   t.match(tcp, { cause: 'connect_failed', backend: 's1', total_ms: 14 });
   for (const key of ['method', 'host', 'target', 'status', 'user_agent', 'request_id'])

@@ -69,7 +69,7 @@ t.test('a request, its successor on the same connections, and what is counted of
     ...{ status: 200, cause: '', route: null, pool: 'web', backend: 's1', tries: 1 },
     ...{
       bytes_in: GET.length,
-      bytes_out: OK.length,
+      bytes_out: one.raw.length,
       request_id: /^test-/,
       referer: 'http://r/',
       user_agent: 't/1',
@@ -111,7 +111,7 @@ const FAULTS: readonly {
     cause: 'bad_request',
     status: 400,
     send: 'GET / HTTP/1.1\r\nHost : a\r\n\r\n',
-    more: { method: '', target: '' },
+    more: { method: 'GET', target: '/', reason: 'white space before the colon' },
   },
   { cause: 'bad_request', status: 505, send: 'GET / HTTP/2.0\r\nHost: a\r\n\r\n' },
   {
@@ -326,7 +326,7 @@ t.test('a tunnel is one line, at its end', async (t) => {
   await it.origin.until(() => it.origin.received[0]!.endsWith('<end>'));
   it.origin.sockets[0]!.end();
   const line = await it.line();
-  t.match(line, { status: 101, cause: '', bytes_out: client.text.length });
+  t.match(line, { status: 101, cause: '', bytes_out: client.raw.length });
   t.equal(
     Number(line.bytes_in),
     'GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n'.length + 5,
@@ -367,7 +367,7 @@ t.test('common and combined', async (t) => {
     client.write(GET);
     const [line] = await it.plane.accessLines(1);
     t.match(line, /^127\.0\.0\.1 - - \[.*\] "GET \/a\?b HTTP\/1\.1" 200 \d+/);
-    t.ok(line!.endsWith(`${OK.length}${tail}`), line!);
+    t.ok(line!.endsWith(` 2${tail}`), line!);
   }
 });
 
@@ -443,4 +443,64 @@ t.test('without an access log, nothing is collected', async (t) => {
     new Promise((resolve) => setImmediate(resolve, 'nothing')),
   ]);
   t.equal(nothing, 'nothing');
+});
+
+t.test('common counts the bytes of the body alone, in whatever frame it comes', async (t) => {
+  const { client, plane, reply } = await start(t, { log: ', format: common' });
+  const bytes = async (answer: string, request = GET) => {
+    reply(always(answer));
+    const one = await client();
+    one.write(request);
+    const [line] = await plane.accessLines(1);
+    one.socket.destroy();
+    return line!.replace(/^.*"/, '').trim();
+  };
+  t.equal(await bytes(OK), '200 2');
+  t.equal(await bytes(`HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n${OK}`), '200 2', 'behind a 1xx');
+  t.equal(await bytes('HTTP/1.1 204 No Content\r\n\r\n'), '204 0');
+  const own = '502 Bad Gateway: invalid response: invalid start line\n';
+  t.equal(await bytes('nothing of HTTP'), `502 ${own.length}`);
+  t.equal(await bytes('nothing of HTTP', GET.replace('GET', 'HEAD')), '502 0');
+});
+
+t.test('a refused request is logged with what is known of it, and why it was refused', async (t) => {
+  const { client, line } = await start(t, { frontend: 'timeouts: { head: 100ms }, limits: { head: 1KiB }' });
+  const refused = async (text: string) => {
+    const one = await client();
+    one.write(text);
+    await one.end();
+    one.socket.destroy();
+    return line();
+  };
+  const base = { cause: 'bad_request', status: 400 };
+  const known = { method: 'POST', target: '/a?b', protocol: 'HTTP/1.1' };
+  t.match(await refused('POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n'), {
+    ...base,
+    ...known,
+    reason: 'invalid Content-Length',
+  });
+  t.match(await refused('POST /a?b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n'), {
+    ...base,
+    ...known,
+    reason: 'invalid chunk size',
+  });
+  t.match(await refused('POST /a?b HTTP/2.7\r\n\r\n'), {
+    ...{ cause: 'bad_request', status: 505, method: '', target: 'POST /a?b HTTP/2.7' },
+    reason: 'unsupported HTTP version',
+  });
+  t.match(await refused('\r\n\x16\x03\x01"\n'), {
+    ...base,
+    target: '\x16\x03\x01"',
+    reason: 'invalid method',
+  });
+  t.match(await refused(`POST /a?b HTTP/1.1\r\nX: ${'x'.repeat(2000)}`), {
+    ...{ cause: 'head_too_large', status: 431 },
+    ...known,
+  });
+  t.match(await refused('POST /a?b HTTP/1.1\r\nHost: a\r\nX'), {
+    ...{ cause: 'head_timeout', status: 408, bytes_in: 30 },
+    ...known,
+  });
+  const long = await refused(`${'x'.repeat(600)} / HTTP/1.1\r\n\r\n`);
+  t.equal((long.target as string).length, 256, 'bounded');
 });

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import type { Test } from 'tap';
+import { withoutDate } from '../harness.ts';
 import { certify, type Identity } from './authority.ts';
 
 /** A directory of certificates for one test, and the names of their files. */
@@ -59,7 +60,7 @@ export class SecureClient {
       for (const resolve of this.#waiting.splice(0)) resolve();
     };
     this.socket.on('data', (bytes) => {
-      this.text += bytes.toString('latin1');
+      this.text = withoutDate(this.text, bytes.toString('latin1'));
       wake();
     });
     this.socket.on('session', (session) => {

@@ -20,6 +20,16 @@ const ACCEPTED: readonly [rule: string, sent: string, arrived: string][] = [
     `GET / HTTP/1.1\r\n${HOST}${TAIL}`,
   ],
   [
+    'RFC 3986 §3.2.3 an empty port in Host',
+    'GET / HTTP/1.1\r\nHost: a:\r\n\r\n',
+    `GET / HTTP/1.1\r\nHost: a:\r\n${PROXIED}X-Forwarded-Host: a:\r\n\r\n`,
+  ],
+  [
+    'RFC 3986 §3.2.3 an empty port in an absolute target',
+    `GET http://a:/b HTTP/1.1\r\n${HOST}\r\n`,
+    `GET /b HTTP/1.1\r\nHost: a:\r\n${PROXIED}X-Forwarded-Host: a:\r\n\r\n`,
+  ],
+  [
     'RFC 9112 §2.3 a later minor version',
     `GET / HTTP/1.9\r\n${HOST}\r\n`,
     `GET / HTTP/1.1\r\n${HOST}${TAIL}`,

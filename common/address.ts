@@ -25,9 +25,12 @@ const SPECIAL_RANGES = SPECIAL.map(([network, prefix, family, use]) => {
   return { list, family, text: `of ${network}/${prefix}, ${use}` };
 });
 
-/** RFC 1123 host name: labels of letters, digits and hyphens, at most 253 characters, not all digits and dots. */
+/**
+ * RFC 1123 host name: labels of letters, digits and hyphens, at most 253 characters, not all digits and dots. Besides it
+ * what resolvers take: underscores (RFC 2181 §11), as containers have them, and the root's dot at the end.
+ */
 const HOST_NAME =
-  /^(?=.{1,253}$)(?![\d.]+$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$/;
+  /^(?=.{1,253}\.?$)(?![\d.]+$)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?$/;
 
 export function isHostName(text: string): boolean {
   return HOST_NAME.test(text);

@@ -5,6 +5,7 @@ import type { ConfigProblem } from './errors.ts';
 import type { BindRange } from './fields.ts';
 import { checkHa } from './ha-checks.ts';
 import { backendId, poolId } from './hash.ts';
+import { checkLoops } from './loop-checks.ts';
 import { problem } from './problems.ts';
 import type { Report } from './report.ts';
 import type { Shape } from './schema.ts';
@@ -28,6 +29,7 @@ export function checkTogether(shape: Shape, source: Source): ConfigProblem[] {
   if (shape.ha !== undefined) checkHa(shape.ha, shape, source, report);
   checkFrontends(shape, source, report);
   checkListeners(shape, report);
+  checkLoops(shape, report);
   checkPools(shape, source, report);
   checkModes(shape, source, report);
   checkTls(shape, report);

@@ -1,6 +1,8 @@
+import { BlockList } from 'node:net';
 import { z } from 'zod';
 import {
   canonicalIp,
+  ipFamily,
   isHostName,
   isMulticast,
   isNetwork,
@@ -193,14 +195,20 @@ export const leaseAddress = parsed('IP:PORT of a witness, such as "192.168.56.3:
   return address === undefined || unicastIp(address.host) === undefined ? undefined : address;
 });
 
-/** Of all hosts of a link. */
-const BROADCAST = '255.255.255.255';
+/** IPv4 addresses of no host: this network, and what is reserved, with the broadcast of a link (RFC 6890). */
+const NO_HOST = new BlockList();
+NO_HOST.addSubnet('0.0.0.0', 8, 'ipv4');
+NO_HOST.addSubnet('240.0.0.0', 4, 'ipv4');
+
+/** @param ip canonical; IPv4 written as IPv6 is what it stands for */
+function isOneHost(ip: string): boolean {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(ip)?.[1] ?? ip;
+  return unicastIp(mapped) !== undefined && !(ipFamily(mapped) === 4 && NO_HOST.check(mapped, 'ipv4'));
+}
 
 export const backendAddress = parsed('HOST:PORT, such as 10.0.0.21:9000 or [fd00::21]:9000', (input) => {
   const address = parseEndpoint(input);
-  const isOneHost = (host: string) =>
-    host !== BROADCAST && (isHostName(host) || unicastIp(host) !== undefined);
-  return address !== undefined && isOneHost(address.host) ? address : undefined;
+  return address !== undefined && (isHostName(address.host) || isOneHost(address.host)) ? address : undefined;
 });
 
 export const regex = z.string({ error: 'a regular expression' }).transform((input, ctx) => {
@@ -224,6 +232,19 @@ export const hostPattern = parsed(
   (input) => {
     const plain = input.startsWith('*.') ? input.slice(2) : input;
     return isHostName(plain) || canonicalIp(plain) !== undefined ? input.toLowerCase() : undefined;
+  },
+);
+
+/** The host of a route, as a request names it: an IPv6 address has its brackets, and no name has the root's dot. */
+export const requestHost = parsed(
+  'a host name without a port, such as example.org or *.example.org',
+  (input) => {
+    const bracketed = /^\[(.*)\]$/.exec(input)?.[1];
+    const ip = canonicalIp(bracketed ?? input);
+    if (ip !== undefined && ipFamily(ip) === 6) return `[${ip}]`;
+    if (bracketed !== undefined) return undefined;
+    const plain = input.startsWith('*.') ? input.slice(2) : input;
+    return isHostName(plain) || ip !== undefined ? input.toLowerCase().replace(/\.$/, '') : undefined;
   },
 );
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { hostPattern, mapping, oneOrMore, regex, text, token } from './fields.ts';
+import { mapping, oneOrMore, regex, requestHost, text, token } from './fields.ts';
 import type { TextMatch } from './model.ts';
 import { sni } from './tls-config.ts';
 
@@ -8,11 +8,35 @@ import { sni } from './tls-config.ts';
 const TEXT_EXPECTED = 'a text (exact), { exact: … }, { prefix: … }, { regex: … } or true (present)';
 const PATH_EXPECTED = 'a path that starts with "/" (prefix), { prefix: /… }, { exact: /… } or { regex: … }';
 const pathText = text(/^\//, 'a path that starts with "/"');
+
+/** What stands in no path of a request, and what to write in its place. */
+const NEVER_IN_PATH: readonly (readonly [found: RegExp, expected: string])[] = [
+  [/\?/, 'a path without "?": the query is matched by `query`'],
+  [/#/, 'a path without "#": what is behind it stays in the browser'],
+  [/[\x00-\x1f\x7f]|\p{Surrogate}/u, 'a path without control characters'],
+];
+const STAR: (typeof NEVER_IN_PATH)[number] = [
+  /\*/,
+  'a path without "*": a prefix matches all that begins with it, such as "/api/"; { exact: … } and { regex: … } may have one',
+];
+
+/** A path that requests can have, as they have it: what is no plain ASCII is percent-encoded (RFC 3987 §3.1). */
+function requestPath(never: typeof NEVER_IN_PATH) {
+  return pathText.transform((path, ctx) => {
+    const wrong = never.find(([found]) => found.test(path));
+    if (wrong === undefined) return path.replaceAll(/[^\x21-\x7e]+/g, encodeURIComponent);
+    ctx.issues.push({ code: 'custom', message: wrong[1], input: path });
+    return z.NEVER;
+  });
+}
+const exactPath = requestPath(NEVER_IN_PATH);
+const prefixPath = requestPath([...NEVER_IN_PATH, STAR]);
+
 const other = 'one of the three is required';
-function textMatch(plain: z.ZodString, expected: string) {
+function textMatch(exact: z.ZodType<string>, prefix: z.ZodType<string>, expected: string) {
   return mapping({
-    exact: plain.optional().meta({ description: 'It is this text.', 'x-default': other }),
-    prefix: plain.optional().meta({ description: 'It begins with this text.', 'x-default': other }),
+    exact: exact.optional().meta({ description: 'It is this text.', 'x-default': other }),
+    prefix: prefix.optional().meta({ description: 'It begins with this text.', 'x-default': other }),
     regex: regex.optional().meta({
       description:
         'It matches this regular expression (of JavaScript, at most 512 characters), somewhere: `^` and `$` are yours to write.',
@@ -31,7 +55,10 @@ function textMatch(plain: z.ZodString, expected: string) {
 }
 
 const pathMatch = z.union(
-  [pathText.transform((prefix): TextMatch => ({ prefix })), textMatch(pathText, PATH_EXPECTED)],
+  [
+    prefixPath.transform((prefix): TextMatch => ({ prefix })),
+    textMatch(exactPath, prefixPath, PATH_EXPECTED),
+  ],
   { error: PATH_EXPECTED },
 );
 const plainText = z.string({ error: 'a text' });
@@ -39,7 +66,7 @@ const valueMatch = z.union(
   [
     plainText.transform((exact): TextMatch => ({ exact })),
     z.literal(true).transform((present): TextMatch => ({ present })),
-    textMatch(plainText, TEXT_EXPECTED),
+    textMatch(plainText, plainText, TEXT_EXPECTED),
   ],
   { error: TEXT_EXPECTED },
 );
@@ -48,7 +75,7 @@ const any = 'any';
 
 /** `frontends.X.routes[].match` */
 export const match = mapping({
-  host: oneOrMore(hostPattern, 'a host name or a list of them').optional().meta({
+  host: oneOrMore(requestHost, 'a host name or a list of them').optional().meta({
     description:
       'The host that is asked for, without its port, in any case. `*.example.org` is every name below `example.org`, not that itself.',
     'x-default': any,

@@ -1,3 +1,4 @@
+import { canonicalIp } from '../../common/address.ts';
 import type { MatchConfig, NamedMatch, RouteConfig, TextMatch } from '../../common/model.ts';
 import type { RequestFacts } from './facts.ts';
 import { matchedPath, plainPath } from './route-path.ts';
@@ -61,7 +62,7 @@ export class Router {
   /** @returns index of the first route that matches; -1: none, so the frontend's own pool */
   route(facts: RequestFacts): number {
     if (this.#routes.length === 0) return -1;
-    const host = this.#asksHost ? withoutRootDot(facts.host) : '';
+    const host = this.#asksHost ? plainHost(facts.host) : '';
     const path = facts.plainPath === true ? facts.path : matchedPath(facts.path);
     const found = path.length > 1 ? path.charCodeAt(1) : -1;
     for (const { index, second, conditions } of this.#byHost.get(host) ?? this.#others)
@@ -76,7 +77,7 @@ export class Router {
 
   /** Each route up to the one that matches, and why it does or does not. */
   explain(facts: RequestFacts): RouteVerdict[] {
-    const host = withoutRootDot(facts.host);
+    const host = plainHost(facts.host);
     const path = matchedPath(facts.path);
     const verdicts: RouteVerdict[] = [];
     for (const { index, conditions } of this.#routes) {
@@ -258,7 +259,9 @@ export function hostMatches(hosts: readonly string[], host: string): boolean {
   return false;
 }
 
-function withoutRootDot(host: string): string {
+/** A host in the spelling of the config. */
+function plainHost(host: string): string {
+  if (host.startsWith('[')) return `[${canonicalIp(host.slice(1, -1)) ?? ''}]`;
   return host.endsWith('.') ? host.slice(0, -1) : host;
 }
 

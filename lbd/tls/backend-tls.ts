@@ -26,7 +26,8 @@ export class PoolTls {
    */
   optionsFor(host: string): ConnectionOptions {
     const { serverName, verify } = this.#config;
-    const name = serverName ?? (isIP(host) === 0 ? host : undefined);
+    // RFC 6066 §3: without the root's dot.
+    const name = serverName ?? (isIP(host) === 0 ? host.replace(/\.$/, '') : undefined);
     return {
       secureContext: this.#context,
       rejectUnauthorized: verify,

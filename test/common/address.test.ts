@@ -59,7 +59,14 @@ t.test('kinds', async (t) => {
   t.ok(isMulticast('224.0.0.1') && isMulticast('239.255.255.255') && isMulticast('ff02::1'));
   t.notOk(isMulticast('223.255.255.255') || isMulticast('240.0.0.0') || isMulticast('fe80::1'));
   t.ok(isHostName('a') && isHostName('a.b-c.example') && isHostName('3com.example'));
-  t.notOk(isHostName('a_b') || isHostName('1.2.3.4') || isHostName('a.') || isHostName('a'.repeat(64)));
+  t.ok(isHostName('a_b') && isHostName('_a._tcp.b') && isHostName('a.'));
+  t.notOk(
+    isHostName('1.2.3.4.') ||
+      isHostName('1.2.3.4') ||
+      isHostName('a..') ||
+      isHostName('.') ||
+      isHostName('a'.repeat(64)),
+  );
 });
 
 t.test('addresses that no other host can reach', async (t) => {

@@ -279,3 +279,10 @@ t.test('a backend that answers within an upload, closes and resets: its answer a
   }
   t.equal(plane.active, 0);
 });
+
+t.test("RFC 6066 §3 the name of a backend that is written with the root's dot", async (t) => {
+  const config = { serverName: undefined, verify: true } as ConstructorParameters<typeof PoolTls>[0];
+  const pool = new PoolTls(config, { ca: undefined, client: undefined, version: '' } as never);
+  t.equal(pool.optionsFor('svc.cluster.local.').servername, 'svc.cluster.local');
+  t.equal(pool.optionsFor('10.0.0.1').servername, undefined);
+});

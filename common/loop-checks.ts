@@ -1,0 +1,89 @@
+import { BlockList } from 'node:net';
+import { canonicalIp, formatEndpoint, ipFamily, type SocketAddress } from './address.ts';
+import type { Report } from './report.ts';
+import type { Shape } from './schema.ts';
+import type { Path } from './source.ts';
+
+const LOOPBACK = new BlockList();
+LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
+LOOPBACK.addAddress('::1', 'ipv6');
+
+/** One step of what a client sends: to a backend that is a frontend of this config. */
+interface Step {
+  readonly from: string;
+  readonly to: string;
+  readonly path: Path;
+  readonly address: SocketAddress;
+}
+
+/**
+ * Refuses backends by which a request comes back to the frontend that sent it there, straight or over other frontends.
+ * What names and other machines lead back is found at run time, see `RequestHead.passedBy`.
+ */
+export function checkLoops(shape: Shape, report: Report): void {
+  const steps = Object.keys(shape.frontends).flatMap((name) => stepsFrom(name, shape));
+  const told = new Set<string>();
+  for (const { from, to, path, address } of steps) {
+    const key = path.join();
+    if (told.has(key) || !leads(to, from, steps)) continue;
+    told.add(key);
+    const back = to === from ? '' : `, which leads back to frontends.${from}`;
+    report(
+      path,
+      `found ${formatEndpoint(address)}, where frontends.${to} listens${back}: what it gets would go round for ever`,
+    );
+  }
+}
+
+function stepsFrom(from: string, shape: Shape): Step[] {
+  const { pool, routes } = shape.frontends[from]!;
+  const pools = new Set([...routes.map((route) => route.pool), ...(pool === undefined ? [] : [pool])]);
+  return [...pools].flatMap((name) =>
+    Object.entries(shape.pools[name]?.backends ?? {}).flatMap(([backend, { address }]) =>
+      Object.keys(shape.frontends)
+        .filter((to) => isAt(to, from, address, shape))
+        .map((to) => ({ from, to, address, path: ['pools', name, 'backends', backend, 'address'] })),
+    ),
+  );
+}
+
+/** Whether what is at one frontend can come to another one. */
+function leads(start: string, end: string, steps: readonly Step[]): boolean {
+  const seen = new Set([start]);
+  for (const at of seen) {
+    if (at === end) return true;
+    for (const { from, to } of steps) if (from === at) seen.add(to);
+  }
+  return false;
+}
+
+/** Whether a frontend takes what another one sends to an address. */
+function isAt(to: string, from: string, { host, port }: SocketAddress, shape: Shape): boolean {
+  const [there, here] = [shape.frontends[to]!, shape.frontends[from]!];
+  if ((there.mode === 'udp') !== (here.mode === 'udp')) return false;
+  const address = plain(host);
+  return there.bind.some(
+    (bind) =>
+      port >= bind.port &&
+      port <= bind.lastPort &&
+      (bind.host === address || (isOwn(address, shape) && takes(bind.host, address))),
+  );
+}
+
+/** An address as connections to it have it. */
+function plain(host: string): string {
+  const name = host.toLowerCase().replace(/\.$/, '');
+  return name === 'localhost' ? '127.0.0.1' : name.replace(/^::ffff:(?=[\d.]+$)/, '');
+}
+
+/** Of this machine, or of the other node, which has the same config. VIPs are refused as backends anyway. */
+function isOwn(address: string, { cluster }: Shape): boolean {
+  if (canonicalIp(address) === undefined) return false;
+  if (LOOPBACK.check(address, ipFamily(address) === 4 ? 'ipv4' : 'ipv6')) return true;
+  return Object.values(cluster?.nodes ?? {}).some((node) => node.address === address);
+}
+
+/** `[::]` listens on IPv4 too, see `checkListeners`. */
+function takes(wildcard: string, address: string): boolean {
+  return wildcard === '*' || wildcard === '::' || (wildcard === '0.0.0.0' && ipFamily(address) === 4);
+}

@@ -12,6 +12,8 @@ import {
 } from './address.ts';
 import { DURATION, formatDuration, formatSize, parseDuration, parseSize, SIZE } from './duration.ts';
 import { messageOf } from './errors.ts';
+import { RegexRefusal } from './regex/parser.ts';
+import { RegexProgram, RegexTooLong } from './regex/program.ts';
 
 /**
  * The kinds of value that `common/schema.ts` is made of.
@@ -29,8 +31,6 @@ const INTERFACE = /^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}$/;
 const MAX_PATTERN_LENGTH = 512;
 /** More than anyone waits for, and below the 2^31 - 1 ms at which timers overflow. */
 export const LONGEST_MS = 24 * 3_600_000;
-/** A repeated group whose only content is itself repeated, such as `(a+)+`: exponential time on a mismatch. */
-const EXPONENTIAL = /\((?:\?:|\?<\w+>)?(?:\\.|\[(?:\\.|[^\]])*\]|[^()\\[\]])[+*]\)(?:[+*]|\{\d+,\})/;
 
 /**
  * A mapping with these keys and no others.
@@ -218,12 +218,13 @@ export const regex = z.string({ error: 'a regular expression' }).transform((inpu
   };
   if (input.length === 0 || input.length > MAX_PATTERN_LENGTH)
     return refuse(`a regular expression of 1 to ${MAX_PATTERN_LENGTH} characters`);
-  if (EXPONENTIAL.test(input))
-    return refuse('a regular expression without a repetition of a repetition (it can take forever)');
   try {
-    return new RegExp(input);
+    const regex = new RegExp(input);
+    new RegexProgram(input);
+    return regex;
   } catch (error) {
-    return refuse(`a regular expression (${messageOf(error)})`);
+    const ours = error instanceof RegexRefusal || error instanceof RegexTooLong;
+    return refuse(ours ? error.message : `a regular expression (${messageOf(error)})`);
   }
 });
 

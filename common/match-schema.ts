@@ -39,7 +39,7 @@ function textMatch(exact: z.ZodType<string>, prefix: z.ZodType<string>, expected
     prefix: prefix.optional().meta({ description: 'It begins with this text.', 'x-default': other }),
     regex: regex.optional().meta({
       description:
-        'It matches this regular expression (of JavaScript, at most 512 characters), somewhere: `^` and `$` are yours to write.',
+        'It matches this regular expression, somewhere: `^` and `$` are yours to write. As in JavaScript without flags, in at most 512 characters, but for lookaround and backreferences: each is matched in time that grows with the length of the text alone. `(?i:…)` takes letters in any case.',
       'x-default': other,
       'x-example': '"^/users/[0-9]+$"',
     }),

@@ -228,6 +228,7 @@ export interface RouteConfig {
 export type TextMatch =
   | { readonly exact: string }
   | { readonly prefix: string }
+  /** Its source alone counts, which `RegexProgram` has taken; what clients send is never given to its engine. */
   | { readonly regex: RegExp }
   /** The field, cookie or parameter is there, whatever its value. */
   | { readonly present: true };

@@ -1,6 +1,7 @@
 import { canonicalIp } from '../../common/address.ts';
 import type { MatchConfig, NamedMatch, RouteConfig, TextMatch } from '../../common/model.ts';
 import type { RequestFacts } from './facts.ts';
+import { LinearRegex } from './linear-regex.ts';
 import { matchedPath, plainPath } from './route-path.ts';
 
 /** What `explain` says about one route. */
@@ -215,8 +216,7 @@ function textTest(match: TextMatch): (text: string) => boolean {
   if ('exact' in match) return (text) => text === match.exact;
   if ('prefix' in match) return (text) => text.startsWith(match.prefix);
   if ('regex' in match) {
-    // Global and sticky expressions remember where they stopped: the next request would start there.
-    const regex = new RegExp(match.regex.source, match.regex.flags.replaceAll(/[gy]/g, ''));
+    const regex = new LinearRegex(match.regex.source);
     return (text) => regex.test(text);
   }
   return () => true;

@@ -253,8 +253,16 @@ t.test('one value out of place, one line that says it all', async (t) => {
       /expected a regular expression \(Invalid/,
     ],
     [
-      single('routes: [{ match: { path: { regex: "(a+)+$" } }, pool: web }]'),
-      /without a repetition of a repetition/,
+      single('routes: [{ match: { path: { regex: "^/(?!api)" } }, pool: web }]'),
+      /found "\^\/\(\?!api\)", expected a regular expression without lookahead and lookbehind, not "\(\?!" as at character 3/,
+    ],
+    [
+      single('routes: [{ match: { header: { X-A: { regex: "(a)\\\\1" } } }, pool: web }]'),
+      /expected a regular expression without backreferences, not "\\1" as at character 4/,
+    ],
+    [
+      single('routes: [{ match: { cookie: { a: { regex: "(a|b){1000}" } } }, pool: web }]'),
+      /expected a regular expression of at most 512 steps/,
     ],
     [single('routes: [{ match: { host: "a.org:80" }, pool: web }]'), /expected a host name without a port/],
     [single('routes: [{ match: { header: { "a b": x } }, pool: web }]'), /found the name "a b", expected/],

@@ -12,6 +12,8 @@ import { type LbdStatus, SOCKETS } from '../../common/control.ts';
 import { nodeCommand } from '../common/node.ts';
 
 const MAIN = fileURLToPath(new URL('../../lbd/main.ts', import.meta.url));
+/** Its workers hang in a request for `/hang`, where the frontend has routes. */
+export const HANGING = fileURLToPath(new URL('hanging-lbd.ts', import.meta.url));
 
 /** A running `lbd` as a process of its own. */
 export class LbdProcess {
@@ -22,9 +24,9 @@ export class LbdProcess {
   readonly runDir: string;
   readonly #lines: AsyncIterator<string>;
 
-  constructor(t: Test, dir: string, args: readonly string[], runDir = join(dir, 'run')) {
+  constructor(t: Test, dir: string, args: readonly string[], runDir = join(dir, 'run'), program = MAIN) {
     this.runDir = runDir;
-    this.child = spawn(...nodeCommand(MAIN, ...args, '--run-dir', runDir), {
+    this.child = spawn(...nodeCommand(program, ...args, '--run-dir', runDir), {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, TANDEM_LOG: 'info' },
     });

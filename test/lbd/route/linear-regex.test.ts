@@ -1,0 +1,145 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { RegexTooLong } from '../../../common/regex/program.ts';
+import { LinearRegex } from '../../../lbd/route/linear-regex.ts';
+
+t.test('no text makes an expression take time out of measure', (t) => {
+  const hostile: readonly [source: string, text: string][] = [
+    ['^/([a-z]+|[a-z-]+)*$', `/${'a'.repeat(60_000)}!`],
+    ['^/(a+)+$', `/${'a'.repeat(60_000)}!`],
+    ['^/a*a*a*a*a*a*a*a*b$', `/${'a'.repeat(60_000)}`],
+    ['/users/.*/posts/.*/edit$', '/users//posts/'.repeat(4_000)],
+    ['/static/.*\\.(js|css)$', '/static/'.repeat(7_500)],
+  ];
+  for (const [source, text] of hostile) t.notOk(new LinearRegex(source).test(text), source);
+  t.end();
+});
+
+t.test('what an expression remembers has an end, and what it forgets it learns again', (t) => {
+  // 2^200 states, and each text leads to others.
+  const source = '(a|b)*a(a|b){100}c$';
+  const regex = new LinearRegex(source);
+  let seed = 1;
+  const next = () => (seed = (seed * 48271) % 0x7fffffff);
+  for (let i = 0; i < 20; i++) {
+    const text = Array.from({ length: 3_000 }, () => 'ab'[next() % 2]).join('');
+    t.equal(regex.test(text), false);
+    t.equal(regex.test(`${text}a${'b'.repeat(100)}c`), true);
+    t.equal(regex.test(`${text}b${'b'.repeat(100)}c`), false);
+    t.equal(regex.test('c'), false);
+  }
+  t.end();
+});
+
+const LETTERS = [
+  'a',
+  'b',
+  'B',
+  '_',
+  '-',
+  '/',
+  '.',
+  '1',
+  ' ',
+  '\n',
+  '\u2028',
+  'é',
+  'É',
+  'µ',
+  'Μ',
+  'ſ',
+  's',
+  'K',
+];
+const unit = fc.constantFrom(...LETTERS);
+const escaped = fc.constantFrom(
+  '\\d',
+  '\\D',
+  '\\w',
+  '\\W',
+  '\\s',
+  '\\S',
+  '\\.',
+  '\\/',
+  '\\-',
+  '\\x62',
+  '\\u00e9',
+  '\\n',
+);
+const plain = unit.map((it) => (/[./-]/.test(it) ? `\\${it}` : it));
+const inClass = fc.oneof(
+  plain,
+  escaped,
+  fc.constantFrom('a-c', '\\x20-\\x7e', 'A-Z', 'à-ö', '\\d-x', '^', '-', '\\b'),
+);
+const oneOf = fc
+  .tuple(fc.boolean(), fc.array(inClass, { maxLength: 4 }))
+  .map(([not, parts]) => `[${not ? '^' : ''}${parts.join('')}]`);
+const assertion = fc.constantFrom('^', '$', '\\b', '\\B');
+const counts = fc.constantFrom('', '', '*', '+', '?', '{2}', '{1,3}', '{0}', '{2,}', '*?', '{0,2}?');
+const { expression } = fc.letrec<{ expression: string; part: string }>((tie) => ({
+  part: fc.oneof(
+    { maxDepth: 2 },
+    fc.tuple(fc.oneof(plain, escaped, oneOf, fc.constant('.')), counts).map((it) => it.join('')),
+    assertion,
+    fc
+      .tuple(fc.constantFrom('(', '(?:', '(?i:'), tie('expression'), counts)
+      .map(([opening, inner, count]) => `${opening}${inner})${count}`),
+  ),
+  expression: fc
+    .array(fc.array(tie('part'), { maxLength: 4 }), { minLength: 1, maxLength: 3 })
+    .map((choices) => choices.map((parts) => parts.join('')).join('|')),
+}));
+
+t.test('it matches what JavaScript matches', (t) => {
+  const text = fc.array(unit, { maxLength: 8 }).map((units) => units.join(''));
+  fc.assert(
+    fc.property(expression, fc.array(text, { minLength: 5, maxLength: 20 }), (source, texts) => {
+      const ours = compiled(source);
+      fc.pre(ours !== undefined);
+      const theirs = new RegExp(source);
+      for (const it of texts)
+        if (ours.test(it) !== theirs.test(it)) throw new Error(`${JSON.stringify(it)}: ${theirs.test(it)}`);
+    }),
+    { numRuns: 500 },
+  );
+  t.end();
+});
+
+/** Undefined: it is none, or too long with its counts written out. */
+function compiled(source: string): LinearRegex | undefined {
+  try {
+    new RegExp(source);
+    return new LinearRegex(source);
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof RegexTooLong) return undefined;
+    throw error;
+  }
+}
+
+for (const [source, matching, other] of [
+  ['a{,2}', 'a{,2}', 'aa'],
+  ['a{', 'a{', 'a'],
+  ['x]}', 'x]}', 'x'],
+  ['[]', undefined, 'a'],
+  ['[^]', '\n', ''],
+  ['\\cJ', '\n', 'J'],
+  ['\\0', '\0', '0'],
+  ['(?<name>a)b', 'ab', 'b'],
+  ['', '', undefined],
+  ['a||b', 'c', undefined],
+  ['\u{1f600}$', '\u{1f600}', '\u{1f601}'],
+] as const)
+  t.test(`unusual, and yet an expression: ${JSON.stringify(source)}`, (t) => {
+    const regex = new LinearRegex(source);
+    const theirs = new RegExp(source);
+    for (const [text, expected] of [
+      [matching, true],
+      [other, false],
+    ] as const) {
+      if (text === undefined) continue;
+      t.equal(theirs.test(text), expected);
+      t.equal(regex.test(text), expected);
+    }
+    t.end();
+  });

@@ -81,6 +81,7 @@ export class Exchange implements UpstreamUser, QueueUser {
     this.answer.reset();
     this.#startPaces();
     if (head.looped && head.passedBy(client.frontend.loopId)) return this.#refuse(LOOP, bodyStart, end);
+    if (reserved !== undefined) head.reserve(reserved, client.identity);
     const pool = client.frontend.poolFor(head);
     if (pool === undefined) {
       client.noPool(head);
@@ -91,7 +92,6 @@ export class Exchange implements UpstreamUser, QueueUser {
     const chosen = attempts.begin(pool, head);
     if (!chosen && !pool.saturated) return this.#refuse(NO_BACKEND, bodyStart, end);
     const { backend } = attempts;
-    if (reserved !== undefined) head.reserve(reserved);
     head.render(request.head, client, client.requestId, backend.authority);
     const { totalMs } = pool.config.timeouts;
     this.#endMs = totalMs === 0 ? 0 : context.deadlines.in(totalMs);

@@ -22,6 +22,7 @@ export function explain(frontend: Frontend, query: ExplainQuery): WorkerExplanat
   const size = head.parse(bytes, 0, bytes.length, limits.fields);
   if (size < 0) return refused(nothing, head.status, head.fault);
   if (bytes.length > limits.headBytes) return refused(nothing, 431, 'head too large');
+  if (frontend.reserved !== undefined) head.reserve(frontend.reserved, '');
   const routes = frontend.router.explain(head).map((verdict) => ({
     ...verdict,
     pool: frontend.router.pool(verdict.route),

@@ -32,14 +32,21 @@ export function isSecure(socket: net.Socket): socket is TLSSocket {
 }
 
 /**
- * Fields that no client may send, in whatever frontend it comes in: a plain one may lead to the same backends. See
- * `ConnectionOptions.reserve`; undefined: none.
+ * How a field name looks to applications that cannot tell its other characters from `-`, as with CGI, WSGI and PHP.
+ *
+ * @param name in lower case
+ */
+export function hyphened(name: string): string {
+  return name.replaceAll(/[^a-z0-9]/g, '-');
+}
+
+/**
+ * Fields that no client may send, in whatever frontend it comes in: a plain one may lead to the same backends. As
+ * `hyphened`, see `RequestHead.reserve`; undefined: none.
  */
 export function reservedFields(frontends: readonly FrontendConfig[]): ReadonlySet<string> | undefined {
   const names = frontends.flatMap(({ tls }) =>
-    tls?.mode === 'terminate' && tls.client !== undefined
-      ? [tls.client.header.toLowerCase().replaceAll('_', '-')]
-      : [],
+    tls?.mode === 'terminate' && tls.client !== undefined ? [hyphened(tls.client.header.toLowerCase())] : [],
   );
   return names.length === 0 ? undefined : new Set(names);
 }

@@ -1,3 +1,4 @@
+import { hyphened } from '../../tls/client-identity.ts';
 import { equalsIgnoreCase } from './fields.ts';
 import { COMMA, HTAB, SP, TOKEN } from './grammar.ts';
 
@@ -21,7 +22,7 @@ export class ConnectionOptions {
   /**
    * Fields that no client may send, as if they were named.
    *
-   * @param names in lower case, with `-` in the place of `_`: many applications take the two for the same
+   * @param names see `hyphened`
    */
   reserve(names: ReadonlySet<string>): void {
     this.#reserved = names;
@@ -57,6 +58,11 @@ export class ConnectionOptions {
   names(buffer: Buffer, start: number, end: number): boolean {
     if (this.#names === undefined && this.#reserved === undefined) return false;
     const name = buffer.latin1Slice(start, end).toLowerCase();
-    return this.#names?.has(name) || this.#reserved?.has(name.replaceAll('_', '-')) || false;
+    return this.#names?.has(name) === true || this.reserves(name);
+  }
+
+  /** @param name in lower case */
+  reserves(name: string): boolean {
+    return this.#reserved?.has(hyphened(name)) ?? false;
   }
 }

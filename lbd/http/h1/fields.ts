@@ -1,4 +1,4 @@
-import { COLON, CR, FIELD_VALUE, HTAB, HYPHEN, LF, SP, TOKEN, UNDERSCORE } from './grammar.ts';
+import { COLON, CR, FIELD_VALUE, HTAB, HYPHEN, LF, SP, TOKEN } from './grammar.ts';
 
 /** Fields that the proxy itself looks at; all others are 0 and pass through unread. */
 export const FIELD = {
@@ -19,7 +19,7 @@ export const FIELD = {
   requestId: 14,
   cookie: 15,
   setCookie: 16,
-  /** Reads like one that frames a message or says who asked, to a backend that takes `_` for `-` (CGI, WSGI). */
+  /** Reads like one that frames a message or says who asked, to a backend that takes `_` or `.` for `-` (CGI, WSGI, PHP). */
   lookalike: 17,
   date: 18,
   cdnLoop: 19,
@@ -73,10 +73,15 @@ function identify(buffer: Uint8Array, start: number, length: number): number {
     const byte = buffer[start + i]!;
     const lower = byte >= 65 && byte <= 90 ? byte | 32 : byte;
     if (lower === name[i]) continue;
-    if (byte !== UNDERSCORE || name[i] !== HYPHEN || !hasLookalikes(candidate.id)) return FIELD.other;
+    if (name[i] !== HYPHEN || isAlphanumeric(lower) || !hasLookalikes(candidate.id)) return FIELD.other;
     id = FIELD.lookalike;
   }
   return id;
+}
+
+/** @param byte no capital letter */
+function isAlphanumeric(byte: number): boolean {
+  return (byte >= 97 && byte <= 122) || (byte >= 48 && byte <= 57);
 }
 
 /** What is wrong with a head; the text goes into the answer to the client and into the log. */
@@ -106,7 +111,7 @@ export type HeadFault =
   | 'unsupported Transfer-Encoding'
   | 'repeated Transfer-Encoding'
   | 'framing in a 1xx response'
-  | 'underscore in place of a hyphen'
+  | 'another character in place of a hyphen'
   | 'CONNECT is not supported'
   | 'unsupported Expect'
   | 'invalid status'

@@ -50,7 +50,6 @@ export const SLASH = 47;
 export const QUESTION = 63;
 export const OPEN_BRACKET = 91;
 export const CLOSE_BRACKET = 93;
-export const UNDERSCORE = 95;
 
 /** Value of a hexadecimal digit, 255 for anything else. */
 export const HEX = Uint8Array.from({ length: 256 }, (_, byte) => {

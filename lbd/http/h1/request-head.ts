@@ -1,4 +1,5 @@
 import type { LoggedRequest } from '../../route/facts.ts';
+import { hyphened } from '../../tls/client-identity.ts';
 import { ConnectionOptions } from './connection-options.ts';
 import { equalsIgnoreCase, FIELD, FieldLines, type HeadFault, parseLength } from './fields.ts';
 import {
@@ -91,6 +92,7 @@ export class RequestHead implements LoggedRequest {
   #upgradeLine = NO_LINE;
   #requestIdLine = -1;
   #forwarded = false;
+  #identity = '';
 
   constructor(maxFields: number) {
     this.#fields = new FieldLines(maxFields);
@@ -247,7 +249,7 @@ export class RequestHead implements LoggedRequest {
           this.looped = true;
           break;
         case FIELD.lookalike:
-          return this.#refuse('underscore in place of a hyphen');
+          return this.#refuse('another character in place of a hyphen');
       }
     }
     if (hosts === 0 && !this.http10) return this.#refuse('missing Host');
@@ -303,6 +305,7 @@ export class RequestHead implements LoggedRequest {
   }
 
   header(name: string): string | undefined {
+    if (this.#connection.reserves(name)) return this.#said(name);
     const fields = this.#fields;
     const buffer = this.#buffer;
     const isCookie = name === 'cookie';
@@ -342,9 +345,22 @@ export class RequestHead implements LoggedRequest {
     return passed?.split(',').some((entry) => entry.split(';', 1)[0]!.trim() === id) ?? false;
   }
 
-  /** Takes out, at `render`, fields that no client may send; see `ConnectionOptions.reserve`. */
-  reserve(names: ReadonlySet<string>): void {
+  /**
+   * From here on, fields that no client may send are not there, neither for `header` nor for `render`.
+   *
+   * @param names see `ConnectionOptions.reserve`
+   * @param identity see `Sender`: what one of them says in truth
+   */
+  reserve(names: ReadonlySet<string>, identity: string): void {
     this.#connection.reserve(names);
+    this.#identity = identity;
+  }
+
+  /** Value of a field that only lbd may say. @param name in lower case */
+  #said(name: string): string | undefined {
+    const end = this.#identity.indexOf(': ');
+    const own = this.#identity.slice(0, end).toLowerCase();
+    return own !== '' && hyphened(own) === hyphened(name) ? this.#identity.slice(end + 2).trimEnd() : undefined;
   }
 
   /**

@@ -1,3 +1,4 @@
+import { formatEndpoint } from '../../common/address.ts';
 import { backendId } from '../../common/hash.ts';
 import type { BackendConfig } from '../../common/model.ts';
 import { GATE_CLOSED, type SharedState, UNLIMITED } from '../shared/shared.ts';
@@ -29,7 +30,7 @@ export class Backend implements UpstreamBackend {
     this.name = config.name;
     this.host = config.address.host;
     this.port = config.address.port;
-    this.authority = `${this.host}:${this.port}`;
+    this.authority = formatEndpoint(config.address);
     this.slot = slot;
     this.id = backendId(pool, config.name);
     this.#shared = shared;

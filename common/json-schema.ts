@@ -53,7 +53,7 @@ function expectationOf({ _zod }: z.core.$ZodType): string | undefined {
 
 /** JSON Schema (draft 2020-12) of the config file, for editors, which show the description of a key and little else. */
 export function jsonSchema(): object {
-  return { title: 'Tandem configuration', ...forEditors(keySchema()) };
+  return { title: 'Tandem configuration', ...forEditors(keySchema()), patternProperties: { '^x-': {} } };
 }
 
 function forEditors(value: KeySchema): KeySchema {

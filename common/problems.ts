@@ -89,8 +89,14 @@ function expected(path: Path, expectation: string, source: Source, words?: reado
     return { ...problem(source, path, `missing, expected ${expectation}`), missing: true };
   const value = valueAt(source.value, path);
   const candidates = words ?? expectation.split(/, | or /).filter((word) => /^[a-z]{2,20}$/.test(word));
-  const hint = typeof value === 'string' ? didYouMean(value, candidates) : '';
+  const hint = typeof value === 'string' ? hintFor(value, candidates, expectation) : '';
   return problem(source, path, `found ${show(value)}, expected ${expectation}${hint}`);
+}
+
+/** A number or a truth value in quotes is a text, and looks like what is expected. */
+function hintFor(value: string, candidates: readonly string[], expectation: string): string {
+  const quoted = candidates.includes(value) || (/^-?\d+$/.test(value) && expectation.includes('number'));
+  return quoted ? '; without the quotes?' : didYouMean(value, candidates);
 }
 
 function valueAt(root: unknown, path: Path): unknown {

@@ -1,4 +1,15 @@
-import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+  type YAMLError,
+} from 'yaml';
+import { type Environment, withVariables } from './config-variables.ts';
 import { ConfigError, type ConfigProblem, messageOf } from './errors.ts';
 
 export type Path = readonly (string | number)[];
@@ -25,12 +36,14 @@ export interface Source {
 }
 
 /**
- * Parses YAML 1.2 (core schema) to plain values. Duplicate keys, unknown tags, dangling or recursive aliases,
+ * Parses YAML 1.2 (core schema) to plain values, with what operators of such files know: `<<` takes in another mapping,
+ * keys of the top level that begin with `x-` only hold anchors, `${NAME}` is of the environment. Duplicate keys, unknown tags, dangling or recursive aliases,
  * several documents and excess (alias bombs, nesting) are problems like a syntax error.
  *
+ * @param env whose variables values may name
  * @throws ConfigError with every problem
  */
-export function parseSource(text: string, file: string): Source {
+export function parseSource(text: string, file: string, env: Environment = process.env): Source {
   const lines = new LineCounter();
   const at = (offset: number) => {
     const { line, col } = lines.linePos(offset);
@@ -54,11 +67,11 @@ export function parseSource(text: string, file: string): Source {
     throw new ConfigError([{ where: file, key: '', message: `not readable as YAML: ${message}` }]);
   }
   for (const problem of [...document.errors, ...document.warnings])
-    refuse(problem.pos[0], `not valid YAML: ${messageOf(problem)}`);
+    refuse(problem.pos[0], complaint(problem));
   if (problems.length > 0) throw new ConfigError(problems);
 
   const places = new Map<string, Place>();
-  const value = readNode(document.contents, places, refuse);
+  const value = readNode(document.contents, places, refuse, env);
   if (problems.length > 0) throw new ConfigError(problems);
 
   return {
@@ -76,16 +89,29 @@ export function parseSource(text: string, file: string): Source {
   };
 }
 
+function complaint(problem: YAMLError): string {
+  return problem.code === 'MULTIPLE_DOCS'
+    ? 'a second document begins here, expected one: take out the "---"'
+    : `not valid YAML: ${messageOf(problem)}`;
+}
+
 function placeKey(path: Path): string {
   return path.map((part) => `\0${part}`).join('');
+}
+
+/** Of YAML 1.1, and of nearly all files with anchors. In quotes it is a key like others. */
+function isMergeKey({ key }: Pair): boolean {
+  return isScalar(key) && key.value === '<<' && key.type === 'PLAIN';
 }
 
 /** Turns the tree into plain values and notes the places. Own reader: bounds, aliases and keys as we want them. */
 function readNode(
   root: Node | null,
-  places: Map<string, Place>,
+  all: Map<string, Place>,
   refuse: (offset: number, message: string) => void,
+  env: Environment,
 ): unknown {
+  let places = all;
   const anchors = new Map<string, Node>();
   let nodes = 0;
 
@@ -112,7 +138,8 @@ function readNode(
     }
     if (isScalar(node)) {
       if (node.anchor !== undefined) anchors.set(node.anchor, node);
-      return node.value;
+      if (typeof node.value !== 'string') return node.value;
+      return withVariables(node.value, node.type === 'PLAIN', env, (message) => refuse(offset, message));
     }
     if (isSeq(node)) {
       if (node.anchor !== undefined) anchors.set(node.anchor, node);
@@ -124,17 +151,49 @@ function readNode(
     if (isMap(node)) {
       if (node.anchor !== undefined) anchors.set(node.anchor, node);
       const result: Record<string, unknown> = {};
+      let merged: Pair | undefined;
       for (const pair of node.items) {
         const keyOffset = (pair.key as Node | null)?.range?.[0] ?? offset;
         const name = isScalar(pair.key) && pair.key.value !== null ? String(pair.key.value) : undefined;
         if (name === undefined) refuse(keyOffset, 'a key must be a plain text');
         else if (name === '__proto__') refuse(keyOffset, '"__proto__" cannot be a key');
-        else if (Object.hasOwn(result, name)) refuse(keyOffset, `duplicate key "${name}"`);
+        else if (Object.hasOwn(result, name) || (isMergeKey(pair) && merged !== undefined))
+          refuse(keyOffset, `duplicate key "${name}"`);
+        else if (isMergeKey(pair)) merged = pair;
+        else if (path.length === 0 && name.startsWith('x-')) aside(pair.value, [name], keyOffset);
         else result[name] = read(pair.value, [...path, name], keyOffset, depth + 1);
       }
+      if (merged !== undefined) merge(result, merged, path, depth);
       return result;
     }
     return null;
+  };
+  /** Reads what counts as YAML and is nowhere in the result. @returns it, and its places */
+  const aside = (node: unknown, path: Path, key: number, depth = 0): [unknown, Map<string, Place>] => {
+    const outside = places;
+    const inside = new Map<string, Place>();
+    places = inside;
+    const value = read(node, path, key, depth + 1);
+    places = outside;
+    return [value, inside];
+  };
+
+  /** What a mapping has of its own goes before what it takes in, and that before what comes later in the list. */
+  const merge = (result: Record<string, unknown>, pair: Pair, path: Path, depth: number) => {
+    const offset = (pair.key as Node).range![0];
+    for (const source of isSeq(pair.value) ? pair.value.items : [pair.value]) {
+      const [value, found] = aside(source, path, offset, depth);
+      if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+        if (value !== undefined) refuse(offset, '"<<" takes a mapping, an alias of one, or a list of them');
+        continue;
+      }
+      const taken = Object.keys(value).filter((name) => !Object.hasOwn(result, name));
+      for (const name of taken) result[name] = (value as Record<string, unknown>)[name];
+      const prefixes = taken.map((name) => placeKey([...path, name]));
+      for (const [place, where] of found)
+        if (prefixes.some((prefix) => place === prefix || place.startsWith(`${prefix}\0`)))
+          places.set(place, where);
+    }
   };
   return read(root, [], root?.range?.[0] ?? 0, 0);
 }

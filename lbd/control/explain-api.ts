@@ -91,6 +91,11 @@ function frontendOf(
   const listening = frontends.filter((it) => it.mode !== 'udp' && it.bind.some((bind) => bind.port === port));
   const [found, ...others] = listening.length > 0 ? listening : http;
   if (found !== undefined && others.length === 0) return found;
-  const why = found === undefined ? 'no frontend has mode http' : `port ${port} does not tell which frontend`;
+  const why =
+    found === undefined ? 'no frontend has mode http' : `${untold(port)} does not tell which frontend`;
   throw new ControlError(404, `${why}; name one of ${names.join(', ')}`);
+}
+
+function untold(port: unknown): string {
+  return port === undefined ? 'a path alone' : `port ${port}`;
 }

@@ -4,6 +4,7 @@ import type { SocketAddress } from '../../common/address.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Config } from '../../common/model.ts';
 import { addressText } from './care/backends.ts';
+import { portHolder } from './port-holder.ts';
 
 export interface NamedBind extends SocketAddress {
   /** Who listens, such as `frontend web`. */
@@ -34,7 +35,7 @@ export async function preflight(binds: readonly NamedBind[]): Promise<string[]> 
   for (const bind of binds) {
     const error = await (bind.protocol === 'udp' ? tryDatagrams(bind) : tryBind(bind));
     if (error !== undefined)
-      problems.push(`${bind.what}: cannot listen on ${addressText(bind)}: ${explain(error, bind)}`);
+      problems.push(`${bind.what}: cannot listen on ${addressText(bind)}: ${await explain(error, bind)}`);
   }
   return problems;
 }
@@ -64,9 +65,14 @@ function tryDatagrams({ host, port }: SocketAddress): Promise<NodeJS.ErrnoExcept
   });
 }
 
-function explain(error: NodeJS.ErrnoException, { host, port, protocol }: NamedBind): string {
+async function explain(error: NodeJS.ErrnoException, { host, port, protocol }: NamedBind): Promise<string> {
   switch (error.code) {
     case 'EADDRINUSE':
+      if ((await portHolder(protocol, port)) === 'connection')
+        return (
+          `a connection that this machine has made holds the port (ss -${protocol === 'udp' ? 'u' : 't'}anp 'sport = :${port}' shows it); ` +
+          'it is free a minute after that ends. Ports to listen on belong into net.ipv4.ip_local_reserved_ports'
+        );
       return `another process listens there (ss -l${protocol === 'udp' ? 'u' : 't'}np 'sport = :${port}' shows it)`;
     case 'EACCES':
       return port < 1024

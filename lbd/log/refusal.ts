@@ -55,6 +55,8 @@ export const TOO_MANY_CONNECTIONS: Refusal = {
   text: 'the pool has as many backend connections as it may',
   counter: 'refused_breaker',
 };
+/** A link to http on the port of https. */
+export const PLAIN_HTTP: Refusal = { status: 400, cause: 'tls_failed', text: 'this port speaks https' };
 /** RFC 5842 §7.2, RFC 8586. */
 export const LOOP: Refusal = { status: 508, cause: 'loop', text: 'the request has come round' };
 export const QUEUE_FULL: Refusal = {

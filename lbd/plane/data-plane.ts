@@ -204,6 +204,7 @@ export class DataPlane {
         frontend.logFlood(client, 'tls_failed', tookMs);
         this.#admission.tellTls(frontend, cause);
       },
+      plainHttp: (socket) => this.#entrance.tellPlain(socket, frontend),
       serve: (socket, endpoints) => this.#entrance.serve(socket, frontend, endpoints),
     });
   }

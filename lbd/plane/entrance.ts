@@ -8,7 +8,7 @@ import { HttpConnection } from '../http/h1/connection.ts';
 import { TurnedAway } from '../http/turned-away.ts';
 import type { ByteSink } from '../io/byte-sink.ts';
 import { clientAddress } from '../io/raw-socket.ts';
-import type { Refusal } from '../log/refusal.ts';
+import { PLAIN_HTTP, type Refusal } from '../log/refusal.ts';
 import { TcpConnection } from '../tcp/tcp-connection.ts';
 
 /**
@@ -51,6 +51,13 @@ export class Entrance {
     frontend.leave();
     frontend.logFlood(endpoints?.address ?? clientAddress(socket), 'tls_failed');
     return this.#admission.refuseTls(socket, frontend, 'it has no usable certificate');
+  }
+
+  /** HTTP in the clear, where TLS was to begin. @returns whether the client is told so */
+  tellPlain(socket: net.Socket, frontend: Frontend): boolean {
+    if (frontend.config.mode !== 'http') return false;
+    new TurnedAway(socket, frontend.context.deadlines, PLAIN_HTTP);
+    return true;
   }
 
   #peek(socket: net.Socket, frontend: Frontend, endpoints: Endpoints | undefined): ByteSink {

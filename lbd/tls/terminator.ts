@@ -38,6 +38,13 @@ export interface Handshakes {
    */
   failed(cause: string, client: string, tookMs: number): void;
   /**
+   * Before `failed`: the client speaks HTTP in the clear.
+   *
+   * @param socket the client's own; nothing has been written to it
+   * @returns whether the connection is taken care of
+   */
+  plainHttp?(socket: net.Socket): boolean;
+  /**
    * Makes what handles the connection; the socket is paused until it calls `resume()`.
    *
    * @param endpoints as given to `take`
@@ -93,8 +100,12 @@ export class Terminator {
     this.#tickets = new TicketSeal(this.#server, [...contexts.values()], material.ticketKeys);
     this.#server.on('secureConnection', (socket) => this.#secured(socket, client !== undefined));
     this.#server.on('tlsClientError', (error, socket) => {
+      const plain = plainOf(socket);
+      const told =
+        (error as NodeJS.ErrnoException).code === 'ERR_SSL_HTTP_REQUEST' &&
+        this.#handshakes.plainHttp?.(plain);
       this.#failed(socket, handshakeCause(error, socket.authorizationError));
-      socket.destroy();
+      if (told !== true) socket.destroy();
     });
   }
 

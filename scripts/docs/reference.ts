@@ -14,6 +14,9 @@ it; \`lbctl schema\` prints the same for editors, as a JSON Schema.
   entry of a list.
 - **Durations** are a whole number and \`ms\`, \`s\`, \`m\` or \`h\`: \`100ms\`, \`10s\`, \`5m\`. **Sizes** have \`B\`, \`KiB\`,
   \`MiB\` or \`GiB\`: \`64KiB\`. **Files** are relative to the config file where nothing else is said.
+- **YAML**: \`<<: *name\` takes in the keys of another mapping, and keys of the top level that begin with \`x-\` are for such anchors
+  alone. \`\${NAME}\` and \`\${NAME:-default}\` in a value are of the environment of the daemon (\`Environment=\` of its unit, on both
+  nodes alike); \`$\${NAME}\` is that text.
 - An unknown key, a value out of its range and a name that leads nowhere are errors, with line and column. \`lbctl check FILE\`
   shows all of them.
 

@@ -460,5 +460,19 @@ t.test('JSON Schema for editors', async (t) => {
   ]);
   t.strictSame(schema.required, ['frontends', 'pools']);
   t.match(JSON.stringify(schema), /"least-connections"/);
-  t.match(schema, { additionalProperties: false });
+  t.match(schema, { additionalProperties: false, patternProperties: { '^x-': {} } });
+});
+
+t.test('a value in quotes that should have none: the hint says so', async (t) => {
+  for (const [pool, hint] of [
+    [
+      'outlier: "true"',
+      /pools\.web\.outlier: found "true", expected true, false or .*; without the quotes\?$/,
+    ],
+    [
+      'health: { fall: "3" }',
+      /health\.fall: found "3", expected a whole number from .*; without the quotes\?$/,
+    ],
+  ] as const)
+    t.match(problemsIn(single('', pool))[0], hint, pool);
 });

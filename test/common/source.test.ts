@@ -27,7 +27,11 @@ t.test('what no YAML library stops', async (t) => {
   for (const [name, text, expected] of [
     ['syntax', 'a: [1\nb: 2', /^f:2:1 not valid YAML: /],
     ['tab', 'a:\n\tb: 1', /^f:2:1 not valid YAML: .*[Tt]ab/],
-    ['two documents', 'a: 1\n---\nb: 2', /not valid YAML: .*multiple documents/],
+    [
+      'two documents',
+      'a: 1\n---\nb: 2',
+      /^f:2:1 a second document begins here, expected one: take out the "---"$/,
+    ],
     ['unknown tag', 'a: !shell rm', /^f:1:4 not valid YAML: .*tag/],
     ['duplicate key', 'a: 1\nb: 2\na: 3', /^f:3:1 duplicate key "a"/],
     ['duplicate key of another type', '{ 1: x, "1": y }', /duplicate key "1"/],
@@ -52,4 +56,43 @@ t.test('an alias bomb costs no more than its bound', async (t) => {
 
 t.test('a flood of mistakes is cut', async (t) => {
   t.equal(refusals('a: 1\n'.repeat(1000)).length, 20);
+});
+
+function parsedValue(text: string): unknown {
+  return parseSource(text, 'f').value;
+}
+
+t.test('keys of the top level that begin with x- are for anchors, and nobody reads them', async (t) => {
+  const source = parseSource('x-pool: &p { a: 1 }\nb: *p\nc: { x-y: 2 }\n', 'f');
+  t.strictSame(source.value, { b: { a: 1 }, c: { 'x-y': 2 } }, 'further down they are keys like others');
+  t.equal(source.has(['x-pool']), false);
+  t.match(
+    refusals('x-a: { b: 1, b: 2 }')[0],
+    /^f:1:14 duplicate key "b"/,
+    'what is in them is YAML all the same',
+  );
+});
+
+t.test('<< takes in the keys of another mapping; what is written beside it counts', async (t) => {
+  const base = 'x-base: &base { a: 1, b: { c: 2 } }\n';
+  t.strictSame(parsedValue(`${base}d: { <<: *base, a: 3 }\n`), { d: { a: 3, b: { c: 2 } } });
+  t.strictSame(parsedValue(`${base}d: { a: 3, <<: *base }\n`), { d: { a: 3, b: { c: 2 } } }, 'in any order');
+  t.strictSame(
+    parsedValue(`${base}d: { <<: [{ a: 4 }, *base] }\n`),
+    { d: { a: 4, b: { c: 2 } } },
+    'the first of a list',
+  );
+  t.strictSame(parsedValue(`${base}d: &d { <<: *base, e: 5 }\nf: { <<: *d }\n`), {
+    d: { a: 1, b: { c: 2 }, e: 5 },
+    f: { a: 1, b: { c: 2 }, e: 5 },
+  });
+  const source = parseSource(`${base}d:\n  <<: *base\n  b: { e: 1 }\n`, 'f');
+  t.equal(source.where(['d', 'a']), 'f:1:20', 'a problem is told where it is written');
+  t.equal(source.where(['d', 'b']), 'f:4:6');
+  t.ok(source.has(['d', 'a']) && source.has(['d', 'b', 'e']));
+  t.notOk(source.has(['d', 'b', 'c']), 'nothing is left of what is overridden');
+  for (const wrong of ['a: { <<: 1 }', 'a: { <<: [1] }', 'a: { <<: [[{ b: 1 }]] }'])
+    t.match(refusals(wrong)[0], /^f:1:\d+ "<<" takes a mapping, an alias of one, or a list of them$/, wrong);
+  t.match(refusals('a: { <<: { b: 1 }, <<: { c: 1 } }')[0], /duplicate key "<<"/);
+  t.match(refusals('a: &a { <<: *a }')[0], /nested more than 32 levels/);
 });

@@ -166,7 +166,7 @@ t.test('a bind that is taken is told, and all else is in force', async (t) => {
   const workers = await Workers.start(t, tcp(port, [origin.port]));
   const taken = tcp(port, [origin.port]).replace(
     'pools:',
-    `  more: { bind: ["127.0.0.1:${origin.port}"], mode: tcp, pool: db }\npools:`,
+    `  more: { bind: ["127.0.0.1:${origin.port}"], mode: tcp, pool: other }\npools:\n  other: { backends: { o1: { address: "192.0.2.1:1" } } }`,
   );
   t.strictSame(await workers.reload(taken), [
     `frontend more: cannot listen on 127.0.0.1:${origin.port}: EADDRINUSE`,

@@ -123,6 +123,9 @@ const WORDS: Readonly<Record<string, string>> = {
   EPERM: 'connecting is forbidden',
 };
 
+/** What OpenSSL says: number, library and function are nobody's, and behind the reason there may be a file. */
+const OPENSSL = /error:[0-9A-F]{8}:[^:\n]*:[^:\n]*:([^:\n]+)/;
+
 /** What a failed connection means. @param fill as in `runBounded` */
 export function resultOfError(
   error: NodeJS.ErrnoException,
@@ -138,5 +141,7 @@ export function resultOfError(
       `host name ${host} ${code === 'ENOTFOUND' ? 'is not known' : 'cannot be resolved: no name server answers'}`,
     );
   if (code.startsWith('HPE_')) return failed(`not a valid HTTP answer: ${messageOf(error)}`.slice(0, 200));
+  const tls = OPENSSL.exec(messageOf(error))?.[1];
+  if (tls !== undefined) return failed(`the TLS handshake failed: ${tls}`.slice(0, 200));
   return failed(WORDS[code] ?? (messageOf(error) || code).slice(0, 200));
 }

@@ -63,7 +63,7 @@ t.test('refusals help', async (t) => {
       'headers: expected a list of [name, value] without line breaks',
     ],
     [{ ...GOOD, source: 7 }, 400, 'source: expected an IP address'],
-    [GOOD, 404, 'port undefined does not tell which frontend; name one of web, shop, db'],
+    [GOOD, 404, 'a path alone does not tell which frontend; name one of web, shop, db'],
     [
       { ...GOOD, frontend: 'wbe' },
       404,

@@ -1,8 +1,9 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import t from 'tap';
+import { holderOf } from '../../../lbd/control/port-holder.ts';
 import { preflight } from '../../../lbd/control/preflight.ts';
 import { freePort } from '../../common/free-port.ts';
 
@@ -59,4 +60,40 @@ t.test('every problem is told', { skip: nonlocal && 'net.ipv4.ip_nonlocal_bind i
     /^frontend a: cannot listen on 203\.0\.113\.7:8080: this machine does not have the address; .*net\.ipv4\.ip_nonlocal_bind=1$/,
     /^frontend b: cannot listen on 198\.51\.100\.7:8081: /,
   ]);
+});
+
+t.test(
+  'a port that an outgoing connection holds is told from one that another process listens on',
+  async (t) => {
+    const server = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    await once(client, 'connect');
+    const port = client.localPort!;
+    const bind = { what: 'frontend web', protocol: 'tcp' as const, host: '127.0.0.1', port };
+    const wanted = [
+      `frontend web: cannot listen on 127.0.0.1:${port}: a connection that this machine has made holds the port (ss -tanp 'sport = :${port}' shows it); it is free a minute after that ends. Ports to listen on belong into net.ipv4.ip_local_reserved_ports`,
+    ];
+    t.same(await preflight([bind]), wanted);
+    client.end();
+    await once(client, 'close');
+    server.close();
+    t.same(await preflight([bind]), wanted, 'in TIME_WAIT, too');
+  },
+);
+
+t.test('who holds a port, as the kernel lists it', async (t) => {
+  const line = (local: string, state: string) =>
+    `   0: ${local} 00000000:0000 ${state} 00000000:00000000 00:00000000 00000000     0        0 1 1 0`;
+  const table = (...lines: string[]) => ['  sl  local_address rem_address   st', ...lines].join('\n');
+  t.equal(holderOf([table(line('0100007F:1F90', '0A'))], 8080), 'listener');
+  t.equal(holderOf([table(line('0100007F:1F90', '01'))], 8080), 'connection');
+  t.equal(holderOf([table(line('0100007F:1F90', '06'), line('0100007F:1F91', '0A'))], 8080), 'connection');
+  t.equal(
+    holderOf([table(line('0100007F:1F90', '06')), table(line('0:1F90', '07'))], 8080),
+    'listener',
+    'UDP',
+  );
+  t.equal(holderOf([table(line('0100007F:1F91', '0A'))], 8080), undefined);
+  t.equal(holderOf(['', 'nonsense'], 8080), undefined);
 });

@@ -95,7 +95,7 @@ t.test('what is not allowed does not get in, with a cause, and leaves nothing be
   t.equal(count('tls_failed'), 3);
   const plain = await RawClient.open(t, plane.port);
   plain.write(GET);
-  t.notMatch(await plain.end(), 'HTTP');
+  t.match(await plain.end(), /^HTTP\/1\.1 400 /);
   const mute = await RawClient.open(t, plane.port);
   await mute.end();
   t.pass('a client that says nothing is cut off in time');
@@ -409,4 +409,24 @@ t.test('PROXY header, then TLS', async (t) => {
     t.match(origin.received[0]!, 'X-Forwarded-For: 192.0.2.7\r\n');
     origin.received[0] = '';
   }
+});
+
+t.test('plain HTTP on the port of https is told so, in the clear', async (t) => {
+  const files = new Certificates(t);
+  const { plane, count, origin } = await start(t, `certificates: [${files.server('a.example').files}]`);
+  for (const request of [GET, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello']) {
+    const client = await RawClient.open(t, plane.port);
+    client.write(request);
+    const answer = await client.end();
+    t.match(answer, /^HTTP\/1\.1 400 Bad Request\r\n/, request.slice(0, 4));
+    t.match(answer, '\r\nConnection: close\r\n');
+    t.match(answer, /: this port speaks https\n$/);
+    client.socket.destroy();
+  }
+  t.equal(count('tls_failed'), 2);
+  const other = await RawClient.open(t, plane.port);
+  other.write('SSH-2.0-OpenSSH_9.2p1\r\n');
+  t.notMatch(await other.end(), 'HTTP', 'what is no HTTP gets no HTTP');
+  await settled(() => count('connections') === 0);
+  t.same(origin.received, []);
 });

@@ -1,15 +1,17 @@
 const UNIT_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
+/** Those that people write besides. */
+const WRITTEN_MS = { ...UNIT_MS, d: 86_400_000, w: 604_800_000 } as const;
 const UNIT_BYTES = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
 
 /** A duration as it is written in the config: a whole number and its unit. */
-export const DURATION = /^(\d{1,9})(ms|s|m|h)$/;
+export const DURATION = /^(\d{1,9})(ms|s|m|h|d|w)$/;
 /** A size as it is written in the config: a whole number and its IEC unit. */
 export const SIZE = /^(\d{1,9})(B|KiB|MiB|GiB)$/;
 
-/** @returns milliseconds of a duration such as `100ms`, `10s`, `5m` or `1h`; undefined where it is none */
+/** @returns milliseconds of a duration such as `100ms`, `10s`, `5m`, `1h`, `1d` or `1w`; undefined where it is none */
 export function parseDuration(text: string): number | undefined {
   const [, count, unit] = DURATION.exec(text) ?? [];
-  return unit === undefined ? undefined : Number(count) * UNIT_MS[unit as keyof typeof UNIT_MS];
+  return unit === undefined ? undefined : Number(count) * WRITTEN_MS[unit as keyof typeof WRITTEN_MS];
 }
 
 /** @returns bytes of a size such as `64KiB` or `1MiB`; undefined where it is none */

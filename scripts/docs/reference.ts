@@ -12,7 +12,7 @@ it; \`lbctl schema\` prints the same for editors, as a JSON Schema.
 
 - **X** stands for a name of yours: 1 to 64 letters, digits, \`_\`, \`.\` or \`-\`, the first a letter or digit. \`[]\` is each
   entry of a list.
-- **Durations** are a whole number and \`ms\`, \`s\`, \`m\` or \`h\`: \`100ms\`, \`10s\`, \`5m\`. **Sizes** have \`B\`, \`KiB\`,
+- **Durations** are a whole number and \`ms\`, \`s\`, \`m\`, \`h\`, \`d\` or \`w\`: \`100ms\`, \`10s\`, \`5m\`. **Sizes** have \`B\`, \`KiB\`,
   \`MiB\` or \`GiB\`: \`64KiB\`. **Files** are relative to the config file where nothing else is said.
 - **YAML**: \`<<: *name\` takes in the keys of another mapping, and keys of the top level that begin with \`x-\` are for such anchors
   alone. \`\${NAME}\` and \`\${NAME:-default}\` in a value are of the environment of the daemon (\`Environment=\` of its unit, on both

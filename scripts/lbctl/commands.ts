@@ -135,10 +135,13 @@ export const COMMANDS: readonly Command[] = [
   adminCommand('maint', 'no clients at all, not even stuck ones; what is open finishes'),
   {
     name: 'weight',
-    args: [BACKEND_ARG, ['<N>', '0 to 256; 0: no new clients except stuck ones']],
+    args: [
+      BACKEND_ARG,
+      ['<N>', '0 to 256, 0: no new clients except stuck ones; or "config": that of the config again'],
+    ],
     summary: 'change the weight of a backend',
     run: async ({ runDir, args: [backend, weight] }) =>
-      setBackend(runDir, backend!, { weight: wholeNumber(weight!, 0, 256) }),
+      setBackend(runDir, backend!, { weight: weight === 'config' ? null : wholeNumber(weight!, 0, 256) }),
   },
   {
     name: 'sessions',
@@ -295,7 +298,7 @@ function adminCommand(admin: AdminState, effect: string): Command {
 async function setBackend(
   runDir: string,
   name: string,
-  change: { admin?: AdminState; weight?: number },
+  change: { admin?: AdminState; weight?: number | null },
 ): Promise<Output> {
   const [pool, backend, rest] = name.split('/');
   if (!pool || !backend || rest !== undefined)

@@ -274,11 +274,13 @@ t.test('backends', { buffered: true }, async (t) => {
   for (const command of ['drain', 'ready', 'maint'])
     t.equal((await lbctl(command, 'web/s1')).out, 'web/s1: draining, weight 3, 2 active, answered 200');
   t.match((await lbctl('weight', 'web/s1', '0')).out, 'weight 0');
+  t.match(await lbctl('weight', 'web/s1', 'config'), { code: 0, out: /weight/ }, 'that of the config again');
   t.strictSame(received, [
     { path: 'web/s1', body: { admin: 'drain' } },
     { path: 'web/s1', body: { admin: 'ready' } },
     { path: 'web/s1', body: { admin: 'maint' } },
     { path: 'web/s1', body: { weight: 0 } },
+    { path: 'web/s1', body: { weight: null } },
   ]);
   const refused = await lbctl('drain', 'wbe/s1');
   t.match(refused, { code: 1, out: '', err: 'lbctl: there is no pool "wbe"' }, "the daemon's own words");

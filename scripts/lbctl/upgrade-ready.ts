@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AgentStatus, GroupStatus, LbdStatus, SecondChanceStatus } from '../../common/control.ts';
 import { formatAge } from '../../common/duration.ts';
+import { OperatorError } from '../../common/errors.ts';
 import { printableAll } from '../../common/printable.ts';
 import { count, paint } from './format.ts';
 import { askNode, type NodeView } from './status.ts';
@@ -51,17 +52,28 @@ export function upgradeReadiness({ agent, lbd }: NodeView): UpgradeReadiness {
 }
 
 /**
- * Looks again and again until a restart is safe or the time is over.
+ * Looks again and again until a restart is safe or the time is over; also while no daemon runs, as in the middle of one.
  *
  * @param waitMs 0: one look
- * @throws OperatorError when no daemon of this node answers
+ * @throws OperatorError when no daemon of this node answers at the last look
  */
 export async function awaitReadiness(runDir: string, waitMs: number): Promise<UpgradeReadiness> {
   const deadline = performance.now() + waitMs;
   for (;;) {
-    const readiness = upgradeReadiness(await askNode(runDir));
-    if (readiness.ready || performance.now() >= deadline) return readiness;
-    await delay(POLL_MS);
+    const isLast = performance.now() >= deadline;
+    const readiness = await look(runDir, isLast);
+    if (readiness !== undefined && (readiness.ready || isLast)) return readiness;
+    await delay(Math.max(0, Math.min(POLL_MS, deadline - performance.now())));
+  }
+}
+
+/** @returns undefined: no daemon answers, which the last look does not forgive */
+async function look(runDir: string, isLast: boolean): Promise<UpgradeReadiness | undefined> {
+  try {
+    return upgradeReadiness(await askNode(runDir));
+  } catch (error) {
+    if (!isLast && error instanceof OperatorError && error.code === 'NOT_RUNNING') return undefined;
+    throw error;
   }
 }
 

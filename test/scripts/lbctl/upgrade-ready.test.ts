@@ -1,6 +1,10 @@
+import { join } from 'node:path';
 import t from 'tap';
-import type { AgentStatus, GroupStatus, LbdStatus } from '../../../common/control.ts';
-import { readinessText, upgradeReadiness } from '../../../scripts/lbctl/upgrade-ready.ts';
+import { type AgentStatus, type GroupStatus, type LbdStatus, SOCKETS } from '../../../common/control.ts';
+import { serveControl } from '../../../common/control-server.ts';
+import { askNode } from '../../../scripts/lbctl/status.ts';
+import { awaitReadiness, readinessText, upgradeReadiness } from '../../../scripts/lbctl/upgrade-ready.ts';
+import { tempDir } from '../../common/temp-dir.ts';
 
 const PEER: GroupStatus['peer'] = { role: 'active', epoch: 7, seen_ms_ago: 40, alive: true };
 const SECOND_CHANCE: GroupStatus['second_chance'] = {
@@ -177,3 +181,22 @@ for (const {
     t.match(readiness.notes, notes);
     t.match(readinessText(readiness), readiness.ready ? /may be restarted now/ : /must not be restarted now/);
   });
+
+t.test('while no daemon answers it is waited for, and said when the time is over', async (t) => {
+  const runDir = tempDir(t);
+  await t.rejects(awaitReadiness(runDir, 0), { code: 'NOT_RUNNING' });
+  await t.rejects(awaitReadiness(runDir, 1), { code: 'NOT_RUNNING' });
+  const found = awaitReadiness(runDir, 600_000);
+  // Asked after the first look, and refused like that.
+  await t.rejects(askNode(runDir), { code: 'NOT_RUNNING' });
+  for (const [name, status] of [
+    ['agent', agentOf([{}], true)],
+    ['lbd', LBD],
+  ] as const) {
+    const server = await serveControl(join(runDir, SOCKETS[name]), [
+      { method: 'GET', path: '/v1/status', handle: () => status },
+    ]);
+    t.teardown(() => server.close());
+  }
+  t.match(await found, { node: 'lb1' });
+});

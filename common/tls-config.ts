@@ -93,7 +93,7 @@ export const frontendTls = z.union(
         )
         .meta({
           description:
-            'Certificates, or a directory of `NAME.crt` or `NAME.pem` with `NAME.key` or the key in the same file. The name that a client asks for gets the exact certificate, else that of a wildcard, which stands for one label. Files are looked at every second, and new ones are in force without a reload.',
+            'Certificates, or a directory of `NAME.crt` or `NAME.pem` with `NAME.key` or the key in the same file. The name that a client asks for gets the exact certificate, else that of a wildcard, which stands for one label. A name may have one certificate of each kind of key (ECDSA, RSA). Files are looked at every second, and new ones are in force without a reload.',
           'x-example': '[{ cert: shop.crt, key: shop.key }]',
         }),
       default: hostPattern.optional().meta({

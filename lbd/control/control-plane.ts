@@ -20,6 +20,7 @@ import { Registers } from '../session/registers.ts';
 import { SessionTable } from '../session/table.ts';
 import type { OpenByGroup, Plan } from '../shared/plan.ts';
 import { createSharedBuffers, SharedState } from '../shared/shared.ts';
+import type { PoolTls } from '../tls/backend-tls.ts';
 import { Tickets } from '../tls/tickets.ts';
 import { TlsControl } from '../tls/tls-control.ts';
 import { AdminStates } from './admin-states.ts';
@@ -104,6 +105,8 @@ export class ControlPlane {
   readonly #sockets: string[] = [];
   /** As last given to the workers, without what TLS needs. */
   #plan: Plan | undefined;
+  /** Of the latest config. */
+  #applied: Promise<unknown> = Promise.resolve();
   #syncRetry: NodeJS.Timeout | undefined;
   #syncProblem: string | undefined;
   #phase: 'starting' | 'ready' | 'stopping' = 'starting';
@@ -265,7 +268,7 @@ export class ControlPlane {
       substitute,
       load: async () => {
         const { value, fingerprint, text } = await source.load();
-        this.#tls.check(value.tlsProblems);
+        await this.#tls.check(value.config);
         return { config: value.config, fingerprint, keys: value.keys, text };
       },
       preflight,
@@ -294,11 +297,12 @@ export class ControlPlane {
         () => this.#monitor.close(),
         () => this.#backends.close(),
       );
-      this.#tls.take(config);
+      this.#closers.push(() => this.#tls.close());
+      this.#tls.take(await this.#tls.prepare(config));
       await this.#adminStates.load();
       this.#closers.push(() => this.#adminStates.close(SAVE_MS));
       this.#plan = this.#planner.plan(config);
-      await this.#checkBackends(config, this.#plan.slots);
+      await this.#checkBackends(config, this.#plan.slots, (pool) => this.#tls.pool(pool));
       this.#access.apply(config);
       this.#closers.push(
         this.#fadeLatencies(),
@@ -306,7 +310,8 @@ export class ControlPlane {
         () => this.#supervisor.stop(0),
       );
       await this.#supervisor.start(this.#withTls(this.#plan));
-      this.#closers.push(this.#tls.watch(), this.#tickets.start());
+      this.#tls.watch();
+      this.#closers.push(this.#tickets.start());
       this.#closers.push(() => this.#kernel.close());
       await this.#kernel.apply(config);
       this.#closers.push(() => this.#metrics.close());
@@ -419,10 +424,14 @@ export class ControlPlane {
   }
 
   /** Puts the backends of a config in their slots and waits, not for long, until it is known how they are. */
-  async #checkBackends(config: Config, slots: Readonly<Record<string, number>>): Promise<void> {
+  async #checkBackends(
+    config: Config,
+    slots: Readonly<Record<string, number>>,
+    tlsOf: (pool: string) => PoolTls | undefined,
+  ): Promise<void> {
     this.#backends.apply(config, slots);
     await nextTurn();
-    this.#monitor.apply(targetsOf(config, (pool) => this.#tls.pool(pool)));
+    this.#monitor.apply(targetsOf(config, tlsOf));
     for (const id of backendIds(config)) this.#learnt.seed(id);
     const patience = new AbortController();
     await Promise.race([
@@ -441,14 +450,22 @@ export class ControlPlane {
     return () => clearInterval(timer);
   }
 
+  #apply(next: Config, keys: Keys | undefined): Promise<string[]> {
+    const applied = this.#putInForce(next, keys);
+    this.#applied = applied.catch(() => {});
+    return applied;
+  }
+
   /** In turns of a few milliseconds each, however large the config is. */
-  async #apply(next: Config, keys: Keys | undefined): Promise<string[]> {
+  async #putInForce(next: Config, keys: Keys | undefined): Promise<string[]> {
     await nextTurn();
-    this.#tls.take(next);
+    const tls = await this.#tls.prepare(next);
     await nextTurn();
     const plan = this.#planner.plan(next);
     this.#access.apply(next);
-    await this.#checkBackends(next, plan.slots);
+    await this.#checkBackends(next, plan.slots, (pool) => tls.pools.get(pool));
+    // Both in one turn: whatever changes for the workers gives them these two together.
+    this.#tls.take(tls);
     this.#plan = plan;
     if (keys !== undefined) this.#sync.rekey(keys);
     await nextTurn();
@@ -469,6 +486,8 @@ export class ControlPlane {
 
   /** New certificates: for the workers, and for the health checks. */
   async #tlsChanged(): Promise<readonly string[]> {
+    // Else the checks of a config that is being put in force were those of the former one again.
+    await this.#applied;
     const plan = this.#plan;
     if (plan === undefined) return [];
     this.#monitor.apply(targetsOf(plan.config, (pool) => this.#tls.pool(pool)));

@@ -191,9 +191,9 @@ export class DataPlane {
   #terminatorOf(frontend: Frontend, material: FrontendMaterial | undefined): Terminator | undefined {
     const { tls, timeouts } = frontend.config;
     if (tls?.mode !== 'terminate' || material === undefined) return undefined;
-    const version = `${material.version} ${timeouts.headMs}`;
+    const version = `${material.policy} ${timeouts.headMs}`;
     if (frontend.terminator?.version === version) {
-      frontend.terminator.setTicketKeys(material.ticketKeys);
+      frontend.terminator.renew(material);
       return frontend.terminator;
     }
     return new Terminator(version, tls, material, timeouts.headMs, {

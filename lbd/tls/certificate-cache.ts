@@ -9,9 +9,11 @@ interface Entry {
 
 /**
  * Certificates that were read and checked before, for as long as their files stay what they were: to read and check one
- * takes half a millisecond, and there may be thousands of which one has changed.
+ * takes milliseconds, and there may be thousands of which one has changed.
  */
 export class CertificateCache {
+  /** How many were read and checked since it was made. */
+  parsed = 0;
   #known = new Map<string, Entry>();
   #used = new Map<string, Entry>();
 
@@ -21,7 +23,9 @@ export class CertificateCache {
     // Before it is read: a change in between shows the next time.
     const identity = `${identityOf(certFile)} ${identityOf(keyFile)}`;
     const known = this.#known.get(key);
-    const certificate = known?.identity === identity ? known.certificate : read();
+    const isKnown = known?.identity === identity;
+    if (!isKnown) this.parsed++;
+    const certificate = isKnown ? known.certificate : read();
     this.#used.set(key, { identity, certificate });
     return certificate;
   }

@@ -1,55 +1,49 @@
 import type { Certificate } from './certificate.ts';
 
+/** Under it stands what everybody else gets: who asks for no name, or for one that no certificate has. */
+export const EVERYBODY_ELSE = '';
+
+type Named = Pick<Certificate, 'names' | 'keyType'>;
+
 /**
- * Picks by server name: the exact name before a wildcard, which stands for one label (RFC 6125 section 6.4.3), before
- * the default.
+ * Which certificates each name has: the first one of each kind of key (ECDSA, RSA), of which OpenSSL takes what the
+ * client understands. So the name is chosen first, and then what the client can.
+ *
+ * @param certificates at least one
+ * @param defaultName name whose certificates are for everybody else; default: the first one's
+ * @returns by name, lower case, as it stands in the certificates (`*.` in front of a wildcard's); and `EVERYBODY_ELSE`
  */
-export class CertificateChoice<T> {
-  readonly #exact = new Map<string, T>();
-  readonly #wildcard = new Map<string, T>();
-  readonly default: T;
-
-  /**
-   * @param items at least one; of two for the same name the first one counts
-   * @param defaultName name whose item is for everybody else; default: the first item
-   */
-  constructor(
-    items: readonly { readonly names: readonly string[]; readonly item: T }[],
-    defaultName: string | undefined,
-  ) {
-    for (const { names, item } of items)
-      for (const name of names) {
-        const [map, key] = name.startsWith('*.') ? [this.#wildcard, name.slice(2)] : [this.#exact, name];
-        if (!map.has(key)) map.set(key, item);
-      }
-    const fallback = defaultName === undefined ? undefined : this.#named(defaultName);
-    this.default = fallback ?? items[0]!.item;
-  }
-
-  /** @param serverName from the client, in any case */
-  pick(serverName: string): T {
-    return this.#named(serverName.toLowerCase()) ?? this.default;
-  }
-
-  #named(name: string): T | undefined {
-    if (name.startsWith('*.')) return this.#wildcard.get(name.slice(2));
-    return this.#exact.get(name) ?? this.#wildcard.get(name.slice(name.indexOf('.') + 1));
-  }
+export function certificatesByName<T extends Named>(
+  certificates: readonly T[],
+  defaultName: string | undefined,
+): Map<string, readonly T[]> {
+  const byName = new Map<string, T[]>();
+  for (const certificate of certificates)
+    for (const name of certificate.names) {
+      const group = byName.get(name);
+      if (group === undefined) byName.set(name, [certificate]);
+      else if (!group.some(({ keyType }) => keyType === certificate.keyType)) group.push(certificate);
+    }
+  const first = certificates[0]!;
+  const named = defaultName === undefined ? undefined : certificatesFor(byName, defaultName);
+  const ofFirst = first.names.map((name) => byName.get(name)!).find((group) => group.includes(first));
+  return new Map<string, readonly T[]>([...byName, [EVERYBODY_ELSE, named ?? ofFirst ?? [first]]]);
 }
 
 /**
- * Puts certificates for the same names and different kinds of key (ECDSA and RSA) together: OpenSSL takes the one that
- * the client understands.
+ * The names under which a server name is looked for, in order: the exact one, then the wildcard, which stands for one label
+ * (RFC 6125 section 6.4.3).
+ *
+ * @param serverName lower case
  */
-export function sameNames<T extends Pick<Certificate, 'names' | 'keyType'>>(
-  certificates: readonly T[],
-): T[][] {
-  const groups = new Map<string, T[]>();
-  for (const certificate of certificates) {
-    const key = certificate.names.toSorted().join(' ');
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [certificate]);
-    else if (!group.some(({ keyType }) => keyType === certificate.keyType)) group.push(certificate);
-  }
-  return [...groups.values()];
+export function namesOfServer(serverName: string): readonly [exact: string, wildcard: string] {
+  return [serverName, `*.${serverName.slice(serverName.indexOf('.') + 1)}`];
+}
+
+function certificatesFor<T>(
+  byName: ReadonlyMap<string, readonly T[]>,
+  name: string,
+): readonly T[] | undefined {
+  const [exact, wildcard] = namesOfServer(name);
+  return byName.get(exact) ?? byName.get(wildcard);
 }

@@ -1,19 +1,21 @@
-import { stat } from 'node:fs/promises';
+import { statSync } from 'node:fs';
 
 /** Certificates change every few weeks; whoever replaces two files needs a moment between the two. */
 const INTERVAL_MS = 1_000;
+/** To look at tens of thousands of files takes a good part of a second: at most a twentieth of the time goes into it. */
+const REST = 20;
 
 /**
  * Sees that files have changed, by asking for their state again and again: unlike notifications of the kernel that works
  * for a symbolic link that points elsewhere, for a directory that was replaced and for a network file system. A change is
- * told once nothing has changed any more for one interval, so that a pair of files is whole.
+ * told once nothing has changed any more for one interval, so that a pair of files is whole. It holds up its thread, which
+ * must have nothing else to do.
  */
 export class FileWatch {
   readonly #paths: () => readonly string[];
   readonly #onChange: () => void;
   readonly #intervalMs: number;
   #timer: NodeJS.Timeout | undefined;
-  #closed = false;
   #seen: string | undefined;
   #unsettled = false;
 
@@ -26,41 +28,36 @@ export class FileWatch {
 
   /** Watches from now on. The first state counts as a change: whoever read the files has read them before. */
   start(): void {
-    this.#again();
+    this.#again(this.#intervalMs);
   }
 
   close(): void {
-    this.#closed = true;
     clearTimeout(this.#timer);
   }
 
-  #again(): void {
-    if (!this.#closed) this.#timer = setTimeout(() => void this.#look(), this.#intervalMs);
+  #again(pauseMs: number): void {
+    this.#timer = setTimeout(() => this.#look(), pauseMs);
   }
 
-  async #look(): Promise<void> {
-    const now = await stateOf(this.#paths());
-    if (this.#closed) return;
-    if (now !== this.#seen) this.#unsettled = true;
-    else if (this.#unsettled) {
-      this.#unsettled = false;
-      this.#onChange();
-    }
+  #look(): void {
+    const startedMs = performance.now();
+    const now = stateOf(this.#paths());
+    const told = now === this.#seen && this.#unsettled;
+    this.#unsettled = now !== this.#seen;
     this.#seen = now;
-    this.#again();
+    this.#again(Math.max(this.#intervalMs, REST * (performance.now() - startedMs)));
+    if (told) this.#onChange();
   }
 }
 
-/** One after the other, so that a thousand files on a slow disk do not take all threads of the pool. */
-async function stateOf(paths: readonly string[]): Promise<string> {
-  const states: string[] = [];
-  for (const path of paths) {
+function stateOf(paths: readonly string[]): string {
+  const states = paths.map((path) => {
     try {
-      const { dev, ino, size, mtimeNs } = await stat(path, { bigint: true });
-      states.push(`${path} ${dev} ${ino} ${size} ${mtimeNs}`);
+      const { dev, ino, size, mtimeNs } = statSync(path, { bigint: true });
+      return `${path} ${dev} ${ino} ${size} ${mtimeNs}`;
     } catch (error) {
-      states.push(`${path} ${(error as NodeJS.ErrnoException).code}`);
+      return `${path} ${(error as NodeJS.ErrnoException).code}`;
     }
-  }
+  });
   return states.join('\n');
 }

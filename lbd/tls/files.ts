@@ -1,14 +1,14 @@
 import { closeSync, constants, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { dirname, join, parse, resolve } from 'node:path';
 import { messageOf } from '../../common/errors.ts';
-import type { Config } from '../../common/model.ts';
 import type { CertificateFiles, TerminationConfig } from '../../common/tls-config.ts';
 import { type Certificate, parseAuthorities, parseCertificate } from './certificate.ts';
 import { CertificateCache } from './certificate-cache.ts';
+import type { TlsWanted } from './material.ts';
 
 /** A bundle of every authority of the world has 200 KiB. */
 const MAX_BYTES = 1024 * 1024;
-const MAX_DIRECTORY_ENTRIES = 10_000;
+const MAX_IN_DIRECTORY = 10_000;
 
 /** What a frontend needs to speak TLS, as far as it comes from files. */
 export interface FrontendFiles {
@@ -41,7 +41,7 @@ export interface TlsFiles {
 }
 
 /** Reads everything that TLS of a config needs. Never throws. @param cache of an earlier call */
-export function readTlsFiles(config: Config, cache = new CertificateCache()): TlsFiles {
+export function readTlsFiles(config: TlsWanted, cache = new CertificateCache()): TlsFiles {
   const from: Origin = { base: dirname(config.file), cache };
   const frontends = new Map<string, Loaded<FrontendFiles>>();
   for (const { name, tls } of config.frontends)
@@ -66,7 +66,7 @@ interface Origin {
 }
 
 /** Files and directories whose change may change what `readTlsFiles` returns. */
-export function tlsPaths(config: Config): string[] {
+export function tlsPaths(config: TlsWanted): string[] {
   const base = dirname(config.file);
   const paths = new Set<string>();
   const add = (path: string | undefined) => path !== undefined && paths.add(resolve(base, path));
@@ -130,19 +130,22 @@ function attemptFor(what: string, problems: string[]): <T>(read: () => T) => T |
 function pairsIn(directory: string): CertificateFiles[] {
   if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory())
     throw new Error(`${directory}: no such directory`);
-  const names = readdirSync(directory).toSorted().slice(0, MAX_DIRECTORY_ENTRIES);
+  const names = readdirSync(directory).toSorted();
   const known = new Set(names);
-  return names
-    .filter((name) => /^[^.].*\.(crt|pem)$/.test(name))
-    .map((name) => {
-      const key = `${parse(name).name}.key`;
-      return { cert: join(directory, name), key: join(directory, known.has(key) ? key : name) };
-    });
+  const certificates = names.filter((name) => /^[^.].*\.(crt|pem)$/.test(name));
+  if (certificates.length > MAX_IN_DIRECTORY)
+    throw new Error(
+      `${directory}: found ${certificates.length} certificates, expected ${MAX_IN_DIRECTORY} at most`,
+    );
+  return certificates.map((name) => {
+    const key = `${parse(name).name}.key`;
+    return { cert: join(directory, name), key: join(directory, known.has(key) ? key : name) };
+  });
 }
 
 function entriesOf(directory: string): string[] {
   try {
-    return readdirSync(directory).slice(0, MAX_DIRECTORY_ENTRIES);
+    return readdirSync(directory).filter((name) => /^[^.].*\.(crt|pem|key)$/.test(name));
   } catch {
     // It is watched all the same, and reading it says what is wrong.
     return [];

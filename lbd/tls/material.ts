@@ -1,12 +1,14 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Config } from '../../common/model.ts';
+import type { FrontendTlsConfig, PoolTlsConfig } from '../../common/tls-config.ts';
 import type { Certificate } from './certificate.ts';
-import type { FrontendFiles, Loaded, PoolFiles, TlsFiles } from './files.ts';
+import { CertificateBook, writeBook } from './certificate-book.ts';
+import type { FrontendFiles, Loaded, TlsFiles } from './files.ts';
 import { ticketKeys } from './ticket-keys.ts';
 
 /**
- * What the workers need to speak TLS beside the config: plain data, posted to them with the plan. Holds private keys:
- * never logged, never in the status.
+ * What the workers need to speak TLS beside the config: plain data and shared memory, posted to them with the plan. Holds
+ * private keys: never logged, never in the status.
  */
 export interface TlsMaterial {
   readonly frontends: Readonly<Record<string, FrontendMaterial>>;
@@ -14,12 +16,15 @@ export interface TlsMaterial {
 }
 
 export interface FrontendMaterial {
-  readonly certificates: readonly Certificate[];
+  /** See `CertificateBook`. */
+  readonly certificates: SharedArrayBuffer;
   readonly clientCa: string | undefined;
   /** See `ticketKeys`; the first one seals. They change more often than the rest, and are no part of `version`. */
   readonly ticketKeys: readonly Uint8Array[];
   /** Sessions of another policy are not resumed; at most 32 bytes (RFC 5246 has no such field, OpenSSL does). */
   readonly sessionContext: string;
+  /** Differs when anything does that all connections have in common, whatever their certificate. */
+  readonly policy: string;
   /** Differs when anything else here does. */
   readonly version: string;
 }
@@ -31,96 +36,146 @@ export interface PoolMaterial {
   readonly version: string;
 }
 
-/** The latest files of a frontend or pool that could be used, and what is wrong with newer ones. */
-interface Kept<T> {
-  readonly files: T;
+/** What may be told about a certificate. */
+export type CertificateFacts = Omit<Certificate, 'cert' | 'key'>;
+
+/** What a frontend has of its files. */
+export interface FrontendRead extends Omit<FrontendMaterial, 'ticketKeys'> {
+  /** In the order of the list. */
+  readonly shown: readonly CertificateFacts[];
+  /** What clients must show to enter. */
+  readonly clients: string;
+}
+
+/** All that was read of the files of a config. */
+export interface TlsRead {
+  readonly frontends: Readonly<Record<string, FrontendRead>>;
+  readonly pools: Readonly<Record<string, PoolMaterial>>;
+}
+
+export const NOTHING_READ: TlsRead = { frontends: {}, pools: {} };
+
+/** What is in force, as far as it may take the place of files that cannot be used. */
+export interface InForce {
+  readonly frontends: Readonly<
+    Record<string, Pick<FrontendRead, 'certificates' | 'clientCa' | 'version'> | undefined>
+  >;
+  readonly pools: Readonly<Record<string, PoolMaterial | undefined>>;
+}
+
+/** The files of a config beside what is in force. */
+export interface Comparison {
+  /** Why a frontend or pool cannot serve at all, a line each; then the rest is of no use. */
+  readonly missing: readonly string[];
+  /** What cannot be used, a line each. */
+  readonly found: readonly string[];
+  /** As `found`, in words for the status: whether the old one stays. */
   readonly problems: readonly string[];
+  /** `same`: as it is in force. */
+  readonly frontends: Readonly<Record<string, FrontendRead | 'same'>>;
+  readonly pools: Readonly<Record<string, PoolMaterial>>;
+}
+
+/** Frontends and pools of a config that speak TLS, and no more of it: it is posted to another thread. */
+export interface TlsWanted {
+  /** Of the config: names of files are relative to it. */
+  readonly file: string;
+  readonly frontends: readonly { readonly name: string; readonly tls: FrontendTlsConfig | undefined }[];
+  readonly pools: readonly { readonly name: string; readonly tls: PoolTlsConfig | undefined }[];
+}
+
+export function wantedOf({ file, frontends, pools }: Config): TlsWanted {
+  const part = <T>({ name, tls }: { name: string; tls: T }) => ({ name, tls });
+  const speaks = ({ tls }: { tls?: unknown }) => tls !== undefined;
+  return {
+    file,
+    frontends: frontends.filter(speaks).map(({ name, tls }) => part({ name, tls })),
+    pools: pools.filter(speaks).map(({ name, tls }) => part({ name, tls })),
+  };
 }
 
 /**
- * Keeps the TLS files that are in force. Of newer ones each certificate counts for itself: one that cannot be used
- * leaves the old one of the same file in its place, and the status says so.
+ * What becomes of files that were read. Each certificate counts for itself: one that cannot be used leaves the old one of
+ * the same file in its place.
  */
-export class TlsStore {
-  #frontends = new Map<string, Kept<FrontendFiles>>();
-  #pools = new Map<string, Kept<PoolFiles>>();
-
-  /**
-   * @param read as the files are now
-   * @returns why a frontend or pool cannot serve at all, a line each; then nothing has changed
-   */
-  take(read: TlsFiles): string[] {
-    const frontends = keep(this.#frontends, read.frontends, (old, now, broken) => ({
-      clientCa: now.clientCa,
-      certificates: [...now.certificates, ...old.certificates.filter(({ file }) => broken.includes(file))],
-    }));
-    const pools = keep(this.#pools, read.pools, (_, now) => now);
-    const missing = [...frontends.missing, ...pools.missing];
-    if (missing.length > 0) return missing;
-    this.#frontends = frontends.kept;
-    this.#pools = pools.kept;
-    return [];
+export function compareFiles(wanted: TlsWanted, read: TlsFiles, inForce: InForce): Comparison {
+  const missing: string[] = [];
+  const found: string[] = [];
+  const problems: string[] = [];
+  /** @returns whether it can serve */
+  const judge = (loaded: Loaded<unknown>, hasOld: boolean) => {
+    found.push(...loaded.problems);
+    problems.push(...loaded.problems.map((line) => (hasOld ? `${line}; the old one stays` : line)));
+    if (loaded.files === undefined && !hasOld) missing.push(...loaded.problems);
+    return loaded.files !== undefined || hasOld;
+  };
+  const frontends: Record<string, FrontendRead | 'same'> = {};
+  for (const { name, tls } of wanted.frontends) {
+    const loaded = read.frontends.get(name);
+    const old = inForce.frontends[name];
+    if (tls?.mode !== 'terminate' || loaded === undefined || !judge(loaded, old !== undefined)) continue;
+    const files = merge(loaded, old);
+    const version = versionOf(tls, files);
+    frontends[name] = version === old?.version ? 'same' : frontendRead(name, tls, files, version);
   }
-
-  /** What the workers get. @param secrets of the session tickets, see `ticketKeys`; the one to seal with comes first */
-  material(config: Config, secrets: readonly Uint8Array[]): TlsMaterial {
-    const frontends: Record<string, FrontendMaterial> = {};
-    for (const { name, tls } of config.frontends) {
-      const files = this.#frontends.get(name)?.files;
-      if (tls?.mode !== 'terminate' || files === undefined) continue;
-      const policy = tls.client === undefined ? 'none' : `${tls.client.mode} ${digest(files.clientCa)}`;
-      frontends[name] = {
-        ...files,
-        ticketKeys: secrets.map((secret) => ticketKeys(secret, name, policy)),
-        sessionContext: digest([name, policy]).slice(0, 32),
-        version: digest([tls, files]),
-      };
-    }
-    const pools: Record<string, PoolMaterial> = {};
-    for (const { name, tls } of config.pools) {
-      const files = this.#pools.get(name)?.files;
-      if (tls !== undefined && files !== undefined) pools[name] = { ...files, version: digest([tls, files]) };
-    }
-    return { frontends, pools };
+  const pools: Record<string, PoolMaterial> = {};
+  for (const { name, tls } of wanted.pools) {
+    const loaded = read.pools.get(name);
+    const old = inForce.pools[name];
+    if (loaded === undefined || !judge(loaded, old !== undefined)) continue;
+    const files = loaded.files ?? { ca: old!.ca, client: old!.client };
+    pools[name] = { ...files, version: digest([tls, files]) };
   }
-
-  /** What could not be used of the newest files, a line each. */
-  problems(): string[] {
-    return [...this.#frontends.values(), ...this.#pools.values()].flatMap(({ problems }) => problems);
-  }
-
-  /** Every certificate in force, by frontend. */
-  certificates(frontend: string): readonly Certificate[] {
-    return this.#frontends.get(frontend)?.files.certificates ?? [];
-  }
-
-  /** Every certificate in force, also those that backends are shown. */
-  all(): Certificate[] {
-    const clients = [...this.#pools.values()].flatMap(({ files }) => files.client ?? []);
-    return [...[...this.#frontends.values()].flatMap(({ files }) => files.certificates), ...clients];
-  }
+  return { missing, found, problems, frontends, pools };
 }
 
-function keep<T>(
-  before: ReadonlyMap<string, Kept<T>>,
-  read: ReadonlyMap<string, Loaded<T>>,
-  merge: (old: T, now: T, broken: readonly string[]) => T,
-): { kept: Map<string, Kept<T>>; missing: string[] } {
-  const kept = new Map<string, Kept<T>>();
-  const missing: string[] = [];
-  for (const [name, { files, problems, broken }] of read) {
-    const old = before.get(name)?.files;
-    const oldStays = problems.map((line) => (old === undefined ? line : `${line}; the old one stays`));
-    if (files === undefined && old === undefined) missing.push(...problems);
-    else if (files === undefined) kept.set(name, { files: old!, problems: oldStays });
-    else if (problems.length === 0 || old === undefined) kept.set(name, { files, problems });
-    else kept.set(name, { files: merge(old, files, broken), problems: oldStays });
-  }
-  return { kept, missing };
+/** What the workers get. @param secrets of the session tickets, see `ticketKeys`; the one to seal with comes first */
+export function tlsMaterial(read: TlsRead, secrets: readonly Uint8Array[]): TlsMaterial {
+  const frontends = Object.entries(read.frontends).map(([name, { shown, clients, ...rest }]) => [
+    name,
+    { ...rest, ticketKeys: secrets.map((secret) => ticketKeys(secret, name, clients)) },
+  ]);
+  return { frontends: Object.fromEntries(frontends), pools: read.pools };
+}
+
+function merge(
+  { files, problems, broken }: Loaded<FrontendFiles>,
+  old: InForce['frontends'][string],
+): FrontendFiles {
+  if (files !== undefined && (old === undefined || problems.length === 0)) return files;
+  const before = new CertificateBook(old!.certificates).all();
+  if (files === undefined) return { certificates: before, clientCa: old!.clientCa };
+  return {
+    clientCa: files.clientCa,
+    certificates: [...files.certificates, ...before.filter(({ file }) => broken.includes(file))],
+  };
+}
+
+type Termination = Extract<FrontendTlsConfig, { mode: 'terminate' }>;
+
+function versionOf(tls: Termination, { certificates, clientCa }: FrontendFiles): string {
+  return digest([tls, clientCa, certificates.map(({ id, file }) => [id, file])]);
+}
+
+function frontendRead(
+  name: string,
+  tls: Termination,
+  { certificates, clientCa }: FrontendFiles,
+  version: string,
+): FrontendRead {
+  const clients = tls.client === undefined ? 'none' : `${tls.client.mode} ${digest(clientCa)}`;
+  const { certificates: _, defaultName: __, ...common } = tls;
+  return {
+    certificates: writeBook(certificates, tls.defaultName),
+    clientCa,
+    sessionContext: digest([name, clients]).slice(0, 32),
+    policy: digest([common, clientCa]),
+    version,
+    clients,
+    shown: certificates.map(({ cert, key, ...facts }) => facts),
+  };
 }
 
 function digest(value: unknown): string {
-  return createHash('sha256')
-    .update(JSON.stringify(value) ?? '')
-    .digest('hex');
+  return hash('sha256', JSON.stringify(value) ?? '');
 }

@@ -1,22 +1,18 @@
 import type net from 'node:net';
-import {
-  createSecureContext,
-  createServer,
-  type SecureContext,
-  type SecureContextOptions,
-  type Server,
-  type TLSSocket,
-} from 'node:tls';
+import { createServer, type Server, type TLSSocket } from 'node:tls';
+import { messageOf } from '../../common/errors.ts';
 import type { Endpoints } from '../../common/proxy-protocol.ts';
 import type { TerminationConfig } from '../../common/tls-config.ts';
 import type { ByteSink } from '../io/byte-sink.ts';
 import { clientAddress } from '../io/raw-socket.ts';
 import { adoptSecure, plainOf } from '../io/secure-socket.ts';
 import type { Certificate } from './certificate.ts';
-import { CertificateChoice, sameNames } from './certificate-choice.ts';
+import { CertificateBook } from './certificate-book.ts';
 import { isSecure } from './client-identity.ts';
 import { handshakeCause } from './handshake-cause.ts';
+import { type HelloResult, HelloWait } from './hello-wait.ts';
 import type { FrontendMaterial } from './material.ts';
+import { RecentServers } from './recent-servers.ts';
 import { serverSettings } from './settings.ts';
 import { TicketSeal } from './ticket-seal.ts';
 
@@ -26,6 +22,9 @@ type Plain = net.Socket & {
   startedMs?: number;
   handshakeMs?: number;
 };
+
+/** Some ten megabytes. Another name costs the time to make its server, about as much as the handshake itself. */
+const MAX_SERVERS = 1000;
 
 /** What becomes of the handshakes of a frontend. */
 export interface Handshakes {
@@ -54,11 +53,19 @@ export interface Handshakes {
 
 /** Takes the TLS off the connections of one frontend, in one worker. */
 export class Terminator {
-  /** Of all that it was made of. */
+  /** Of all that it was made of but the certificates and the keys of tickets, which `renew` takes. */
   readonly version: string;
-  readonly #server: Server;
+  readonly #config: TerminationConfig;
+  readonly #handshakeMs: number;
   readonly #handshakes: Handshakes;
   readonly #tickets: TicketSeal;
+  readonly #servers = new RecentServers(MAX_SERVERS, (server) => this.#tickets.forget(server));
+  readonly #hellos: HelloResult = {
+    named: (socket, serverName) => this.#begin(socket, serverName),
+    failed: (socket, error) => this.#failed(socket, handshakeCause(error, undefined)),
+  };
+  #material: FrontendMaterial;
+  #book: CertificateBook;
 
   /**
    * @param handshakeMs a client may take so long for its handshake
@@ -72,46 +79,29 @@ export class Terminator {
     handshakes: Handshakes,
   ) {
     this.version = version;
+    this.#config = config;
+    this.#handshakeMs = handshakeMs;
     this.#handshakes = handshakes;
-    const groups = sameNames(material.certificates);
-    const choice = new CertificateChoice(
-      groups.map((group) => ({ names: group[0]!.names, item: group })),
-      config.defaultName,
-    );
-    const contexts = new Map(
-      groups
-        .filter((group) => group !== choice.default)
-        .map((group) => [group, createSecureContext(contextOf(group, config, material))]),
-    );
-    const { client, alpn } = config;
-    this.#server = createServer({
-      ...contextOf(choice.default, config, material),
-      requestCert: client !== undefined,
-      // Where it is optional, a client without one may enter, and one with a bad one is turned away below.
-      rejectUnauthorized: client?.mode === 'required',
-      handshakeTimeout: handshakeMs,
-      ...(alpn.length > 0 && { ALPNProtocols: [...alpn] }),
-      // Asked at each handshake, with a turn through JavaScript: only where there is anything to pick.
-      ...(contexts.size > 0 && {
-        SNICallback: (name: string, done: (error: Error | null, context?: SecureContext) => void) =>
-          done(null, contexts.get(choice.pick(name))),
-      }),
-    });
-    this.#tickets = new TicketSeal(this.#server, [...contexts.values()], material.ticketKeys);
-    this.#server.on('secureConnection', (socket) => this.#secured(socket, client !== undefined));
-    this.#server.on('tlsClientError', (error, socket) => {
-      const plain = plainOf(socket);
-      const told =
-        (error as NodeJS.ErrnoException).code === 'ERR_SSL_HTTP_REQUEST' &&
-        this.#handshakes.plainHttp?.(plain);
-      this.#failed(socket, handshakeCause(error, socket.authorizationError));
-      if (told !== true) socket.destroy();
-    });
+    this.#tickets = new TicketSeal(material.ticketKeys);
+    this.#material = material;
+    this.#book = new CertificateBook(material.certificates);
+    this.#serverOf('', this.#book);
   }
 
-  /** The keys of session tickets changed, and nothing else. */
-  setTicketKeys(keys: readonly Uint8Array[]): void {
-    this.#tickets.set(keys);
+  /**
+   * New certificates, or keys of session tickets. Connections that are there go on with what they have.
+   *
+   * @throws Error where OpenSSL does not take what is for everybody else; nothing has changed then
+   */
+  renew(material: FrontendMaterial): void {
+    if (material.version !== this.#material.version) {
+      const book = new CertificateBook(material.certificates);
+      this.#serverOf('', book);
+      this.#book = book;
+      this.#servers.keepOnly((serverName) => book.group(serverName).key);
+    }
+    this.#material = material;
+    this.#tickets.set(material.ticketKeys);
   }
 
   /**
@@ -129,20 +119,69 @@ export class Terminator {
     (socket as Plain).startedMs = performance.now();
     // A client that ends its side within the handshake has gone; half-open is for what comes after.
     socket.allowHalfOpen = false;
-    // Documented: a connection may be given to a TLS server that does not listen.
-    this.#server.emit('connection', socket);
+    // Only where there is anything to pick.
+    if (!this.#book.isSingle) return new HelloWait(socket, this.#handshakeMs, this.#hellos);
+    this.#begin(socket, '');
     // Whatever the socket holds when the TLS takes over, in the next tick, belongs to it.
     return { onBytes: (buffer, length) => socket.unshift(Buffer.copyBytesFrom(buffer, 0, length)) };
   }
 
-  #failed(socket: TLSSocket, cause: string): void {
-    const { client, startedMs } = plainOf(socket) as Plain;
+  #begin(socket: net.Socket, serverName: string): void {
+    let server: Server;
+    try {
+      server = this.#serverOf(serverName, this.#book);
+    } catch (error) {
+      this.#failed(socket, `its certificate cannot be used: ${messageOf(error)}`);
+      socket.on('error', ignore);
+      socket.destroy();
+      return;
+    }
+    // Documented: a connection may be given to a TLS server that does not listen.
+    server.emit('connection', socket);
+  }
+
+  /** @throws Error where OpenSSL does not take the certificates */
+  #serverOf(serverName: string, book: CertificateBook): Server {
+    const group = book.group(serverName);
+    return this.#servers.get(group.key, serverName, () => this.#serve(book.certificatesOf(group)));
+  }
+
+  #serve(certificates: readonly Certificate[]): Server {
+    const { client, alpn, minVersion } = this.#config;
+    const server = createServer({
+      ...serverSettings(minVersion),
+      cert: certificates.map(({ cert }) => cert),
+      key: certificates.map(({ key }) => key),
+      ca: this.#material.clientCa,
+      sessionIdContext: this.#material.sessionContext,
+      requestCert: client !== undefined,
+      // Where it is optional, a client without one may enter, and one with a bad one is turned away below.
+      rejectUnauthorized: client?.mode === 'required',
+      handshakeTimeout: this.#handshakeMs,
+      ...(alpn.length > 0 && { ALPNProtocols: [...alpn] }),
+    });
+    this.#tickets.adopt(server);
+    server.on('secureConnection', (socket) => this.#secured(socket, client !== undefined));
+    server.on('tlsClientError', (error, socket) => {
+      const plain = plainOf(socket);
+      const told =
+        (error as NodeJS.ErrnoException).code === 'ERR_SSL_HTTP_REQUEST' &&
+        this.#handshakes.plainHttp?.(plain);
+      this.#failed(plain, handshakeCause(error, socket.authorizationError));
+      if (told !== true) socket.destroy();
+    });
+    return server;
+  }
+
+  /** @param plain the connection that the TLS was put on, or would have been */
+  #failed(plain: net.Socket, cause: string): void {
+    const { client, startedMs } = plain as Plain;
     this.#handshakes.failed(cause, client!, performance.now() - startedMs!);
   }
 
   #secured(socket: TLSSocket, asksForCertificate: boolean): void {
     if (asksForCertificate && !socket.authorized && socket.getPeerX509Certificate() !== undefined) {
-      this.#failed(socket, handshakeCause(undefined, socket.authorizationError));
+      this.#failed(plainOf(socket), handshakeCause(undefined, socket.authorizationError));
       socket.on('error', ignore);
       socket.destroy();
       return;
@@ -159,21 +198,6 @@ export class Terminator {
 /** How long the handshake of a client took; 0: there was none. */
 export function handshakeMs(socket: net.Socket): number {
   return isSecure(socket) ? ((plainOf(socket) as Plain).handshakeMs ?? 0) : 0;
-}
-
-/** One context for all certificates with the same names. */
-function contextOf(
-  group: readonly Certificate[],
-  { minVersion }: TerminationConfig,
-  { clientCa, sessionContext }: FrontendMaterial,
-): SecureContextOptions {
-  return {
-    ...serverSettings(minVersion),
-    cert: group.map(({ cert }) => cert),
-    key: group.map(({ key }) => key),
-    ca: clientCa,
-    sessionIdContext: sessionContext,
-  };
 }
 
 /** Without a listener an error would end the thread; 'close' follows it. */

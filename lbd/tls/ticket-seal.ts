@@ -30,35 +30,44 @@ interface TicketKey {
 
 /** Seals the session tickets of one frontend with the first of its keys, and opens those of all (RFC 5077 section 4). */
 export class TicketSeal {
-  readonly #contexts: readonly NativeContext[];
+  /** Those that take one key only. */
+  readonly #limited = new Set<NativeContext>();
   #keys: readonly TicketKey[] = [];
+  #sealing: Buffer = Buffer.alloc(0);
 
-  /**
-   * @param server and
-   * @param contexts for other names: all share the keys
-   * @param keys see `set`
-   */
-  constructor(server: Server, contexts: readonly SecureContext[], keys: readonly Uint8Array[]) {
-    const shared = (server as ServerInternals)._sharedCreds;
-    this.#contexts = [...(shared === undefined ? [] : [shared]), ...contexts].map(
-      (context) => (context as Internals<SecureContext>).context,
-    );
+  /** @param keys see `set` */
+  constructor(keys: readonly Uint8Array[]) {
     this.set(keys);
-    for (const native of this.#contexts) {
-      native.onticketkeycallback = (name, _iv, seals) => (seals ? this.#seal() : this.#open(name));
-      native.enableTicketKeyCallback?.();
+  }
+
+  /** The server seals with these keys from now on; all servers of a frontend share them. */
+  adopt(server: Server): void {
+    const native = nativeOf(server);
+    if (native === undefined) return;
+    native.onticketkeycallback = (name, _iv, seals) => (seals ? this.#seal() : this.#open(name));
+    if (native.enableTicketKeyCallback !== undefined) {
+      native.enableTicketKeyCallback();
+      return;
     }
+    this.#limited.add(native);
+    native.setTicketKeys(this.#sealing);
+  }
+
+  /** The server gets no new connections any more. */
+  forget(server: Server): void {
+    const native = nativeOf(server);
+    if (native !== undefined) this.#limited.delete(native);
   }
 
   /** @param keys `TICKET_KEY_BYTES` each; the first one seals. At least one */
   set(keys: readonly Uint8Array[]): void {
+    this.#sealing = Buffer.from(keys[0]!);
     this.#keys = keys.map((key) => ({
       name: Buffer.from(key.subarray(0, PART_BYTES)),
       hmac: Buffer.from(key.subarray(PART_BYTES, 2 * PART_BYTES)),
       aes: Buffer.from(key.subarray(2 * PART_BYTES)),
     }));
-    for (const native of this.#contexts)
-      if (native.enableTicketKeyCallback === undefined) native.setTicketKeys(Buffer.from(keys[0]!));
+    for (const native of this.#limited) native.setTicketKeys(this.#sealing);
   }
 
   #seal(): Answer {
@@ -71,4 +80,8 @@ export class TicketSeal {
     const { hmac, aes } = this.#keys[Math.max(0, at)]!;
     return [at < 0 ? 0 : at === 0 ? 1 : 2, hmac, aes];
   }
+}
+
+function nativeOf(server: Server): NativeContext | undefined {
+  return (server as ServerInternals)._sharedCreds?.context;
 }

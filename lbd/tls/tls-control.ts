@@ -1,12 +1,28 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { CertificateStatus } from '../../common/control.ts';
 import { messageOf, OperatorError } from '../../common/errors.ts';
 import type { Config } from '../../common/model.ts';
 import { PoolTls } from './backend-tls.ts';
 import { expiryWarning } from './certificate.ts';
-import { CertificateCache } from './certificate-cache.ts';
-import { FileWatch } from './file-watch.ts';
-import { readTlsFiles, tlsPaths } from './files.ts';
-import { type TlsMaterial, TlsStore } from './material.ts';
+import { readTlsFiles } from './files.ts';
+import {
+  type CertificateFacts,
+  type FrontendRead,
+  type InForce,
+  NOTHING_READ,
+  type PoolMaterial,
+  type TlsMaterial,
+  type TlsRead,
+  type TlsWanted,
+  tlsMaterial,
+  wantedOf,
+} from './material.ts';
+import { ReaderThread, type Reading } from './reader-thread.ts';
+
+const NO_READING: Reading = {
+  comparison: { missing: [], found: [], problems: [], frontends: {}, pools: {} },
+  parsed: 0,
+};
 
 export interface TlsControlOptions {
   /** Secrets of the session tickets, see `TicketRing`; the one to seal with comes first. */
@@ -15,68 +31,112 @@ export interface TlsControlOptions {
   tell(level: 'info' | 'warn', text: string): void;
   /** Puts new material for the config in force. @returns what could not be done, a line each */
   onChange(): Promise<readonly string[]>;
-  /** How often to look at the files; default: every second. */
+  /** How often to look at the files; default: every second, and less often where that takes long. */
   readonly intervalMs?: number;
 }
 
+/** All that TLS of a config needs, read and checked. Nothing of it is in force before `take`. */
+export interface PreparedTls {
+  readonly config: Config;
+  readonly read: TlsRead;
+  readonly pools: ReadonlyMap<string, PoolTls>;
+  /** What cannot be used of the newest files, a line each. */
+  readonly problems: readonly string[];
+  /** Certificates that were parsed for it; the others are as they were. */
+  readonly parsed: number;
+}
+
 /**
- * The control plane's part of TLS: reads certificates and keys, looks whether they fit, follows their files, and tells
- * what an operator should know. What runs goes on with what it has, whatever is in the files.
+ * The control plane's part of TLS: has certificates and keys read, follows their files, and tells what an operator should
+ * know. What runs goes on with what it has, whatever is in the files.
  */
 export class TlsControl {
   readonly #options: TlsControlOptions;
-  readonly #store = new TlsStore();
-  readonly #watch: FileWatch;
-  readonly #cache = new CertificateCache();
+  readonly #reader: ReaderThread;
   #config: Config | undefined;
+  #read: TlsRead = NOTHING_READ;
   #material: TlsMaterial = { frontends: {}, pools: {} };
-  #pools = new Map<string, PoolTls>();
+  #pools: ReadonlyMap<string, PoolTls> = new Map();
   #problems: readonly string[] = [];
+  #watches = false;
+  #rereading = false;
+  #changedAgain = false;
+  readonly #statuses = new WeakMap<FrontendRead, readonly CertificateStatus[]>();
 
   constructor(options: TlsControlOptions) {
     this.#options = options;
-    this.#watch = new FileWatch(
-      () => (this.#config === undefined ? [] : tlsPaths(this.#config)),
-      () => void this.#reread(),
-      options.intervalMs,
-    );
+    this.#reader = new ReaderThread({
+      onChange: () => void this.#changed(),
+      tell: (text) => options.tell('warn', text),
+      intervalMs: options.intervalMs,
+    });
   }
 
   /**
    * For a config that is about to be loaded. What is known to be wrong since before, and serves without, does not count:
    * one file must not be in the way of every reload.
    *
-   * @param found as `problemsOf` the config
    * @throws OperatorError `TLS` with all that cannot be used
    */
-  check(found: readonly string[]): void {
-    const problems = found.filter((line) => !this.#problems.some((known) => known.startsWith(line)));
-    if (problems.length > 0) throw new OperatorError('TLS', problems.join('; '));
+  async check(config: Config): Promise<void> {
+    const { comparison } = await this.#readFiles(config);
+    const news = comparison.found.filter((line) => !this.#problems.some((known) => known.startsWith(line)));
+    if (news.length > 0) throw new OperatorError('TLS', news.join('; '));
   }
 
   /**
-   * Takes a config, and the files as they are.
+   * Reads what a config needs, the files as they are.
    *
-   * @throws OperatorError `TLS` when a frontend or pool cannot serve at all; nothing has changed then
+   * @throws OperatorError `TLS` when a frontend or pool cannot serve at all
    */
-  take(config: Config): void {
-    const missing = this.#store.take(readTlsFiles(config, this.#cache));
+  async prepare(config: Config): Promise<PreparedTls> {
+    const base = this.#read;
+    const { comparison, parsed } = await this.#readFiles(config);
+    const { missing, problems, pools } = comparison;
     if (missing.length > 0) throw new OperatorError('TLS', missing.join('; '));
+    const frontends = Object.fromEntries(
+      Object.entries(comparison.frontends).map(([name, it]) => [
+        name,
+        it === 'same' ? base.frontends[name]! : it,
+      ]),
+    );
+    return {
+      config,
+      read: { frontends, pools },
+      pools: await this.#poolsOf(config, pools),
+      problems,
+      parsed,
+    };
+  }
+
+  /** Puts in force what was prepared. */
+  take({ config, read, pools, problems }: PreparedTls): void {
+    const isOther = config !== this.#config;
     this.#config = config;
-    this.#refresh(config);
+    this.#read = read;
+    this.#pools = pools;
+    this.#problems = problems;
+    this.#material = tlsMaterial(read, this.#options.ticketSecrets());
+    for (const line of problems) this.#options.tell('warn', line);
+    if (this.#watches && isOther) this.#follow();
   }
 
   /** The secrets of the session tickets are others now. */
   ticketsChanged(): void {
     if (this.#config === undefined) return;
-    this.#material = this.#store.material(this.#config, this.#options.ticketSecrets());
+    this.#material = tlsMaterial(this.#read, this.#options.ticketSecrets());
     if (Object.keys(this.#material.frontends).length > 0) void this.#enforce();
   }
 
-  /** Follows the files from now on. @returns what ends that */
-  watch(): () => void {
-    this.#watch.start();
-    return () => this.#watch.close();
+  /** Follows the files from now on. */
+  watch(): void {
+    this.#watches = true;
+    this.#follow();
+  }
+
+  /** Ends the thread that reads. */
+  close(): Promise<void> {
+    return this.#reader.close();
   }
 
   /** For the workers: holds private keys. */
@@ -90,56 +150,86 @@ export class TlsControl {
   }
 
   /** Certificates of a frontend that are in force. */
-  certificates(frontend: string): CertificateStatus[] {
-    return this.#store.certificates(frontend).map(({ file, names, keyType, fingerprint, notAfterMs }) => ({
-      file,
-      names,
-      key_type: keyType,
-      sha256: fingerprint,
-      not_after: new Date(notAfterMs).toISOString(),
-    }));
+  certificates(frontend: string): readonly CertificateStatus[] {
+    const read = this.#read.frontends[frontend];
+    if (read === undefined) return [];
+    const known = this.#statuses.get(read) ?? read.shown.map(statusOf);
+    this.#statuses.set(read, known);
+    return known;
   }
 
   /** @param nowMs wall clock; it is for people only */
   warnings(nowMs = Date.now()): string[] {
-    const expiring = this.#store
-      .all()
-      .map((certificate) => expiryWarning(certificate, nowMs))
-      .filter((line) => line !== undefined);
+    const clients = Object.values(this.#read.pools).flatMap(({ client }) => client ?? []);
+    const all = [...Object.values(this.#read.frontends).map(({ shown }) => shown), clients];
+    const expiring = all.flatMap((some) =>
+      some.map((certificate) => expiryWarning(certificate, nowMs)).filter((line) => line !== undefined),
+    );
     return [...new Set([...this.#problems, ...expiring])];
   }
 
-  #refresh(config: Config): void {
-    this.#material = this.#store.material(config, this.#options.ticketSecrets());
-    this.#problems = this.#store.problems();
-    for (const line of this.#problems) this.#options.tell('warn', line);
-    const before = this.#pools;
-    this.#pools = new Map();
+  async #readFiles(config: Config): Promise<Reading> {
+    const wanted = wantedOf(config);
+    return isEmpty(wanted) ? NO_READING : this.#reader.read(wanted, inForceOf(this.#read));
+  }
+
+  /** One turn for each that is new: the authorities of a pool take milliseconds. @throws OperatorError `TLS` */
+  async #poolsOf(
+    config: Config,
+    materials: Readonly<Record<string, PoolMaterial>>,
+  ): Promise<Map<string, PoolTls>> {
+    const pools = new Map<string, PoolTls>();
     for (const { name, tls } of config.pools) {
-      const material = this.#material.pools[name];
+      const material = materials[name];
       if (tls === undefined || material === undefined) continue;
-      const old = before.get(name);
-      this.#pools.set(name, old?.version === material.version ? old : new PoolTls(tls, material));
+      const old = this.#pools.get(name);
+      if (old?.version === material.version) {
+        pools.set(name, old);
+        continue;
+      }
+      await nextTurn();
+      try {
+        pools.set(name, new PoolTls(tls, material));
+      } catch (error) {
+        throw new OperatorError('TLS', `pool ${name}: ${messageOf(error)}`);
+      }
     }
+    return pools;
+  }
+
+  #follow(): void {
+    const wanted = wantedOf(this.#config!);
+    if (!isEmpty(wanted) || this.#reader.runs) this.#reader.watch(wanted);
+  }
+
+  /** One after the other. */
+  async #changed(): Promise<void> {
+    if (this.#rereading) {
+      this.#changedAgain = true;
+      return;
+    }
+    this.#rereading = true;
+    do {
+      this.#changedAgain = false;
+      await this.#reread();
+    } while (this.#changedAgain);
+    this.#rereading = false;
   }
 
   async #reread(): Promise<void> {
     const config = this.#config!;
-    const versions = () =>
-      JSON.stringify(
-        [...Object.entries(this.#material.frontends), ...Object.entries(this.#material.pools)].map(
-          ([name, { version }]) => [name, version],
-        ),
-      );
-    const before = versions();
     try {
-      this.take(config);
+      const prepared = await this.prepare(config);
+      // Meanwhile another config may have been taken, with the files as they are now.
+      if (this.#config !== config) return;
+      const before = versionsOf(this.#read);
+      this.take(prepared);
+      if (versionsOf(this.#read) === before) return;
     } catch (error) {
       // Whatever it is: what serves goes on.
       this.#options.tell('warn', messageOf(error));
       return;
     }
-    if (versions() === before) return;
     if (await this.#enforce()) this.#options.tell('info', 'certificates were read again and are in force');
   }
 
@@ -165,4 +255,33 @@ export function problemsOf(config: Config): string[] {
     }
   }
   return problems;
+}
+
+function isEmpty({ frontends, pools }: TlsWanted): boolean {
+  return frontends.length === 0 && pools.length === 0;
+}
+
+/** Without what is known of each certificate: it is in the book. */
+function inForceOf({ frontends, pools }: TlsRead): InForce {
+  const parts = Object.entries(frontends).map(([name, { certificates, clientCa, version }]) => [
+    name,
+    { certificates, clientCa, version },
+  ]);
+  return { frontends: Object.fromEntries(parts), pools };
+}
+
+function versionsOf({ frontends, pools }: TlsRead): string {
+  return JSON.stringify(
+    [...Object.entries(frontends), ...Object.entries(pools)].map(([name, { version }]) => [name, version]),
+  );
+}
+
+function statusOf({ file, names, keyType, fingerprint, notAfterMs }: CertificateFacts): CertificateStatus {
+  return {
+    file,
+    names,
+    key_type: keyType,
+    sha256: fingerprint,
+    not_after: new Date(notAfterMs).toISOString(),
+  };
 }

@@ -8,7 +8,7 @@ import { SessionTable } from '../../lbd/session/table.ts';
 import type { Plan } from '../../lbd/shared/plan.ts';
 import { createSharedBuffers, GATE_OPEN, type Gate, SharedState } from '../../lbd/shared/shared.ts';
 import { readTlsFiles } from '../../lbd/tls/files.ts';
-import { TlsStore } from '../../lbd/tls/material.ts';
+import { compareFiles, NOTHING_READ, type TlsRead, tlsMaterial, wantedOf } from '../../lbd/tls/material.ts';
 import { freePort } from '../common/free-port.ts';
 
 /** The same for every plane: they are like the workers and nodes of a pair. */
@@ -127,12 +127,12 @@ export class Plane {
         this.#serialSlots[key] ??= Object.keys(this.#serialSlots).length;
         if (!known) this.control.setGate(this.#serialSlots[key], GATE_OPEN, backend.weight);
       }
-    const tls = new TlsStore();
-    const missing = tls.take(readTlsFiles(config));
+    const wanted = wantedOf(config);
+    const { missing, ...read } = compareFiles(wanted, readTlsFiles(wanted), NOTHING_READ);
     if (missing.length > 0) throw new Error(missing.join('; '));
     const plan: Plan = {
       config,
-      tls: tls.material(config, this.ticketSecrets),
+      tls: tlsMaterial(read as TlsRead, this.ticketSecrets),
       slots: { ...this.#serialSlots },
       frontendRows: Object.fromEntries(config.frontends.map((frontend, row) => [frontend.name, row])),
     };

@@ -1,6 +1,11 @@
 import t from 'tap';
-import { expiryWarning, parseAuthorities, parseCertificate } from '../../../lbd/tls/certificate.ts';
-import { CertificateChoice, sameNames } from '../../../lbd/tls/certificate-choice.ts';
+import {
+  type Certificate,
+  expiryWarning,
+  parseAuthorities,
+  parseCertificate,
+} from '../../../lbd/tls/certificate.ts';
+import { CertificateBook, writeBook } from '../../../lbd/tls/certificate-book.ts';
 import { subjectText } from '../../../lbd/tls/client-identity.ts';
 import { ticketKeys } from '../../../lbd/tls/ticket-keys.ts';
 import { certify } from './authority.ts';
@@ -101,38 +106,76 @@ t.test('how long it lasts', async (t) => {
   }
 });
 
+/** A list of certificates of names and a kind of key, told by their place. */
+function listOf(...certificates: (readonly [names: readonly string[], keyType?: string])[]): Certificate[] {
+  return certificates.map(([names, keyType = 'ec'], i) => ({
+    id: String(i).padStart(22, '-'),
+    names,
+    keyType,
+    file: String(i),
+    cert: `cert ${i}`,
+    key: `key ${i}`,
+    fingerprint: '',
+    notBeforeMs: 0,
+    notAfterMs: 1,
+  }));
+}
+
+/** Places in the list of what each name gets. */
+function chosen(list: readonly Certificate[], names: readonly string[], defaultName?: string): string[] {
+  const book = new CertificateBook(writeBook(list, defaultName));
+  return names.map((name) =>
+    book
+      .certificatesOf(book.group(name))
+      .map(({ file }) => file)
+      .join('+'),
+  );
+}
+
 t.test('which certificate a name gets', async (t) => {
-  const items = [
-    { names: ['a.example', 'www.a.example'], item: 'a' },
-    { names: ['*.a.example'], item: 'wild' },
-    { names: ['b.example', 'a.example'], item: 'b' },
-  ];
-  const choice = new CertificateChoice(items, undefined);
-  for (const [name, expected] of [
-    ['a.example', 'a'],
-    ['A.Example', 'a'],
-    ['www.a.example', 'a'],
-    ['x.a.example', 'wild'],
-    ['y.x.a.example', 'a'],
-    ['b.example', 'b'],
-    ['example', 'a'],
-    ['', 'a'],
-  ] as const)
-    t.equal(choice.pick(name), expected, name || 'no name');
-  t.equal(new CertificateChoice(items, 'b.example').pick('other'), 'b', 'the default by its name');
-  t.equal(new CertificateChoice(items, '*.a.example').pick('other'), 'wild');
-  t.equal(new CertificateChoice(items, 'nobody').pick('other'), 'a');
+  const list = listOf([['a.example', 'www.a.example']], [['*.a.example']], [['b.example', 'a.example']]);
+  const names = ['a.example', 'www.a.example', 'x.a.example', 'y.x.a.example', 'b.example', 'example', ''];
+  t.same(chosen(list, names), ['0', '0', '1', '0', '2', '0', '0']);
+  t.same(chosen(list, ['other', ''], 'b.example'), ['2', '2'], 'the default by its name');
+  t.same(chosen(list, ['other'], '*.a.example'), ['1']);
+  t.same(chosen(list, ['other'], 'nobody'), ['0']);
+  t.same(chosen(listOf([[]], [['a']]), ['', 'a']), ['0', '1'], 'one without a name is the default');
 });
 
-t.test('ECDSA and RSA for the same names go together', async (t) => {
-  const of = (names: string[], keyType: string) => ({ names, keyType });
-  t.same(
-    sameNames([of(['a', 'b'], 'ec'), of(['c'], 'ec'), of(['b', 'a'], 'rsa'), of(['a', 'b'], 'rsa')]).map(
-      (g) => g.length,
-    ),
-    [2, 1],
+t.test('ECDSA and RSA go together name by name, and the first one of each kind counts', async (t) => {
+  const list = listOf(
+    [['d'], 'ec'],
+    [['a', 'b'], 'ec'],
+    [['b', 'c'], 'rsa'],
+    [['a', 'b'], 'rsa'],
+    [['*.x'], 'rsa'],
+    [['y.x'], 'ec'],
+    [['d'], 'rsa'],
   );
+  t.same(chosen(list, ['a', 'b', 'c', 'y.x', 'z.x', '']), ['1+3', '1+2', '2', '5', '4', '0+6']);
 });
+
+t.test(
+  'a book of ten thousand certificates: each name is found, and every certificate as it was',
+  async (t) => {
+    const list = listOf(...Array.from({ length: 10_000 }, (_, i) => [[`n${i}.example`, `é${i}`]] as const));
+    const book = new CertificateBook(writeBook(list, undefined));
+    for (const i of [0, 1, 4999, 9999]) {
+      const group = book.group(`n${i}.example`);
+      t.same(book.certificatesOf(group), [list[i]]);
+      t.equal(group.key, list[i]!.id);
+      t.equal(book.group(`é${i}`).key, list[i]!.id, 'also one of letters that take more than a byte');
+    }
+    t.ok(
+      list.every(({ id, names }) => book.group(names[0]!).key === id),
+      'all of them',
+    );
+    t.equal(book.group('n10000.example').key, list[0]!.id);
+    t.same(book.all(), list);
+    t.notOk(book.isSingle);
+    t.ok(new CertificateBook(writeBook(list.slice(0, 1), undefined)).isSingle);
+  },
+);
 
 t.test('ticket keys: equal for equal things, else not', async (t) => {
   const secret = Buffer.alloc(32, 1);

@@ -1,11 +1,12 @@
-import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { parseConfig } from '../../../common/config.ts';
+import { CertificateBook } from '../../../lbd/tls/certificate-book.ts';
 import { CertificateCache } from '../../../lbd/tls/certificate-cache.ts';
 import { FileWatch } from '../../../lbd/tls/file-watch.ts';
 import { readTlsFiles, tlsPaths } from '../../../lbd/tls/files.ts';
-import { TlsStore } from '../../../lbd/tls/material.ts';
+import { compareFiles, type InForce, NOTHING_READ, wantedOf } from '../../../lbd/tls/material.ts';
 import { certify } from './authority.ts';
 import { Certificates } from './secure-client.ts';
 
@@ -36,38 +37,63 @@ function directory(t: Test) {
 t.test('a directory of certificates: each counts for itself', async (t) => {
   const { files, inside, write } = directory(t);
   const it = config(files.directory, 'certificates: certs');
-  const store = new TlsStore();
-  const names = () => store.certificates('web').flatMap((certificate) => certificate.names);
-  t.same(store.take(readTlsFiles(it)), []);
+  let inForce: InForce = NOTHING_READ;
+  /** Takes the files as they are. @returns what is wrong */
+  const take = (from = inForce) => {
+    const wanted = wantedOf(it);
+    const { missing, problems, frontends, pools } = compareFiles(wanted, readTlsFiles(wanted), from);
+    const { web } = frontends;
+    if (missing.length === 0 && web !== 'same') inForce = { frontends: { web }, pools };
+    return { missing, problems };
+  };
+  const names = () =>
+    new CertificateBook(inForce.frontends.web!.certificates)
+      .all()
+      .flatMap((certificate) => certificate.names);
+  t.same(take(), { missing: [], problems: [] });
   t.same(names(), ['a.example', 'b.example']);
-  t.same(store.problems(), []);
-  const { version } = store.material(it, []).frontends.web!;
+  const before = inForce.frontends.web;
+  take();
+  t.equal(inForce.frontends.web, before, 'nothing is made anew of files as they were');
 
   write('a.crt', 'garbage');
   const c = certify({ name: 'c', alternatives: ['c.example'] });
   write('c.pem', c.cert + c.key);
-  t.same(store.take(readTlsFiles(it)), []);
+  t.match(take(), {
+    missing: [],
+    problems: [/certs\/a\.crt: found no certificate, expected PEM; the old one stays$/],
+  });
   t.same(names().toSorted(), ['a.example', 'b.example', 'c.example'], 'the old one of a stays, c is new');
-  t.match(store.problems(), [/certs\/a\.crt: found no certificate, expected PEM; the old one stays$/]);
-  t.not(store.material(it, []).frontends.web!.version, version);
+  t.not(inForce.frontends.web!.version, before!.version);
 
   rmSync(join(inside, 'c.pem'));
-  store.take(readTlsFiles(it));
+  take();
   t.same(
     names().toSorted(),
     ['a.example', 'b.example'],
     'what is removed is gone, also while another is broken',
   );
   rmSync(join(inside, 'a.crt'));
-  store.take(readTlsFiles(it));
+  t.same(take().problems, []);
   t.same(names(), ['b.example'], 'what is removed is gone');
-  t.same(store.problems(), []);
 
   rmSync(inside, { recursive: true });
-  t.same(store.take(readTlsFiles(it)), [], 'nothing left: what serves goes on');
-  t.same(names(), ['b.example']);
-  t.match(store.problems(), [/certs: no such directory; the old one stays$/]);
-  t.match(new TlsStore().take(readTlsFiles(it)), [/no such directory/], 'a start has nothing to go on with');
+  t.match(take(), { missing: [], problems: [/certs: no such directory; the old one stays$/] });
+  t.same(names(), ['b.example'], 'nothing left: what serves goes on');
+  t.match(take(NOTHING_READ).missing, [/no such directory/], 'a start has nothing to go on with');
+});
+
+t.test('a directory of more certificates than are allowed is refused, not cut short', async (t) => {
+  const { files, inside } = directory(t);
+  const certificate = certify({ name: 'n', alternatives: ['n.example'] });
+  for (let i = 0; i < 9_998; i++) linkSync(join(inside, 'b.pem'), join(inside, `n${i}.pem`));
+  const it = config(files.directory, 'certificates: certs');
+  t.equal(tlsPaths(it).length, 10_003, 'all of ten thousand are watched, and a key, and the directory');
+  writeFileSync(join(inside, 'last.pem'), certificate.cert + certificate.key);
+  t.match(readTlsFiles(it).frontends.get('web'), {
+    files: undefined,
+    problems: [/certs: found 10001 certificates, expected 10000 at most$/],
+  });
 });
 
 t.test('every file that counts is watched', async (t) => {

@@ -1,3 +1,4 @@
+import { connect } from 'node:tls';
 import t, { type Test } from 'tap';
 import { parseConfig } from '../../../common/config.ts';
 import { settled } from '../../common/settled.ts';
@@ -77,6 +78,59 @@ t.test('the certificate goes by name: exact, wildcard of one label, default; ECD
   t.equal(await names(undefined), 'b.example');
   const rsa = { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-RSA-AES128-GCM-SHA256' };
   t.equal(await names('b.example', rsa), 'b-rsa', 'a client that knows only RSA');
+});
+
+const ECDSA_12 = { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-GCM-SHA256' };
+const RSA_12 = { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-RSA-AES128-GCM-SHA256' };
+const ECDSA_13 = { minVersion: 'TLSv1.3', sigalgs: 'ecdsa_secp256r1_sha256' };
+const RSA_13 = { minVersion: 'TLSv1.3', sigalgs: 'rsa_pss_rsae_sha256' };
+
+t.test('a certificate of each kind of key serves for every name, whichever is listed last', async (t) => {
+  const files = new Certificates(t);
+  const ec = files.server('a-ec', ['a.example']);
+  const rsa = files.server('a-rsa', ['a.example'], { rsa: true });
+  const others = [files.server('default.example'), files.server('both', ['b.example', 'a.example'])];
+  for (const list of [
+    [others[0]!, ec, rsa, others[1]!],
+    [others[0]!, rsa, ec, others[1]!],
+  ]) {
+    const { open } = await start(t, `certificates: [${list.map((one) => one.files).join(', ')}]`);
+    for (const [options, expected] of [
+      [ECDSA_12, 'a-ec'],
+      [RSA_12, 'a-rsa'],
+      [ECDSA_13, 'a-ec'],
+      [RSA_13, 'a-rsa'],
+      [{}, 'a-ec'],
+    ] as const) {
+      const client = await open({ servername: 'a.example', ...options }).catch(
+        (error: Error) => error.message,
+      );
+      const shown = typeof client === 'string' ? client : client.socket.getPeerCertificate().subject.CN;
+      t.equal(shown, expected, `${JSON.stringify(options)} of ${list.map(({ certFile }) => certFile)}`);
+    }
+  }
+});
+
+t.test("the name comes before the kind of key: nobody gets another name's certificate for it", async (t) => {
+  const files = new Certificates(t);
+  const list = [
+    files.server('default.example'),
+    files.server('a.example', ['a.example', 'www.a.example'], { rsa: true }),
+    files.server('www', ['www.a.example']),
+  ];
+  const { open, count } = await start(t, `certificates: [${list.map((one) => one.files).join(', ')}]`);
+  const shown = async (servername: string, options = {}) => {
+    const client = await open({ servername, ...options }).catch((error: Error) => error.message);
+    return typeof client === 'string' ? client : client.socket.getPeerCertificate().subject.CN;
+  };
+  t.equal(await shown('a.example'), 'a.example', 'it is RSA, and the default is what clients like best');
+  t.equal(await shown('a.example', { maxVersion: 'TLSv1.2' }), 'a.example');
+  t.match(await shown('a.example', ECDSA_12), /handshake failure/);
+  t.match(await shown('a.example', ECDSA_13), /handshake failure/);
+  t.equal(await shown('www.a.example', ECDSA_13), 'www', 'another set of names, and one of them is the same');
+  t.equal(await shown('www.a.example', RSA_13), 'a.example');
+  t.equal(await shown('default.example', ECDSA_12), 'default.example');
+  t.equal(count('tls_failed'), 2);
 });
 
 t.test('what is not allowed does not get in, with a cause, and leaves nothing behind', async (t) => {
@@ -385,30 +439,28 @@ pools:
   }
 });
 
-t.test('PROXY header, then TLS', async (t) => {
+t.test('PROXY header, then TLS, of one certificate and of several', async (t) => {
   const files = new Certificates(t);
-  const { plane, origin } = await start(
-    t,
-    `certificates: [${files.server('a.example').files}]`,
-    'accept_proxy: 127.0.0.0/8',
-  );
-  const { connect } = await import('node:tls');
-  for (const together of [true, false]) {
-    const raw = await RawClient.open(t, plane.port);
-    raw.socket.removeAllListeners('data');
-    raw.write('PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n');
-    if (!together) await new Promise((resolve) => setTimeout(resolve, 20));
-    const secure = connect({ socket: raw.socket, rejectUnauthorized: false });
-    t.teardown(() => secure.destroy());
-    let text = '';
-    secure.on('data', (bytes) => {
-      text += bytes;
-    });
-    secure.write(GET);
-    await settled(() => text.endsWith('ok'));
-    t.match(origin.received[0]!, 'X-Forwarded-For: 192.0.2.7\r\n');
-    origin.received[0] = '';
-  }
+  const certificates = [files.server('a.example').files, files.server('b.example').files];
+  for (const count of [1, 2])
+    for (const together of [true, false]) {
+      const list = certificates.slice(0, count).join(', ');
+      const { plane, origin } = await start(t, `certificates: [${list}]`, 'accept_proxy: 127.0.0.0/8');
+      const raw = await RawClient.open(t, plane.port);
+      raw.socket.removeAllListeners('data');
+      raw.write('PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n');
+      if (!together) await new Promise((resolve) => setTimeout(resolve, 20));
+      const secure = connect({ socket: raw.socket, rejectUnauthorized: false, servername: 'b.example' });
+      t.teardown(() => secure.destroy());
+      let text = '';
+      secure.on('data', (bytes) => {
+        text += bytes;
+      });
+      secure.write(GET);
+      await settled(() => text.endsWith('ok'));
+      t.match(origin.received[0]!, 'X-Forwarded-For: 192.0.2.7\r\n');
+      t.equal(secure.getPeerCertificate().subject.CN, count === 1 ? 'a.example' : 'b.example');
+    }
 });
 
 t.test('plain HTTP on the port of https is told so, in the clear', async (t) => {

@@ -360,7 +360,9 @@ export class RequestHead implements LoggedRequest {
   #said(name: string): string | undefined {
     const end = this.#identity.indexOf(': ');
     const own = this.#identity.slice(0, end).toLowerCase();
-    return own !== '' && hyphened(own) === hyphened(name) ? this.#identity.slice(end + 2).trimEnd() : undefined;
+    return own !== '' && hyphened(own) === hyphened(name)
+      ? this.#identity.slice(end + 2).trimEnd()
+      : undefined;
   }
 
   /**

@@ -5,7 +5,8 @@ import { Certificates, SecureClient } from './secure-client.ts';
 
 t.test('routes and hashes see who a client is, not who it says it is', async (t) => {
   const files = new Certificates(t);
-  const origin = (name: string) => RawOrigin.start(t, answering(`HTTP/1.1 200 OK\r\nX-From: ${name}\r\nContent-Length: 2\r\n\r\nok`));
+  const origin = (name: string) =>
+    RawOrigin.start(t, answering(`HTTP/1.1 200 OK\r\nX-From: ${name}\r\nContent-Length: 2\r\n\r\nok`));
   const [admin, one, other] = [await origin('A'), await origin('1'), await origin('2')];
   const plane = await Plane.start(
     t,
@@ -28,7 +29,11 @@ pools:
   );
   const ask = async (lines: string, name?: string) => {
     const identity = name === undefined ? undefined : certify({ name, issuer: files.root });
-    const client = await SecureClient.open(t, plane.port, identity && { cert: identity.cert, key: identity.key });
+    const client = await SecureClient.open(
+      t,
+      plane.port,
+      identity && { cert: identity.cert, key: identity.key },
+    );
     const answer = await client.ask(`GET / HTTP/1.1\r\nHost: a\r\n${lines}\r\n`);
     client.socket.destroy();
     return /X-From: (.)/.exec(answer)?.[1];

@@ -183,6 +183,15 @@ export interface FrontendStatus {
     | undefined;
 }
 
+/** What a reload has taken out, with something of it still open. */
+export interface LeavingStatus {
+  /** `frontend NAME` or `backend POOL/NAME`. */
+  readonly name: string;
+  readonly connections: number;
+  /** Until what is still open is cut. */
+  readonly left_ms: number;
+}
+
 /** `GET /v1/status` on `lbd.sock`. */
 export interface LbdStatus {
   readonly node: string;
@@ -200,6 +209,8 @@ export interface LbdStatus {
   readonly sync: SyncStatus;
   /** Of frontends with the kernel engine. */
   readonly flows?: FlowSyncStatus | undefined;
+  /** undefined: from a release that does not say it. */
+  readonly leaving?: readonly LeavingStatus[] | undefined;
   readonly frontends: Readonly<Record<string, FrontendStatus>>;
   readonly pools: Readonly<
     Record<

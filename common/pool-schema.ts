@@ -175,7 +175,7 @@ export const pool = mapping({
   drain_timeout: duration(0, LONGEST_MS)
     .prefault('30s')
     .describe(
-      'How long a backend that is drained goes on with stuck clients and what is open; then it is cut. The longest one of all pools also bounds how long connections finish after a switchover.',
+      'How long a backend that is drained goes on with stuck clients and what is open; then it is cut. The same for what a reload takes out. The longest one of all pools also bounds how long connections finish after a switchover.',
     ),
   timeouts: mapping({
     connect: duration(10, LONGEST_MS)

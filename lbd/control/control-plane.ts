@@ -25,6 +25,7 @@ import { Tickets } from '../tls/tickets.ts';
 import { TlsControl } from '../tls/tls-control.ts';
 import { AdminStates } from './admin-states.ts';
 import { Backends } from './care/backends.ts';
+import { Departures } from './care/departures.ts';
 import { DECAY_INTERVAL_MS, LatencyDecay } from './care/latency-decay.ts';
 import { LearntHealth } from './care/learnt-health.ts';
 import { controlRoutes } from './control-api.ts';
@@ -87,6 +88,7 @@ export class ControlPlane {
   readonly #adminStates: AdminStates;
   readonly #learnt: LearntHealth;
   readonly #backends: Backends;
+  readonly #departures: Departures;
   readonly #tls: TlsControl;
   readonly #tickets: Tickets;
   readonly #supervisor: Supervisor;
@@ -176,6 +178,12 @@ export class ControlPlane {
         void this.#kernel.refresh();
         this.#refreshLive();
       },
+    });
+    this.#departures = new Departures({
+      connections: (row) => this.#shared.frontendCounter(row, 'connections'),
+      active: (slot) => this.#shared.active(slot),
+      now: () => performance.now(),
+      tell: (level, text) => this.#tell(level, 'reload', text),
     });
     this.#tickets = new Tickets({
       leads: () =>
@@ -296,6 +304,7 @@ export class ControlPlane {
         sweepSessions(this.#table),
         () => this.#monitor.close(),
         () => this.#backends.close(),
+        () => this.#departures.close(),
       );
       this.#closers.push(() => this.#tls.close());
       this.#tls.take(await this.#tls.prepare(config));
@@ -382,6 +391,7 @@ export class ControlPlane {
       workers: () => this.#supervisor.status,
       sync: () => this.#sync.status(),
       flows: () => this.#flows.status(),
+      leaving: () => this.#departures.status(),
       certificates: (frontend) => this.#tls.certificates(frontend),
       engine: (frontend) => this.#kernel.engine(frontend),
       warnings: () => this.#warnings(),
@@ -461,6 +471,8 @@ export class ControlPlane {
     await nextTurn();
     const tls = await this.#tls.prepare(next);
     await nextTurn();
+    this.#departures.look();
+    const before = this.#plan!;
     const plan = this.#planner.plan(next);
     this.#access.apply(next);
     await this.#checkBackends(next, plan.slots, (pool) => tls.pools.get(pool));
@@ -470,6 +482,7 @@ export class ControlPlane {
     if (keys !== undefined) this.#sync.rekey(keys);
     await nextTurn();
     const problems = await this.#supervisor.update(this.#withTls(plan));
+    this.#departures.take(before, plan);
     // The workers have it: what fails from here on is told and does not take it back.
     await this.#kernel
       .apply(next)

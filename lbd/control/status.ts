@@ -4,6 +4,7 @@ import type {
   FlowSyncStatus,
   FrontendStatus,
   LbdStatus,
+  LeavingStatus,
   SyncStatus,
 } from '../../common/control.ts';
 import type { Config } from '../../common/model.ts';
@@ -23,6 +24,7 @@ export interface StatusSources {
   workers(): LbdStatus['workers'];
   sync(): SyncStatus;
   flows(): FlowSyncStatus;
+  leaving(): readonly LeavingStatus[];
   /** Those that clients of a frontend are shown. */
   certificates(frontend: string): readonly CertificateStatus[];
   /** Undefined for mode http. */
@@ -43,6 +45,7 @@ export function lbdStatus(sources: StatusSources): LbdStatus {
     workers: sources.workers(),
     sync: sources.sync(),
     flows: sources.flows(),
+    leaving: sources.leaving(),
     frontends: Object.fromEntries(
       config.frontends.map((frontend) => [frontend.name, frontendStatus(frontend, sources)]),
     ),

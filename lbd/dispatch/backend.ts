@@ -21,6 +21,8 @@ export class Backend implements UpstreamBackend {
   readonly id: number;
   /** Requests or connections that it may have in flight; `UNLIMITED`: any number. A reload may change it. */
   maxConnections = UNLIMITED;
+  /** How long what is open to it may go on once it is in no config any more. */
+  drainTimeoutMs = 0;
   readonly tls: BackendTls | undefined;
   readonly #shared: SharedState;
   readonly #idle: Upstream[] = [];

@@ -49,6 +49,8 @@ export class Frontend {
   pool: Pool | undefined;
   /** That the last `poolFor` found; -1: none. */
   route = -1;
+  /** No config has it any more. */
+  gone = false;
   /** Takes the TLS off; undefined where there is none. */
   terminator: Terminator | undefined;
   /** Fields that tell backends who a client is, and that no client may send; undefined: none. */
@@ -78,6 +80,11 @@ export class Frontend {
     this.pool = pool;
     this.loopId = `${context.loopId}.${config.name}`;
     this.loopLine = `CDN-Loop: ${this.loopId}\r\n`;
+  }
+
+  /** No connection is kept alive any more: each one ends with its next answer. */
+  get closes(): boolean {
+    return this.gone || this.context.stopping || this.context.retiring;
   }
 
   count(counter: FrontendCounter, by: number): void {

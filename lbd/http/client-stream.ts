@@ -1,4 +1,5 @@
 import type { Endpoints } from '../../common/proxy-protocol.ts';
+import type { UpstreamBackend } from '../dispatch/upstream.ts';
 import type { Frontend } from '../entry/frontend.ts';
 import type { AccessRecord } from '../log/access-record.ts';
 import type { Refusal } from '../log/refusal.ts';
@@ -8,8 +9,8 @@ import type { Phase } from './phase.ts';
 
 /** What carries the bytes of a client once it has been upgraded. */
 export interface UpgradedStream {
-  /** Slot of its backend; -1: it is gone. */
-  readonly slot: number;
+  /** undefined: it is gone. */
+  readonly backend: UpstreamBackend | undefined;
   /** @param buffer valid during the call */
   onBytes(buffer: Buffer, length: number): void;
   onClientEnd(): void;

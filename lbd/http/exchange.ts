@@ -2,7 +2,7 @@ import { Attempts } from '../dispatch/attempts.ts';
 import type { Backend } from '../dispatch/backend.ts';
 import type { QueueUser } from '../dispatch/queue.ts';
 import type { Failure } from '../dispatch/retry.ts';
-import type { Upstream, UpstreamUser } from '../dispatch/upstream.ts';
+import type { Upstream, UpstreamBackend, UpstreamUser } from '../dispatch/upstream.ts';
 import { Pace } from '../io/pace.ts';
 import { turnNow } from '../io/turn-clock.ts';
 import {
@@ -60,9 +60,9 @@ export class Exchange implements UpstreamUser, QueueUser {
     this.answer = new ResponseRelay(client, this.#attempts);
   }
 
-  /** Slot of the backend at work; -1: none. */
-  get slot(): number {
-    return this.#upstream?.backend.slot ?? -1;
+  /** The backend at work; undefined: none. */
+  get backend(): UpstreamBackend | undefined {
+    return this.#upstream?.backend;
   }
 
   /**

@@ -120,7 +120,6 @@ export class ResponseRelay {
   start(requestDone: boolean): Message {
     const client = this.#client;
     const attempts = this.#attempts;
-    const { stopping, retiring } = client.frontend.context;
     const head = responseScratch;
     const body = this.#body;
     this.started = true;
@@ -135,7 +134,7 @@ export class ResponseRelay {
     if (body.chunkOut) extra += 'Transfer-Encoding: chunked\r\n';
     const unframed = client.http10 && (head.body === BODY.chunked || head.body === BODY.untilClose);
     // With a part of the client's body to come, what follows could not be told from a request.
-    if (!requestDone || unframed || stopping || retiring) client.keepAlive = false;
+    if (!requestDone || unframed || client.frontend.closes) client.keepAlive = false;
     if (!client.keepAlive) extra += 'Connection: close\r\n';
     else if (client.http10) extra += 'Connection: keep-alive\r\n';
     head.render(scratch, extra, false);

@@ -1,5 +1,5 @@
 import type { Attempts } from '../dispatch/attempts.ts';
-import type { Upstream, UpstreamUser } from '../dispatch/upstream.ts';
+import type { Upstream, UpstreamBackend, UpstreamUser } from '../dispatch/upstream.ts';
 import { send } from '../io/raw-socket.ts';
 import type { ClientStream, UpgradedStream } from './client-stream.ts';
 
@@ -18,8 +18,8 @@ export class Tunnel implements UpgradedStream, UpstreamUser {
     upstream.claim(this);
   }
 
-  get slot(): number {
-    return this.#upstream?.backend.slot ?? -1;
+  get backend(): UpstreamBackend | undefined {
+    return this.#upstream?.backend;
   }
 
   // From the client.

@@ -7,6 +7,11 @@ import { adopt } from './raw-socket.ts';
 /** `*` is every address of both families; on a host without IPv6, of IPv4. */
 const ANY_HOSTS = ['::', '0.0.0.0'];
 
+/** Makes what handles a new connection; its socket is paused until it calls `resume()`. */
+export type Accept = (socket: net.Socket) => ByteSink;
+/** A connection could not be accepted; what is open goes on, and the next one may succeed again. */
+export type OnAcceptError = (error: NodeJS.ErrnoException) => void;
+
 /**
  * Listens on one address for this worker. Every worker listens on the same one with SO_REUSEPORT, and the
  * kernel spreads the connections over them.
@@ -14,35 +19,26 @@ const ANY_HOSTS = ['::', '0.0.0.0'];
 export class Listener {
   readonly address: SocketAddress;
   readonly #server: net.Server;
+  #accept: Accept;
+  #onError: OnAcceptError;
 
-  private constructor(address: SocketAddress, server: net.Server) {
+  private constructor(address: SocketAddress, accept: Accept, onError: OnAcceptError) {
     this.address = address;
-    this.#server = server;
+    this.#accept = accept;
+    this.#onError = onError;
+    this.#server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true }, (socket) =>
+      adopt(socket, (it) => this.#accept(it)),
+    );
   }
 
-  /**
-   * @param accept makes what handles a new connection; the socket is paused until it calls `resume()`
-   * @param onError a connection could not be accepted; what is open goes on, and the next one may succeed again
-   * @throws OperatorError `BIND` when the address cannot be had
-   */
-  static async open(
-    address: SocketAddress,
-    accept: (socket: net.Socket) => ByteSink,
-    onError: (error: NodeJS.ErrnoException) => void,
-  ): Promise<Listener> {
+  /** @throws OperatorError `BIND` when the address cannot be had */
+  static async open(address: SocketAddress, accept: Accept, onError: OnAcceptError): Promise<Listener> {
     let last: NodeJS.ErrnoException | undefined;
     for (const host of address.host === '*' ? ANY_HOSTS : [address.host]) {
-      const server = net.createServer(
-        { pauseOnConnect: true, allowHalfOpen: true, noDelay: true },
-        (socket) => adopt(socket, accept),
-      );
+      const listener = new Listener(address, accept, onError);
       try {
-        await new Promise<void>((resolve, reject) => {
-          server.once('error', reject);
-          server.listen({ host, port: address.port, reusePort: true, backlog: 4096 }, resolve);
-        });
-        server.on('error', onError);
-        return new Listener(address, server);
+        await listener.#listen(host);
+        return listener;
       } catch (error) {
         last = error as NodeJS.ErrnoException;
         if (last.code !== 'EAFNOSUPPORT' && last.code !== 'EADDRNOTAVAIL') break;
@@ -51,6 +47,24 @@ export class Listener {
     throw new OperatorError('BIND', `cannot listen on ${address.host}:${address.port}: ${last?.code}`, {
       cause: last,
     });
+  }
+
+  #listen(host: string): Promise<void> {
+    const server = this.#server;
+    return new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host, port: this.address.port, reusePort: true, backlog: 4096 }, () => {
+        server.off('error', reject);
+        server.on('error', (error) => this.#onError(error));
+        resolve();
+      });
+    });
+  }
+
+  /** Gives the socket to somebody else, and with it the connections that wait to be accepted. */
+  handTo(accept: Accept, onError: OnAcceptError): void {
+    this.#accept = accept;
+    this.#onError = onError;
   }
 
   /** Takes no new connections; open ones are not touched. */

@@ -1,7 +1,8 @@
+import type net from 'node:net';
 import type { SocketAddress } from '../../common/address.ts';
 import type { ExplainQuery } from '../../common/control.ts';
 import { messageOf } from '../../common/errors.ts';
-import type { FrontendConfig, PoolConfig } from '../../common/model.ts';
+import type { Config, FrontendConfig, PoolConfig } from '../../common/model.ts';
 import { Backend } from '../dispatch/backend.ts';
 import { Pool } from '../dispatch/pool.ts';
 import { PoolQueue } from '../dispatch/queue.ts';
@@ -15,6 +16,7 @@ import type { SendLines } from '../log/access-log.ts';
 import { AccessLogs } from '../log/access-logs.ts';
 import { compileRoutes } from '../route/router.ts';
 import type { SessionTable } from '../session/table.ts';
+import { departureMs } from '../shared/departure.ts';
 import { BEAT_MS, type OpenByGroup, type Plan, type Retirement } from '../shared/plan.ts';
 import { type SharedState, UNLIMITED } from '../shared/shared.ts';
 import type { WorkerExplanation } from '../shared/worker-explanation.ts';
@@ -26,6 +28,7 @@ import { Terminator } from '../tls/terminator.ts';
 import { UdpFlow } from '../udp/udp-flow.ts';
 import { Entrance } from './entrance.ts';
 import { explain } from './explain.ts';
+import { Leavers } from './leavers.ts';
 import { UdpPlane } from './udp-plane.ts';
 
 /** Between two counts of the connections that are still open when this node has given up the active role. */
@@ -49,6 +52,9 @@ export class DataPlane {
   /** VIP group by address. */
   #groupOfVip: ReadonlyMap<string, string> = new Map();
   readonly #poolTls = new Map<string, PoolTls>();
+  readonly #leavers = new Leavers();
+  /** In force. */
+  #config: Config | undefined;
   #counting: NodeJS.Timeout | undefined;
 
   /**
@@ -79,7 +85,7 @@ export class DataPlane {
       stopping: false,
       retiring: false,
     };
-    this.#context.deadlines.start(() => shared.beat());
+    this.#context.deadlines.start(() => this.#beat());
     this.#admission = new Admission(log);
     this.#entrance = new Entrance(this.#admission);
     this.#udp = new UdpPlane(this.#admission);
@@ -95,7 +101,7 @@ export class DataPlane {
       plan.config.ha?.groups.flatMap(({ name, vips }) => vips.map(({ address }) => [address, name])),
     );
     const pools = this.#makePools(plan);
-    const wanted = new Map<string, { address: SocketAddress; frontend: string }>();
+    const wanted = new Map<string, { address: SocketAddress; frontend: Frontend }>();
     const names = new Set<string>();
     const errors: string[] = [];
     const reserved = reservedFields(plan.config.frontends);
@@ -111,31 +117,53 @@ export class DataPlane {
       }
       if (config.mode === 'udp') continue;
       for (const address of config.bind)
-        wanted.set(`${config.name} ${address.host}:${address.port}`, { address, frontend: config.name });
+        wanted.set(`${address.host}:${address.port}`, { address, frontend: target });
+    }
+    this.#dismiss(names);
+    errors.push(...(await this.#listen(wanted)));
+    this.#config = plan.config;
+    const udp = [...this.#frontends.values()].filter(({ config }) => config.mode === 'udp');
+    return [...errors, ...(await this.#udp.apply(udp, [...this.#groupOfVip.keys()]))];
+  }
+
+  /** What is open of frontends that are in no config any more ends with its next answer, or at its time. */
+  #dismiss(names: ReadonlySet<string>): void {
+    for (const [name, frontend] of this.#frontends) {
+      if (names.has(name)) continue;
+      this.#frontends.delete(name);
+      frontend.gone = true;
+      this.#leavers.add(frontend, this.#context.deadlines.in(departureMs(frontend.config, this.#config!)));
+    }
+  }
+
+  /**
+   * A socket that is there already goes to whoever has its address now; new ones are there before old ones close, so that
+   * no client finds nobody.
+   *
+   * @returns what could not be done, a line each
+   */
+  async #listen(
+    wanted: ReadonlyMap<string, { address: SocketAddress; frontend: Frontend }>,
+  ): Promise<string[]> {
+    const errors: string[] = [];
+    for (const [key, { address, frontend }] of wanted) {
+      const accept = (socket: net.Socket) => this.#entrance.arrived(socket, frontend);
+      const onError = (error: Error) =>
+        this.#admission.tell(`frontend ${frontend.name}: cannot accept a client: ${messageOf(error)}`);
+      const known = this.#listeners.get(key);
+      try {
+        if (known !== undefined) known.handTo(accept, onError);
+        else this.#listeners.set(key, await Listener.open(address, accept, onError));
+      } catch (error) {
+        errors.push(`frontend ${frontend.name}: ${messageOf(error)}`);
+      }
     }
     for (const [key, listener] of this.#listeners) {
       if (wanted.has(key)) continue;
       listener.close();
       this.#listeners.delete(key);
     }
-    for (const name of this.#frontends.keys()) if (!names.has(name)) this.#frontends.delete(name);
-    for (const [key, { address, frontend }] of wanted) {
-      if (this.#listeners.has(key)) continue;
-      try {
-        const target = this.#frontends.get(frontend)!;
-        const listener = await Listener.open(
-          address,
-          (socket) => this.#entrance.arrived(socket, target),
-          (error) =>
-            this.#admission.tell(`frontend ${frontend}: cannot accept a client: ${messageOf(error)}`),
-        );
-        this.#listeners.set(key, listener);
-      } catch (error) {
-        errors.push(`frontend ${frontend}: ${messageOf(error)}`);
-      }
-    }
-    const udp = [...this.#frontends.values()].filter(({ config }) => config.mode === 'udp');
-    return [...errors, ...(await this.#udp.apply(udp, [...this.#groupOfVip.keys()]))];
+    return errors;
   }
 
   #makePools(plan: Plan): ReadonlyMap<string, Pool> {
@@ -153,6 +181,7 @@ export class DataPlane {
           this.#backends.get(key) ??
           new Backend(config.name, backend, slot, this.#context.shared, tls && new BackendTls(tls, host));
         it.maxConnections = backend.maxConnections ?? UNLIMITED;
+        it.drainTimeoutMs = config.drainTimeoutMs;
         kept.set(key, it);
         return it;
       });
@@ -162,7 +191,11 @@ export class DataPlane {
       if (pool.queue !== undefined) queues.set(config.name, pool.queue);
     }
     this.#queues = queues;
-    for (const [key, backend] of this.#backends) if (!kept.has(key)) backend.retire();
+    for (const [key, backend] of this.#backends) {
+      if (kept.has(key)) continue;
+      backend.retire();
+      this.#leavers.add(backend, this.#context.deadlines.in(backend.drainTimeoutMs));
+    }
     this.#backends = kept;
     return pools;
   }
@@ -239,7 +272,7 @@ export class DataPlane {
 
   /** Ends the connections that are still open to a backend. */
   cut(slot: number): void {
-    for (const connection of this.#connections()) if (connection.slot === slot) connection.cut();
+    for (const connection of this.#connections()) if (connection.backend?.slot === slot) connection.cut();
   }
 
   /**
@@ -284,6 +317,11 @@ export class DataPlane {
     this.#context.deadlines.stop();
     this.#context.accessLogs?.flush();
     clearInterval(this.#counting);
+  }
+
+  #beat(): void {
+    this.#context.shared.beat();
+    this.#leavers.end(this.#context.deadlines.now, () => this.#connections());
   }
 
   #atVipsOf(group: string): Connection[] {

@@ -12,7 +12,11 @@ const LOOK_MS = 5_000;
 export class UdpPlane {
   readonly #admission: Admission;
   readonly #flows = new Map<Frontend, UdpFlows>();
-  readonly #listeners = new Map<string, UdpListener>();
+  /** By address; new clients go to the owner. */
+  readonly #listeners = new Map<
+    string,
+    { readonly listener: UdpListener; readonly owner: { frontend: Frontend } }
+  >();
   #looking: NodeJS.Timeout | undefined;
 
   constructor(admission: Admission) {
@@ -29,23 +33,26 @@ export class UdpPlane {
     const wanted = new Map<string, { address: SocketAddress; frontend: Frontend }>();
     for (const frontend of frontends)
       for (const address of frontend.config.bind)
-        wanted.set(`${frontend.name} ${address.host}:${address.port}`, { address, frontend });
-    for (const [key, listener] of this.#listeners) {
-      if (wanted.has(key)) continue;
-      listener.close();
-      this.#listeners.delete(key);
-    }
+        wanted.set(`${address.host}:${address.port}`, { address, frontend });
     for (const frontend of this.#flows.keys())
       if (!frontends.includes(frontend)) this.#flows.delete(frontend);
     const errors: string[] = [];
     for (const [key, { address, frontend }] of wanted) {
       try {
         const known = this.#listeners.get(key);
-        if (known !== undefined) await known.setVips(vips);
-        else this.#listeners.set(key, await this.#open(address, vips, frontend));
+        if (known === undefined) await this.#open(key, address, vips, frontend);
+        else {
+          known.owner.frontend = frontend;
+          await known.listener.setVips(vips);
+        }
       } catch (error) {
         errors.push(`frontend ${frontend.name}: ${messageOf(error)}`);
       }
+    }
+    for (const [key, { listener }] of this.#listeners) {
+      if (wanted.has(key)) continue;
+      listener.close();
+      this.#listeners.delete(key);
     }
     clearInterval(this.#looking);
     if (this.#listeners.size > 0) this.#looking = setInterval(() => this.#look(), LOOK_MS).unref();
@@ -55,28 +62,41 @@ export class UdpPlane {
   /** Takes no new clients; flows that there are go on until they are closed. */
   close(): void {
     clearInterval(this.#looking);
-    for (const listener of this.#listeners.values()) listener.close();
+    for (const { listener } of this.#listeners.values()) listener.close();
     this.#listeners.clear();
   }
 
-  #open(address: SocketAddress, vips: readonly string[], frontend: Frontend): Promise<UdpListener> {
+  async #open(
+    key: string,
+    address: SocketAddress,
+    vips: readonly string[],
+    frontend: Frontend,
+  ): Promise<void> {
+    const owner = { frontend };
+    const listener = await UdpListener.open(address, vips, {
+      onClient: (socket, client, bytes, from) =>
+        this.#flowsOf(owner.frontend).begin(socket, client, bytes, from),
+      onError: (error) => {
+        const whose = `frontend ${owner.frontend.name}`;
+        this.#admission.tell(
+          `${whose}: cannot receive a datagram: ${messageOf(error)}`,
+          `${whose} ${error.code}`,
+        );
+      },
+    });
+    this.#listeners.set(key, { listener, owner });
+  }
+
+  #flowsOf(frontend: Frontend): UdpFlows {
     let flows = this.#flows.get(frontend);
     if (flows === undefined) {
       flows = new UdpFlows(frontend, this.#admission);
       this.#flows.set(frontend, flows);
     }
-    const clients = flows;
-    return UdpListener.open(address, vips, {
-      onClient: (socket, key, bytes, from) => clients.begin(socket, key, bytes, from),
-      onError: (error) =>
-        this.#admission.tell(
-          `frontend ${frontend.name}: cannot receive a datagram: ${messageOf(error)}`,
-          `frontend ${frontend.name} ${error.code}`,
-        ),
-    });
+    return flows;
   }
 
   #look(): void {
-    for (const listener of this.#listeners.values()) void listener.look();
+    for (const { listener } of this.#listeners.values()) void listener.look();
   }
 }

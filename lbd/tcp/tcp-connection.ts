@@ -4,7 +4,7 @@ import { type Endpoints, proxyHeader } from '../../common/proxy-protocol.ts';
 import type { Backend } from '../dispatch/backend.ts';
 import type { Pool } from '../dispatch/pool.ts';
 import type { QueueUser, Waiter } from '../dispatch/queue.ts';
-import { Upstream, type UpstreamUser } from '../dispatch/upstream.ts';
+import { Upstream, type UpstreamBackend, type UpstreamUser } from '../dispatch/upstream.ts';
 import type { Frontend } from '../entry/frontend.ts';
 import type { ByteSink } from '../io/byte-sink.ts';
 import type { Timed } from '../io/deadlines.ts';
@@ -36,7 +36,7 @@ type Owned = net.Socket & { tcpConnection?: TcpConnection };
 export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
   deadline = 0;
   listed = -1;
-  readonly #frontend: Frontend;
+  readonly frontend: Frontend;
   readonly #pool: Pool;
   readonly #socket: net.Socket;
   readonly #address: string;
@@ -62,7 +62,7 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
    */
   constructor(socket: net.Socket, frontend: Frontend, endpoints?: Endpoints, pool = frontend.pool!) {
     this.#socket = socket;
-    this.#frontend = frontend;
+    this.frontend = frontend;
     this.#pool = pool;
     this.#endpoints = endpoints;
     this.#address = endpoints?.address ?? clientAddress(socket);
@@ -80,9 +80,9 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
     this.#connect();
   }
 
-  /** Slot of the backend of this connection; -1: none. */
-  get slot(): number {
-    return this.#upstream?.backend.slot ?? -1;
+  /** undefined: none. */
+  get backend(): UpstreamBackend | undefined {
+    return this.#upstream?.backend;
   }
 
   get idle(): boolean {
@@ -150,7 +150,7 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
   onTurn(backend: Backend): void {
     this.#waiter = undefined;
     this.#log?.connecting(backend.name, 1 + (this.#tried?.length ?? 0));
-    const { shared, deadlines } = this.#frontend.context;
+    const { shared, deadlines } = this.frontend.context;
     shared.countBackend(backend.slot, COUNTER.requests, 1);
     shared.countBackend(backend.slot, COUNTER.connects, 1);
     const { sendProxy, timeouts } = this.#pool.config;
@@ -169,8 +169,8 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
   }
 
   #refuse({ cause, counter }: Refusal): void {
-    this.#frontend.count('answered_503', 1);
-    if (counter !== undefined) this.#frontend.count(counter, 1);
+    this.frontend.count('answered_503', 1);
+    if (counter !== undefined) this.frontend.count(counter, 1);
     this.#log?.fault(this.#tried === undefined ? cause : 'connect_failed');
     resetNow(this.#socket);
   }
@@ -184,7 +184,7 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
   onBytes(buffer: Buffer, length: number): void {
     const upstream = this.#upstream;
     if (upstream?.connected !== true && !this.#backendEnded) {
-      this.#frontend.count('bytes_received', length);
+      this.frontend.count('bytes_received', length);
       this.#early = Buffer.copyBytesFrom(buffer, 0, length);
       return;
     }
@@ -192,8 +192,8 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
     if (upstream === undefined) return;
     this.#touch();
     this.#log?.received(length);
-    this.#frontend.count('bytes_received', length);
-    this.#frontend.context.shared.countBackend(upstream.backend.slot, COUNTER.bytes_sent, length);
+    this.frontend.count('bytes_received', length);
+    this.frontend.context.shared.countBackend(upstream.backend.slot, COUNTER.bytes_sent, length);
     if (!send(upstream.socket, buffer, 0, length)) this.#socket.pause();
   }
 
@@ -209,7 +209,7 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
 
   onClientClose(): void {
     this.#clientClosed = true;
-    this.#frontend.leave();
+    this.frontend.leave();
     this.#giveUpTurn();
     const upstream = this.#upstream;
     if (upstream === undefined) this.#finish();
@@ -227,13 +227,13 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
     const { outlier } = this.#pool.config;
     const { slot } = this.#upstream!.backend;
     if (outlier !== undefined)
-      this.#frontend.context.shared.vitals.answered(slot, false, outlier.consecutive5xx);
+      this.frontend.context.shared.vitals.answered(slot, false, outlier.consecutive5xx);
     const early = this.#early;
     this.#early = undefined;
     this.#log?.connected();
     if (early !== undefined) {
       this.#log?.received(early.length);
-      this.#frontend.context.shared.countBackend(
+      this.frontend.context.shared.countBackend(
         this.#upstream!.backend.slot,
         COUNTER.bytes_sent,
         early.length,
@@ -250,8 +250,8 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
     readSoon(this.#socket);
     readSoon(this.#upstream!.socket);
     this.#log?.sentOn(length);
-    this.#frontend.count('bytes_sent', length);
-    this.#frontend.context.shared.countBackend(this.#upstream!.backend.slot, COUNTER.bytes_received, length);
+    this.frontend.count('bytes_sent', length);
+    this.frontend.context.shared.countBackend(this.#upstream!.backend.slot, COUNTER.bytes_received, length);
     if (!send(this.#socket, buffer, 0, length)) this.#upstream!.socket.pause();
   }
 
@@ -267,7 +267,7 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
 
   onUpstreamClose(why: string): void {
     const upstream = this.#leave()!;
-    const { shared } = this.#frontend.context;
+    const { shared } = this.frontend.context;
     if (!upstream.connected) {
       const { slot } = upstream.backend;
       const { outlier } = this.#pool.config;
@@ -299,11 +299,11 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
   }
 
   #touch(): void {
-    this.deadline = this.#frontend.context.deadlines.in(this.#frontend.config.timeouts.idleMs);
+    this.deadline = this.frontend.context.deadlines.in(this.frontend.config.timeouts.idleMs);
   }
 
   #linger(): void {
-    const { context, config } = this.#frontend;
+    const { context, config } = this.frontend;
     this.deadline = context.deadlines.in(Math.min(LINGER_MS, config.timeouts.idleMs));
   }
 
@@ -318,7 +318,7 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
   /** Off the list, once neither side is left. */
   #finish(): void {
     if (!this.#clientClosed || this.#upstream !== undefined) return;
-    this.#frontend.context.deadlines.remove(this);
+    this.frontend.context.deadlines.remove(this);
     this.#log?.end();
   }
 }

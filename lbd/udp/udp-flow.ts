@@ -47,7 +47,7 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
   assured = false;
   readonly key: string;
   readonly #books: FlowBooks;
-  readonly #frontend: Frontend;
+  readonly frontend: Frontend;
   readonly #address: string;
   readonly #port: number;
   readonly #addressHash: number;
@@ -66,7 +66,7 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
   /** @param key `ADDRESS PORT` of the client */
   constructor(books: FlowBooks, frontend: Frontend, client: UdpSocket, key: string, from: dgram.RemoteInfo) {
     this.#books = books;
-    this.#frontend = frontend;
+    this.frontend = frontend;
     this.#client = client;
     this.key = key;
     this.#address = from.address;
@@ -81,9 +81,9 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
     return this.#address;
   }
 
-  /** Slot of its backend; -1: none. */
-  get slot(): number {
-    return this.#backend?.slot ?? -1;
+  /** undefined: none. */
+  get backend(): Backend | undefined {
+    return this.#backend;
   }
 
   get idle(): boolean {
@@ -106,7 +106,7 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
   }
 
   onClientDatagram(bytes: Buffer): void {
-    const frontend = this.#frontend;
+    const frontend = this.frontend;
     if (this.#answered) {
       this.#answered = false;
       if (!this.assured) {
@@ -133,7 +133,7 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
 
   /** From the backend. */
   onDatagram(bytes: Buffer): void {
-    const { context } = this.#frontend;
+    const { context } = this.frontend;
     const slot = this.#backend!.slot;
     if (!this.#answered) context.shared.observeLatency(slot, performance.now() - this.#askedMs);
     this.#answered = true;
@@ -142,16 +142,16 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
     context.shared.countBackend(slot, COUNTER.bytes_received, bytes.length);
     const { socket } = this.#client;
     if (socket === undefined || !sendDatagram(socket, bytes, this.#port, this.#address)) {
-      this.#frontend.count('datagrams_dropped', 1);
+      this.frontend.count('datagrams_dropped', 1);
       return;
     }
-    this.#frontend.count('datagrams_sent', 1);
-    this.#frontend.count('bytes_sent', bytes.length);
+    this.frontend.count('datagrams_sent', 1);
+    this.frontend.count('bytes_sent', bytes.length);
   }
 
   /** Most of all an ICMP answer that nobody listens there; or this node has no descriptor or name left. */
   onSocketError(error: NodeJS.ErrnoException): void {
-    const { shared } = this.#frontend.context;
+    const { shared } = this.frontend.context;
     const backend = this.#backend;
     if (backend === undefined) return;
     if (error.code === 'EMFILE' || error.code === 'ENFILE') this.#books.outOfFiles(this);
@@ -177,7 +177,7 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
     if (this.#closed) return;
     this.#closed = true;
     this.#leave();
-    this.#frontend.context.deadlines.remove(this);
+    this.frontend.context.deadlines.remove(this);
     const client = this.#client;
     client.flows.delete(this.key);
     this.#books.gone(this, client);
@@ -187,7 +187,7 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
   #usable(): boolean {
     const backend = this.#backend;
     if (backend === undefined) return false;
-    const { pool, context } = this.#frontend;
+    const { pool, context } = this.frontend;
     if (pool !== this.#pool) {
       this.#pool = pool;
       this.#tried = undefined;
@@ -200,7 +200,7 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
 
   /** @returns false: no backend takes it */
   #connect(): boolean {
-    const { pool, context } = this.#frontend;
+    const { pool, context } = this.frontend;
     if (pool !== this.#pool) this.#tried = undefined;
     this.#pool = pool;
     if (pool === undefined) return false;
@@ -229,8 +229,8 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
   }
 
   #refuse({ counter, cause }: Refusal): void {
-    this.#frontend.count(counter!, 1);
-    this.#frontend.logFlood(this.#address, cause);
+    this.frontend.count(counter!, 1);
+    this.frontend.logFlood(this.#address, cause);
   }
 
   #onReady(): void {
@@ -242,8 +242,8 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
 
   #send(bytes: Buffer): void {
     if (this.#upstream === undefined || !sendDatagram(this.#upstream, bytes))
-      this.#frontend.count('datagrams_dropped', 1);
-    else this.#frontend.context.shared.countBackend(this.#backend!.slot, COUNTER.bytes_sent, bytes.length);
+      this.frontend.count('datagrams_dropped', 1);
+    else this.frontend.context.shared.countBackend(this.#backend!.slot, COUNTER.bytes_sent, bytes.length);
   }
 
   #leave(): void {
@@ -259,8 +259,8 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
   }
 
   #touch(): void {
-    const { idleMs } = this.#frontend.config.timeouts;
-    this.deadline = this.#frontend.context.deadlines.in(
+    const { idleMs } = this.frontend.config.timeouts;
+    this.deadline = this.frontend.context.deadlines.in(
       this.assured ? idleMs : Math.min(idleMs, FRESH_IDLE_MS),
     );
   }

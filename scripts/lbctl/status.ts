@@ -5,6 +5,7 @@ import {
   type GroupStatus,
   type LbdStatus,
   type LeaseStatus,
+  type LeavingStatus,
   SOCKETS,
   type VipStatus,
   type WitnessStatus,
@@ -66,6 +67,7 @@ export function statusJson({ lbd, agent }: NodeView): object {
     paths: a?.paths ?? [],
     sync: l?.sync ?? null,
     flows: l?.flows ?? null,
+    leaving: l?.leaving ?? [],
     frontends: l?.frontends ?? {},
     pools: l?.pools ?? {},
     warnings: warningsOf({ lbd, agent }),
@@ -323,6 +325,7 @@ function lbdRows(lbd: LbdStatus | null): string[][] {
   return [
     ['sync', syncFacts.join(SEPARATOR)],
     ...flowRows(lbd.flows),
+    ...(lbd.leaving ?? []).map((leaver) => ['leaving', leavingFacts(leaver).join(SEPARATOR)]),
     [
       'lbd',
       [
@@ -336,6 +339,11 @@ function lbdRows(lbd: LbdStatus | null): string[][] {
       ].join(SEPARATOR),
     ],
   ];
+}
+
+/** What is left of something that a reload has taken out. */
+export function leavingFacts({ name, connections, left_ms }: LeavingStatus): string[] {
+  return [name, `${connections} open`, `cut in ${formatAge(left_ms)}`];
 }
 
 function frontendTable({ frontends }: LbdStatus): string {

@@ -131,6 +131,32 @@ t.test('the life of an lbd: start, reload, refuse, drain, stop', async (t) => {
   );
 });
 
+t.test('a frontend that a reload takes out is in the status until its last client has gone', async (t) => {
+  const dir = tempDir(t);
+  const answers: ServerResponse[] = [];
+  const slow = await origin(t, (_req, res) => answers.push(res.writeHead(200)));
+  const port = await freePort();
+  const file = writeConfig(dir, config(port, { s1: slow }));
+  const lbd = new LbdProcess(t, dir, ['--config', file]);
+  await lbd.logged(/^ready: 1 workers/);
+  const answer = get(port);
+  await until('the request to come', () => answers.length > 0);
+  writeConfig(
+    dir,
+    config(await freePort(), { s2: slow }).map((line) => line.replace('  web: { bind', '  shop: { bind')),
+  );
+  lbd.child.kill('SIGHUP');
+  await lbd.logged(/^frontend web is gone; 1 still open, for 30s at most/);
+  t.match((await lbd.status()).leaving, [
+    { name: 'frontend web', connections: 1 },
+    { name: 'backend web/s1', connections: 1 },
+  ]);
+  answers[0]!.end('late');
+  t.equal(await answer, '200 late');
+  await lbd.logged(/^frontend web: nothing is open any more/);
+  t.strictSame((await lbd.status()).leaving, []);
+});
+
 t.test('drain, maint and weight outlive a restart, also one without warning', async (t) => {
   const dir = tempDir(t);
   const port = await freePort();

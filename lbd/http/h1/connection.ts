@@ -1,5 +1,6 @@
 import type net from 'node:net';
 import type { Endpoints } from '../../../common/proxy-protocol.ts';
+import type { UpstreamBackend } from '../../dispatch/upstream.ts';
 import type { Frontend } from '../../entry/frontend.ts';
 import type { ByteSink } from '../../io/byte-sink.ts';
 import type { Timed } from '../../io/deadlines.ts';
@@ -69,9 +70,9 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
     frontend.context.deadlines.add(this);
   }
 
-  /** Slot of the backend that works on a request of this connection; -1: none. */
-  get slot(): number {
-    return this.#tunnel?.slot ?? this.#exchange?.slot ?? -1;
+  /** The backend that works on a request of this connection; undefined: none. */
+  get backend(): UpstreamBackend | undefined {
+    return this.#tunnel?.backend ?? this.#exchange?.backend;
   }
 
   get idle(): boolean {
@@ -165,7 +166,7 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
         return;
       }
       this.frontend.count('requests', 1);
-      this.keepAlive = head.keepAlive && !context.stopping && !context.retiring;
+      this.keepAlive = head.keepAlive && !this.frontend.closes;
       this.http10 = head.http10;
       this.toHead = head.method === 'HEAD';
       this.requestId = head.requestId ?? context.nextRequestId();

@@ -188,7 +188,7 @@ t.test('a silent client is forgotten, one without proof of its address sooner', 
   await assured.ask('2');
   const flows = deadlines.all() as UdpFlow[];
   t.strictSame(
-    flows.map(({ slot, localAddress }) => [slot, localAddress]),
+    flows.map(({ backend, localAddress }) => [backend?.slot, localAddress]),
     [
       [0, undefined],
       [0, undefined],

@@ -1,6 +1,12 @@
 import t from 'tap';
 import type { AgentStatus, BackendStatus, LeaseStatus } from '../../../common/control.ts';
-import { backendTable, heldText, leaseFacts, peerFacts } from '../../../scripts/lbctl/status.ts';
+import {
+  backendTable,
+  heldText,
+  leaseFacts,
+  leavingFacts,
+  peerFacts,
+} from '../../../scripts/lbctl/status.ts';
 
 const BACKEND: BackendStatus = {
   ...{ address: '10.0.0.1:80', state: 'ready', health: 'healthy', admin: 'ready', active: 0, weight: 3 },
@@ -51,6 +57,11 @@ t.test('a peer that is heard, silent, or was never heard', async (t) => {
     line({ alive: false, seen_ms_ago: undefined, role: 'unknown', epoch: 0, same_config: undefined }),
     'lb2 · never heard',
   );
+});
+
+t.test('what a reload has taken out, until it is gone', async (t) => {
+  const facts = leavingFacts({ name: 'frontend web', connections: 3, left_ms: 25_000 });
+  t.equal(facts.join(' · '), 'frontend web · 3 open · cut in 25s');
 });
 
 t.test('a witness of which nothing was heard knows no holder, as far as this node knows', async (t) => {

@@ -34,6 +34,12 @@ import { ANSWERED, ResponseRelay, SWITCHED } from './response-relay.ts';
 import { Tunnel } from './tunnel.ts';
 
 /**
+ * A client that has ended its side may still read, or be gone: that shows only when something is sent to it. Where its
+ * answer has begun and pauses for longer than this, it is taken for gone, so that its backend does not work for nobody.
+ */
+const HALF_CLOSED_MS = 5_000;
+
+/**
  * One request at a time of a client connection, and its answer: picks a backend, sends the request, relays the
  * response, and tries again where that is possible. An instance serves one request after the other.
  */
@@ -237,7 +243,8 @@ export class Exchange implements UpstreamUser, QueueUser {
    * answer has begun (RFC 9112 §9.6); else half a request is no request.
    */
   onClientEnd(): void {
-    if (!this.request.done && !this.answer.started) this.#client.leave();
+    if (this.answer.started) this.arm();
+    else if (!this.request.done) this.#client.leave();
   }
 
   /** The client has read what was written to it. */
@@ -460,13 +467,20 @@ export class Exchange implements UpstreamUser, QueueUser {
   /** Within the total time. */
   limit(ms: number): void {
     const deadline = this.#client.frontend.context.deadlines.in(ms);
+    if (client.ended && this.answer.started) {
+      this.limit(Math.min(idleMs, HALF_CLOSED_MS));
+      return;
+    }
     this.#client.deadline = this.#endMs === 0 ? deadline : Math.min(deadline, this.#endMs);
   }
 
   onDeadline(): void {
     const client = this.#client;
     const over = this.#endMs !== 0 && client.frontend.context.deadlines.now >= this.#endMs;
-    if (this.answer.started) this.#abort();
+    if (this.answer.started && client.ended && !over) {
+      client.log?.gone();
+      client.cut();
+    } else if (this.answer.started) this.#abort();
     else if (this.#checkout.waiting) {
       this.#checkout.giveUpTurn();
       this.#tell(TOTAL_TIMEOUT);

@@ -189,6 +189,13 @@ function checkPools(shape: Shape, source: Source, report: Report): void {
         'expected { cookie: NAME }, { cookie: NAME, learn: true } or { source: ip }',
         'key',
       );
+    else if (stick.learn === true && Object.keys(stick.cookie ?? {}).length > 1)
+      report(
+        [...path, 'stick', 'cookie'],
+        'with "learn: true" the cookie is that of the application: expected its name alone',
+      );
+    else if (stick.cookie?.same_site === 'none' && stick.cookie.secure === false)
+      report([...path, 'stick', 'cookie', 'secure'], 'browsers drop a cookie with "same_site: none" that is not secure');
     else if (stick.source !== undefined && stick.learn !== undefined)
       report([...path, 'stick', 'learn'], 'is for cookies only', 'key');
     else if (stick.prefix6 !== undefined && stick.source === undefined)

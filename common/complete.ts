@@ -17,13 +17,13 @@ import type {
   PathConfig,
   PoolConfig,
   RouteConfig,
-  StickConfig,
   TextMatch,
   VipConfig,
   WitnessConfig,
 } from './model.ts';
 import { resilienceOf } from './resilience-config.ts';
 import type { Shape } from './schema.ts';
+import { stickOf } from './stick-config.ts';
 import { frontendTlsOf, poolTlsOf } from './tls-config.ts';
 
 const MAX_WORKERS = 64;
@@ -34,9 +34,6 @@ const DEFAULT_CHECK_TIMEOUT_MS = 5000;
 const DEFAULT_IDLE_MS = 5 * 60_000;
 /** As long as Linux keeps a UDP flow that was answered (nf_conntrack_udp_timeout_stream). */
 const DEFAULT_UDP_IDLE_MS = 2 * 60_000;
-const DEFAULT_EXPIRE_MS = 30 * 60_000;
-/** What one client has of IPv6 addresses, as for `limits.per_source` (RFC 6177). */
-const CLIENT_PREFIX6 = 64;
 
 /**
  * Makes the config of a checked shape: words of the file become those of `common/model.ts`, and defaults that
@@ -250,16 +247,6 @@ function poolOf(name: string, pool: Shape['pools'][string]): PoolConfig {
       maxConnections: max_connections,
     })),
   };
-}
-
-function stickOf(stick: Shape['pools'][string]['stick']): StickConfig | undefined {
-  if (stick === undefined) return undefined;
-  const expireMs = stick.expire ?? DEFAULT_EXPIRE_MS;
-  if (stick.cookie === undefined)
-    return { type: 'source', expireMs, prefix6: stick.prefix6 ?? CLIENT_PREFIX6 };
-  return stick.learn
-    ? { type: 'learn', cookie: stick.cookie, expireMs }
-    : { type: 'insert', cookie: stick.cookie };
 }
 
 function healthOf(health: Shape['pools'][string]['health']): HealthConfig {

@@ -2,6 +2,7 @@ import type { AccessLogConfig } from './access-log-config.ts';
 import type { SocketAddress } from './address.ts';
 import type { EngineConfig } from './engine-config.ts';
 import type { ResilienceConfig } from './resilience-config.ts';
+import type { StickConfig } from './stick-config.ts';
 import type { FrontendTlsConfig, PoolTlsConfig, RedirectConfig } from './tls-config.ts';
 
 /**
@@ -271,14 +272,6 @@ export type HashKey =
   | { readonly from: 'path' }
   | { readonly from: 'header'; readonly name: string }
   | { readonly from: 'cookie'; readonly name: string };
-
-export type StickConfig =
-  /** lbd inserts a cookie that names the backend; nothing is stored. */
-  | { readonly type: 'insert'; readonly cookie: string }
-  /** The application's own cookie, learnt from its Set-Cookie; kept in the session table. */
-  | { readonly type: 'learn'; readonly cookie: string; readonly expireMs: number }
-  /** The client's address, of IPv6 so many leading bits of it; kept in the session table. */
-  | { readonly type: 'source'; readonly expireMs: number; readonly prefix6: number };
 
 export interface PoolConfig extends ResilienceConfig {
   readonly name: string;

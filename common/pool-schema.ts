@@ -17,6 +17,7 @@ import {
 } from './fields.ts';
 import { ALGORITHMS } from './model.ts';
 import { resilience } from './resilience-config.ts';
+import { stick } from './stick-config.ts';
 import { poolTls } from './tls-config.ts';
 
 const health = mapping(
@@ -90,32 +91,6 @@ const health = mapping(
   },
   '{ type: http, path: /healthz }',
 );
-
-const stick = mapping({
-  cookie: token.optional().meta({
-    description:
-      'Mode http: name of a cookie. lbd inserts it with the name of the backend (`Path=/; HttpOnly; SameSite=Lax`, for the session of the browser), or learns it.',
-    'x-default': 'none; `source` is required then',
-    'x-example': 'SERVERID',
-  }),
-  learn: yesNo.optional().meta({
-    description:
-      '`true`: the cookie is that of the application; who set it is kept in the session table, which both nodes share.',
-    'x-default': '`false`',
-  }),
-  source: z.literal('ip', { error: 'ip' }).optional().meta({
-    description: 'By the address of the client, kept in the session table, which both nodes share.',
-    'x-default': 'none; `cookie` is required then',
-  }),
-  prefix6: integer(1, 128).optional().meta({
-    description: 'With `source`: so many leading bits of an IPv6 address are one client.',
-    'x-default': '`64`',
-  }),
-  expire: duration(1000, LONGEST_MS).optional().meta({
-    description: 'With `source` or `learn`: after so long without a request of the client its entry goes.',
-    'x-default': '`30m`',
-  }),
-});
 
 const LOAD_FACTOR = '0 (off) or a number from 1.01 to 10';
 const hash = mapping({

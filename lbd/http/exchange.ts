@@ -98,7 +98,7 @@ export class Exchange implements UpstreamUser, QueueUser {
     const chosen = attempts.begin(pool, head);
     if (!chosen && !pool.saturated) return this.#refuse(NO_BACKEND, bodyStart, end);
     const { backend } = attempts;
-    head.render(request.head, client, client.requestId, backend.authority);
+    head.render(request.head, client, client.requestId, backend.authority, pool.ownCookie);
     const { totalMs } = pool.config.timeouts;
     this.#endMs = totalMs === 0 ? 0 : context.deadlines.in(totalMs);
     if (!chosen || !attempts.enter()) {

@@ -127,7 +127,7 @@ export class ResponseRelay {
     client.log?.answered(head.status);
     body.begin(head.body, head.contentLength, client.http10);
     attempts.pool!.learn(attempts.index, head);
-    let extra = attempts.needsCookie ? attempts.pool!.cookieLine(attempts.index) : '';
+    let extra = attempts.needsCookie ? attempts.pool!.cookieLine(attempts.index, client.scheme) : '';
     extra += client.frontend.hstsLine;
     // RFC 9110 §6.6.1: who has a clock says when an answer came that does not say so itself.
     if (!head.dated) extra += dateLine();
@@ -150,7 +150,7 @@ export class ResponseRelay {
     this.started = true;
     client.log?.answered(head.status);
     attempts.pool!.learn(attempts.index, head);
-    const cookie = attempts.needsCookie ? attempts.pool!.cookieLine(attempts.index) : '';
+    const cookie = attempts.needsCookie ? attempts.pool!.cookieLine(attempts.index, client.scheme) : '';
     head.render(scratch, `${cookie}Connection: upgrade\r\n`, true);
     this.#countHead();
     return scratch.toString();

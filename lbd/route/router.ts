@@ -125,6 +125,20 @@ export function cookieValue(header: string, name: string): string | undefined {
 }
 
 /**
+ * A Cookie field without the cookies of one name, the others as they came; empty where none is left.
+ *
+ * @param name as of `cookieValue`
+ */
+export function withoutCookie(header: string, name: string): string {
+  if (!header.includes(name)) return header;
+  return header
+    .split(';')
+    .filter((pair) => !pair.includes('=') || pair.slice(0, pair.indexOf('=')).trim() !== name)
+    .join(';')
+    .trim();
+}
+
+/**
  * First value of a query parameter, decoded as a form (`+` is a space); what is not valid percent-encoded
  * UTF-8 is compared as it came. HAProxy and Envoy take the first one, too.
  */

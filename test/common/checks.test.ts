@@ -64,6 +64,16 @@ t.test('what goes together', async (t) => {
       single(WEB, pool('stick: { cookie: A, learn: true, prefix6: 64 }')),
       'is for "source: ip" only',
     ],
+    [
+      'an attribute of a cookie that is the application\'s',
+      single(WEB, pool('stick: { cookie: { name: A, path: / }, learn: true }')),
+      'expected its name alone',
+    ],
+    [
+      'a cookie that no browser keeps',
+      single(WEB, pool('stick: { cookie: { name: A, same_site: none, secure: false } }')),
+      'browsers drop a cookie with "same_site: none" that is not secure',
+    ],
     ['learn an address', single(WEB, pool('stick: { source: ip, learn: true }')), 'is for cookies only'],
     [
       'an inserted cookie expires',

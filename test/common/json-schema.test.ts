@@ -69,6 +69,12 @@ ${top}`;
     'frontends.X.tls.alpn': (setting) => file(`tls: { certificates: directory, ${setting} }`),
     'pools.X.health.expect': (setting) => file('', `health: { type: http, ${setting} }`),
     'pools.X.health.timeout': (setting) => file('', `health: { ${setting} }`),
+    ...Object.fromEntries(
+      ['forward', 'path', 'same_site', 'secure'].map((key) => [
+        `pools.X.stick.cookie.${key}`,
+        (setting: string) => file('', `stick: { cookie: { name: SERVERID, ${setting} } }`),
+      ]),
+    ),
     'pools.X.stick.expire': (setting) => file('', `stick: { source: ip, ${setting} }`),
     'pools.X.stick.learn': (setting) => file('', `stick: { cookie: SERVERID, ${setting} }`),
     'pools.X.stick.prefix6': (setting) => file('', `stick: { source: ip, ${setting} }`),

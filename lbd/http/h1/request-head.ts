@@ -1,4 +1,5 @@
 import type { LoggedRequest } from '../../route/facts.ts';
+import { withoutCookie } from '../../route/router.ts';
 import { hyphened } from '../../tls/client-identity.ts';
 import { ConnectionOptions } from './connection-options.ts';
 import { equalsIgnoreCase, FIELD, FieldLines, type HeadFault, parseLength } from './fields.ts';
@@ -372,8 +373,9 @@ export class RequestHead implements LoggedRequest {
    * @param out takes it, and nothing else
    * @param requestId ours, or the client's own
    * @param fallbackHost Host where an HTTP/1.0 client sent none
+   * @param ownCookie name of a cookie that the backend does not get; empty: it gets all
    */
-  render(out: Message, sender: Sender, requestId: string, fallbackHost: string): void {
+  render(out: Message, sender: Sender, requestId: string, fallbackHost: string, ownCookie = ''): void {
     out.clear();
     const fields = this.#fields;
     const buffer = this.#buffer;
@@ -396,7 +398,16 @@ export class RequestHead implements LoggedRequest {
       const id = fields.id(line);
       last = fields.lineEnd(line);
       if (id === FIELD.other && !names) continue;
-      if (!this.#strips(line, id)) continue;
+      if (!this.#strips(line, id)) {
+        if (id !== FIELD.cookie || ownCookie === '') continue;
+        const sent = buffer.latin1Slice(fields.valueStart(line), fields.valueEnd(line));
+        const kept = withoutCookie(sent, ownCookie);
+        if (kept === sent) continue;
+        out.copy(buffer, run, fields.lineStart(line));
+        if (kept !== '') out.text(`Cookie: ${kept}\r\n`);
+        run = last;
+        continue;
+      }
       if (id === FIELD.forwardedFor)
         forwardedFor += `${buffer.latin1Slice(fields.valueStart(line), fields.valueEnd(line))}, `;
       const lineStart = fields.lineStart(line);

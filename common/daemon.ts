@@ -101,6 +101,20 @@ export async function settleProcess(): Promise<void> {
   await settlePrograms();
 }
 
+/** Longer than whoever mends the cause looks at the log, shorter than anybody waits for a service that is mended. */
+const PAUSE_MS = 5000;
+
+/**
+ * How long a service that cannot start waits before it ends, because its unit starts it again at once, which is for
+ * crashes: what an operator has to mend would fill the journal, five times a second.
+ *
+ * @param environment systemd sets INVOCATION_ID
+ */
+export function pauseMs(error: unknown, environment: NodeJS.ProcessEnv): number {
+  const mendable = error instanceof ConfigError || error instanceof OperatorError;
+  return mendable && environment.INVOCATION_ID !== undefined ? PAUSE_MS : 0;
+}
+
 /** Ends the process with the message of what was thrown; see `runDaemon`. */
 export function failDaemon(name: string, error: unknown): never {
   if (error instanceof UsageError) {
@@ -110,5 +124,7 @@ export function failDaemon(name: string, error: unknown): never {
   if (error instanceof ConfigError) for (const line of problemLines(error)) console.error(printable(line));
   else if (error instanceof OperatorError) console.error(printable(`${name}: ${error.message}`));
   else console.error(printable(`${name}: it failed, and this is a fault of ${name}: ${messageOf(error)}`));
+  // Nothing of this process has to go on: it has not begun, or has stopped.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pauseMs(error, process.env));
   process.exit(1);
 }

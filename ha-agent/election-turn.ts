@@ -71,7 +71,8 @@ export class Turn {
 
   become(role: Role, why: string): void {
     const { s } = this;
-    const changed = s.role !== role;
+    const before = s.role;
+    const changed = before !== role;
     s.role = role;
     s.why = why;
     s.probedUntilMs = undefined;
@@ -84,7 +85,7 @@ export class Turn {
       s.operatorsChoice = undefined;
     }
     if (changed) s.sinceMs = this.now;
-    this.log(role === 'fault' ? 'error' : 'info', 'role', `${role} (epoch ${s.epoch}): ${why}`);
+    this.log(role === 'fault' ? faultLevel(before) : 'info', 'role', `${role} (epoch ${s.epoch}): ${why}`);
     if (!changed) return;
     this.tellLbd();
     // What the peer should act on goes out once the VIPs are gone, see `gone` in `election-vips.ts`.
@@ -142,4 +143,9 @@ export class Turn {
   peerClaim({ epoch, servedMs = 0, healthy, priority }: PeerReport): Claim {
     return { epoch, servedMs, healthy, priority, address: this.config.peer.address };
   }
+}
+
+/** A node that starts, or is in fault already, loses nothing: its lbd may not be there yet. */
+function faultLevel(before: Role): 'error' | 'info' {
+  return before === 'active' || before === 'standby' ? 'error' : 'info';
 }

@@ -1,5 +1,6 @@
 import t from 'tap';
-import { parseOptions } from '../../common/daemon.ts';
+import { parseOptions, pauseMs } from '../../common/daemon.ts';
+import { ConfigError, OperatorError } from '../../common/errors.ts';
 
 t.test('defaults, values, help and version', async (t) => {
   t.same(parseOptions([]), {
@@ -30,4 +31,12 @@ t.test('a mistake is one line', async (t) => {
     [['start'], /^Unexpected argument 'start'/],
   ] as const)
     t.throws(() => parseOptions(args), { message });
+});
+
+t.test('a start that fails by what an operator can mend is not tried again at once by systemd', async (t) => {
+  const service = { INVOCATION_ID: 'a' };
+  t.equal(pauseMs(new ConfigError([]), service), 5000);
+  t.equal(pauseMs(new OperatorError('PORT', 'taken'), service), 5000);
+  t.equal(pauseMs(new ConfigError([]), {}), 0, 'nobody waits for it at a terminal');
+  t.equal(pauseMs(new Error('bug'), service), 0, 'a crash is mended by a start at once');
 });

@@ -17,6 +17,23 @@ const SUCCEEDED = `${ACTIVE}
 
 const STORIES: readonly Story[] = [
   {
+    name: 'a start whose lbd is not there yet is no error',
+    script: `
+      0 lbd dead
+      0 start
+      50 lbd starting
+      100 lbd well
+      400 end`,
+    happens: ['0 fault (epoch 0): lbd is dead: it does not run', '> 100 lbd well'],
+    never: [/error:/],
+  },
+  {
+    name: 'an active node whose lbd dies tells it as an error',
+    script: `${ACTIVE}
+      50 lbd dead`,
+    happens: ['50 error: fault (epoch 1): lbd is dead: it does not run'],
+  },
+  {
     name: 'a standby that stops while it probes does not say that it will take over',
     script: `${BEGIN}
       10 hears active

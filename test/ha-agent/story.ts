@@ -316,7 +316,7 @@ class Player {
   #note(action: ElectionAction): void {
     if (action.type === 'log' && action.kind === 'vip' && /after|renewed/.test(action.text))
       this.#tell(`log: ${action.text}`);
-    if (action.type === 'log' && action.level === 'error' && action.kind === 'peer')
+    if (action.type === 'log' && action.level === 'error' && action.kind !== 'vip')
       this.#tell(`error: ${action.text}`);
     if (action.type === 'send' || action.type === 'log') return;
     if (action.type === 'tell-lbd') {

@@ -195,7 +195,10 @@ function checkPools(shape: Shape, source: Source, report: Report): void {
         'with "learn: true" the cookie is that of the application: expected its name alone',
       );
     else if (stick.cookie?.same_site === 'none' && stick.cookie.secure === false)
-      report([...path, 'stick', 'cookie', 'secure'], 'browsers drop a cookie with "same_site: none" that is not secure');
+      report(
+        [...path, 'stick', 'cookie', 'secure'],
+        'browsers drop a cookie with "same_site: none" that is not secure',
+      );
     else if (stick.source !== undefined && stick.learn !== undefined)
       report([...path, 'stick', 'learn'], 'is for cookies only', 'key');
     else if (stick.prefix6 !== undefined && stick.source === undefined)

@@ -451,6 +451,10 @@ export class Exchange implements UpstreamUser, QueueUser {
   arm(): void {
     const client = this.#client;
     const { responseMs, idleMs } = this.#attempts.pool!.config.timeouts;
+    if (client.ended && this.answer.started) {
+      this.limit(Math.min(idleMs, HALF_CLOSED_MS));
+      return;
+    }
     if (this.request.done) {
       this.limit(this.answer.started ? idleMs : responseMs);
       return;
@@ -467,10 +471,6 @@ export class Exchange implements UpstreamUser, QueueUser {
   /** Within the total time. */
   limit(ms: number): void {
     const deadline = this.#client.frontend.context.deadlines.in(ms);
-    if (client.ended && this.answer.started) {
-      this.limit(Math.min(idleMs, HALF_CLOSED_MS));
-      return;
-    }
     this.#client.deadline = this.#endMs === 0 ? deadline : Math.min(deadline, this.#endMs);
   }
 

@@ -65,7 +65,7 @@ t.test('what goes together', async (t) => {
       'is for "source: ip" only',
     ],
     [
-      'an attribute of a cookie that is the application\'s',
+      "an attribute of a cookie that is the application's",
       single(WEB, pool('stick: { cookie: { name: A, path: / }, learn: true }')),
       'expected its name alone',
     ],

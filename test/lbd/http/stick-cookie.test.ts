@@ -41,8 +41,7 @@ t.test('over HTTPS the sticky cookie is Secure', async (t) => {
 });
 
 t.test('a sticky cookie has the attributes of the config', async (t) => {
-  const said =
-    '{ name: S, path: /shop, domain: Shop.Example, same_site: none, secure: true, max_age: 8h }';
+  const said = '{ name: S, path: /shop, domain: Shop.Example, same_site: none, secure: true, max_age: 8h }';
   const { ask } = await start(t, `{ cookie: ${said} }`);
   t.equal(
     await ask(GET),

@@ -177,17 +177,6 @@ export class Upstream implements ByteSink, Timed {
     if (this.connected) resetNow(this.socket);
     else this.socket.destroy();
   }
-
-  /**
-   * Ends the use and the connection, once all that was written has left.
-   *
-   * @param withinMs closed then, at the latest
-   */
-  finish(withinMs: number): void {
-    this.user = undefined;
-    this.deadline = this.#deadlines.in(withinMs);
-    this.socket.destroySoon();
-  }
 }
 
 // Shared functions instead of closures: a connection costs no function objects of its own.

@@ -21,7 +21,7 @@ export interface UpgradedStream {
   /**
    * The client is gone.
    *
-   * @param orderly it ended its side before: what it said still goes to the backend
+   * @param orderly its end was heard before: what it said still goes to the backend
    */
   onClientClose(orderly: boolean): void;
 }

@@ -3,12 +3,21 @@ import type { Upstream, UpstreamBackend, UpstreamUser } from '../dispatch/upstre
 import { send } from '../io/raw-socket.ts';
 import type { ClientStream, UpgradedStream } from './client-stream.ts';
 
-/** A client connection that was upgraded, and its backend's: bytes go both ways unread, until both sides end. */
+/** What one side has said in full gets so long to reach the other, without progress, once its sender is gone. */
+const LINGER_MS = 30_000;
+
+/**
+ * A client connection that was upgraded, and its backend's: bytes go both ways unread, until both sides end. As in `mode:
+ * tcp`, the end of one side is passed on as an end, and anything else before it as a reset; a side that goes away after its
+ * end was heard in full still has all of it delivered.
+ */
 export class Tunnel implements UpgradedStream, UpstreamUser {
   readonly #client: ClientStream;
   readonly #attempts: Attempts;
   /** undefined: it is gone. */
   #upstream: Upstream | undefined;
+  #backendEnded = false;
+  #clientClosed = false;
 
   /** @param upstream on which the backend has agreed to the upgrade */
   constructor(client: ClientStream, upstream: Upstream, attempts: Attempts) {
@@ -25,8 +34,11 @@ export class Tunnel implements UpgradedStream, UpstreamUser {
   // From the client.
 
   onBytes(buffer: Buffer, length: number): void {
+    // The backend has ended and is gone: nobody is left to hear it, but the client may still be reading.
+    if (this.#upstream === undefined) return;
+    this.#client.touch();
     this.#client.log?.received(length);
-    if (this.#upstream !== undefined && !send(this.#upstream.socket, buffer, 0, length)) this.#client.pause();
+    if (!send(this.#upstream.socket, buffer, 0, length)) this.#client.pause();
   }
 
   onClientEnd(): void {
@@ -44,10 +56,15 @@ export class Tunnel implements UpgradedStream, UpstreamUser {
 
   onClientClose(orderly: boolean): void {
     const upstream = this.#upstream;
-    this.#upstream = undefined;
-    this.#attempts.leave();
-    if (orderly) upstream?.finish(this.#client.frontend.config.timeouts.idleMs);
-    else upstream?.reset();
+    if (orderly && upstream !== undefined) {
+      this.#clientClosed = true;
+      upstream.deadline = this.#lingering();
+      // Nobody reads what it still says. What is unread would make of our end a reset, which overtakes what waits.
+      upstream.socket.resume();
+      return;
+    }
+    this.#leave();
+    upstream?.reset();
   }
 
   // From the backend.
@@ -57,23 +74,44 @@ export class Tunnel implements UpgradedStream, UpstreamUser {
   }
 
   onUpstreamBytes(buffer: Buffer, length: number): void {
+    if (this.#clientClosed) return;
     this.#client.touch();
     this.#client.send(buffer, 0, length);
   }
 
   onUpstreamDrain(): void {
+    if (this.#clientClosed) {
+      if (this.#upstream !== undefined) this.#upstream.deadline = this.#lingering();
+      return;
+    }
     this.#client.touch();
     this.#client.resume();
   }
 
   onUpstreamEnd(): void {
-    this.#client.endOutput();
+    this.#backendEnded = true;
+    if (!this.#clientClosed) this.#client.endOutput();
   }
 
   onUpstreamClose(why: string): void {
+    this.#leave();
+    if (this.#clientClosed) return;
+    if (why !== '' && !this.#backendEnded) {
+      this.#client.cut();
+      return;
+    }
+    this.#client.endOutput();
+    this.#client.deadline = this.#lingering();
+    this.#client.resume();
+  }
+
+  #lingering(): number {
+    const { context, config } = this.#client.frontend;
+    return context.deadlines.in(Math.min(LINGER_MS, config.timeouts.idleMs));
+  }
+
+  #leave(): void {
     this.#upstream = undefined;
     this.#attempts.leave();
-    if (why === '') this.#client.endOutput();
-    else this.#client.cut();
   }
 }

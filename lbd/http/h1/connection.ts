@@ -109,7 +109,6 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
         break;
       }
       case TUNNEL:
-        this.touch();
         this.#tunnel!.onBytes(buffer, length);
         break;
       case CONNECTING:
@@ -273,7 +272,7 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
     this.frontend.leave();
     this.phase = CLOSED;
     this.#backlog = undefined;
-    this.#tunnel?.onClientClose(this.ended && !failed);
+    this.#tunnel?.onClientClose(this.ended);
     this.#exchange?.onClientClose();
   }
 

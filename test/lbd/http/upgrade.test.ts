@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { OK } from '../harness.ts';
 import { always, Exchange } from './exchange.ts';
@@ -83,6 +84,53 @@ t.test(
       await exchange.origin.until(() => exchange.origin.received[at]!.includes('<'));
       t.match(exchange.origin.received[at]!.slice(-20), /x<end>(<close>)?$/);
       t.equal(exchange.origin.received[at]!.slice(head).replaceAll(/<.*/g, '').length, 512 << 10);
+    });
+    await t.test('the backend ends, and resets what it gets after that', async (t) => {
+      const client = await exchange.client();
+      client.write(ASK);
+      await client.until((text) => text === SWITCHED);
+      client.socket.pause();
+      const { plane, origin } = exchange;
+      const sent = () => plane.control.frontendCounter(0, 'bytes_sent');
+      const before = sent();
+      origin.sockets.at(-1)!.end('x'.repeat(1_500_000));
+      while (sent() - before < 1_500_000) await sleep(5);
+      // The end is read right behind the last byte.
+      await sleep(50);
+      origin.sockets.at(-1)!.resetAndDestroy();
+      while (plane.active > 0) {
+        client.write('anybody?');
+        await sleep(5);
+      }
+      client.socket.resume();
+      t.equal((await client.end()).length, SWITCHED.length + 1_500_000);
+      client.socket.end();
+    });
+    await t.test('the client ends, and resets what it gets after that', async (t) => {
+      const client = await exchange.client();
+      client.write(ASK);
+      await client.until((text) => text === SWITCHED);
+      const at = exchange.origin.sockets.length - 1;
+      const origin = exchange.origin.sockets[at]!;
+      const head = exchange.origin.received[at]!.length;
+      origin.pause();
+      const { control } = exchange.plane;
+      const got = () => control.frontendCounter(0, 'bytes_received');
+      const before = got();
+      // Less than the kernel holds on the way.
+      client.socket.end('x'.repeat(512 << 10));
+      while (got() - before < 512 << 10) await sleep(5);
+      await sleep(50);
+      client.socket.resetAndDestroy();
+      while (control.frontendCounter(0, 'connections') > 0) {
+        origin.write('anybody?');
+        await sleep(5);
+      }
+      origin.resume();
+      await exchange.origin.until(() => exchange.origin.received[at]!.includes('<'));
+      t.equal(exchange.origin.received[at]!.slice(head).replaceAll(/<.*/g, '').length, 512 << 10);
+      t.match(exchange.origin.received[at]!, /<end>/);
+      origin.destroy();
     });
     while (exchange.plane.plane.open > 0) await new Promise((resolve) => setImmediate(resolve));
     t.equal(exchange.plane.active, 0);

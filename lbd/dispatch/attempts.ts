@@ -38,6 +38,12 @@ export class Attempts {
     this.#addressHash = addressHash;
   }
 
+  /** No request will come for a while: what the last one named its stick by is let go of. */
+  rest(): void {
+    this.#stickValue = undefined;
+    this.#tried = undefined;
+  }
+
   /** Position in the pool of the backend at work, or of the last one. */
   get index(): number {
     return this.#index;

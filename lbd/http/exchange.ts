@@ -66,6 +66,13 @@ export class Exchange implements UpstreamUser, QueueUser {
     this.answer = new ResponseRelay(client, this.#attempts);
   }
 
+  /** No request will come for a while: lets go of what large ones have left. */
+  rest(): void {
+    this.request.rest();
+    this.answer.reset();
+    this.#attempts.rest();
+  }
+
   /** The backend at work; undefined: none. */
   get backend(): UpstreamBackend | undefined {
     return this.#upstream?.backend;

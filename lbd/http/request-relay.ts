@@ -33,6 +33,11 @@ export class RequestRelay {
     this.#whole = false;
   }
 
+  /** No request will come for a while. */
+  rest(): void {
+    this.head.shrink();
+  }
+
   /** All of it has come. */
   get done(): boolean {
     return this.#body.done;

@@ -40,6 +40,7 @@ export class ResponseRelay {
   /** For the answer of another try, or to another request: nothing of the last one is left. */
   reset(): void {
     this.started = false;
+    this.buffer = NOTHING;
     this.#pending = undefined;
     this.#body.drop();
   }

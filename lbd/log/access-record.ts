@@ -42,10 +42,19 @@ export class AccessRecord extends AccessFields {
     this.#startedMs = performance.now();
     this.#queuedMs = this.#connectingMs = this.#sentMs = 0;
     this.headMs = this.queueMs = this.connectMs = this.firstByteMs = 0;
-    this.method = this.target = this.host = this.protocol = this.referer = this.userAgent = '';
+    this.#forget();
     this.requestId = this.cause = this.reason = this.pool = this.backend = '';
     this.status = this.tries = this.bytesIn = this.bytesOut = this.headsOut = 0;
     this.route = -1;
+  }
+
+  /** No request will come for a while: what the last one said is let go of. */
+  rest(): void {
+    this.#forget();
+  }
+
+  #forget(): void {
+    this.method = this.target = this.host = this.protocol = this.referer = this.userAgent = '';
   }
 
   /** The head is complete and well formed. @param bytes its length */

@@ -32,6 +32,9 @@ import { requestScratch } from './scratch.ts';
 const LINGER_MS = 2000;
 const LINGER_BYTES = 16 << 20;
 
+/** A connection that has had no request for so long lets go of what large ones have left. */
+const REST_MS = 1000;
+
 type Owned = net.Socket & { connection?: HttpConnection };
 
 /**
@@ -50,6 +53,8 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
   #lingered = 0;
   /** Of an empty line before a request its CR has come. */
   #halfLine = false;
+  /** Without a request for `REST_MS` at least, or from the beginning. */
+  #resting = true;
 
   // Of the request under way.
   keepAlive = true;
@@ -289,8 +294,7 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
       this.#linger();
       return;
     }
-    this.phase = IDLE;
-    this.deadline = this.frontend.context.deadlines.in(this.frontend.config.timeouts.keepAliveMs);
+    this.#awaitRequest();
     if (this.socket.writableNeedDrain) this.pause();
     else this.#proceed();
   }
@@ -359,10 +363,26 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
   #answered(keep: boolean): void {
     this.log?.end();
     if (!keep) this.#linger();
-    else if (this.phase === HEAD) {
-      this.phase = IDLE;
-      this.deadline = this.frontend.context.deadlines.in(this.frontend.config.timeouts.keepAliveMs);
-    }
+    else if (this.phase === HEAD) this.#awaitRequest();
+  }
+
+  #awaitRequest(): void {
+    this.phase = IDLE;
+    this.#resting = false;
+    const { context, config } = this.frontend;
+    this.deadline = context.deadlines.in(Math.min(config.timeouts.keepAliveMs, REST_MS));
+  }
+
+  /** @returns false: it has rested for `timeouts.keep_alive` */
+  #rest(): boolean {
+    const { context, config } = this.frontend;
+    const leftMs = config.timeouts.keepAliveMs - REST_MS;
+    if (this.#resting || leftMs <= 0) return false;
+    this.#resting = true;
+    this.#exchange?.rest();
+    this.log?.rest();
+    this.deadline = context.deadlines.in(leftMs);
+    return true;
   }
 
   refuse({ status, cause, text, reason }: Refusal): void {
@@ -414,7 +434,7 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
         this.refuse(HEAD_TIMEOUT);
         break;
       case IDLE:
-        this.#linger();
+        if (!this.#rest()) this.#linger();
         break;
       case EXCHANGE:
         if (this.socket.writableNeedDrain) {

@@ -1,6 +1,8 @@
 const SCRATCH_BYTES = 4096;
 const CR = 13;
 const LF = 10;
+/** So many times the first room is more than a message that rests should keep. */
+const MANY = 4;
 const NOTHING = Buffer.alloc(0);
 
 /**
@@ -16,6 +18,12 @@ export class Message {
   /** @param firstBytes for which there is room from the first use on */
   constructor(firstBytes: number) {
     this.#firstBytes = firstBytes;
+  }
+
+  /** Gives its memory back, where that is more than most messages need. */
+  shrink(): void {
+    this.length = 0;
+    if (this.bytes.length > MANY * this.#firstBytes) this.bytes = NOTHING;
   }
 
   clear(): this {

@@ -48,12 +48,15 @@ export interface Settings {
   readonly stick?: string;
   /** Further keys of the pool, in flow style. */
   readonly pool?: string;
+  /** Further lines at the top. */
+  readonly more?: string;
 }
 
 /** One HTTP frontend, one round-robin pool. */
 export function yaml(ports: readonly number[], settings: Settings = {}): string {
-  const { timeouts = '', limits = '', poolTimeouts = '', stick, pool = '' } = settings;
+  const { timeouts = '', limits = '', poolTimeouts = '', stick, pool = '', more = '' } = settings;
   return `
+${more}
 frontends:
   web: { bind: ["127.0.0.1:PORT"], mode: http, pool: web, timeouts: {${timeouts}}, limits: {${limits}} }
 pools:

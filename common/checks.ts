@@ -253,7 +253,7 @@ function checkModes(shape: Shape, source: Source, report: Report): void {
 
 function checkUdp(
   [frontend, pool]: [string, string],
-  { send_proxy }: Shape['pools'][string],
+  { send_proxy, outlier }: Shape['pools'][string],
   because: string,
   source: Source,
   report: Report,
@@ -265,6 +265,11 @@ function checkUdp(
     report([...path, 'send_proxy'], `is for modes http and tcp only, ${because}`, 'key');
   if (source.has([...path, 'queue']))
     report([...path, 'queue'], `a datagram does not wait, ${because}`, 'key');
+  if (source.has([...path, 'retry']))
+    report([...path, 'retry'], `is for modes http and tcp only, ${because}`, 'key');
+  for (const key of ['consecutive_5xx', 'latency_factor'] as const)
+    if (typeof outlier === 'object' && outlier[key] > 0 && source.has([...path, 'outlier', key]))
+      report([...path, 'outlier', key], `a datagram is no answer of HTTP, ${because}`, 'key');
   // The default would try a TCP connection, which few UDP services take: all backends would seem dead.
   if (!source.has([...path, 'health', 'type']))
     report(

@@ -45,7 +45,7 @@ export interface BreakerConfig {
   readonly connections: number;
   /** Requests or clients that wait for their backend connection. */
   readonly pending: number;
-  /** Requests (http) or connections (tcp) in flight. */
+  /** Requests (http), connections (tcp) or flows (udp) in flight. */
   readonly requests: number;
 }
 
@@ -83,14 +83,16 @@ const outlierKeys = mapping({
     .describe('Mode http: answers of 500 and above in a row; 0: not looked at.'),
   consecutive_failures: integer(0, 1000)
     .default(5)
-    .describe('Failed connects, resets and time-outs in a row; 0: not looked at.'),
+    .describe(
+      'Failed connects, resets and time-outs in a row (mode udp: messages of its host that nobody listens, without an answer in between); 0: not looked at.',
+    ),
   latency_factor: z
     .union([z.literal(0), z.number().min(1.5, { error: FACTOR }).max(100, { error: FACTOR })], {
       error: FACTOR,
     })
     .default(0)
     .describe(
-      'A backend is left out whose answers took, over an `interval`, so many times as long as the median of the others: at least 50 ms at the mean, and 20 answers each.',
+      'Mode http: a backend is left out whose answers took, over an `interval`, so many times as long as the median of the others: at least 50 ms at the mean, and 20 answers each.',
     ),
   interval: duration(100, 3_600_000)
     .prefault('10s')
@@ -147,21 +149,23 @@ export const resilience = {
     .prefault(false)
     .meta({
       description:
-        'Leaves out for a while (`ejected`) a backend that fails its clients, although its checks succeed. `true`: with the defaults. Modes http and tcp.',
+        'Leaves out for a while (`ejected`) a backend that fails its clients, although its checks succeed. `true`: with the defaults.',
       'x-example': '{ consecutive_5xx: 5, latency_factor: 5 }',
     }),
   limits: mapping({
     connections: count
       .default(0)
-      .describe('Connections to the backends, idle ones too, which make room first; 0: no limit.'),
+      .describe(
+        'Connections to the backends (udp: flows), idle ones too, which make room first; 0: no limit.',
+      ),
     pending: count
       .default(0)
       .describe('Requests or clients that wait for a connection to be made; 0: no limit.'),
-    requests: count.default(0).describe('Requests (tcp: connections) in flight; 0: no limit.'),
+    requests: count.default(0).describe('Requests (tcp: connections, udp: flows) in flight; 0: no limit.'),
   })
     .prefault({})
     .describe(
-      'Circuit breaker over all workers: what is more gets a 503 (tcp: a reset) at once. Modes http and tcp.',
+      'Circuit breaker over all workers: what is more gets a 503 (tcp: a reset, udp: no answer) at once.',
     ),
   slow_start: duration(0, LONGEST_MS)
     .prefault('0s')

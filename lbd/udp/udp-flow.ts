@@ -6,7 +6,13 @@ import type { Pool } from '../dispatch/pool.ts';
 import type { Frontend } from '../entry/frontend.ts';
 import type { Timed } from '../io/deadlines.ts';
 import { connectDatagrams, type DatagramSink, sendDatagram } from '../io/udp-socket.ts';
-import { NO_BACKEND, QUEUE_FULL, type Refusal } from '../log/refusal.ts';
+import {
+  NO_BACKEND,
+  QUEUE_FULL,
+  type Refusal,
+  TOO_MANY_CONNECTIONS,
+  TOO_MANY_REQUESTS,
+} from '../log/refusal.ts';
 import { COUNTER, GATE_CLOSED } from '../shared/shared.ts';
 import type { ClientFlow, UdpSocket } from './udp-listener.ts';
 
@@ -135,7 +141,11 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
   onDatagram(bytes: Buffer): void {
     const { context } = this.frontend;
     const slot = this.#backend!.slot;
-    if (!this.#answered) context.shared.observeLatency(slot, performance.now() - this.#askedMs);
+    if (!this.#answered) {
+      context.shared.observeLatency(slot, performance.now() - this.#askedMs);
+      const outlier = this.#pool!.config.outlier;
+      if (outlier !== undefined) context.shared.vitals.answered(slot, false, outlier.consecutive5xx);
+    }
     this.#answered = true;
     this.#tried = undefined;
     this.#touch();
@@ -155,7 +165,11 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
     const backend = this.#backend;
     if (backend === undefined) return;
     if (error.code === 'EMFILE' || error.code === 'ENFILE') this.#books.outOfFiles(this);
-    else shared.countBackend(backend.slot, this.#answered ? COUNTER.errors : COUNTER.connect_failures, 1);
+    else {
+      shared.countBackend(backend.slot, this.#answered ? COUNTER.errors : COUNTER.connect_failures, 1);
+      const outlier = this.#pool!.config.outlier;
+      if (outlier !== undefined) shared.vitals.failed(backend.slot, outlier.consecutiveFailures);
+    }
     this.#tried ??= [];
     this.#tried.push(this.#index);
     this.#leave();
@@ -204,6 +218,14 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
     if (pool !== this.#pool) this.#tried = undefined;
     this.#pool = pool;
     if (pool === undefined) return false;
+    if (pool.breaker.refusesRequest()) {
+      this.#refuse(TOO_MANY_REQUESTS);
+      return false;
+    }
+    if (pool.breaker.refusesConnection()) {
+      this.#refuse(TOO_MANY_CONNECTIONS);
+      return false;
+    }
     const index = pool.choose(this.#address, this.#addressHash, undefined, 0, this.#tried);
     // A datagram does not wait.
     if (index < 0 || !pool.enter(index)) {
@@ -216,6 +238,7 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
     this.#backend = backend;
     shared.countBackend(backend.slot, COUNTER.requests, 1);
     shared.countBackend(backend.slot, COUNTER.connects, 1);
+    backend.connecting();
     const upstream = connectDatagrams(backend.host, backend.port, this, () => this.#onReady());
     // It may have failed already, for want of a descriptor or of a route.
     if (this.#backend !== backend) {
@@ -234,7 +257,10 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
   }
 
   #onReady(): void {
+    const backend = this.#backend;
+    if (backend === undefined) return;
     this.#ready = true;
+    backend.connected();
     const waiting = this.#waiting;
     this.#waiting = undefined;
     for (const bytes of waiting ?? []) this.#send(bytes);
@@ -250,6 +276,7 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
     const backend = this.#backend;
     if (backend === undefined) return;
     this.#backend = undefined;
+    backend.disconnected(this.#ready);
     this.#ready = false;
     this.#waiting = undefined;
     this.#pool!.leave(backend.slot);

@@ -105,6 +105,16 @@ t.test('what goes together', async (t) => {
       'send_proxy: is for',
     ],
     ['datagrams that wait', single(UDP, `${UDP_POOL.slice(0, -2)}, queue: {} }`), 'a datagram does not wait'],
+    ...['consecutive_5xx: 3', 'latency_factor: 5'].map((key): [string, string, string] => [
+      `${key} of datagrams`,
+      single(UDP, `${UDP_POOL.slice(0, -2)}, outlier: { ${key} } }`),
+      'a datagram is no answer of HTTP, and frontend "web" uses this pool in mode udp',
+    ]),
+    [
+      'datagrams that are sent again',
+      single(UDP, `${UDP_POOL.slice(0, -2)}, retry: { attempts: 1 } }`),
+      'retry: is for modes http and tcp only, and frontend "web" uses this pool in mode udp',
+    ],
     ['cookie in udp', single(UDP, `${UDP_POOL.slice(0, -2)}, stick: { cookie: A } }`), 'in mode udp'],
     ['udp check without a question', single(WEB, pool('health: { type: udp }')), 'type udp needs "send"'],
     ['a question of a tcp check', single(WEB, pool('health: { send: x }')), 'is for type udp only'],

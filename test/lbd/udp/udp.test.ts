@@ -9,7 +9,9 @@ import { Frontend } from '../../../lbd/entry/frontend.ts';
 import { Deadlines } from '../../../lbd/io/deadlines.ts';
 import { UdpPlane } from '../../../lbd/plane/udp-plane.ts';
 import { compileRoutes } from '../../../lbd/route/router.ts';
+import { PoolLoads } from '../../../lbd/shared/pool-load.ts';
 import { createSharedBuffers, GATE_CLOSED, GATE_OPEN, SharedState } from '../../../lbd/shared/shared.ts';
+import { TRIPPED_FAILURES } from '../../../lbd/shared/vitals.ts';
 import type { UdpFlow } from '../../../lbd/udp/udp-flow.ts';
 import { UdpFlows } from '../../../lbd/udp/udp-flows.ts';
 import { UdpListener } from '../../../lbd/udp/udp-listener.ts';
@@ -114,6 +116,59 @@ t.test(
     t.equal(await client.ask('2'), `${other} 2`);
   },
 );
+
+t.test(
+  'the limits of a pool hold for flows: what is more is dropped, counted, and served once there is room',
+  async (t) => {
+    for (const limit of ['requests', 'connections'] as const) {
+      const origin = await Origin.start(t, 'a');
+      const plane = await Plane.start(t, yaml([origin], { pool: `limits: { ${limit}: 2 },` }));
+      const slot = plane.slot('dns/s1');
+      const load = new PoolLoads(plane.control, [slot]);
+      const clients = await Promise.all([1, 2, 3].map(() => Client.open(t, plane.port)));
+      t.equal(await clients[0]!.ask('1'), 'a 1');
+      t.equal(await clients[1]!.ask('2'), 'a 2');
+      t.match(load, { requests: 2, connections: 2, pending: 0 }, limit);
+      clients[2]!.send('dropped');
+      await settled(() => count(plane, 'datagrams_dropped') === 1);
+      t.equal(count(plane, 'refused_breaker'), 1);
+      t.equal(plane.control.backendCounter(slot, `broken_${limit}`), 1);
+      t.equal(await clients[0]!.ask('3'), 'a 3', 'those that are there go on');
+      t.same(
+        origin.heard.map(({ text }) => text),
+        ['1', '2', '3'],
+      );
+      plane.plane.cut(slot);
+      t.match(load, { requests: 0, connections: 0, pending: 0 }, 'what ends is counted off');
+      t.equal(await clients[2]!.ask('4'), 'a 4');
+    }
+  },
+);
+
+t.test('outlier: a backend where nobody listens trips it, and an answer begins anew', async (t) => {
+  const origin = await Origin.start(t, 'a');
+  const plane = await Plane.start(t, yaml([origin], { pool: 'outlier: { consecutive_failures: 2 },' }));
+  const slot = plane.slot('dns/s1');
+  const tripped = () => plane.control.vitals.tripped(slot);
+  const failures = () =>
+    plane.control.backendCounter(slot, 'errors') + plane.control.backendCounter(slot, 'connect_failures');
+  const fail = async () => {
+    const before = failures();
+    (await Client.open(t, plane.port)).send('lost');
+    await settled(() => failures() > before);
+  };
+  const { port } = origin;
+  origin.stop();
+  await fail();
+  t.equal(tripped(), 0, 'once is not in a row');
+  const back = await Origin.start(t, 'back', '127.0.0.1', port);
+  t.equal(await (await Client.open(t, plane.port)).ask('2'), 'back 2');
+  back.stop();
+  await fail();
+  t.equal(tripped(), 0, 'it answered in between');
+  await fail();
+  t.equal(tripped(), TRIPPED_FAILURES);
+});
 
 t.test('a backend that no route leads to harms nobody', async (t) => {
   const origin = await Origin.start(t, 'b');

@@ -1,7 +1,8 @@
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import { dirname } from 'node:path';
 import { messageOf, OperatorError } from './errors.ts';
+import { printable } from './printable.ts';
 import { daemonOf } from './unix-socket.ts';
 
 /** Room for the longest list of sessions; what is longer is not an answer of ours. */
@@ -101,11 +102,26 @@ function unreachable(daemon: string, socketPath: string, error: unknown): Operat
   }
 }
 
+/** @returns undefined where the file, which all Linux systems have, does not know the id */
+function nameOf(file: string, id: number): string | undefined {
+  try {
+    const line = readFileSync(file, 'utf8')
+      .split('\n')
+      .find((text) => text.split(':')[2] === String(id));
+    return line === undefined ? undefined : printable(line.split(':')[0]!);
+  } catch {
+    return undefined;
+  }
+}
+
 /** A socket gets the group of its folder, and who may not enter that one cannot look at the socket. */
 function whoMay(socketPath: string): string {
   try {
     const { uid, gid } = statSync(dirname(socketPath));
-    return `: root, user id ${uid} and members of group id ${gid} may use it`;
+    const group = nameOf('/etc/group', gid);
+    const advice = group === undefined ? '' : ` (sudo usermod -aG ${group} NAME, and log in again)`;
+    const user = nameOf('/etc/passwd', uid) ?? `id ${uid}`;
+    return `: root, user ${user} and members of group ${group ?? `id ${gid}`} may use it${advice}`;
   } catch {
     return '';
   }

@@ -1,6 +1,6 @@
-#!/usr/bin/env -S node --disable-sigusr1
+#!/usr/bin/env -S sh -c 'PATH="$(dirname "$(readlink -f "$0")")/../node_modules/.bin:$PATH" exec node --disable-sigusr1 "$0" "$@"'
 import { Command as Program } from 'commander';
-import { ConfigError, messageOf } from '../common/errors.ts';
+import { ConfigError, messageOf, OperatorError } from '../common/errors.ts';
 import { printable, printableJson } from '../common/printable.ts';
 import { VERSION } from '../common/version.ts';
 import { COMMANDS, type Command, type Output, UsageError } from './lbctl/commands.ts';
@@ -8,6 +8,7 @@ import { count } from './lbctl/format.ts';
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
+const EXIT_DOWN = 3;
 
 const program = new Program('lbctl')
   .description('Operates a Tandem load balancer node through the unix sockets of its daemons.')
@@ -15,11 +16,12 @@ const program = new Program('lbctl')
   .option('--run-dir <DIR>', 'where the daemons keep their sockets', '/run/tandem')
   .option('--json', 'answer in JSON', false)
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : EXIT_USAGE))
-  .configureOutput({ outputError: (text, write) => write(`lbctl: ${usageLine(text, 'lbctl')}\n`) })
+  .configureOutput({ outputError: (text, write) => complain(text, 'lbctl', write) })
   .addHelpText(
     'after',
-    '\nExit codes: 0 done or yes, 1 failed (the reason is on standard error) or no, 2 usage.',
-  );
+    '\nExit codes: 0 done or yes, 1 failed (the reason is on standard error) or no, 2 usage, 3 something is down (status --check).',
+  )
+  .configureHelp({ showGlobalOptions: true });
 for (const command of COMMANDS) add(command);
 
 // `lbctl events | head` is no failure.
@@ -32,7 +34,7 @@ await program.parseAsync();
 function add(command: Command): void {
   const sub = program.command(command.name).summary(command.summary).description(command.summary);
   sub.configureOutput({
-    outputError: (text, write) => write(`lbctl: ${usageLine(text, `lbctl ${command.name}`)}\n`),
+    outputError: (text, write) => complain(text, `lbctl ${command.name}`, write),
   });
   for (const [name, help] of command.args) sub.argument(name, help);
   for (const [flags, help] of command.options ?? []) sub.option(flags, help);
@@ -43,13 +45,28 @@ function add(command: Command): void {
   sub.action(async () => {
     const { runDir, json } = program.opts<{ runDir: string; json: boolean }>();
     try {
-      const output = await command.run({ runDir, args: sub.args, options: sub.opts() });
+      const invocation = { runDir, args: sub.args, options: sub.opts(), json };
+      const stream = command.stream?.(invocation);
+      if (stream !== undefined) {
+        for await (const { text, json: answer } of stream) printNext(text, answer, json);
+        return;
+      }
+      const output = await command.run(invocation);
       print(output, json);
       if (output.no) process.exitCode = EXIT_FAILED;
+      if (output.down) process.exitCode = EXIT_DOWN;
     } catch (error) {
       fail(error, json);
     }
   });
+}
+
+/** In JSON too, where that was asked for: commander complains before it has read all options. */
+function complain(text: string, command: string, write: (text: string) => void): void {
+  const line = usageLine(text, command);
+  if (process.argv.includes('--json'))
+    print({ text: '', json: { ok: false, code: 'USAGE', error: line } }, true);
+  write(`lbctl: ${line}\n`);
 }
 
 /** Commander's complaint in our form: one line, and where to read on. */
@@ -62,6 +79,12 @@ function print(output: Output, json: boolean): void {
   if (text !== '') process.stdout.write(`${text}\n`);
 }
 
+/** One of many answers: a line each for programs. */
+function printNext(text: string, answer: unknown, json: boolean): void {
+  const line = json ? printableJson(JSON.stringify(answer)) : text;
+  if (line !== '') process.stdout.write(`${line}\n`);
+}
+
 function fail(error: unknown, json: boolean): void {
   if (error instanceof ConfigError) {
     if (json) print({ text: '', json: { ok: false, problems: error.problems } }, json);
@@ -69,6 +92,12 @@ function fail(error: unknown, json: boolean): void {
       for (const { where, message } of error.problems)
         process.stderr.write(`${printable(`${where}: ${message}`)}\n`);
     process.stderr.write(`lbctl: ${count(error.problems.length, 'problem')}\n`);
-  } else process.stderr.write(`lbctl: ${printable(messageOf(error))}\n`);
+  } else {
+    const message = messageOf(error);
+    const code =
+      error instanceof UsageError ? 'USAGE' : error instanceof OperatorError ? error.code : 'FAILED';
+    if (json) print({ text: '', json: { ok: false, code, error: message } }, json);
+    process.stderr.write(`lbctl: ${printable(message)}\n`);
+  }
   process.exitCode = error instanceof UsageError ? EXIT_USAGE : EXIT_FAILED;
 }

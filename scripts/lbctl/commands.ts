@@ -1,10 +1,9 @@
 import { isIP } from 'node:net';
 import { join } from 'node:path';
-import { secretProblems } from '../../common/cluster-keys.ts';
+import { setTimeout } from 'node:timers/promises';
 import {
   type AdminState,
   type BackendStatus,
-  type ControlEvent,
   type Explanation,
   type LbdStatus,
   type SessionRow,
@@ -12,17 +11,18 @@ import {
 } from '../../common/control.ts';
 import { control } from '../../common/control-client.ts';
 import { formatAge, parseDuration } from '../../common/duration.ts';
-import { ConfigError, type ConfigProblem, messageOf, OperatorError } from '../../common/errors.ts';
-import type { PlacedNeed } from '../../common/host-needs.ts';
+import { ConfigError, OperatorError } from '../../common/errors.ts';
 import type { Config } from '../../common/model.ts';
 import { printable, printableAll } from '../../common/printable.ts';
-import { settlePrograms } from '../../common/programs.ts';
-import type { Source } from '../../common/source.ts';
+import { didYouMean } from '../../common/suggest.ts';
+import { checkHost, NOT_LOOKED } from './check-host.ts';
 import { deriveKeys } from './derive-keys.ts';
+import { askEvents, eventLine, NewEvents, sinceMs } from './events.ts';
 import { explainRequest, explanationText } from './explain.ts';
 import { count, paint, table } from './format.ts';
-import { isAlone, reloadNode, reloadText } from './reload.ts';
+import { reloadNode, reloadText } from './reload.ts';
 import { askNode, backendTable, statusJson, statusText } from './status.ts';
+import { isDown, troublesOf } from './trouble.ts';
 import { awaitReadiness, readinessText } from './upgrade-ready.ts';
 
 /** What the user typed that is no value for its argument or option: exit code 2. */
@@ -34,12 +34,16 @@ export interface Output {
   readonly json: unknown;
   /** It was asked a question, and the answer is no: exit code 1. */
   readonly no?: boolean;
+  /** It was asked whether all is well, and something is down: exit code 3. */
+  readonly down?: boolean;
 }
 
 export interface Invocation {
   readonly runDir: string;
   readonly args: readonly string[];
   readonly options: Readonly<Record<string, string | undefined>>;
+  /** For programs: no colours and nothing that clears a screen. */
+  readonly json: boolean;
 }
 
 /** A command as data: `scripts/lbctl.ts` makes dispatch and help from it. */
@@ -53,16 +57,20 @@ export interface Command {
   readonly repeated?: readonly (readonly [flags: string, help: string])[];
   /** @throws OperatorError, ConfigError or UsageError */
   run(invocation: Invocation): Promise<Output>;
+  /** Goes on until it is interrupted, where its options ask for that; else undefined. */
+  stream?(invocation: Invocation): AsyncIterable<Output> | undefined;
 }
 
-const NOT_LOOKED =
-  'Its interfaces, programs and secret were not looked for: this machine does not have the address of that node.';
 /** A switchover waits for the other node, which may first have to finish a sync. */
 const SWITCHOVER_TIMEOUT_MS = 10_000;
 /** Clearing or listing a full table takes lbd a moment. */
 const SESSIONS_TIMEOUT_MS = 10_000;
 
 const BACKEND_ARG = ['<POOL/BACKEND>', 'as in the first column of "lbctl backends"'] as const;
+
+const WATCH = ['--watch [DURATION]', 'again and again, every 2s or every so often'] as const;
+const WATCH_MS = 2000;
+const FOLLOW_MS = 1000;
 
 export const COMMANDS: readonly Command[] = [
   {
@@ -73,11 +81,12 @@ export const COMMANDS: readonly Command[] = [
       ['--for <NODE>', 'check it as this node (default: the host name, else the first node)'],
       ['--node <NODE>', 'the same, as the daemons call it'],
     ],
-    run: async ({ args: [file], options: { for: node, node: sameNode } }) => {
+    run: async ({ runDir, args: [file], options: { for: node, node: sameNode } }) => {
       const { loadWithNeeds } = await configModule();
       const { config, needs, where } = loadWithNeeds(file!, { node: node ?? sameNode, anyNode: true });
       const { problemsOf } = await import('../../lbd/tls/tls-control.ts');
-      const host = await checkHost(config, needs, where);
+      const chosen = (node ?? sameNode) !== undefined;
+      const host = await checkHost({ config, needs, where, runDir, chosen });
       const problems = [
         ...host.problems,
         ...problemsOf(config).map((message) => ({ where: file!, key: '', message })),
@@ -116,19 +125,17 @@ export const COMMANDS: readonly Command[] = [
     name: 'status',
     args: [],
     summary: 'role, VIPs, peer, paths, sync, pools and backends, with the reason of each state',
-    run: async ({ runDir }) => {
-      const view = await askNode(runDir);
-      return { text: statusText(view), json: statusJson(view) };
-    },
+    options: [['--check', 'for monitoring: only what is down, and exit code 3 where anything is'], WATCH],
+    run: ({ runDir, options: { check } }) => (check ? checkNode(runDir) : showNode(runDir)),
+    stream: (invocation) => watched(invocation, () => showNode(invocation.runDir)),
   },
   {
     name: 'backends',
-    args: [],
+    args: [['[FILTER]', 'only those of this pool, or this POOL/BACKEND']],
     summary: 'the backends of all pools',
-    run: async ({ runDir }) => {
-      const status = await control<LbdStatus>(join(runDir, SOCKETS.lbd), 'GET', '/v1/status');
-      return { text: backendTable(status.pools), json: status.pools };
-    },
+    options: [['--down', 'only those that are down or ejected'], WATCH],
+    run: showBackends,
+    stream: (invocation) => watched(invocation, () => showBackends(invocation)),
   },
   adminCommand('drain', 'no new clients; those that it has finish'),
   adminCommand('ready', 'take clients again'),
@@ -234,52 +241,16 @@ export const COMMANDS: readonly Command[] = [
     name: 'events',
     args: [],
     summary: 'the last transitions of both daemons with their causes, oldest first',
-    options: [['--limit <N>', 'only the newest so many']],
-    run: async ({ runDir, options: { limit } }) => {
-      const { events, failures } = await askEvents(runDir);
-      const shown = limit === undefined ? events : events.slice(-wholeNumber(limit, 1, 1_000_000));
-      const lines = [
-        ...shown.map(eventLine),
-        ...printableAll(failures).map((line) => paint('yellow', `! ${line}`)),
-      ];
-      return { text: lines.join('\n'), json: shown };
-    },
+    options: [
+      ['--limit <N>', 'only the newest so many'],
+      ['--since <WHEN>', 'only those since then: how long ago, such as 10m, or a time of ISO 8601'],
+      ['--follow', 'go on with those that come, until it is interrupted'],
+      ['--local', 'times of the zone of this machine, not UTC'],
+    ],
+    run: showEvents,
+    stream: (invocation) => (invocation.options.follow ? followEvents(invocation) : undefined),
   },
 ];
-
-/** What the host must have can be looked for where this machine is the node that the file is checked for. */
-async function checkHost(
-  { cluster }: Config,
-  needs: readonly PlacedNeed[],
-  where: Source['where'],
-): Promise<{
-  looked: boolean;
-  problems: ConfigProblem[];
-  warnings: readonly string[];
-  denied: readonly string[];
-}> {
-  const { hostFacts, lameNeeds, unmetNeeds } = await import('../../common/host-facts.ts');
-  // Root runs this with any PATH.
-  await settlePrograms();
-  const facts = cluster && (await hostFacts());
-  if (facts === undefined || !facts.addresses.includes(cluster!.self.address))
-    return { looked: false, problems: [], warnings: [], denied: [] };
-  const unmet = await unmetNeeds(needs, facts);
-  const secrets = secretProblems(cluster!);
-  return {
-    looked: true,
-    problems: [
-      ...secrets.problems.map(({ key, message }) => ({
-        where: where(['cluster', key]),
-        key: `cluster.${key}`,
-        message: `cluster.${key}: ${message}`,
-      })),
-      ...unmet.map((need) => ({ where: need.where, key: need.path.join('.'), message: need.message })),
-    ],
-    warnings: lameNeeds(needs, facts).map(({ where, message }) => `${where}: warning: ${message}`),
-    denied: secrets.denied.map((line) => `Not looked at: ${line}`),
-  };
-}
 
 /** The schema takes as long to load as all else together, and most commands do without. */
 function configModule() {
@@ -333,26 +304,90 @@ async function listSessions(socket: string, limit: number): Promise<Output> {
   return { text: lines.join('\n'), json: answer };
 }
 
-/** Events of both daemons by the time at which they happened; what is missing because a daemon is down is said. */
-async function askEvents(runDir: string): Promise<{ events: ControlEvent[]; failures: string[] }> {
-  const answers = await Promise.allSettled(
-    [SOCKETS.agent, SOCKETS.lbd].map((socket) =>
-      control<ControlEvent[]>(join(runDir, socket), 'GET', '/v1/events'),
-    ),
-  );
-  const failures = answers.flatMap((a) => (a.status === 'rejected' ? [messageOf(a.reason)] : []));
-  if (failures.length === answers.length) throw new OperatorError('NOT_RUNNING', failures.join('; '));
-  const events = answers
-    .flatMap((a) => (a.status === 'fulfilled' ? a.value : []))
-    .toSorted((a, b) => a.mono_ms - b.mono_ms);
-  if (answers[0]!.status === 'rejected' && (await isAlone(runDir).catch(() => false)))
-    return { events, failures: [] };
-  return { events, failures };
+async function showNode(runDir: string): Promise<Output> {
+  const view = await askNode(runDir);
+  return { text: statusText(view), json: statusJson(view) };
 }
 
-function eventLine(event: ControlEvent): string {
-  const { time, source, kind, text } = printableAll(event);
-  return `${paint('dim', time)} ${source.padEnd(5)} ${kind.padEnd(8)} ${text}`;
+/** A node whose daemons do not answer is down, too. */
+async function checkNode(runDir: string): Promise<Output> {
+  const troubles = await askNode(runDir).then(troublesOf, (error: unknown) => {
+    if (error instanceof OperatorError && error.code === 'NOT_RUNNING') return [error.message];
+    throw error;
+  });
+  const down = troubles.length > 0;
+  const text = down ? printableAll(troubles).join('\n') : 'nothing is down';
+  return { text, json: { ok: !down, down: troubles }, down };
+}
+
+async function showBackends({ runDir, args: [filter], options: { down } }: Invocation): Promise<Output> {
+  const { pools } = await control<LbdStatus>(join(runDir, SOCKETS.lbd), 'GET', '/v1/status');
+  const [wanted, backend] = filter?.split('/') ?? [];
+  if (wanted !== undefined && pools[wanted] === undefined)
+    throw new OperatorError('REFUSED', `no such pool: ${wanted}${didYouMean(wanted, Object.keys(pools))}`);
+  const shown = Object.entries(pools)
+    .filter(([pool]) => wanted === undefined || pool === wanted)
+    .map(([pool, status]) => {
+      const kept = Object.entries(status.backends).filter(
+        ([name, it]) => (backend === undefined || name === backend) && (!down || isDown(it)),
+      );
+      return [pool, { ...status, backends: Object.fromEntries(kept) }] as const;
+    });
+  const answer: LbdStatus['pools'] = Object.fromEntries(shown);
+  return { text: backendTable(answer), json: answer };
+}
+
+async function showEvents({ runDir, options: { limit, since, local } }: Invocation): Promise<Output> {
+  const { events, failures } = await askEvents(runDir);
+  const start = since === undefined ? Number.NEGATIVE_INFINITY : sinceMs(since, Date.now());
+  if (start === undefined)
+    throw new UsageError(`found "${since}", expected how long ago, such as 10m, or a time of ISO 8601`);
+  const recent = events.filter(({ time }) => Date.parse(time) >= start);
+  const shown = limit === undefined ? recent : recent.slice(-wholeNumber(limit, 1, 1_000_000));
+  const lines = [
+    ...shown.map((event) => eventLine(event, !!local)),
+    ...printableAll(failures).map((line) => paint('yellow', `! ${line}`)),
+  ];
+  return { text: lines.join('\n'), json: shown };
+}
+
+/** A daemon that restarts is missed for a moment, and no reason to end. */
+async function* followEvents(invocation: Invocation): AsyncIterable<Output> {
+  const fresh = new NewEvents();
+  const { runDir, options } = invocation;
+  const before = await askEvents(runDir);
+  fresh.of(before.events);
+  yield await showEvents(invocation);
+  for (;;) {
+    await setTimeout(FOLLOW_MS);
+    const { events } = await askEvents(runDir).catch(() => ({ events: undefined }));
+    for (const event of events === undefined ? [] : fresh.of(events))
+      yield { text: eventLine(event, !!options.local), json: event };
+  }
+}
+
+/** @returns undefined where `--watch` is not given */
+function watched(
+  { options: { watch }, json }: Invocation,
+  show: () => Promise<Output>,
+): AsyncIterable<Output> | undefined {
+  if (watch === undefined) return undefined;
+  const everyMs = typeof watch === 'string' ? Math.max(duration(watch), 100) : WATCH_MS;
+  return again(show, everyMs, !json && process.stdout.isTTY);
+}
+
+async function* again(show: () => Promise<Output>, everyMs: number, clears: boolean): AsyncIterable<Output> {
+  for (;;) {
+    const output = await show().catch((error: unknown) => {
+      if (!(error instanceof OperatorError)) throw error;
+      return {
+        text: paint('yellow', `! ${printable(error.message)}`),
+        json: { ok: false, error: error.message },
+      };
+    });
+    yield clears ? { ...output, text: `\x1b[H\x1b[2J${output.text}` } : output;
+    await setTimeout(everyMs);
+  }
 }
 
 function wholeNumber(text: string, min: number, max: number): number {

@@ -58,7 +58,7 @@ function answerOf({ args, options = [], repeated = [] }: Command): string {
   const flags = [...[...options, ...repeated].map(([text]) => text.split(' ')[0]), '--help'].join(' ');
   const first = args[0]?.[0] ?? '';
   if (first === '<FILE>' || first === '[FILE]') return '_lbctl_files -f';
-  if (first === '<POOL/BACKEND>') return `_lbctl_words ${flags}; _lbctl_backends`;
+  if (first === '<POOL/BACKEND>' || first === '[FILTER]') return `_lbctl_words ${flags}; _lbctl_backends`;
   const choices = /^\[(.+\|.+)\]$/.exec(first)?.[1]?.split('|') ?? [];
   return `_lbctl_words ${[...choices, flags].join(' ')}`;
 }

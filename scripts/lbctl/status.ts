@@ -15,7 +15,8 @@ import { formatAge } from '../../common/duration.ts';
 import { messageOf, OperatorError } from '../../common/errors.ts';
 import { printableAll } from '../../common/printable.ts';
 import { type RuntimeStatus, runtimeWarning } from '../../common/runtime.ts';
-import { count, paint, table } from './format.ts';
+import { fittingFacts, fittingTable } from './columns.ts';
+import { count, paint } from './format.ts';
 
 /** What one daemon said, or why it said nothing. */
 type Answer<T> =
@@ -92,7 +93,7 @@ function processOf({ version, runtime, pid }: LbdStatus | AgentStatus): object {
 export function statusText(answers: NodeView): string {
   const view = printableAll(answers);
   const { lbd } = view;
-  const parts = [table([], [...agentRows(view), ...lbdRows(lbd.status)])];
+  const parts = [fittingFacts([...agentRows(view), ...lbdRows(lbd.status)])];
   if (lbd.status !== null) {
     parts.push(frontendTable(lbd.status));
     parts.push(backendTable(lbd.status.pools));
@@ -360,7 +361,10 @@ function frontendTable({ frontends }: LbdStatus): string {
     engine === undefined ? [] : [`${name}: engine ${engine.engine}, ${engine.why}`],
   );
   return [
-    table(['FRONTEND', 'MODE', 'BIND', 'OPEN', 'ACCEPTED', 'REQUESTS', 'REFUSED'], rows),
+    fittingTable(['FRONTEND', 'MODE', 'BIND', 'OPEN', 'ACCEPTED', 'REQUESTS', 'REFUSED'], rows, {
+      columns: ['ACCEPTED', 'MODE'],
+      below: true,
+    }),
     ...engines,
   ].join('\n');
 }
@@ -411,9 +415,11 @@ export function backendTable(answered: LbdStatus['pools']): string {
       whyOf(b),
     ]),
   );
-  const backends = table(
+  const backends = fittingTable(
     ['BACKEND', 'ADDRESS', 'STATE', 'HEALTH', 'ACTIVE', 'WEIGHT', 'LATENCY', 'ERRORS', 'FOR', 'WHY'],
     rows,
+    // The state says what the health is.
+    { columns: ['HEALTH', 'LATENCY', 'ERRORS', 'FOR', 'WEIGHT'], below: true },
   );
   return [backends, ...queues].join('\n');
 }

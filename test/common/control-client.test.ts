@@ -95,8 +95,20 @@ t.test(
         message:
           /^no permission for \S+lbd\.sock: root, user id 4001 and members of group id 4005 may use it$/,
       });
+      chownSyncAs(folder, 1, 1);
+      await t.rejects(control(join(folder, 'lbd.sock'), 'GET', '/'), {
+        message:
+          /: root, user daemon and members of group daemon may use it \(sudo usermod -aG daemon NAME, and log in again\)$/,
+      });
     } finally {
       process.seteuid!(0);
     }
   },
 );
+
+function chownSyncAs(path: string, uid: number, gid: number): void {
+  const user = process.geteuid!();
+  process.seteuid!(0);
+  chownSync(path, uid, gid);
+  process.seteuid!(user);
+}

@@ -1,5 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { chmodSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import t, { type Test } from 'tap';
@@ -13,6 +16,7 @@ import {
 } from '../../common/control.ts';
 import { ControlError, type ControlRoute, serveControl } from '../../common/control-server.ts';
 import { printable } from '../../common/printable.ts';
+import { freePort } from '../common/free-port.ts';
 import { tempDir } from '../common/temp-dir.ts';
 
 // Most of the time goes into starting processes.
@@ -369,7 +373,7 @@ t.test('check looks at the secrets where this machine is the node', { buffered: 
   const cluster =
     'cluster: { name: shop, nodes: { lb1: { address: 127.0.0.1 }, lb2: { address: 198.51.100.2 } }';
   const rest = `ha: { paths: [{ type: unicast }], vips: [{ address: 192.0.2.100/32, provider: lo }], track: { interfaces: [] } }
-frontends: { web: { bind: ["*:80"], pool: web } }
+frontends: { web: { bind: ["127.0.0.1:${await freePort()}"], pool: web } }
 pools: { web: { backends: { s1: { address: "192.0.2.9:80" } } } }
 `;
   const secret = (name: string, bytes: number, mode: number) => {
@@ -514,4 +518,114 @@ t.test('usage', { buffered: true }, async (t) => {
   }
   t.match(await lbctl(), { code: 2, err: /Usage: lbctl/ });
   t.match(await lbctl('--help'), { code: 0, out: /switchover/ });
+});
+
+t.test('check looks at what lbd would refuse of this machine', { buffered: true }, async (t) => {
+  const directory = tempDir(t);
+  const file = join(directory, 'pair.yaml');
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const name = hostname().split('.')[0]!;
+  writeFileSync(join(directory, 'secret'), randomBytes(32), { mode: 0o600 });
+  const write = (address: string, bind: string) =>
+    writeFileSync(
+      file,
+      `cluster: { name: shop, nodes: { ${JSON.stringify(name)}: { address: ${address} }, other: { address: 198.51.100.2 } } }
+ha: { paths: [{ type: unicast }], vips: [{ address: 192.0.2.100/32, provider: lo }], track: { interfaces: [] } }
+frontends: { web: { bind: ["${bind}"], pool: web } }
+pools: { web: { backends: { s1: { address: "192.0.2.9:80" } } } }
+`,
+    );
+  write('127.0.0.1', `127.0.0.1:${port}`);
+  const taken = await lbctl('--run-dir', directory, 'check', file);
+  t.equal(taken.code, 1);
+  t.match(
+    taken.err,
+    new RegExp(
+      `^\\S+:3:\\d+: frontends\\.web\\.bind: .*cannot listen on 127.0.0.1:${port}: another process listens there`,
+    ),
+  );
+  write('203.0.113.9', '127.0.0.1:1');
+  const away = await lbctl('--run-dir', directory, 'check', file);
+  t.match(
+    away.err,
+    /^\S+:1:\d+: cluster\.nodes\.\S+\.address: found 203\.0\.113\.9, which this machine does not have, though it is /,
+  );
+  t.equal((await lbctl('check', file, '--for', name)).code, 0, 'for another machine it may be right');
+});
+
+t.test('status --check: 0 where nothing is down, 3 where something is', { buffered: true }, async (t) => {
+  const pools = { web: { ...LBD.pools.web!, backends: { s1: BACKEND } } };
+  const agent = () => ({ ...AGENT, groups: [GROUP] });
+  const well = await fakeNode(t, ['agent', 'lbd'], { ...LBD, pools }, agent);
+  t.match(await well.lbctl('status', '--check'), { code: 0, out: 'nothing is down' });
+  const bad = await fakeNode(t, ['agent', 'lbd'], LBD, agent);
+  t.match(await bad.lbctl('status', '--check'), { code: 3, out: /^web\/s2 is down: deep: / });
+  t.match(JSON.parse((await bad.lbctl('status', '--check', '--json')).out), { ok: false, down: [/web\/s2/] });
+  const none = await fakeNode(t, []);
+  t.match(await none.lbctl('status', '--check'), { code: 3, out: /lbd is not running/ });
+});
+
+t.test('backends of one pool, or those that are down', { buffered: true }, async (t) => {
+  const { lbctl } = await fakeNode(t, ['lbd']);
+  t.match((await lbctl('backends', '--down')).out, /^BACKEND.*\nweb\/s2 [^\n]*\n/);
+  t.notMatch((await lbctl('backends', '--down')).out, 'web/s1');
+  t.notMatch((await lbctl('backends', 'web/s1')).out, 'web/s2');
+  t.same(Object.keys(JSON.parse((await lbctl('backends', 'web', '--down', '--json')).out).web.backends), [
+    's2',
+  ]);
+  t.match((await lbctl('backends', 'wbe')).err, /no such pool: wbe; did you mean "web"\?/);
+});
+
+t.test('events since then, and times of the zone', { buffered: true }, async (t) => {
+  const { lbctl } = await fakeNode(t, ['agent', 'lbd']);
+  t.equal((await lbctl('events', '--since', '2030-01-01T00:00:01Z')).out.split('\n').length, 2);
+  t.equal((await lbctl('events', '--since', '2031-01-01')).out, '');
+  t.match(await lbctl('events', '--since', 'soon'), { code: 2, err: /found "soon", expected how long ago/ });
+  t.match((await lbctl('events', '--local')).out, /^20\d\d-\d\d-\d\dT[\d:.]+[+-]\d\d:\d\d agent/);
+});
+
+t.test('events --follow and status --watch go on', { buffered: true }, async (t) => {
+  const lines: Record<'agent' | 'lbd', ControlEvent[]> = { agent: [...EVENTS.agent], lbd: [...EVENTS.lbd] };
+  const runDir = tempDir(t);
+  for (const name of ['agent', 'lbd'] as const) {
+    const routes: ControlRoute[] = [
+      { method: 'GET', path: '/v1/events', handle: () => lines[name] },
+      { method: 'GET', path: '/v1/status', handle: () => (name === 'lbd' ? LBD : AGENT) },
+    ];
+    const server = await serveControl(join(runDir, SOCKETS[name]), routes);
+    t.teardown(() => server.close());
+  }
+  const told = (...args: string[]) => {
+    const child = execa(process.execPath, [LBCTL, '--run-dir', runDir, ...args], { reject: false });
+    t.teardown(() => child.kill());
+    return child.iterable()[Symbol.asyncIterator]();
+  };
+  const events = told('events', '--follow', '--json');
+  t.same(JSON.parse((await events.next()).value!).length, 3);
+  lines.lbd.push({ ...EVENTS.lbd[0]!, mono_ms: 99, text: 'web/s1 ready' });
+  t.match(JSON.parse((await events.next()).value!), { mono_ms: 99, text: 'web/s1 ready' });
+  const watch = told('status', '--watch', '100ms', '--json');
+  for (let i = 0; i < 2; i++) t.match(JSON.parse((await watch.next()).value!), { node: 'lb1' });
+});
+
+t.test('with --json errors are JSON, too', { buffered: true }, async (t) => {
+  const { lbctl: ask } = await fakeNode(t, []);
+  const failed = await ask('--json', 'status');
+  t.match(failed, { code: 1, err: /^lbctl: lbd is not running/ });
+  t.match(JSON.parse(failed.out), { ok: false, code: 'NOT_RUNNING', error: /lbd is not running/ });
+  t.match(JSON.parse((await ask('--json', 'weight', 'web/s1', '-3x')).out), { ok: false, code: 'USAGE' });
+  t.match(JSON.parse((await ask('--json', 'statsu')).out), {
+    ok: false,
+    code: 'USAGE',
+    error: /unknown command/,
+  });
+});
+
+t.test('the help of a command shows the options of all commands', { buffered: true }, async (t) => {
+  const { out } = await lbctl('backends', '--help');
+  t.match(out, /--run-dir <DIR>/);
+  t.match(out, /--json/);
 });

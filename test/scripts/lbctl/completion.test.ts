@@ -72,7 +72,7 @@ t.test('commands, options and the backends of the node', async (t) => {
   t.strictSame(await complete('lbctl', 'drain', 'web/s'), ['web/s1', 'web/s2']);
   t.strictSame(await complete('lbctl', '--run-dir', 'x', 'drain', 'web/o'), ['web/other']);
   t.strictSame(await complete('lbctl', 'sessions', 'c'), ['clear']);
-  t.strictSame(await complete('lbctl', 'events', '--l'), ['--limit']);
+  t.strictSame(await complete('lbctl', 'events', '--l'), ['--limit', '--local']);
   writeFileSync(join(directory, 'a.yaml'), '');
   t.strictSame(await complete('lbctl', 'check', 'a'), ['a.yaml']);
   t.strictSame(await complete('lbctl', '--run-dir', 'b'), ['bin']);

@@ -1,0 +1,128 @@
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { secretProblems } from '../../common/cluster-keys.ts';
+import { type LbdStatus, SOCKETS } from '../../common/control.ts';
+import { control } from '../../common/control-client.ts';
+import type { ConfigProblem } from '../../common/errors.ts';
+import { type HostFacts, hostFacts, lameNeeds, unmetNeeds } from '../../common/host-facts.ts';
+import type { PlacedNeed } from '../../common/host-needs.ts';
+import type { Config } from '../../common/model.ts';
+import { settlePrograms } from '../../common/programs.ts';
+import type { Path, Source } from '../../common/source.ts';
+import type { NamedBind } from '../../lbd/control/preflight.ts';
+
+export const NOT_LOOKED =
+  'Its interfaces, programs and secret were not looked for: this machine does not have the address of that node.';
+
+/** A config that is good in itself, and where it is to run. */
+export interface Checked {
+  readonly config: Config;
+  readonly needs: readonly PlacedNeed[];
+  readonly where: Source['where'];
+  /** Of the daemons that may run already. */
+  readonly runDir: string;
+  /** The operator has named the node: this machine need not be it. */
+  readonly chosen: boolean;
+}
+
+/** What the daemons would say of this machine at their start. */
+export interface HostVerdict {
+  /** Whether this machine was looked at: it is the node that the file is checked for. */
+  readonly looked: boolean;
+  readonly problems: readonly ConfigProblem[];
+  readonly warnings: readonly string[];
+  /** What could not be looked at, a line each. */
+  readonly denied: readonly string[];
+}
+
+const NOTHING: HostVerdict = { looked: false, problems: [], warnings: [], denied: [] };
+
+/** What the host must have can be looked for where this machine is the node that the file is checked for. */
+export async function checkHost(checked: Checked): Promise<HostVerdict> {
+  const { config, needs, where } = checked;
+  const { cluster } = config;
+  if (cluster === undefined) return NOTHING;
+  // Root runs this with any PATH.
+  await settlePrograms();
+  const facts = await hostFacts();
+  if (facts === undefined) return NOTHING;
+  if (!facts.addresses.includes(cluster.self.address)) return elsewhere(checked, cluster.self, facts);
+  const at = (path: Path, message: string): ConfigProblem => ({
+    where: where(path),
+    key: path.join('.'),
+    message: `${path.join('.')}: ${message}`,
+  });
+  const unmet = await unmetNeeds(needs, facts);
+  const secrets = secretProblems(cluster);
+  const binds = await bindProblems(checked);
+  return {
+    looked: true,
+    problems: [
+      ...secrets.problems.map(({ key, message }) => at(['cluster', key], message)),
+      ...unmet.map((need) => ({ where: need.where, key: need.path.join('.'), message: need.message })),
+      ...binds.taken.map(({ path, message }) => at(path, message)),
+    ],
+    warnings: lameNeeds(needs, facts).map((lame) => `${lame.where}: warning: ${lame.message}`),
+    denied: [...secrets.denied, ...binds.denied].map((line) => `Not looked at: ${line}`),
+  };
+}
+
+/** A machine with the name of the node lacks its address; any other one is not meant. */
+function elsewhere(
+  { where, chosen }: Checked,
+  { name, address }: { readonly name: string; readonly address: string },
+  { addresses }: HostFacts,
+): HostVerdict {
+  const host = hostname();
+  if (chosen || (host !== name && host.split('.')[0] !== name)) return NOTHING;
+  const path = ['cluster', 'nodes', name, 'address'];
+  const message =
+    `found ${address}, which this machine does not have, though it is ${name} by its name (it has ${addresses.join(', ')}); ` +
+    '--for NODE checks the file for another machine';
+  return {
+    ...NOTHING,
+    problems: [{ where: where(path), key: path.join('.'), message: `${path.join('.')}: ${message}` }],
+  };
+}
+
+interface BindTrouble {
+  readonly path: Path;
+  readonly message: string;
+}
+
+/** Binds that lbd could not have now. Those of an lbd that runs here are its own. */
+async function bindProblems({
+  config,
+  runDir,
+}: Checked): Promise<{ taken: BindTrouble[]; denied: string[] }> {
+  const { bindsOf, preflight } = await import('../../lbd/control/preflight.ts');
+  const running = await control<LbdStatus>(join(runDir, SOCKETS.lbd), 'GET', '/v1/status').catch(
+    () => undefined,
+  );
+  const taken: BindTrouble[] = [];
+  const denied: string[] = [];
+  for (const bind of bindsOf(config)) {
+    if (running !== undefined && listensAt(running, bind)) continue;
+    const [problem] = await preflight([bind]);
+    if (problem === undefined) continue;
+    // Who checks has not the capabilities of the service.
+    if (problem.includes('no permission')) denied.push(problem);
+    else taken.push({ path: ['frontends', bind.what.replace('frontend ', ''), 'bind'], message: problem });
+  }
+  return { taken, denied };
+}
+
+/** Whether a running lbd has the port, whatever the address. */
+export function listensAt(
+  { frontends }: Pick<LbdStatus, 'frontends'>,
+  { port, protocol }: NamedBind,
+): boolean {
+  return Object.values(frontends).some(
+    ({ mode, bind }) =>
+      (mode === 'udp') === (protocol === 'udp') &&
+      bind.some((text) => {
+        const [, first, last = first] = /:(\d+)(?:-(\d+))?$/.exec(text) ?? [];
+        return port >= Number(first) && port <= Number(last);
+      }),
+  );
+}

@@ -8,6 +8,7 @@ import { backendId, poolId } from './hash.ts';
 import { checkLoops } from './loop-checks.ts';
 import { problem } from './problems.ts';
 import type { Report } from './report.ts';
+import { checkResolver } from './resolver-config.ts';
 import type { Shape } from './schema.ts';
 import type { Path, Source } from './source.ts';
 import { checkTls } from './tls-checks.ts';
@@ -33,6 +34,7 @@ export function checkTogether(shape: Shape, source: Source): ConfigProblem[] {
   checkPools(shape, source, report);
   checkModes(shape, source, report);
   checkTls(shape, report);
+  checkResolver(shape, report);
   checkEngines(shape, source, report);
   checkIdentities(shape, report);
   return problems;

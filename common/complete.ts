@@ -22,6 +22,7 @@ import type {
   WitnessConfig,
 } from './model.ts';
 import { resilienceOf } from './resilience-config.ts';
+import { resolverOf } from './resolver-config.ts';
 import type { Shape } from './schema.ts';
 import { stickOf } from './stick-config.ts';
 import { frontendTlsOf, poolTlsOf } from './tls-config.ts';
@@ -62,6 +63,8 @@ export function complete(
     }),
     pools: Object.entries(shape.pools).map(([name, pool]) => poolOf(name, pool)),
     admin: { metrics: shape.admin.metrics === false ? undefined : shape.admin.metrics },
+    // Only where it is written: a node of the former release has another digest else.
+    ...(shape.resolver && { resolver: resolverOf(shape.resolver) }),
   };
   const shared = { config, workers: shape.workers };
   return { ...config, digest: digestOf(shared), sectionDigests: sectionDigestsOf(shared) };

@@ -34,6 +34,19 @@ export type BackendState = 'ready' | 'draining' | 'drained' | 'down' | 'ejected'
 
 export interface BackendStatus {
   readonly address: string;
+  /** Where its host name leads; undefined: its host is an IP address, or this is no answer of `GET /v1/status`. */
+  readonly resolved?:
+    | {
+        /** The last good ones; empty: there never were any. */
+        readonly addresses: readonly string[];
+        /** Those that get clients: the ones that pass their checks, or all where none does. */
+        readonly usable: readonly string[];
+        /** Since they were last found. */
+        readonly age_ms: number;
+        /** Why they cannot be found now; undefined: they can. */
+        readonly trouble?: string | undefined;
+      }
+    | undefined;
   readonly state: BackendState;
   readonly health: HealthState;
   readonly admin: AdminState;

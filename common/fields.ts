@@ -190,6 +190,16 @@ export const metricsAddress = parsed('IP:PORT, such as 127.0.0.1:9600, or false'
   return address === undefined || canonicalIp(address.host) === undefined ? undefined : address;
 });
 
+const DNS_PORT = 53;
+export const nameServer = parsed(
+  'IP or IP:PORT of a name server, such as 10.0.0.53 or "[fd00::53]:53"',
+  (input) => {
+    const address = unicastIp(input) === undefined ? parseEndpoint(input) : { host: input, port: DNS_PORT };
+    const host = unicastIp(address?.host ?? '');
+    return address === undefined || host === undefined ? undefined : { host, port: address.port };
+  },
+);
+
 export const leaseAddress = parsed('IP:PORT of a witness, such as "192.168.56.3:7473"', (input) => {
   const address = parseEndpoint(input);
   return address === undefined || unicastIp(address.host) === undefined ? undefined : address;

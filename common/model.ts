@@ -27,7 +27,30 @@ export interface Config {
   readonly frontends: readonly FrontendConfig[];
   readonly pools: readonly PoolConfig[];
   readonly admin: AdminConfig;
+  /** Absent: `DEFAULT_RESOLVER`. */
+  readonly resolver?: ResolverConfig | undefined;
 }
+
+/** How host names of backends are resolved. */
+export interface ResolverConfig {
+  /** Name servers; empty: those of `/etc/resolv.conf`. */
+  readonly servers: readonly SocketAddress[];
+  /** One try at one server. 100 to 30000. */
+  readonly timeoutMs: number;
+  /** Tries at each server. 1 to 5. */
+  readonly attempts: number;
+  /** A TTL below or above counts as this one. 100 to 86400000. */
+  readonly minTtlMs: number;
+  readonly maxTtlMs: number;
+}
+
+export const DEFAULT_RESOLVER: ResolverConfig = {
+  servers: [],
+  timeoutMs: 2_000,
+  attempts: 2,
+  minTtlMs: 1_000,
+  maxTtlMs: 60_000,
+};
 
 export interface ClusterConfig {
   readonly name: string;

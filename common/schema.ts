@@ -4,6 +4,7 @@ import { integer, mapping, metricsAddress, name, named, nodeAddress, port } from
 import { frontend } from './frontend-schema.ts';
 import { ha } from './ha-schema.ts';
 import { pool } from './pool-schema.ts';
+import { resolver } from './resolver-config.ts';
 
 /**
  * The schema of the config file: what may be written where, its defaults, its ranges, and what it means to who operates it
@@ -87,6 +88,12 @@ export const schema = mapping({
     }),
   frontends: named(frontend).describe('Where clients come, by name; 1 to 128.'),
   pools: named(pool).describe('Sets of backends, by name.'),
+  resolver: resolver.optional().meta({
+    description:
+      'How host names of backends are resolved: lbd asks on its own, `/etc/hosts` first, with the search domains of `/etc/resolv.conf`, and again as the TTL of the records says.',
+    'x-default': 'by the name servers of `/etc/resolv.conf`',
+    'x-example': '{ servers: [10.0.0.53], max_ttl: 30s }',
+  }),
   access_log: accessLog.optional().meta({
     description:
       'Access log of all frontends without one of their own. A request, or a connection, is one line at its end.',

@@ -57,6 +57,9 @@ port.on('message', (message: ToWorker) => {
       send({ type: 'explained', serial: message.serial, explanation });
       break;
     }
+    case 'addresses':
+      applied = applied.then(() => plane.setAddresses(message.addresses));
+      break;
     case 'cut':
       plane.cut(message.slot);
       break;

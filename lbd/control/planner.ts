@@ -1,8 +1,10 @@
+import { isIP } from 'node:net';
 import type { Config } from '../../common/model.ts';
-import type { Plan } from '../shared/plan.ts';
+import { type Addresses, addressKey, type Plan } from '../shared/plan.ts';
 import { MAX_FRONTENDS, MAX_SLOTS, type SharedState } from '../shared/shared.ts';
 import type { PoolTls } from '../tls/backend-tls.ts';
-import type { HealthTarget } from './health/monitor.ts';
+import type { BackendTarget } from './health/monitor.ts';
+import type { Resolution } from './names/names.ts';
 import { SlotMap } from './slots.ts';
 
 /** Turns a config into the plan of the workers: gives its backends and frontends their rows of shared memory. */
@@ -61,21 +63,61 @@ export function backendIds(config: Config): string[] {
   return config.pools.flatMap((pool) => pool.backends.map((backend) => `${pool.name}/${backend.name}`));
 }
 
-/** What the health monitor has to check. */
+/** Hosts of all backends: names and IP addresses. */
+export function hostsOf(config: Config): string[] {
+  return config.pools.flatMap(({ backends }) => backends.map(({ address }) => address.host));
+}
+
+/**
+ * Where the workers find the backends whose hosts are names.
+ *
+ * @param usable addresses of `pool/backend` that clients may be sent to
+ * @returns undefined: there is no such backend
+ */
+export function addressesOf(
+  config: Config,
+  usable: (id: string) => readonly string[],
+): Addresses | undefined {
+  const named = config.pools.flatMap((pool) =>
+    pool.backends
+      .filter(({ address }) => isIP(address.host) === 0)
+      .map((backend) => [addressKey(pool.name, backend), usable(`${pool.name}/${backend.name}`)] as const),
+  );
+  return named.length === 0
+    ? undefined
+    : Object.fromEntries(named.filter(([, addresses]) => addresses.length > 0));
+}
+
+/**
+ * What the health monitor has to check.
+ *
+ * @param resolve where the host name of a backend leads; undefined: it is an IP address
+ */
 export function targetsOf(
   config: Config,
   tlsOf: (pool: string) => PoolTls | undefined = () => undefined,
-): HealthTarget[] {
+  resolve: (host: string) => Resolution | undefined = () => undefined,
+): BackendTarget[] {
   return config.pools.flatMap((pool) => {
     const tls = pool.health.tls === false ? undefined : tlsOf(pool.name);
     return pool.backends.map((backend) => ({
       id: `${pool.name}/${backend.name}`,
       host: backend.address.host,
       port: backend.address.port,
+      ...whereabouts(backend.address.host, resolve(backend.address.host)),
       config: pool.health,
       ...(tls && { tls }),
       // A port of its own for checks is not the one that clients come to.
       ...(pool.sendProxy !== undefined && pool.health.port === undefined && { sendProxy: pool.sendProxy }),
     }));
   });
+}
+
+function whereabouts(
+  host: string,
+  resolution: Resolution | undefined,
+): Pick<BackendTarget, 'addresses' | 'unresolved'> {
+  if (resolution === undefined) return { addresses: [host] };
+  const { addresses, pending, trouble } = resolution;
+  return addresses.length === 0 && !pending ? { addresses, unresolved: trouble } : { addresses };
 }

@@ -28,6 +28,7 @@ export function compareConfigs(running: Config, next: Config): ConfigChanges {
       ...compareNamed('frontend', running.frontends, next.frontends),
       ...compareNamed('pool', running.pools, next.pools),
       ...(isDeepStrictEqual(running.admin, next.admin) ? [] : ['admin changed']),
+      ...(isDeepStrictEqual(running.resolver, next.resolver) ? [] : ['resolver changed']),
     ],
   };
 }

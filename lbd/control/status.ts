@@ -1,5 +1,6 @@
 import type { SocketAddress } from '../../common/address.ts';
 import type {
+  BackendStatus,
   CertificateStatus,
   FlowSyncStatus,
   FrontendStatus,
@@ -29,6 +30,8 @@ export interface StatusSources {
   certificates(frontend: string): readonly CertificateStatus[];
   /** Undefined for mode http. */
   engine(frontend: string): FrontendStatus['engine'];
+  /** Of `pool/backend` with this host. */
+  resolved(id: string, host: string): BackendStatus['resolved'];
   warnings(): string[];
 }
 
@@ -60,9 +63,13 @@ export function lbdStatus(sources: StatusSources): LbdStatus {
             pool.backends
               .map((backend) => [backend, `${pool.name}/${backend.name}`] as const)
               .filter(([, id]) => sources.backends.has(id))
-              .map(([{ name, maxConnections }, id]) => [
+              .map(([{ name, address, maxConnections }, id]) => [
                 name,
-                { ...sources.backends.status(id), max_connections: maxConnections },
+                {
+                  ...sources.backends.status(id),
+                  max_connections: maxConnections,
+                  resolved: sources.resolved(id, address.host),
+                },
               ]),
           ),
         },

@@ -3,6 +3,7 @@ import type { ExplainQuery } from '../../common/control.ts';
 import { messageOf, OperatorError } from '../../common/errors.ts';
 import type { Logger } from '../../common/logger.ts';
 import {
+  type Addresses,
   BEAT_MS,
   type FromWorker,
   type OpenByGroup,
@@ -178,6 +179,13 @@ export class Supervisor {
       }),
     );
     return [...new Set(results.flat())];
+  }
+
+  /** Tells all workers where the backends with host names are now; also those that are started later. */
+  readdress(addresses: Addresses): void {
+    if (this.#plan === undefined) return;
+    this.#plan = { ...this.#plan, addresses };
+    for (const seat of this.#seats) this.#post(seat, { type: 'addresses', addresses });
   }
 
   /** Asks all workers what would become of a request. Those that do not answer in time are left out. */

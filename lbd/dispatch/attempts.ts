@@ -103,7 +103,7 @@ export class Attempts {
     const failed = this.#index;
     const { slot } = this.backend;
     this.#tried ??= [];
-    this.#tried.push(failed);
+    this.#tried.push(failure === 'connect' ? this.backend.triedAs(failed) : failed);
     const { needsCookie } = this;
     if (!this.#choose()) return false;
     // A retry does not wait: its client has waited already.

@@ -1,9 +1,12 @@
+import { isIP } from 'node:net';
 import { formatEndpoint } from '../../common/address.ts';
 import { backendId } from '../../common/hash.ts';
 import type { BackendConfig } from '../../common/model.ts';
+import { addressKey } from '../shared/plan.ts';
 import { GATE_CLOSED, type SharedState, UNLIMITED } from '../shared/shared.ts';
 import { CONNECTIONS, PENDING } from '../shared/vitals.ts';
 import type { BackendTls } from '../tls/backend-tls.ts';
+import { AddressTurn } from './address-turn.ts';
 import type { Upstream, UpstreamBackend } from './upstream.ts';
 
 /** Idle connections that a worker keeps to one backend; more are closed when their request is over. */
@@ -12,7 +15,6 @@ const MAX_IDLE = 256;
 /** One server of a pool, as a worker sees it: its row in the shared memory and its idle connections. */
 export class Backend implements UpstreamBackend {
   readonly name: string;
-  readonly host: string;
   readonly port: number;
   /** Host and port, as in a Host field. */
   readonly authority: string;
@@ -24,19 +26,54 @@ export class Backend implements UpstreamBackend {
   /** How long what is open to it may go on once it is in no config any more. */
   drainTimeoutMs = 0;
   readonly tls: BackendTls | undefined;
+  /** Of its addresses, where its host is a name; see `addressKey`. undefined: its host is its address. */
+  readonly addressKey: string | undefined;
+  readonly #addresses: AddressTurn;
   readonly #shared: SharedState;
   readonly #idle: Upstream[] = [];
   #retired = false;
 
   constructor(pool: string, config: BackendConfig, slot: number, shared: SharedState, tls?: BackendTls) {
     this.name = config.name;
-    this.host = config.address.host;
-    this.port = config.address.port;
+    const { host, port } = config.address;
+    const isName = isIP(host) === 0;
+    this.port = port;
     this.authority = formatEndpoint(config.address);
+    this.addressKey = isName ? addressKey(pool, config) : undefined;
+    this.#addresses = new AddressTurn(isName ? [] : [host]);
     this.slot = slot;
     this.id = backendId(pool, config.name);
     this.#shared = shared;
     this.tls = tls;
+  }
+
+  /** Its name has an address: always true of a host that is one. */
+  get reachable(): boolean {
+    return this.#addresses.all.length > 0;
+  }
+
+  /** Its host is at these IP addresses from now on. Idle connections to others are closed, busy ones when they are idle. */
+  setAddresses(addresses: readonly string[]): void {
+    if (!this.#addresses.replace(addresses)) return;
+    for (const upstream of this.#idle.filter(({ address }) => !this.has(address))) upstream.destroy();
+  }
+
+  /** Whether its host is still at this address. */
+  has(address: string): boolean {
+    return this.#addresses.all.includes(address);
+  }
+
+  nextAddress(): string {
+    return this.#addresses.next();
+  }
+
+  failedAt(address: string): void {
+    this.#addresses.failed(address);
+  }
+
+  /** What to put among those that were tried: `index`, or -1 where another of its addresses may still take the client. */
+  triedAs(index: number): number {
+    return this.#addresses.hasAlternative ? -1 : index;
   }
 
   connecting(): void {
@@ -63,14 +100,25 @@ export class Backend implements UpstreamBackend {
    * @param usedAfterMs only one that was used after this coarse time
    */
   takeIdle(usedAfterMs: number): Upstream | undefined {
+    if (this.#addresses.all.length > 1) return this.#takeInTurn(usedAfterMs);
     const last = this.#idle.at(-1);
     if (last === undefined || last.idleSinceMs < usedAfterMs) return undefined;
     return this.#idle.pop();
   }
 
+  /** Clients that go over connections which are there already are spread over all addresses as well. */
+  #takeInTurn(usedAfterMs: number): Upstream | undefined {
+    const address = this.#addresses.peek();
+    const at = this.#idle.findLastIndex((upstream) => upstream.address === address);
+    if (at < 0 || this.#idle[at]!.idleSinceMs < usedAfterMs) return undefined;
+    this.#addresses.next();
+    return this.#idle.splice(at, 1)[0];
+  }
+
   keepIdle(upstream: Upstream): boolean {
     if (this.#retired || this.#idle.length >= MAX_IDLE || this.#shared.gate(this.slot) === GATE_CLOSED)
       return false;
+    if (!this.has(upstream.address)) return false;
     this.#idle.push(upstream);
     return true;
   }

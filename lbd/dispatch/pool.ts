@@ -35,6 +35,8 @@ export class Pool implements PoolView {
   readonly #hashesSource: boolean;
   #tried: readonly number[] | undefined;
   readonly #limited: boolean;
+  /** The host of a backend is a name, which may have no address yet. */
+  readonly #byName: boolean;
   /** Of this pick, 0 to FULL_SHARE - 1: a backend in slow start takes part where its share is above it; -1: all do. */
   #luck = -1;
   /** Whether the last `choose` followed a stick rather than the algorithm. */
@@ -69,6 +71,7 @@ export class Pool implements PoolView {
     this.#secureCookieLines = cookieLines(true);
     this.ownCookie = stick?.type === 'insert' && stick.attributes?.forward !== true ? stick.cookie : '';
     this.#limited = backends.some((backend) => backend.maxConnections !== UNLIMITED);
+    this.#byName = backends.some(({ addressKey }) => addressKey !== undefined);
     this.#hashesSource =
       config.algorithm === 'ip-hash' ||
       (config.algorithm === 'consistent-hash' && config.hash.key.from === 'source');
@@ -90,6 +93,7 @@ export class Pool implements PoolView {
   available(index: number): boolean {
     return (
       this.#shared.eligible(this.backends[index]!.slot) &&
+      !(this.#byName && !this.backends[index]!.reachable) &&
       !(this.#limited && this.#full(index)) &&
       (this.#luck < 0 || this.#luck < this.#shared.vitals.share(this.backends[index]!.slot)) &&
       (this.#tried === undefined || !this.#tried.includes(index))
@@ -268,7 +272,8 @@ export class Pool implements PoolView {
 
   /** Whether clients that are stuck to a backend are sent there. */
   #followed(index: number): boolean {
-    return this.#shared.gate(this.backends[index]!.slot) !== GATE_CLOSED;
+    const backend = this.backends[index]!;
+    return this.#shared.gate(backend.slot) !== GATE_CLOSED && backend.reachable;
   }
 
   #stick(index: number, address: string, value: string | undefined): void {

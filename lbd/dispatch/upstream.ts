@@ -23,12 +23,15 @@ export interface UpstreamUser {
 /** A backend as connections to it see it. */
 export interface UpstreamBackend {
   readonly name: string;
-  readonly host: string;
   readonly port: number;
   /** Its row in the shared memory. */
   readonly slot: number;
   /** undefined: it is spoken to in the clear. */
   readonly tls: BackendTls | undefined;
+  /** IP address for the next connection; empty: there is none, and the connection fails. */
+  nextAddress(): string;
+  /** No connection to this address came about. */
+  failedAt(address: string): void;
   /** A connection to it is being made. Paired with one `disconnected`. */
   connecting(): void;
   /** The connection is there. */
@@ -45,6 +48,8 @@ type Owned = net.Socket & { upstream?: Upstream };
 /** A connection to a backend: being made, used by one client connection, or idle. */
 export class Upstream implements ByteSink, Timed {
   readonly backend: UpstreamBackend;
+  /** IP address of the backend that it leads to. */
+  readonly address: string;
   readonly socket: net.Socket;
   user: UpstreamUser | undefined;
   connected = false;
@@ -67,9 +72,11 @@ export class Upstream implements ByteSink, Timed {
     this.backend = backend;
     this.user = user;
     this.#deadlines = deadlines;
-    const { host, port, tls } = backend;
+    const { port, tls } = backend;
+    const address = backend.nextAddress();
+    this.address = address;
     const socket: Owned =
-      tls === undefined ? dial(host, port, this) : dialSecure(host, port, tls, this, preamble);
+      tls === undefined ? dial(address, port, this) : dialSecure(address, port, tls, this, preamble);
     this.socket = socket;
     // Kept until the handshake is over.
     if (preamble !== undefined && tls === undefined) socket.write(preamble);
@@ -118,6 +125,7 @@ export class Upstream implements ByteSink, Timed {
     this.#deadlines.remove(this);
     this.backend.disconnected(this.connected);
     const user = this.user;
+    if (!this.connected && user !== undefined) this.backend.failedAt(this.address);
     this.user = undefined;
     if (user === undefined) this.backend.dropIdle(this);
     else user.onUpstreamClose(this.#why);

@@ -42,7 +42,9 @@ export class Checkout {
   #takeOwn(usedAfterMs: number): Upstream | undefined {
     const own = this.#own;
     this.#own = undefined;
-    if (own?.backend === this.#attempts.backend && own.usable && own.idleSinceMs >= usedAfterMs) return own;
+    const { backend } = this.#attempts;
+    const leadsThere = own?.backend === backend && backend.has(own.address);
+    if (leadsThere && own.usable && own.idleSinceMs >= usedAfterMs) return own;
     own?.destroy();
     return undefined;
   }

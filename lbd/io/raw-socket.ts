@@ -149,6 +149,14 @@ export function readRest(fd: number, take: (buffer: Buffer, length: number) => b
   return false;
 }
 
+/**
+ * In the place of `dns.lookup`, which would hold threads of the process for as long as a name server does not answer: the
+ * main thread resolves names, and here are addresses alone. Where there is none, the connection fails.
+ */
+export const noLookup: net.LookupFunction = (host, _options, done) => {
+  process.nextTick(done, Object.assign(new Error(`no address: ${host}`), { code: 'ENOTFOUND' }), '');
+};
+
 /** Connects to a backend, half-open allowed, without Nagle's delay; reads into the shared buffer. */
 export function dial(host: string, port: number, sink: ByteSink): net.Socket {
   const options: Omit<SocketInternals, 'handle' | 'pauseOnCreate'> = {
@@ -162,7 +170,7 @@ export function dial(host: string, port: number, sink: ByteSink): net.Socket {
       },
     },
   };
-  return new DialSocket(options as net.SocketConstructorOpts, sink).connect({ host, port });
+  return new DialSocket(options as net.SocketConstructorOpts, sink).connect({ host, port, lookup: noLookup });
 }
 
 /**

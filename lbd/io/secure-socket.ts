@@ -1,7 +1,7 @@
 import net from 'node:net';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import type { ByteSink } from './byte-sink.ts';
-import { readRest } from './raw-socket.ts';
+import { noLookup, readRest } from './raw-socket.ts';
 import { readBuffer } from './read-buffer.ts';
 
 /**
@@ -138,6 +138,7 @@ export function dialSecure(
     ...target.options,
     host,
     port,
+    lookup: noLookup,
     session: target.session,
     allowHalfOpen: true,
   };
@@ -176,7 +177,7 @@ function connectAfter(
   common: Options,
   sink: ByteSink,
 ): TLSSocket {
-  const plain = net.connect({ host, port, allowHalfOpen: true, noDelay: true });
+  const plain = net.connect({ host, port, lookup: noLookup, allowHalfOpen: true, noDelay: true });
   plain.write(preamble);
   const socket = connect({ ...common, socket: plain });
   socket.on('data', (bytes: Buffer) => sink.onBytes(bytes, bytes.length));

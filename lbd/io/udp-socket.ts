@@ -1,5 +1,4 @@
 import dgram from 'node:dgram';
-import { isIP } from 'node:net';
 
 /** What the kernel may hold for a socket that is not read for a moment; it grants at most `net.core.rmem_max`. */
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
@@ -43,26 +42,14 @@ export async function bindDatagrams(host: string, port: number, sink: DatagramSi
 }
 
 /**
- * A socket to one peer: it hears nobody else, and hears of it when nobody listens there. With an IP address it can
- * send at once.
+ * A socket to one peer: it hears nobody else, and hears of it when nobody listens there. It can send at once.
  *
- * @param host IP address or host name
- * @param onReady what is sent before would be lost
+ * @param address an IP address
  */
-export function connectDatagrams(
-  host: string,
-  port: number,
-  sink: DatagramSink,
-  onReady: () => void,
-): dgram.Socket {
-  const literal = isIP(host) !== 0;
-  // A name is looked up as IPv4 or IPv6 by the family of the socket; IPv4 is what nearly all backends have.
-  const socket = dgram.createSocket({ type: typeOf(host), ...(literal ? { lookup: asIs } : {}) });
+export function connectDatagrams(address: string, port: number, sink: DatagramSink): dgram.Socket {
+  const socket = dgram.createSocket({ type: typeOf(address), lookup: asIs });
   attach(socket, sink);
-  if (!literal) socket.once('connect', onReady);
-  socket.connect(port, host);
-  // An address is connected at once.
-  if (literal) onReady();
+  socket.connect(port, address);
   return socket;
 }
 

@@ -17,7 +17,7 @@ import { AccessLogs } from '../log/access-logs.ts';
 import { compileRoutes } from '../route/router.ts';
 import type { SessionTable } from '../session/table.ts';
 import { departureMs } from '../shared/departure.ts';
-import { BEAT_MS, type OpenByGroup, type Plan, type Retirement } from '../shared/plan.ts';
+import { type Addresses, BEAT_MS, type OpenByGroup, type Plan, type Retirement } from '../shared/plan.ts';
 import { type SharedState, UNLIMITED } from '../shared/shared.ts';
 import type { WorkerExplanation } from '../shared/worker-explanation.ts';
 import { TcpConnection } from '../tcp/tcp-connection.ts';
@@ -182,6 +182,7 @@ export class DataPlane {
           new Backend(config.name, backend, slot, this.#context.shared, tls && new BackendTls(tls, host));
         it.maxConnections = backend.maxConnections ?? UNLIMITED;
         it.drainTimeoutMs = config.drainTimeoutMs;
+        readdress(it, plan.addresses);
         kept.set(key, it);
         return it;
       });
@@ -270,6 +271,11 @@ export class DataPlane {
     return it && explain(it, query);
   }
 
+  /** Backends with host names are elsewhere. */
+  setAddresses(addresses: Addresses): void {
+    for (const backend of this.#backends.values()) readdress(backend, addresses);
+  }
+
   /** Ends the connections that are still open to a backend. */
   cut(slot: number): void {
     for (const connection of this.#connections()) if (connection.backend?.slot === slot) connection.cut();
@@ -335,6 +341,11 @@ export class DataPlane {
   #connections(): Connection[] {
     return this.#context.deadlines.all().filter(isConnection);
   }
+}
+
+function readdress(backend: Backend, addresses: Addresses | undefined): void {
+  const now = backend.addressKey === undefined ? undefined : addresses?.[backend.addressKey];
+  if (now !== undefined) backend.setAddresses(now);
 }
 
 function isConnection(item: Timed): item is Connection {

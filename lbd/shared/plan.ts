@@ -1,8 +1,16 @@
 import type { ExplainQuery } from '../../common/control.ts';
-import type { Config } from '../../common/model.ts';
+import type { BackendConfig, Config } from '../../common/model.ts';
 import type { TlsMaterial } from '../tls/material.ts';
 import type { SharedBuffers } from './shared.ts';
 import type { WorkerExplanation } from './worker-explanation.ts';
+
+/** IP addresses, by `addressKey`, of the backends whose host is a name. One that is not listed keeps what it has. */
+export type Addresses = Readonly<Record<string, readonly string[]>>;
+
+/** Tells a backend from one of the same name that a reload puts in its place, and that has another host or port. */
+export function addressKey(pool: string, { name, address }: BackendConfig): string {
+  return `${pool}/${name} ${address.host}:${address.port}`;
+}
 
 /** What a worker needs to serve: the config, and which row of the shared memory each backend and frontend has. */
 export interface Plan {
@@ -13,6 +21,8 @@ export interface Plan {
   readonly frontendRows: Readonly<Record<string, number>>;
   /** Certificates and keys; undefined where nothing speaks TLS. */
   readonly tls?: TlsMaterial | undefined;
+  /** undefined: no backend has a host name. */
+  readonly addresses?: Addresses | undefined;
 }
 
 /** A worker shows so often that its event loop turns, see `SharedState.beat`. */
@@ -55,6 +65,8 @@ export type ToWorker =
       readonly frontend: string;
       readonly query: ExplainQuery;
     }
+  /** The addresses of backends have changed. */
+  | { readonly type: 'addresses'; readonly addresses: Addresses }
   /** Close connections that are still open to a backend whose `drain_timeout` is over. */
   | { readonly type: 'cut'; readonly slot: number };
 

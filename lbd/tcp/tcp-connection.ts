@@ -274,7 +274,7 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
       shared.countBackend(slot, COUNTER.connect_failures, 1);
       if (outlier !== undefined) shared.vitals.failed(slot, outlier.consecutiveFailures);
       this.#tried ??= [];
-      this.#tried.push(this.#backend);
+      this.#tried.push(this.#pool.backends[this.#backend]!.triedAs(this.#backend));
       if (!this.#socket.destroyed) this.#connect();
     } else if (this.#clientClosed) this.#finish();
     else if (this.#backendEnded) {

@@ -23,8 +23,6 @@ import type { ClientFlow, UdpSocket } from './udp-listener.ts';
 const FRESH_IDLE_MS = 30_000;
 /** At a stop, a question that is older has no answer. */
 const ANSWER_MS = 1_000;
-/** What a client may send while its backend's name is looked up. */
-const MAX_WAITING = 16;
 
 /** Who keeps count of the flows of a frontend. */
 export interface FlowBooks {
@@ -60,9 +58,9 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
   #client: UdpSocket;
   #pool: Pool | undefined;
   #backend: Backend | undefined;
+  /** IP address of the backend to which `#upstream` is connected. */
+  #at = '';
   #upstream: dgram.Socket | undefined;
-  #ready = false;
-  #waiting: Buffer[] | undefined;
   #tried: number[] | undefined;
   #index = -1;
   #answered = false;
@@ -129,12 +127,7 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
       this.close();
       return;
     }
-    if (this.#ready) this.#send(bytes);
-    else {
-      this.#waiting ??= [];
-      if (this.#waiting.length < MAX_WAITING) this.#waiting.push(bytes);
-      else frontend.count('datagrams_dropped', 1);
-    }
+    this.#send(bytes);
   }
 
   /** From the backend. */
@@ -159,7 +152,7 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
     this.frontend.count('bytes_sent', bytes.length);
   }
 
-  /** Most of all an ICMP answer that nobody listens there; or this node has no descriptor or name left. */
+  /** Most of all an ICMP answer that nobody listens there; or this node has no descriptor left. */
   onSocketError(error: NodeJS.ErrnoException): void {
     const { shared } = this.frontend.context;
     const backend = this.#backend;
@@ -170,8 +163,9 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
       const outlier = this.#pool!.config.outlier;
       if (outlier !== undefined) shared.vitals.failed(backend.slot, outlier.consecutiveFailures);
     }
+    backend.failedAt(this.#at);
     this.#tried ??= [];
-    this.#tried.push(this.#index);
+    this.#tried.push(backend.triedAs(this.#index));
     this.#leave();
   }
 
@@ -207,7 +201,8 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
       this.#tried = undefined;
       this.#index = pool?.backends.indexOf(backend) ?? -1;
     }
-    if (this.#index >= 0 && context.shared.gate(backend.slot) !== GATE_CLOSED) return true;
+    const isOpen = this.#index >= 0 && context.shared.gate(backend.slot) !== GATE_CLOSED;
+    if (isOpen && backend.has(this.#at)) return true;
     this.#leave();
     return false;
   }
@@ -238,8 +233,11 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
     this.#backend = backend;
     shared.countBackend(backend.slot, COUNTER.requests, 1);
     shared.countBackend(backend.slot, COUNTER.connects, 1);
+    // By an IP address it can send at once.
     backend.connecting();
-    const upstream = connectDatagrams(backend.host, backend.port, this, () => this.#onReady());
+    backend.connected();
+    this.#at = backend.nextAddress();
+    const upstream = connectDatagrams(this.#at, backend.port, this);
     // It may have failed already, for want of a descriptor or of a route.
     if (this.#backend !== backend) {
       upstream.close();
@@ -256,16 +254,6 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
     this.frontend.logFlood(this.#address, cause);
   }
 
-  #onReady(): void {
-    const backend = this.#backend;
-    if (backend === undefined) return;
-    this.#ready = true;
-    backend.connected();
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
-    for (const bytes of waiting ?? []) this.#send(bytes);
-  }
-
   #send(bytes: Buffer): void {
     if (this.#upstream === undefined || !sendDatagram(this.#upstream, bytes))
       this.frontend.count('datagrams_dropped', 1);
@@ -276,9 +264,7 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
     const backend = this.#backend;
     if (backend === undefined) return;
     this.#backend = undefined;
-    backend.disconnected(this.#ready);
-    this.#ready = false;
-    this.#waiting = undefined;
+    backend.disconnected(true);
     this.#pool!.leave(backend.slot);
     const upstream = this.#upstream;
     this.#upstream = undefined;

@@ -390,6 +390,9 @@ const STATE_COLORS = {
   ejected: 'red',
 } as const;
 
+/** Of one backend; more make its row too long. */
+const MAX_ADDRESSES_SHOWN = 2;
+
 /** One row a backend: `POOL/BACKEND` is what the other commands take. */
 /** In the reason of a backend that is drained or in maintenance. */
 const BY_OPERATOR = 'by the operator';
@@ -404,7 +407,7 @@ export function backendTable(answered: LbdStatus['pools']): string {
   const rows = Object.entries(pools).flatMap(([pool, { backends }]) =>
     Object.entries(backends).map(([name, b]) => [
       `${pool}/${name}`,
-      b.address,
+      addressOf(b),
       paint(STATE_COLORS[b.state], b.state),
       b.health,
       ofLimit(b.active, b.max_connections),
@@ -424,9 +427,28 @@ export function backendTable(answered: LbdStatus['pools']): string {
   return [backends, ...queues].join('\n');
 }
 
-function whyOf({ why, failing_checks: failing, admin, admin_at: at, weight }: BackendStatus): string {
+/** As in the config; behind a host name the addresses that get clients. */
+function addressOf({ address, resolved }: BackendStatus): string {
+  if (resolved === undefined) return address;
+  const { addresses, usable } = resolved;
+  if (addresses.length === 0) return `${address} (no address)`;
+  const more = usable.length - MAX_ADDRESSES_SHOWN;
+  const shown = usable.slice(0, MAX_ADDRESSES_SHOWN).join(' ');
+  return `${address} (${shown}${more > 0 ? ` and ${more} more` : ''})`;
+}
+
+function whyOf({
+  why,
+  failing_checks: failing,
+  admin,
+  admin_at: at,
+  weight,
+  resolved,
+}: BackendStatus): string {
   const missing = failing.filter((check) => !why.includes(check));
-  const text = missing.length === 0 ? why : `${why} (failing: ${missing.join(', ')})`;
+  const health = missing.length === 0 ? why : `${why} (failing: ${missing.join(', ')})`;
+  const isOld = resolved?.trouble !== undefined && resolved.addresses.length > 0;
+  const text = isOld ? `${health}; found ${formatAge(resolved.age_ms)} ago: ${resolved.trouble}` : health;
   if (at === undefined) return text;
   // Somebody forgets that a backend is drained; how long ago it was tells whether it is still meant.
   const age = `${BY_OPERATOR} ${formatAge(Math.max(0, Date.now() - Date.parse(at)))} ago`;

@@ -456,7 +456,18 @@ t.test('files', async (t) => {
 t.test('JSON Schema for editors', async (t) => {
   const schema = jsonSchema() as { properties: Record<string, { properties?: object }>; required: string[] };
   t.strictSame(Object.keys(schema.properties).toSorted(), [
-    ...['access_log', 'admin', 'cluster', 'frontends', 'ha', 'pools', 'sessions', 'sync', 'workers'],
+    ...[
+      'access_log',
+      'admin',
+      'cluster',
+      'frontends',
+      'ha',
+      'pools',
+      'resolver',
+      'sessions',
+      'sync',
+      'workers',
+    ],
   ]);
   t.strictSame(schema.required, ['frontends', 'pools']);
   t.match(JSON.stringify(schema), /"least-connections"/);

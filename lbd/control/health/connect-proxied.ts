@@ -9,8 +9,11 @@ import type { HealthTarget } from './probe.ts';
  *
  * @param version of the header
  */
-export function connectProxied({ host, port, config, tls }: HealthTarget, version: 'v1' | 'v2'): Socket {
-  const socket = connect({ host, port: config.port ?? port });
+export function connectProxied(
+  { host, address, port, config, tls }: HealthTarget,
+  version: 'v1' | 'v2',
+): Socket {
+  const socket = connect({ host: address, port: config.port ?? port });
   socket.write(proxyHeader(version, undefined));
   if (tls === undefined) return socket;
   const secure = connectTls({ socket, ...tls.optionsFor(host) });

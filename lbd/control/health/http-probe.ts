@@ -26,7 +26,7 @@ const MAX_BODY_BYTES = 64 * 1024;
  */
 export const probeHttp: Probe = (target, signal) =>
   runBounded(target.config.timeoutMs, signal, (settle) => {
-    const { host, config } = target;
+    const { config } = target;
     let [stage, connected] = ['while connecting', false];
     let answered = false;
     let outgoing: ClientRequest | undefined;
@@ -58,7 +58,7 @@ export const probeHttp: Probe = (target, signal) =>
       stage = 'while reading the body';
       judge(response, config, settle);
     });
-    outgoing.on('error', (error) => settle(resultOfError(error, host)));
+    outgoing.on('error', (error) => settle(resultOfError(error)));
     // Whatever ends without an answer or an error, such as 101 Switching Protocols.
     outgoing.on('close', () => {
       if (!answered) settle(failed('the connection ended without an answer'));
@@ -78,10 +78,10 @@ function secureOptionsOf(target: HealthTarget): RequestOptions {
   return { ...optionsOf(target), ...options, servername: options.servername ?? '' };
 }
 
-function optionsOf({ host, port, config }: HealthTarget) {
+function optionsOf({ host, address, port, config }: HealthTarget) {
   const realPort = config.port ?? port;
   return {
-    host,
+    host: address,
     port: realPort,
     method: config.method,
     path: config.path,

@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Logger } from '../../../common/logger.ts';
-import type { HealthTarget } from './probe.ts';
-import { type HealthReport, TargetCheck } from './target-check.ts';
+import { BackendCheck, type BackendCheckOptions } from './backend-check.ts';
+import type { BackendTarget } from './probe.ts';
+import type { HealthReport } from './target-check.ts';
 
-export type { HealthTarget } from './probe.ts';
+export type { BackendTarget } from './probe.ts';
 export type { HealthReport } from './target-check.ts';
 
 const NOT_CHECKED: HealthReport = {
@@ -15,47 +15,42 @@ const NOT_CHECKED: HealthReport = {
   failingChecks: [],
 };
 
-export interface HealthMonitorOptions {
-  readonly log: Logger;
+export interface HealthMonitorOptions extends Pick<BackendCheckOptions, 'log'> {
   /**
    * Called when the state, the wish to drain or the set of failing checks changed. Also during `apply`, for a
    * target whose checks are off.
    */
   onChange(id: string, report: HealthReport): void;
+  /** The addresses that `usable` says have changed. Called before `onChange`, also during `apply`. */
+  onUsable?(id: string): void;
 }
 
 /** The health checks of all backends. For the control plane: it shares no thread with the data path. */
 export class HealthMonitor {
-  readonly #options: HealthMonitorOptions;
-  #checks = new Map<string, TargetCheck>();
+  readonly #options: BackendCheckOptions;
+  #checks = new Map<string, BackendCheck>();
 
-  constructor(options: HealthMonitorOptions) {
-    this.#options = options;
+  constructor({ log, onChange, onUsable }: HealthMonitorOptions) {
+    this.#options = { log, onChange, onUsable: onUsable ?? (() => {}) };
   }
 
   /**
    * Checks these targets from now on, new ones at once. An unchanged one goes on as it was; one with the same
    * address but other settings keeps its state until its next result, which comes at once and decides alone.
    */
-  apply(targets: readonly HealthTarget[]): void {
+  apply(targets: readonly BackendTarget[]): void {
     const before = this.#checks;
-    const added: TargetCheck[] = [];
+    const changed: [BackendCheck, BackendTarget][] = [];
     this.#checks = new Map();
     for (const target of targets) {
       const old = before.get(target.id);
-      if (old !== undefined && isDeepStrictEqual(old.target, target)) {
-        this.#checks.set(target.id, old);
-        before.delete(target.id);
-        continue;
-      }
-      const sameServer = old?.target.host === target.host && old.target.port === target.port;
-      const { log, onChange } = this.#options;
-      const check = new TargetCheck(target, log, onChange, sameServer ? old.report : undefined);
+      const check = old ?? new BackendCheck(target, this.#options);
       this.#checks.set(target.id, check);
-      added.push(check);
+      before.delete(target.id);
+      if (old === undefined || !isDeepStrictEqual(old.target, target)) changed.push([check, target]);
     }
     for (const gone of before.values()) gone.close();
-    for (const check of added) check.start();
+    for (const [check, target] of changed) check.update(target);
   }
 
   /**
@@ -69,6 +64,11 @@ export class HealthMonitor {
 
   report(id: string): HealthReport {
     return this.#checks.get(id)?.report ?? NOT_CHECKED;
+  }
+
+  /** Addresses of a backend that clients may be sent to: those that pass their checks, or all where none does. */
+  usable(id: string): readonly string[] {
+    return this.#checks.get(id)?.usable ?? [];
   }
 
   /** When every target of now has its first result, which its time-out bounds, or is gone. */

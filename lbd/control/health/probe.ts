@@ -5,10 +5,15 @@ import { trackingFill } from '../../kernel/tracking-fill.ts';
 import type { PoolTls } from '../../tls/backend-tls.ts';
 
 /** One backend to check. */
-export interface HealthTarget {
+export interface BackendTarget {
   /** `pool/backend`. */
   readonly id: string;
+  /** As in the config: a name or an IP address. */
   readonly host: string;
+  /** IP addresses of the host now; empty: its name has not been resolved yet. */
+  readonly addresses: readonly string[];
+  /** Why its name could not be resolved; undefined: it could, or the first answer has not come yet. */
+  readonly unresolved?: string | undefined;
   /** The backend's own port; `config.port` goes before it. */
   readonly port: number;
   readonly config: HealthConfig;
@@ -16,6 +21,11 @@ export interface HealthTarget {
   readonly tls?: PoolTls | undefined;
   /** Version of the PROXY header that it expects; undefined: none. */
   readonly sendProxy?: 'v1' | 'v2' | undefined;
+}
+
+/** One address of a backend to check. */
+export interface HealthTarget extends Omit<BackendTarget, 'addresses' | 'unresolved'> {
+  readonly address: string;
 }
 
 export interface ProbeResult {
@@ -127,19 +137,11 @@ const WORDS: Readonly<Record<string, string>> = {
 const OPENSSL = /error:[0-9A-F]{8}:[^:\n]*:[^:\n]*:([^:\n]+)/;
 
 /** What a failed connection means. @param fill as in `runBounded` */
-export function resultOfError(
-  error: NodeJS.ErrnoException,
-  host: string,
-  fill: () => number = trackingFill,
-): ProbeResult {
+export function resultOfError(error: NodeJS.ErrnoException, fill: () => number = trackingFill): ProbeResult {
   const code = error.code ?? '';
   const local = LOCAL[code];
   if (local !== undefined) return inconclusive(local);
   if (DROPPED.has(code) && fill() >= FULL_SHARE) return FULL;
-  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
-    return failed(
-      `host name ${host} ${code === 'ENOTFOUND' ? 'is not known' : 'cannot be resolved: no name server answers'}`,
-    );
   if (code.startsWith('HPE_')) return failed(`not a valid HTTP answer: ${messageOf(error)}`.slice(0, 200));
   const tls = OPENSSL.exec(messageOf(error))?.[1];
   if (tls !== undefined) return failed(`the TLS handshake failed: ${tls}`.slice(0, 200));

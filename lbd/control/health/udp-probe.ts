@@ -7,11 +7,11 @@ const TRIES = 3;
 const MAX_SHOWN_BYTES = 16;
 
 /** Healthy when it answers the configured datagram, with the configured bytes where there are some. */
-export const probeUdp: Probe = ({ host, port, config }, signal) =>
+export const probeUdp: Probe = ({ address, port, config }, signal) =>
   runBounded(config.timeoutMs, signal, (settle) => {
-    const socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4');
+    const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
     const question = Buffer.from(config.send, 'latin1');
-    let stage = 'while looking up its name';
+    let stage = 'while connecting';
     let again: NodeJS.Timeout | undefined;
     let open = true;
     socket.on('connect', () => {
@@ -30,8 +30,8 @@ export const probeUdp: Probe = ({ host, port, config }, signal) =>
             ),
       );
     });
-    socket.on('error', (error) => settle(resultOfError(error, host)));
-    socket.connect(config.port ?? port, host);
+    socket.on('error', (error) => settle(resultOfError(error)));
+    socket.connect(config.port ?? port, address);
     return {
       stop: () => {
         clearInterval(again);

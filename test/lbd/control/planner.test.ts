@@ -1,5 +1,5 @@
 import t from 'tap';
-import { Planner, targetsOf } from '../../../lbd/control/planner.ts';
+import { addressesOf, hostsOf, Planner, targetsOf } from '../../../lbd/control/planner.ts';
 import { createSharedBuffers, GATE_CLOSED, GATE_OPEN, SharedState } from '../../../lbd/shared/shared.ts';
 import { testConfig } from './test-config.ts';
 
@@ -49,4 +49,25 @@ t.test('every backend is a target of its pool’s check', async (t) => {
     { id: 'web/s1', host: '127.0.0.1', port: 9001, config: { type: 'none' } },
     { id: 'api/a1' },
   ]);
+});
+
+t.test('a host that is a name is checked and reached at its addresses', async (t) => {
+  const config = testConfig({
+    more: '  api: { backends: { a1: { address: "A.test:80" }, a2: { address: "b.test:80" } } }',
+  });
+  t.strictSame(hostsOf(config), ['127.0.0.1', 'A.test', 'b.test']);
+  const known = { addresses: ['10.0.0.1'], pending: false, trouble: 'no name server answers', ageMs: 5 };
+  const unknown = { addresses: [], pending: false, trouble: 'the name is not known', ageMs: 5 };
+  const targets = targetsOf(config, undefined, (host) =>
+    host === 'A.test' ? known : host === 'b.test' ? unknown : undefined,
+  );
+  t.match(targets, [
+    { id: 'web/s1', addresses: ['127.0.0.1'] },
+    { id: 'api/a1', host: 'A.test', addresses: ['10.0.0.1'] },
+    { id: 'api/a2', host: 'b.test', addresses: [], unresolved: 'the name is not known' },
+  ]);
+  t.equal(targets[1]!.unresolved, undefined, 'the last good address is of use');
+  const usable = (id: string) => (id === 'api/a1' ? ['10.0.0.1'] : []);
+  t.strictSame(addressesOf(config, usable), { 'api/a1 A.test:80': ['10.0.0.1'] });
+  t.equal(addressesOf(testConfig(), usable), undefined, 'nobody is told anything where there is no name');
 });

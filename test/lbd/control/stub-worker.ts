@@ -17,6 +17,8 @@ setInterval(() => shared.beat(), BEAT_MS).unref();
 if (data.node === 'throws') throw new Error('frontend web: the address is taken');
 const errors = data.node === 'cannot bind' && data.index === 1 ? ['frontend web: taken'] : [];
 send({ type: 'planned', serial: 0, errors });
+if (data.plan.addresses !== undefined)
+  send({ type: 'log', level: 'info', text: `begins at ${JSON.stringify(data.plan.addresses)}`, data: {} });
 
 parentPort!.on('message', (message: ToWorker) => {
   if (message.type === 'plan') {
@@ -29,5 +31,7 @@ parentPort!.on('message', (message: ToWorker) => {
     if (message.slot === EXIT) process.exit(3);
     if (message.slot === HANG && data.index === 0) for (;;);
     send({ type: 'log', level: 'info', text: `cut ${message.slot}`, data: {} });
+  } else if (message.type === 'addresses') {
+    send({ type: 'log', level: 'info', text: `is at ${JSON.stringify(message.addresses)}`, data: {} });
   } else process.exit(0);
 });

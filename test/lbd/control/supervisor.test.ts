@@ -94,6 +94,16 @@ t.test('a cut goes to all', async (t) => {
   t.same([await next(), await next()].sort(), ['log 0: cut 7', 'log 1: cut 7']);
 });
 
+t.test('addresses go to all, and to a worker that takes the place of another one', async (t) => {
+  const { supervisor, next, until } = setUp(t, 'well', 2);
+  await supervisor.start(plan());
+  supervisor.readdress({ 'web/s1 a.test:80': ['10.0.0.1'] });
+  const text = '{"web/s1 a.test:80":["10.0.0.1"]}';
+  t.same([await next(), await next()].sort(), [`log 0: is at ${text}`, `log 1: is at ${text}`]);
+  supervisor.cut(EXIT);
+  await until(/begins at/).then((lines) => t.match(lines.at(-1), `begins at ${text}`));
+});
+
 for (const [how, slot, cause] of [
   ['throws', THROW, 'boom'],
   ['exits', EXIT, 'it exited with code 3'],

@@ -12,7 +12,7 @@ t.test('the descriptor of a socket is known, so that the last ones can be kept',
   await once(server, 'listening');
   const { port } = server.address();
   const bound = await bindDatagrams('127.0.0.1', port + 1 > 65535 ? port - 1 : port + 1, SINK);
-  const connected = connectDatagrams('127.0.0.1', port, SINK, () => {});
+  const connected = connectDatagrams('127.0.0.1', port, SINK);
   for (const socket of [bound, connected])
     t.match(readlinkSync(`/proc/self/fd/${descriptorOfDatagrams(socket)}`), /^socket:/);
   t.not(descriptorOfDatagrams(bound), descriptorOfDatagrams(connected));

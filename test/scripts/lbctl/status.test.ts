@@ -35,6 +35,32 @@ t.test('how long ago an operator set a backend to what it is', async (t) => {
   t.match(text, /^web\/s4 .* set to maint by the operator 0ms ago$/m, 'the clocks of the nodes differ');
 });
 
+t.test('where a backend with a host name is, and how old that is', async (t) => {
+  const named = (resolved: BackendStatus['resolved']): BackendStatus => ({
+    ...BACKEND,
+    address: 'a.test:80',
+    resolved,
+  });
+  const addresses = ['10.0.0.1', '10.0.0.2', '10.0.0.3'];
+  const backends: Record<string, BackendStatus> = {
+    s1: named({ addresses, usable: addresses, age_ms: 5 }),
+    s2: named({
+      addresses: ['10.0.0.1'],
+      usable: ['10.0.0.1'],
+      age_ms: 35_000,
+      trouble: 'no name server answers',
+    }),
+    s3: named({ addresses: [], usable: [], age_ms: 0, trouble: 'no name server answers' }),
+  };
+  const text = backendTable({ web: { algorithm: 'random', backends } });
+  t.match(text, /^web\/s1 +a\.test:80 \(10\.0\.0\.1 10\.0\.0\.2 and 1 more\) .* answered 200$/m);
+  t.match(
+    text,
+    /^web\/s2 +a\.test:80 \(10\.0\.0\.1\) .* answered 200; found 35s ago: no name server answers$/m,
+  );
+  t.match(text, /^web\/s3 +a\.test:80 \(no address\) .* answered 200$/m);
+});
+
 t.test('whether a VIP is here, and by whom', async (t) => {
   const vip = { address: '10.0.0.100/24', interface: 'eth1', held: false };
   t.equal(heldText(vip), 'not held');

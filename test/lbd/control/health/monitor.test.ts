@@ -257,3 +257,64 @@ t.test('pauses', (t) => {
   t.equal(nextPauseMs(10_000, 0, true, 0), 1000);
   t.end();
 });
+
+/** A target whose host is a name. */
+function named(port: number, addresses: readonly string[], unresolved?: string) {
+  const { address: _address, ...one } = target(port, { intervalMs: 3_600_000 });
+  return { ...one, host: 'app.test', addresses, ...(unresolved !== undefined && { unresolved }) };
+}
+
+t.test(
+  'a backend whose name was never resolved is down with that cause, and is checked once it has an address',
+  async (t) => {
+    const { monitor, changes, until } = monitorFor(t);
+    const { port } = await serve(t, answer(http('200 OK')));
+    monitor.apply([named(port, [])]);
+    t.match(monitor.report('web/s1'), { state: 'unknown', why: 'waiting for the address of its host name' });
+    monitor.apply([named(port, [], 'no name server answers')]);
+    await monitor.settled();
+    t.match(monitor.report('web/s1'), {
+      state: 'unhealthy',
+      why: 'host name app.test: no name server answers',
+    });
+    monitor.apply([named(port, ['127.0.0.1'])]);
+    await until(({ state }) => state === 'healthy');
+    t.strictSame(changes, [
+      'web/s1 unhealthy: host name app.test: no name server answers',
+      'web/s1 healthy: status 200',
+    ]);
+  },
+);
+
+t.test('each address of a name is checked, and clients get those that pass', async (t) => {
+  const usable: string[] = [];
+  const monitor = new HealthMonitor({
+    log: pino({ level: 'silent' }),
+    onChange: () => {},
+    onUsable: (id) => usable.push(monitor.usable(id).join(' ')),
+  });
+  t.teardown(() => monitor.close());
+  const { port } = await serve(t, answer(http('200 OK')));
+  const both = named(port, ['127.0.0.1', '127.0.0.2']);
+  monitor.apply([both]);
+  t.strictSame(monitor.usable('web/s1'), ['127.0.0.1', '127.0.0.2'], 'all, until it is known which are well');
+  await monitor.settled();
+  t.match(monitor.report('web/s1'), { state: 'healthy' });
+  t.strictSame(monitor.usable('web/s1'), ['127.0.0.1']);
+  t.strictSame(usable, ['127.0.0.1 127.0.0.2', '127.0.0.1']);
+});
+
+t.test(
+  'a backend that is well stays so when its name leads elsewhere, until that has been checked',
+  async (t) => {
+    const { monitor, changes, until } = monitorFor(t);
+    const { port } = await serve(t, answer(http('200 OK')));
+    monitor.apply([named(port, ['127.0.0.1'])]);
+    await monitor.settled();
+    monitor.apply([named(port, ['127.0.0.2'])]);
+    t.match(monitor.report('web/s1'), { state: 'healthy' });
+    t.strictSame(monitor.usable('web/s1'), ['127.0.0.2']);
+    await until(({ state }) => state === 'unhealthy');
+    t.strictSame(changes, ['web/s1 healthy: status 200', 'web/s1 unhealthy: connection refused']);
+  },
+);

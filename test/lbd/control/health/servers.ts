@@ -1,7 +1,7 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { Test } from 'tap';
 import type { HealthConfig } from '../../../../common/model.ts';
-import type { HealthTarget } from '../../../../lbd/control/health/probe.ts';
+import type { BackendTarget, HealthTarget } from '../../../../lbd/control/health/probe.ts';
 
 export interface RawServer {
   readonly port: number;
@@ -45,10 +45,17 @@ export function http(status: string, body = '', fields = ''): string {
   return `HTTP/1.1 ${status}\r\n${fields}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
 }
 
-export function target(port: number, config: Partial<HealthConfig> = {}, id = 'web/s1'): HealthTarget {
+/** For one check as well as for a monitor. */
+export function target(
+  port: number,
+  config: Partial<HealthConfig> = {},
+  id = 'web/s1',
+): HealthTarget & BackendTarget {
   return {
     id,
     host: '127.0.0.1',
+    address: '127.0.0.1',
+    addresses: ['127.0.0.1'],
     port,
     config: {
       type: 'http',

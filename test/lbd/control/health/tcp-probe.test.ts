@@ -33,14 +33,13 @@ t.test('an aborted check ends', async (t) => {
 
 for (const [code, outcome, detail] of [
   ['EHOSTUNREACH', 'fail', 'no route to the host'],
-  ['ENOTFOUND', 'fail', 'host name s1.test is not known'],
   ['EMFILE', 'inconclusive', 'not checked: this node has no file descriptor left'],
   ['EADDRNOTAVAIL', 'inconclusive', 'not checked: this node has no local address or port left'],
   ['EWHATEVER', 'fail', 'it broke; badly'],
 ] as const)
   t.test(`${code}: ${outcome}`, (t) => {
     const error = Object.assign(new Error('it broke\n badly'), { code });
-    t.match(resultOfError(error, 's1.test'), { outcome, detail });
+    t.match(resultOfError(error), { outcome, detail });
     t.end();
   });
 
@@ -65,12 +64,12 @@ t.test('silence says nothing of the backend while the kernel drops new connectio
   ] as const) {
     const error = Object.assign(new Error('it broke'), { code });
     t.match(
-      resultOfError(error, 's1.test', () => 1),
+      resultOfError(error, () => 1),
       { outcome },
       code,
     );
     t.match(
-      resultOfError(error, 's1.test', () => 0.5),
+      resultOfError(error, () => 0.5),
       { outcome: 'fail' },
     );
   }

@@ -2,13 +2,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import type { ReadConfig } from '../../common/config-process.ts';
-import {
-  type BackendStatus,
-  type LbdStatus,
-  type ReloadAnswer,
-  refusedReload,
-  SOCKETS,
-} from '../../common/control.ts';
+import { type LbdStatus, type ReloadAnswer, refusedReload, SOCKETS } from '../../common/control.ts';
 import { serveControl } from '../../common/control-server.ts';
 import type { DaemonOptions } from '../../common/daemon.ts';
 import { messageOf, OperatorError } from '../../common/errors.ts';
@@ -24,7 +18,7 @@ import { KernelEngine, NO_GATE } from '../kernel/kernel-engine.ts';
 import { AccessFiles } from '../log/access-files.ts';
 import { Registers } from '../session/registers.ts';
 import { SessionTable } from '../session/table.ts';
-import type { Addresses, OpenByGroup, Plan } from '../shared/plan.ts';
+import type { OpenByGroup, Plan } from '../shared/plan.ts';
 import { createSharedBuffers, SharedState } from '../shared/shared.ts';
 import type { PoolTls } from '../tls/backend-tls.ts';
 import { Tickets } from '../tls/tickets.ts';
@@ -41,8 +35,7 @@ import { type LiveRole, LiveServer } from './live.ts';
 import type { LoadedConfig } from './loaded-config.ts';
 import { collectMetrics } from './metrics.ts';
 import { MetricsServer } from './metrics-server.ts';
-import { Names } from './names/names.ts';
-import { addressesOf, backendIds, hostsOf, Planner, targetsOf } from './planner.ts';
+import { backendIds, Planner } from './planner.ts';
 import { bindsOf, preflight } from './preflight.ts';
 import { Reloader } from './reload.ts';
 import { keyStanding, parseKey } from './replicated.ts';
@@ -51,6 +44,7 @@ import { StatServer } from './stat-server.ts';
 import { lbdStatus } from './status.ts';
 import { Supervisor } from './supervisor.ts';
 import { createSync } from './sync.ts';
+import { Whereabouts } from './whereabouts.ts';
 
 /** A dead backend must not hold up the start: its pool serves with the others meanwhile. */
 const FIRST_CHECKS_MS = 5_000;
@@ -91,8 +85,8 @@ export class ControlPlane {
   readonly #planner: Planner;
   readonly #table: SessionTable;
   readonly #registers: Registers;
-  readonly #names: Names;
   readonly #monitor: HealthMonitor;
+  readonly #whereabouts: Whereabouts;
   readonly #adminStates: AdminStates;
   readonly #learnt: LearntHealth;
   readonly #backends: Backends;
@@ -117,10 +111,6 @@ export class ControlPlane {
   #plan: Plan | undefined;
   /** Of the latest config. */
   #applied: Promise<unknown> = Promise.resolve();
-  /** Whose backends are checked, and by which TLS. */
-  #checked: Config;
-  #checkedTls: (pool: string) => PoolTls | undefined = (pool) => this.#tls.pool(pool);
-  #readdressing: NodeJS.Immediate | undefined;
   #syncRetry: NodeJS.Timeout | undefined;
   #syncProblem: string | undefined;
   #phase: 'starting' | 'ready' | 'stopping' = 'starting';
@@ -154,22 +144,22 @@ export class ControlPlane {
     this.#log = log;
     this.#node = node;
     this.#started = config;
-    this.#checked = config;
     this.#shared = new SharedState(createSharedBuffers(config.workers), -1);
     this.#planner = new Planner(this.#shared);
     this.#table = new SessionTable(sessions, 0, { hashKey });
     this.#registers = new Registers(node, (key) => keyStanding(key, (id) => this.#backends.has(id)));
-    this.#names = new Names({
-      onChange: () => this.#checkTargets(),
-      tell: (level, text) => this.#tell(level, 'names', text),
-    });
     this.#monitor = new HealthMonitor({
       log,
-      onUsable: () => this.#readdress(),
+      onUsable: () => this.#whereabouts.usableChanged(),
       onChange: (id, report) => {
         this.#learnt.learn(id, report);
         this.#backends.evaluate(id);
       },
+    });
+    this.#whereabouts = new Whereabouts({
+      monitor: this.#monitor,
+      readdress: (addresses) => this.#supervisor.readdress(addresses),
+      tell: (level, text) => this.#tell(level, 'names', text),
     });
     this.#adminStates = new AdminStates({
       directory: options.stateDir,
@@ -321,7 +311,7 @@ export class ControlPlane {
       this.#closers.push(
         sweepSessions(this.#table),
         () => this.#monitor.close(),
-        () => this.#names.close(),
+        () => this.#whereabouts.close(),
         () => this.#backends.close(),
         () => this.#departures.close(),
       );
@@ -413,21 +403,9 @@ export class ControlPlane {
       leaving: () => this.#departures.status(),
       certificates: (frontend) => this.#tls.certificates(frontend),
       engine: (frontend) => this.#kernel.engine(frontend),
-      resolved: (id, host) => this.#resolved(id, host),
+      resolved: (id, host) => this.#whereabouts.resolved(id, host),
       warnings: () => this.#warnings(),
     });
-  }
-
-  #resolved(id: string, host: string): BackendStatus['resolved'] {
-    const resolution = this.#names.of(host);
-    if (resolution === undefined) return undefined;
-    const { addresses, ageMs, trouble } = resolution;
-    return {
-      addresses,
-      usable: this.#monitor.usable(id),
-      age_ms: Math.round(ageMs),
-      ...(trouble !== '' && { trouble }),
-    };
   }
 
   async #openSockets(): Promise<void> {
@@ -473,10 +451,7 @@ export class ControlPlane {
   ): Promise<void> {
     this.#backends.apply(config, slots);
     await nextTurn();
-    this.#checked = config;
-    this.#checkedTls = tlsOf;
-    this.#names.apply(hostsOf(config), config.resolver);
-    this.#checkTargets();
+    this.#whereabouts.follow(config, tlsOf);
     for (const id of backendIds(config)) this.#learnt.seed(id);
     const patience = new AbortController();
     await Promise.race([
@@ -486,24 +461,6 @@ export class ControlPlane {
     patience.abort();
     await nextTurn();
     this.#backends.evaluate();
-  }
-
-  /** Checks the backends where they are now, and as is asked now. */
-  #checkTargets(): void {
-    this.#monitor.apply(targetsOf(this.#checked, this.#checkedTls, (host) => this.#names.of(host)));
-  }
-
-  /** Backends with host names are elsewhere: for the workers, once for all that changes in one turn. */
-  #readdress(): void {
-    this.#readdressing ??= setImmediate(() => {
-      this.#readdressing = undefined;
-      const addresses = this.#addresses;
-      if (addresses !== undefined) this.#supervisor.readdress(addresses);
-    });
-  }
-
-  get #addresses(): Addresses | undefined {
-    return addressesOf(this.#checked, (id) => this.#monitor.usable(id));
   }
 
   /** @returns what ends it */
@@ -547,7 +504,7 @@ export class ControlPlane {
 
   /** With the certificates and addresses of now: they may change between two plans. */
   #withTls(plan: Plan): Plan {
-    return { ...plan, tls: this.#tls.material, addresses: this.#addresses };
+    return { ...plan, tls: this.#tls.material, addresses: this.#whereabouts.addresses };
   }
 
   /** New certificates: for the workers, and for the health checks. */
@@ -556,8 +513,7 @@ export class ControlPlane {
     await this.#applied;
     const plan = this.#plan;
     if (plan === undefined) return [];
-    this.#checkedTls = (pool) => this.#tls.pool(pool);
-    this.#checkTargets();
+    this.#whereabouts.check((pool) => this.#tls.pool(pool));
     return this.#supervisor.update(this.#withTls(plan));
   }
 
@@ -687,7 +643,7 @@ export class ControlPlane {
       ...this.#supervisor.warnings(),
       ...this.#access.warnings(),
       ...this.#backends.warnings(),
-      ...this.#names.warnings(),
+      ...this.#whereabouts.warnings(),
       ...this.#adminStates.warnings,
       ...this.#tls.warnings(),
       ...this.#kernel.warnings(),

@@ -10,6 +10,8 @@ const env = { ...process.env, PATH: TOOL_PATH };
 function isShell(file: string): boolean {
   const path = join(ROOT, file);
   if (!statSync(path).isFile()) return false;
+  // A shell may only find the Node of a program.
+  if (file.endsWith('.ts')) return false;
   return file.endsWith('.sh') || /^#!.*\b(ba)?sh\b/.test(readFileSync(path, 'utf8').split('\n', 1)[0]!);
 }
 

@@ -29,7 +29,7 @@ export class RequestRelay {
 
   /** @param length of `BODY.length` */
   begin(framing: 0 | 1 | 2, length: number): void {
-    this.#body.begin(framing, length);
+    this.#body.begin(framing, length, this.#client.frontend.reserved);
     this.#whole = false;
   }
 

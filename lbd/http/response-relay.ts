@@ -127,6 +127,7 @@ export class ResponseRelay {
     this.keeps = head.keepAlive;
     client.log?.answered(head.status);
     body.begin(head.body, head.contentLength, client.http10);
+    head.trailed = head.body === BODY.chunked && !client.http10;
     attempts.pool!.learn(attempts.index, head);
     let extra = attempts.needsCookie ? attempts.pool!.cookieLine(attempts.index, client.scheme) : '';
     extra += client.frontend.hstsLine;

@@ -12,5 +12,10 @@ export function asChunk(buffer: Buffer, start: number, length: number): Buffer {
 /** The chunk that ends a body, without trailers. */
 export const LAST_CHUNK = '0\r\n\r\n';
 
+/** @param trailers each with its CRLF */
+export function lastChunk(trailers: string): string {
+  return trailers === '' ? LAST_CHUNK : `0\r\n${trailers}\r\n`;
+}
+
 /** Bodies up to this size are sent as one string with the head: one system call instead of two. */
 export const JOIN_BYTES = 8192;

@@ -1,4 +1,5 @@
 import { COLON, CR, FIELD_VALUE, HEX, LF, SEMICOLON, TOKEN } from './grammar.ts';
+import { passesTrailer } from './trailers.ts';
 
 const SIZE = 0;
 const EXTENSION = 1;
@@ -13,14 +14,14 @@ const TRAILER_LF = 9;
 const END_LF = 10;
 const DONE = 11;
 
-/** Bytes of chunk extensions, and of trailers, that a whole body may have: both are dropped, so nobody needs many. */
+/** Bytes of chunk extensions, and of trailers, that a whole body may have: nobody needs many. */
 const MAX_EXTENSION_BYTES = 4096;
 const MAX_TRAILER_BYTES = 8192;
 /** 8 hexadecimal digits: 4 GiB a chunk. */
 const MAX_SIZE_DIGITS = 8;
 
 /**
- * Takes a chunked body apart (RFC 9112 §7.1): exact CRLF, bounded sizes; extensions and trailers are dropped.
+ * Takes a chunked body apart (RFC 9112 §7.1): exact CRLF, bounded sizes; extensions are dropped.
  * One instance a body; `feed` may be given any split of it.
  */
 export class ChunkDecoder {
@@ -32,6 +33,16 @@ export class ChunkDecoder {
   dataStart = 0;
   dataLength = 0;
   fault = '';
+  /** Trailers to pass on, each with its CRLF, as they came (RFC 9110 §6.5); complete once the body is. */
+  trailers = '';
+  readonly #reserved: ReadonlySet<string> | undefined;
+  #name = '';
+  #value = '';
+
+  /** @param reserved trailers that no client may send, see `passesTrailer` */
+  constructor(reserved?: ReadonlySet<string>) {
+    this.#reserved = reserved;
+  }
 
   get done(): boolean {
     return this.#state === DONE;
@@ -113,17 +124,26 @@ export class ChunkDecoder {
           return true;
         }
         this.#state = TRAILER_NAME;
+        this.#name = String.fromCharCode(byte);
+        this.#value = '';
         return this.#trailer(byte, TOKEN);
       case TRAILER_NAME:
-        if (byte !== COLON) return this.#trailer(byte, TOKEN);
+        if (byte !== COLON) {
+          this.#name += String.fromCharCode(byte);
+          return this.#trailer(byte, TOKEN);
+        }
         this.#state = TRAILER_VALUE;
         return true;
       case TRAILER_VALUE:
-        if (byte !== CR) return this.#trailer(byte, FIELD_VALUE);
+        if (byte !== CR) {
+          this.#value += String.fromCharCode(byte);
+          return this.#trailer(byte, FIELD_VALUE);
+        }
         this.#state = TRAILER_LF;
         return true;
       case TRAILER_LF:
         this.#state = TRAILER_START;
+        if (passesTrailer(this.#name, this.#reserved)) this.trailers += `${this.#name}:${this.#value}\r\n`;
         this.#dropped += ': \r\n'.length;
         return byte === LF || this.#fail('bare carriage return in chunked body');
       default:

@@ -1,6 +1,6 @@
 import type net from 'node:net';
 import { send } from '../../io/raw-socket.ts';
-import { asChunk, LAST_CHUNK } from './chunk.ts';
+import { asChunk, lastChunk } from './chunk.ts';
 import { ChunkDecoder } from './chunked.ts';
 import { BODY } from './request-head.ts';
 
@@ -19,13 +19,16 @@ export class RequestBody {
   #left = 0;
   #chunks: ChunkDecoder | undefined;
 
-  /** @param length of `BODY.length` */
-  begin(framing: 0 | 1 | 2, length: number): void {
+  /**
+   * @param length of `BODY.length`
+   * @param reserved see `ChunkDecoder`
+   */
+  begin(framing: 0 | 1 | 2, length: number, reserved: ReadonlySet<string> | undefined): void {
     this.#framing = framing;
     this.#left = length;
     this.done = framing === BODY.none;
     this.sent = false;
-    this.#chunks = framing === BODY.chunked ? new ChunkDecoder() : undefined;
+    this.#chunks = framing === BODY.chunked ? new ChunkDecoder(reserved) : undefined;
   }
 
   /** The framing is a length, so that bytes can be taken as they come. */
@@ -64,7 +67,7 @@ export class RequestBody {
       this.flowing = to.write(asChunk(buffer, chunks.dataStart, chunks.dataLength));
     }
     if (chunks.done) {
-      to.write(LAST_CHUNK, 'latin1');
+      to.write(lastChunk(chunks.trailers), 'latin1');
       this.#chunks = undefined;
       this.done = true;
     }

@@ -453,7 +453,6 @@ export class RequestHead implements LoggedRequest {
       case FIELD.keepAlive:
       case FIELD.proxyConnection:
       case FIELD.te:
-      case FIELD.trailer:
       case FIELD.upgrade:
       case FIELD.transferEncoding:
       case FIELD.forwardedFor:
@@ -466,9 +465,11 @@ export class RequestHead implements LoggedRequest {
         return false;
       case FIELD.expect:
         return !this.expectContinue;
-      default:
-        return this.#connection.names(this.#buffer, this.#fields.lineStart(line), this.#fields.nameEnd(line));
+      case FIELD.trailer:
+        if (this.body !== BODY.chunked) return true;
+        break;
     }
+    return this.#connection.names(this.#buffer, this.#fields.lineStart(line), this.#fields.nameEnd(line));
   }
 
   #fail(fault: HeadFault, status = 400): -1 {

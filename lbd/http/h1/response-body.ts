@@ -1,4 +1,4 @@
-import { asChunk, JOIN_BYTES, LAST_CHUNK } from './chunk.ts';
+import { asChunk, JOIN_BYTES, LAST_CHUNK, lastChunk } from './chunk.ts';
 import { ChunkDecoder } from './chunked.ts';
 import { type Message, scratch } from './message.ts';
 import { BODY } from './request-head.ts';
@@ -72,7 +72,7 @@ export class ResponseBody {
           this.fault = chunks.fault;
           return BROKEN;
         }
-        const tail = chunks.done && this.#chunkOut ? LAST_CHUNK : '';
+        const tail = chunks.done && this.#chunkOut ? lastChunk(chunks.trailers) : '';
         if (chunks.dataLength > 0 || head !== undefined || tail !== '')
           this.#send(out, head, buffer, chunks.dataStart, chunks.dataLength, tail);
         if (!chunks.done) return MORE;

@@ -18,6 +18,8 @@ export class ResponseHead implements AnswerFacts {
   contentLength = 0;
   /** It names a protocol, as a 101 must (RFC 9110 §7.8). */
   upgrade = false;
+  /** Its trailers reach the client: whoever renders it says so, and then they are announced. */
+  trailed = false;
   /** It says when it was made (RFC 9110 §6.6.1). */
   dated = false;
 
@@ -88,6 +90,7 @@ export class ResponseHead implements AnswerFacts {
     this.contentLength = 0;
     this.upgrade = false;
     this.dated = false;
+    this.trailed = false;
     for (let line = 0; line < fields.count; line++) {
       switch (fields.id(line)) {
         case FIELD.contentLength:
@@ -197,7 +200,6 @@ export class ResponseHead implements AnswerFacts {
       case FIELD.keepAlive:
       case FIELD.proxyConnection:
       case FIELD.te:
-      case FIELD.trailer:
       case FIELD.transferEncoding:
         return true;
       case FIELD.contentLength:
@@ -205,9 +207,11 @@ export class ResponseHead implements AnswerFacts {
         return this.status < 200 || this.status === 204;
       case FIELD.upgrade:
         return !upgraded;
-      default:
-        return this.#connection.names(this.#buffer, this.#fields.lineStart(line), this.#fields.nameEnd(line));
+      case FIELD.trailer:
+        if (!this.trailed) return true;
+        break;
     }
+    return this.#connection.names(this.#buffer, this.#fields.lineStart(line), this.#fields.nameEnd(line));
   }
 
   #fail(fault: HeadFault): -1 {

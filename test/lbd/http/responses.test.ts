@@ -209,9 +209,9 @@ const FRAMINGS: readonly Framing[] = [
     keeps10: false,
   },
   {
-    rule: 'chunked, §7.1.1 extension and §7.1.2 trailer dropped',
+    rule: 'chunked, §7.1.1 extension dropped, trailers but for framing passed',
     response: `HTTP/1.1 200 OK\r\nTrailer: A\r\n${CHUNKED}\r\n5;a=b;c="d"\r\nhello\r\n0;x\r\nA: b\r\nContent-Length: 9\r\n\r\n`,
-    to11: `HTTP/1.1 200 OK\r\n${CHUNKED}\r\n5\r\nhello\r\n0\r\n\r\n`,
+    to11: `HTTP/1.1 200 OK\r\nTrailer: A\r\n${CHUNKED}\r\n5\r\nhello\r\n0\r\nA: b\r\n\r\n`,
     to10: `HTTP/1.1 200 OK\r\n${CLOSE}\r\nhello`,
     keeps10: false,
   },

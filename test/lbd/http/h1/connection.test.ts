@@ -24,11 +24,11 @@ function afterBody(text: string): Reply {
 }
 
 t.test(
-  'RFC 9112 §7.1 a chunked request is framed anew: chunk extensions and trailers are dropped',
+  'RFC 9112 §7.1 a chunked request is framed anew: chunk extensions are dropped, and trailers that are framing',
   async (t) => {
     const exchange = await Exchange.start(t);
     exchange.reply = afterBody(OK);
-    const body = '5;a=b\r\nhello\r\n6; c="d"\r\n world\r\n0;e\r\nX-Auth: me\r\nContent-Length: 3\r\n\r\n';
+    const body = '5;a=b\r\nhello\r\n6; c="d"\r\n world\r\n0;e\r\nContent-Length: 3\r\n\r\n';
     const client = await exchange.client();
     client.write(CHUNKED + body);
     await client.until((text) => text === OK);
@@ -623,4 +623,28 @@ t.test('limits of what a client may send while the connection ends', async (t) =
   const sent = await flood(client, 'x'.repeat(1 << 16), 256 << 20);
   t.ok(sent < 256 << 20, 'cut off');
   await closed(exchange.plane);
+});
+
+t.test('RFC 9110 §6.5 trailers go both ways, with what announces them', async (t) => {
+  const exchange = await Exchange.start(t);
+  const answer =
+    'HTTP/1.1 200 OK\r\nTrailer: Digest\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nDigest: b\r\nSet-Cookie: no\r\n\r\n';
+  exchange.reply = (socket, data) => {
+    if (data.endsWith('Digest: a\r\n\r\n')) socket.write(answer);
+  };
+  const client = await exchange.client();
+  client.write(
+    `${CHUNKED.replace('\r\n\r\n', '\r\nTrailer: Digest\r\n\r\n')}5\r\nhello\r\n0\r\nDigest: a\r\n\r\n`,
+  );
+  await client.until((text) => text.endsWith('Digest: b\r\n\r\n'));
+  t.match(
+    client.text,
+    /^HTTP\/1\.1 200 OK\r\nTrailer: Digest\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nDigest: b\r\n\r\n$/,
+  );
+  t.match(exchange.origin.received[0], '\r\nTrailer: Digest\r\n');
+  t.ok(exchange.origin.received[0]!.endsWith('5\r\nhello\r\n0\r\nDigest: a\r\n\r\n'));
+  client.text = '';
+  client.write(CHUNKED.replace('1.1', '1.0').replace('Transfer-Encoding: chunked', 'Content-Length: 0'));
+  exchange.reply = always(answer);
+  t.match(await client.end(), /\r\n\r\nok$/, 'HTTP/1.0 knows no chunks, and gets no trailers');
 });

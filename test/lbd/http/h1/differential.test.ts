@@ -133,7 +133,7 @@ const DROPPED_EXTENSIONS: Tolerance = [
   (text) => text.replaceAll(/(\r\n[0-9A-Fa-f]+);[^\r\n]*(?=\r\n)/g, '$1'),
 ];
 const DROPPED_TRAILERS: Tolerance = [
-  'RFC 9112 §7.1.2: trailers are dropped, framing fields among them; Node refuses those',
+  'RFC 9110 §6.5.1: trailers of framing are dropped; Node refuses those',
   (text) => text.replaceAll(/(\r\n0+(?:;[^\r\n]*)?\r\n)(?:[^\r\n:]+:[^\r\n]*\r\n)+(?=\r\n)/g, '$1'),
 ];
 const TRIMMED_CODING: Tolerance = [

@@ -240,6 +240,7 @@ function poolOf(name: string, pool: Shape['pools'][string]): PoolConfig {
       totalMs: timeouts.total,
       keepAliveMs: timeouts.keep_alive,
     },
+    connections: { maxAgeMs: pool.connections.max_age ?? 0 },
     ...resilienceOf(pool),
     sendProxy: pool.send_proxy,
     queue: { length: pool.queue.length, timeoutMs: pool.queue.timeout },

@@ -322,6 +322,10 @@ export interface PoolConfig extends ResilienceConfig {
     /** http: an unused connection to a backend is kept so long. */
     readonly keepAliveMs: number;
   };
+  readonly connections: {
+    /** http: a connection to a backend that is as old takes no further request; 0: any age. */
+    readonly maxAgeMs: number;
+  };
   /** Version of the PROXY protocol header with which each connection to a backend begins; undefined: none. */
   readonly sendProxy: 'v1' | 'v2' | undefined;
   /** Where all backends that a client may have are at their `max_connections`. */

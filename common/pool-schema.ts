@@ -174,6 +174,16 @@ export const pool = mapping({
   })
     .prefault({})
     .describe('How long backends are waited for.'),
+  connections: mapping({
+    max_age: duration(100, LONGEST_MS).optional().meta({
+      description:
+        'Mode http: how old a connection to a backend may become. At that age it is closed when its request is over; so a name that leads elsewhere, or a balancer behind this one, is heeded.',
+      'x-default': 'any age',
+      'x-example': '10m',
+    }),
+  })
+    .prefault({})
+    .describe('Connections that are kept to the backends.'),
   ...resilience,
   send_proxy: z.enum(['v1', 'v2']).optional().meta({
     description:

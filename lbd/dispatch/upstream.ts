@@ -56,6 +56,8 @@ export class Upstream implements ByteSink, Timed {
   /** Used before, so that the backend may just be closing it. */
   reused = false;
   idleSinceMs = 0;
+  /** When its handshake was over, in coarse milliseconds. */
+  openedMs = 0;
   deadline = 0;
   listed = -1;
   readonly #deadlines: Deadlines;
@@ -106,6 +108,7 @@ export class Upstream implements ByteSink, Timed {
   onConnected(): void {
     this.connected = true;
     this.deadline = 0;
+    this.openedMs = this.#deadlines.now;
     this.backend.connected();
     this.user?.onUpstreamReady();
   }

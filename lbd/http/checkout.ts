@@ -69,10 +69,16 @@ export class Checkout {
   /** Gives back a connection that can take another request. */
   giveBack(upstream: Upstream): void {
     if (upstream.socket.isPaused()) upstream.socket.resume();
-    const { sendProxy, timeouts } = this.#attempts.pool!.config;
-    if (sendProxy === undefined) upstream.release(timeouts.keepAliveMs);
+    const { sendProxy, timeouts, connections } = this.#attempts.pool!.config;
+    let keepMs = timeouts.keepAliveMs;
+    if (connections.maxAgeMs !== 0) {
+      const ageMs = this.#client.frontend.context.deadlines.now - upstream.openedMs;
+      keepMs = Math.min(keepMs, connections.maxAgeMs - ageMs);
+    }
+    if (keepMs <= 0) upstream.destroy();
+    else if (sendProxy === undefined) upstream.release(keepMs);
     else {
-      upstream.park(timeouts.keepAliveMs);
+      upstream.park(keepMs);
       this.#own = upstream;
     }
   }

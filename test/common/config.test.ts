@@ -57,6 +57,7 @@ t.test('defaults of the smallest file', async (t) => {
     tls: undefined,
     drainTimeoutMs: 30_000,
     timeouts: { connectMs: 5000, responseMs: 60_000, idleMs: 60_000, totalMs: 0, keepAliveMs: 60_000 },
+    connections: { maxAgeMs: 0 },
     retry: {
       ...{ connect: true, reset: false, timeout: false, statuses: [] },
       ...{ attempts: 2, budgetShare: 0.2, budgetMin: 3 },

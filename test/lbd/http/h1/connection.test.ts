@@ -648,3 +648,30 @@ t.test('RFC 9110 §6.5 trailers go both ways, with what announces them', async (
   exchange.reply = always(answer);
   t.match(await client.end(), /\r\n\r\nok$/, 'HTTP/1.0 knows no chunks, and gets no trailers');
 });
+
+t.test('connections.max_age: a backend connection ends at its age, and never within a request', async (t) => {
+  const exchange = await Exchange.start(t, { pool: 'connections: { max_age: 300ms }' });
+  exchange.reply = always(OK);
+  const client = await exchange.client();
+  client.write(GET);
+  await client.until((text) => text === OK);
+  await exchange.origin.until(() => /<(end|close|reset)>/.test(exchange.origin.received[0]!));
+  t.pass('an idle one is closed long before its keep_alive is over');
+  let answer = () => {};
+  exchange.reply = (socket) => {
+    answer = () => socket.write(OK);
+  };
+  client.text = '';
+  client.write(GET);
+  await exchange.origin.until(() => exchange.origin.received[1]?.endsWith('\r\n\r\n') === true);
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  t.notMatch(exchange.origin.received[1], '<', 'older than allowed, and at work');
+  answer();
+  await client.until((text) => text === OK);
+  await exchange.origin.until(() => /<(end|close|reset)>/.test(exchange.origin.received[1]!));
+  exchange.reply = always(OK);
+  client.text = '';
+  client.write(GET);
+  t.equal(await client.until((text) => text === OK), OK, 'the next request gets a new one');
+  t.equal(exchange.plane.active, 0);
+});

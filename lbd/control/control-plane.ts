@@ -41,7 +41,7 @@ import { Reloader } from './reload.ts';
 import { keyStanding, parseKey } from './replicated.ts';
 import { sessionHashKey, sessionRows, sweepSessions } from './sessions.ts';
 import { StatServer } from './stat-server.ts';
-import { lbdStatus } from './status.ts';
+import { lbdStatus, type StatusSources, statusInSteps } from './status.ts';
 import { Supervisor } from './supervisor.ts';
 import { createSync } from './sync.ts';
 import { Whereabouts } from './whereabouts.ts';
@@ -273,7 +273,7 @@ export class ControlPlane {
         collectMetrics({
           shared: this.#shared,
           planner: this.#planner,
-          status: () => this.status(),
+          status: () => statusInSteps(this.#statusSources()),
           evictions: () => this.#table.evictions,
           accessDropped: () => this.#access.dropped,
         }),
@@ -390,7 +390,11 @@ export class ControlPlane {
   }
 
   status(): LbdStatus {
-    return lbdStatus({
+    return lbdStatus(this.#statusSources());
+  }
+
+  #statusSources(): StatusSources {
+    return {
       node: this.#node,
       config: () => this.#reloader.config,
       reloadError: () => this.#reloader.error,
@@ -405,7 +409,7 @@ export class ControlPlane {
       engine: (frontend) => this.#kernel.engine(frontend),
       resolved: (id, host) => this.#whereabouts.resolved(id, host),
       warnings: () => this.#warnings(),
-    });
+    };
   }
 
   async #openSockets(): Promise<void> {

@@ -26,7 +26,8 @@ const FLOW_STATES: readonly FlowSyncStatus['state'][] = [
 export interface MetricsSources {
   readonly shared: SharedState;
   readonly planner: Pick<Planner, 'slot' | 'frontendRow'>;
-  status(): LbdStatus;
+  /** Made in steps, after each of which the rest may wait. */
+  status(): Generator<void, LbdStatus>;
   /** Entries that were thrown out of the full session table, since the start. */
   evictions(): number;
   /** Lines of access logs that could not be written, since the start. */
@@ -60,8 +61,7 @@ export async function collectMetrics(sources: MetricsSources): Promise<MetricsPa
 
 /** Fills the page; after each step the rest may wait. */
 function* fill(page: Exposition, sources: MetricsSources): Generator<void> {
-  const status = sources.status();
-  yield;
+  const status = yield* sources.status();
   addProcess(page, status);
   yield* addFrontends(page, status, sources);
   yield* addBackends(page, status, sources);
@@ -132,8 +132,10 @@ function* addFrontends(
     if (tls !== undefined) {
       for (const result of ['handshakes', 'resumed', 'failed'] as const)
         handshakes({ frontend, result: result === 'handshakes' ? 'full' : result }, tls[result]);
-      for (const { file, not_after } of tls.certificates)
+      for (const { file, not_after } of tls.certificates) {
         certificateEnd({ frontend, file }, Date.parse(not_after) / 1000);
+        yield;
+      }
     }
     connections({ frontend }, count('connections'));
     accepted({ frontend }, count('accepted'));

@@ -37,7 +37,28 @@ export interface StatusSources {
 
 /** What `GET /v1/status` answers. */
 export function lbdStatus(sources: StatusSources): LbdStatus {
+  const steps = statusInSteps(sources);
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+  }
+}
+
+/**
+ * As `lbdStatus`; after each step, which is the work of a moment however large the config is, the rest may wait. What
+ * leaves the config meanwhile is left out.
+ */
+export function* statusInSteps(sources: StatusSources): Generator<void, LbdStatus> {
   const config = sources.config();
+  const frontends: Record<string, FrontendStatus> = {};
+  for (const frontend of config.frontends) {
+    frontends[frontend.name] = frontendStatus(frontend, sources);
+    yield;
+  }
+  const pools: Record<string, LbdStatus['pools'][string]> = {};
+  for (const pool of config.pools) pools[pool.name] = yield* poolStatus(pool, sources);
+  const warnings = sources.warnings();
+  yield;
   return {
     node: sources.node,
     version: VERSION,
@@ -49,33 +70,32 @@ export function lbdStatus(sources: StatusSources): LbdStatus {
     sync: sources.sync(),
     flows: sources.flows(),
     leaving: sources.leaving(),
-    frontends: Object.fromEntries(
-      config.frontends.map((frontend) => [frontend.name, frontendStatus(frontend, sources)]),
-    ),
-    pools: Object.fromEntries(
-      config.pools.map((pool) => [
-        pool.name,
-        {
-          algorithm: pool.algorithm,
-          queue: queueStatus(pool, sources),
-          strain: sources.backends.strain(pool.name),
-          backends: Object.fromEntries(
-            pool.backends
-              .map((backend) => [backend, `${pool.name}/${backend.name}`] as const)
-              .filter(([, id]) => sources.backends.has(id))
-              .map(([{ name, address, maxConnections }, id]) => [
-                name,
-                {
-                  ...sources.backends.status(id),
-                  max_connections: maxConnections,
-                  resolved: sources.resolved(id, address.host),
-                },
-              ]),
-          ),
-        },
-      ]),
-    ),
-    warnings: sources.warnings(),
+    frontends,
+    pools,
+    warnings,
+  };
+}
+
+function* poolStatus(
+  pool: Config['pools'][number],
+  sources: StatusSources,
+): Generator<void, LbdStatus['pools'][string]> {
+  const backends: Record<string, LbdStatus['pools'][string]['backends'][string]> = {};
+  for (const { name, address, maxConnections } of pool.backends) {
+    const id = `${pool.name}/${name}`;
+    if (!sources.backends.has(id)) continue;
+    backends[name] = {
+      ...sources.backends.status(id),
+      max_connections: maxConnections,
+      resolved: sources.resolved(id, address.host),
+    };
+    yield;
+  }
+  return {
+    algorithm: pool.algorithm,
+    queue: queueStatus(pool, sources),
+    strain: sources.backends.strain(pool.name),
+    backends,
   };
 }
 

@@ -7,7 +7,7 @@ import type { HealthReport } from '../health/monitor.ts';
 import { type AdminEntry, adminKey, adminValue, parseAdmin } from '../replicated.ts';
 import { type BackendLife, drainedLife, nextLife } from './backend-life.ts';
 import { newPatient, type Patient, PoolCare } from './pool-care.ts';
-import { poolStrain } from './pool-status.ts';
+import { limitsReached, poolStrain } from './pool-status.ts';
 
 /** How often is looked at what changes without an event: drains, slow starts, what workers saw of outliers. */
 const TICK_MS = 50;
@@ -219,7 +219,11 @@ export class Backends {
   warnings(): string[] {
     return [...this.#pools].flatMap(([name, pool]) => [
       ...(pool.state === 'empty' ? [emptyText(name, pool.entries)] : []),
-      ...(this.strain(name)?.at_limit ?? []).map((limit) => `pool ${name} refuses what is more: ${limit}`),
+      ...limitsReached(
+        pool.config,
+        pool.entries.map(({ slot }) => slot),
+        this.#options.shared,
+      ).map((limit) => `pool ${name} refuses what is more: ${limit}`),
       ...(pool.care.panic ? [`pool ${name} panics: too few backends are healthy, all are used`] : []),
     ]);
   }

@@ -12,6 +12,15 @@ const REFUSED: readonly (readonly [cause: string, counter: BackendCounter])[] = 
   ['retry_budget', 'retries_refused'],
 ];
 
+/** The limits of its circuit breaker that a pool has reached, in words. @param slots as for `poolStrain` */
+export function limitsReached(
+  { limits }: PoolConfig,
+  slots: readonly number[],
+  shared: SharedState,
+): readonly string[] {
+  return brokenText(limits, new PoolLoads(shared, slots));
+}
+
 /**
  * How a pool bears up.
  *

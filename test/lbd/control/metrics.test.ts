@@ -1,10 +1,13 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import t from 'tap';
+import { parseConfig } from '../../../common/config.ts';
 import type { LbdStatus } from '../../../common/control.ts';
 import { Exposition } from '../../../lbd/control/exposition.ts';
 import { collectMetrics } from '../../../lbd/control/metrics.ts';
 import { MetricsServer } from '../../../lbd/control/metrics-server.ts';
+import type { Planner } from '../../../lbd/control/planner.ts';
+import { lbdStatus, type StatusSources, statusInSteps } from '../../../lbd/control/status.ts';
 import {
   BACKEND_COUNTERS,
   createSharedBuffers,
@@ -66,6 +69,11 @@ function status(change: Partial<LbdStatus> = {}): LbdStatus {
   };
 }
 
+// biome-ignore lint/correctness/useYield: all of it in one step
+function* atOnce(change: Partial<LbdStatus> = {}): Generator<void, LbdStatus> {
+  return status(change);
+}
+
 t.test('every counter of every worker is in the text, in base units', async (t) => {
   const buffers = createSharedBuffers(2);
   const workers = [new SharedState(buffers, 0), new SharedState(buffers, 1)];
@@ -78,7 +86,7 @@ t.test('every counter of every worker is in the text, in base units', async (t) 
   const { pieces, contentType } = await collectMetrics({
     shared,
     planner: { slot: () => 5, frontendRow: () => 3 },
-    status: () => status(),
+    status: () => atOnce(),
     evictions: () => 9,
   });
   const text = pieces.join('');
@@ -138,7 +146,7 @@ t.test('a refused reload shows', async (t) => {
   const { pieces } = await collectMetrics({
     shared: new SharedState(createSharedBuffers(1), -1),
     planner: { slot: () => 0, frontendRow: () => 0 },
-    status: () => status({ config: { file: '', digest: '', reload_error: 'bad' } }),
+    status: () => atOnce({ config: { file: '', digest: '', reload_error: 'bad' } }),
     evictions: () => 0,
   });
   t.match(pieces.join(''), /^tandem_config_reload_success 0$/m);
@@ -229,7 +237,7 @@ t.test('many backends are collected in slices: others get their turns', async (t
   const { pieces } = await collectMetrics({
     shared: new SharedState(createSharedBuffers(1), -1),
     planner: { slot: () => 5, frontendRow: () => 3 },
-    status: () => status({ pools: { web: { algorithm: 'random', backends } } }),
+    status: () => atOnce({ pools: { web: { algorithm: 'random', backends } } }),
     evictions: () => 0,
   });
   collecting = false;
@@ -241,6 +249,73 @@ t.test('many backends are collected in slices: others get their turns', async (t
   const order = [...text.matchAll(/^(?:# TYPE )?(tandem_\w+)/gm)].map(([, name]) => name);
   const runs = order.filter((name, i) => name !== order[i - 1]);
   t.same(runs, families, 'the samples of a metric stand together');
+});
+
+t.test('the status behind the metrics is made in steps: others get their turns between them', async (t) => {
+  let turns = 0;
+  let collecting = true;
+  const count = () => {
+    turns++;
+    if (collecting) setImmediate(count);
+  };
+  setImmediate(count);
+  /** Turns that there had been at each backend. */
+  const seen: number[] = [];
+  const backends = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`s${i}`, {}]));
+  const config = parseConfig(
+    `
+frontends: { web: { bind: ["127.0.0.1:80"], pool: web } }
+pools: { web: { backends: { ${Object.keys(backends)
+      .map((name) => `${name}: { address: "10.0.0.1:80" }`)
+      .join(', ')} } } }
+`,
+    '/test.yaml',
+    { cpus: 1 },
+  );
+  const shared = new SharedState(createSharedBuffers(1), -1);
+  const planner = { slot: () => 5, frontendRow: () => 3 } as unknown as Planner;
+  const one = status().pools.web!.backends.s1!;
+  const sources: StatusSources = {
+    node: 'lb1',
+    config: () => config,
+    reloadError: () => undefined,
+    shared,
+    planner,
+    backends: {
+      has: () => true,
+      strain: () => undefined,
+      status: () => {
+        // More than the main thread gives to the metrics at one go.
+        for (const endMs = performance.now() + 10; performance.now() < endMs; );
+        seen.push(turns);
+        return one;
+      },
+    } as unknown as StatusSources['backends'],
+    workers: () => status().workers,
+    sync: () => status().sync,
+    flows: () => status().flows!,
+    certificates: () => [],
+    engine: () => undefined,
+    warnings: () => [],
+  };
+  const { pieces } = await collectMetrics({
+    shared,
+    planner,
+    status: () => statusInSteps(sources),
+    evictions: () => 0,
+  });
+  collecting = false;
+  t.equal(seen.length, 20);
+  t.ok(
+    seen.every((turn, i) => i === 0 || turn > seen[i - 1]!),
+    'a turn for others between two backends',
+  );
+  t.equal(pieces.join('').match(/^tandem_backend_up\{/gm)?.length, 20);
+  t.equal(
+    Object.keys(lbdStatus(sources).pools.web!.backends).length,
+    20,
+    'and at one go for who asks for it',
+  );
 });
 
 t.test('labels are escaped', async (t) => {

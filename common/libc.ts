@@ -36,6 +36,7 @@ const FUNCTIONS = {
   epoll_ctl: { return: 'i32', arguments: ['i32', 'i32', 'i32', 'pointer'] },
   epoll_wait: { return: 'i32', arguments: ['i32', 'pointer', 'i32', 'i32'] },
   mmap: { return: 'pointer', arguments: ['pointer', 'u64', 'i32', 'i32', 'i32', 'i64'] },
+  munmap: { return: 'i32', arguments: ['pointer', 'u64'] },
   /** For calls that have no function of their own; with the types of io_uring_setup(2) and io_uring_enter(2). */
   syscall: { return: 'i32', arguments: ['i64', 'u32', 'u64', 'u32', 'u32', 'pointer', 'u64'] },
   close: { return: 'i32', arguments: ['i32'] },

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { CAPABILITY, keepOnly } from '../common/capabilities.ts';
 import { messageOf } from '../common/errors.ts';
-import { beginDirectIo } from './io/direct-io.ts';
+import { beginDirectIo, holdings } from './io/direct-io.ts';
 import { DataPlane } from './plane/data-plane.ts';
 import { loopId } from './plane/loop-id.ts';
 import { SessionTable } from './session/table.ts';
@@ -28,6 +28,8 @@ function send(message: FromWorker): void {
 }
 
 const indirect = [dropCapabilities(), beginDirectIo()].filter((it) => it !== '').join('; it ');
+const held = holdings();
+if (held.descriptors.length > 0) send({ type: 'holdings', holdings: held });
 if (indirect !== '') send({ type: 'indirect', cause: indirect });
 
 /** What strangers send is read in this thread: it may listen, and no more. @returns what is not possible, as of `beginDirectIo` */

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import type { ExplainQuery } from '../../common/control.ts';
 import { messageOf, OperatorError } from '../../common/errors.ts';
+import { giveBack, type Holdings } from '../../common/holdings.ts';
 import type { Logger } from '../../common/logger.ts';
 import {
   type Addresses,
@@ -86,6 +87,8 @@ interface Seat {
   open: OpenByGroup;
   /** What it does instead of reading and writing as is best, and why; empty: it does not. */
   indirect: string;
+  /** To be given back when it is gone. */
+  holdings: Holdings | undefined;
 }
 
 /**
@@ -121,6 +124,7 @@ export class Supervisor {
       ended: undefined,
       open: {},
       indirect: '',
+      holdings: undefined,
     }));
   }
 
@@ -286,6 +290,7 @@ export class Supervisor {
       else if (message.type === 'explained') seat.questions.get(message.serial)?.(message.explanation);
       else if (message.type === 'open') this.#counted(seat, message.connections);
       else if (message.type === 'indirect') this.#indirect(seat, message.cause);
+      else if (message.type === 'holdings') seat.holdings = message.holdings;
       else log[message.level]({ worker: seat.index, ...message.data }, message.text);
     });
     worker.on('error', (error) => {
@@ -304,6 +309,8 @@ export class Supervisor {
 
   #gone(seat: Seat, cause: string): void {
     seat.worker = undefined;
+    if (seat.holdings !== undefined) giveBack(seat.holdings);
+    seat.holdings = undefined;
     this.#counted(seat, {});
     this.#options.onGone(seat.index);
     for (const answer of seat.questions.values()) answer(undefined);

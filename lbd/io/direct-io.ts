@@ -1,5 +1,6 @@
 import type net from 'node:net';
 import { messageOf } from '../../common/errors.ts';
+import type { Holdings } from '../../common/holdings.ts';
 import { DirectReader } from './direct-read.ts';
 import { DirectWriter } from './direct-write.ts';
 import { HoldBack } from './hold-back.ts';
@@ -11,6 +12,7 @@ import { newTurn } from './turn-clock.ts';
 /** Of this thread. */
 let held: HoldBack | undefined;
 let reader: DirectReader | undefined;
+let rings: readonly Ring[] = [];
 
 /**
  * Prepares this thread to read and write beside Node, where its sockets allow it.
@@ -21,10 +23,13 @@ let reader: DirectReader | undefined;
 export function beginDirectIo(newRing = () => new Ring()): string {
   try {
     const [reads, writes, trouble] = makeRings(newRing);
+    rings = [reads, writes].filter((ring) => ring !== undefined);
     reader = new DirectReader(readBuffer(), reads);
     held = new HoldBack((buffer) => new DirectWriter(buffer, writes), readMore);
     return trouble;
   } catch (error) {
+    for (const ring of rings) ring.close();
+    rings = [];
     reader = undefined;
     held = new HoldBack();
     return `leaves all reading and writing to Node: ${messageOf(error)}`;
@@ -35,11 +40,26 @@ export function beginDirectIo(newRing = () => new Ring()): string {
 function makeRings(
   newRing: () => Ring,
 ): [reads: Ring | undefined, writes: Ring | undefined, trouble: string] {
+  let first: Ring | undefined;
   try {
-    return [newRing(), newRing(), ''];
+    first = newRing();
+    return [first, newRing(), ''];
   } catch (error) {
+    first?.close();
     return [undefined, undefined, `makes a system call for each message: ${messageOf(error)}`];
   }
+}
+
+/** What is to be given back when this thread has ended, however it did. */
+export function holdings(): Holdings {
+  const parts = rings.map((ring) => ring.holdings);
+  return {
+    descriptors: [
+      ...(reader === undefined ? [] : [reader.epoll]),
+      ...parts.flatMap(({ descriptors }) => descriptors),
+    ],
+    maps: parts.flatMap(({ maps }) => maps),
+  };
 }
 
 function readMore(): number {

@@ -31,7 +31,8 @@ const ROOM_STRIDE = ROOM_BYTES + 320;
  */
 export class DirectReader {
   readonly #libc: Libc;
-  readonly #epoll: number;
+  /** By which sockets are watched. It lasts as long as the thread, and does not end with it. */
+  readonly epoll: number;
   readonly #buffer: Buffer;
   // Memory of their own, which never moves.
   readonly #iovec = Buffer.from(new ArrayBuffer(IOVEC_BYTES));
@@ -66,9 +67,8 @@ export class DirectReader {
     this.#eventsAddress = c.addressOf(Buffer.from(this.#events.buffer));
     this.#iovec.writeBigUInt64LE(c.addressOf(buffer), 0);
     this.#iovec.writeBigUInt64LE(BigInt(buffer.length), 8);
-    // It lasts as long as the thread; of one that dies, one descriptor is left behind.
-    this.#epoll = c.epoll_create1(EPOLL_CLOEXEC);
-    if (this.#epoll < 0) throw new OperatorError('FILES', `cannot watch sockets: ${errorText(c.errno())}`);
+    this.epoll = c.epoll_create1(EPOLL_CLOEXEC);
+    if (this.epoll < 0) throw new OperatorError('FILES', `cannot watch sockets: ${errorText(c.errno())}`);
   }
 
   #makeRooms(): void {
@@ -89,7 +89,7 @@ export class DirectReader {
     // Where it fails, Node reads, and it is not tried again.
     socket.reader = this;
     this.#sockets[fd] = socket;
-    this.#libc.epoll_ctl(this.#epoll, EPOLL_CTL_ADD, fd, this.#interestAddress);
+    this.#libc.epoll_ctl(this.epoll, EPOLL_CTL_ADD, fd, this.#interestAddress);
   }
 
   /** A descriptor is about to be closed. */
@@ -105,7 +105,7 @@ export class DirectReader {
    */
   round(): number {
     const events = this.#events;
-    const count = this.#libc.epoll_wait(this.#epoll, this.#eventsAddress, MOST_EVENTS, 0);
+    const count = this.#libc.epoll_wait(this.epoll, this.#eventsAddress, MOST_EVENTS, 0);
     const together = this.#ring !== undefined && count >= FEW;
     let read = 0;
     let left = 0;

@@ -1,4 +1,5 @@
 import { OperatorError } from '../../common/errors.ts';
+import { giveBack, type Holdings, type MemoryMap } from '../../common/holdings.ts';
 import { errorText, type Libc, libc, MSG } from '../../common/libc.ts';
 
 /** Operations of one `submit`. */
@@ -48,6 +49,7 @@ export class Ring {
   readonly #cqMask: number;
   readonly #sqes: Uint32Array;
   readonly #cqes: Int32Array;
+  readonly #maps: MemoryMap[] = [];
   #count = 0;
 
   /** @throws OperatorError where the kernel or the runtime has no such thing, or it is forbidden to this process */
@@ -76,7 +78,7 @@ export class Ring {
       const array = word(sq + OFFSET.array) / 4;
       for (let i = 0; i < RING_ENTRIES; i++) this.#words[array + i] = i;
     } catch (error) {
-      c.close(this.#fd);
+      this.close();
       throw error;
     }
   }
@@ -135,9 +137,14 @@ export class Ring {
     }
   }
 
-  /** Only for tests: a ring lasts as long as its thread. */
+  /** A ring lasts as long as its thread; this outlasts both. */
+  get holdings(): Holdings {
+    return { descriptors: [this.#fd], maps: this.#maps };
+  }
+
+  /** Nobody may use it any more. */
   close(): void {
-    this.#libc.close(this.#fd);
+    giveBack(this.holdings);
   }
 
   #enter(submit: number, wait: number, flags: number): number {
@@ -163,6 +170,7 @@ export class Ring {
     const whole = (bytes + 7) & ~7;
     const address = this.#libc.mmap(0n, BigInt(whole), READ_WRITE, SHARED_POPULATE, this.#fd, offset);
     if (address === MAP_FAILED) throw refused('mmap', this.#libc.errno());
+    this.#maps.push({ address, bytes: whole });
     return this.#libc.memoryAt(address, whole);
   }
 }

@@ -1,4 +1,5 @@
 import type { ExplainQuery } from '../../common/control.ts';
+import type { Holdings } from '../../common/holdings.ts';
 import type { BackendConfig, Config } from '../../common/model.ts';
 import type { TlsMaterial } from '../tls/material.ts';
 import type { SharedBuffers } from './shared.ts';
@@ -84,6 +85,8 @@ export type FromWorker =
   | { readonly type: 'open'; readonly connections: OpenByGroup }
   /** It serves, but reads and writes in a way that costs more CPU; the cause is as `beginDirectIo` tells it. */
   | { readonly type: 'indirect'; readonly cause: string }
+  /** Once, at its start. When the worker is gone, it is the main thread's to give back. */
+  | { readonly type: 'holdings'; readonly holdings: Holdings }
   | {
       readonly type: 'log';
       readonly level: 'info' | 'warn' | 'error';

@@ -1,8 +1,10 @@
 import { EventEmitter, on } from 'node:events';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { PassThrough } from 'node:stream';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import { Supervisor } from '../../../lbd/control/supervisor.ts';
+import { SessionTable } from '../../../lbd/session/table.ts';
 import type { Plan } from '../../../lbd/shared/plan.ts';
 import { createSharedBuffers, SharedState } from '../../../lbd/shared/shared.ts';
 import { testConfig } from './test-config.ts';
@@ -161,4 +163,47 @@ t.test('a worker that died is not replaced after the stop', async (t) => {
   await until(/^worker 0 died/);
   await supervisor.stop(60_000);
   t.equal(supervisor.status.replaced, 0);
+});
+
+/** What the kernel keeps for this process beside its sockets and files: descriptors, and maps of memory. */
+function kept(): { descriptors: string[]; maps: number } {
+  const descriptors = readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${fd}`)];
+    } catch {
+      // The one by which the directory was read.
+      return [];
+    }
+  });
+  return {
+    descriptors: descriptors.filter((it) => /io_uring|eventpoll/.test(it)).toSorted(),
+    maps: readFileSync('/proc/self/maps', 'latin1').match(/io_uring/g)?.length ?? 0,
+  };
+}
+
+t.test('a worker that is gone leaves no descriptor and no map behind', async (t) => {
+  const shared = createSharedBuffers(1);
+  const control = new SharedState(shared, -1);
+  const before = kept();
+  const supervisor = new Supervisor({
+    count: 1,
+    entry: new URL('../../../lbd/worker.ts', import.meta.url),
+    workerData: {
+      shared,
+      sessions: SessionTable.create(1024),
+      hashKey: new Uint32Array(4),
+      logLevel: 'info',
+      node: 'lb1',
+    },
+    log: pino(new PassThrough()),
+    tell: () => {},
+    onGone: () => {},
+    beats: (index) => control.beats(index),
+    onServing: () => {},
+  });
+  const config = { ...testConfig(), frontends: [], pools: [] };
+  await supervisor.start({ config, slots: {}, frontendRows: {} });
+  t.ok(kept().descriptors.length > before.descriptors.length, 'it has some');
+  await supervisor.stop(0);
+  t.same(kept(), before);
 });

@@ -146,8 +146,8 @@ export function queryValue(query: string, name: string): string | undefined {
   for (let start = 0; start < query.length; ) {
     let end = query.indexOf('&', start);
     if (end < 0) end = query.length;
-    let equals = query.indexOf('=', start);
-    if (equals < 0 || equals > end) equals = end;
+    let equals = start;
+    while (equals < end && query.charCodeAt(equals) !== 61) equals++;
     if (formDecoded(query.slice(start, equals)) === name) return formDecoded(query.slice(equals + 1, end));
     start = end + 1;
   }

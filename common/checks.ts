@@ -65,9 +65,14 @@ function checkFrontends(shape: Shape, source: Source, report: Report): void {
   if (written.length === 0) report(['frontends'], 'found no frontend, expected at least one', 'key');
   if (written.length > MAX_FRONTENDS)
     report(['frontends'], `found ${written.length} frontends, expected at most ${MAX_FRONTENDS}`, 'key');
-  for (const [name, frontend] of Object.entries(shape.frontends))
+  for (const [name, frontend] of Object.entries(shape.frontends)) {
+    const path = ['frontends', name];
     if (frontend.pool === undefined && frontend.routes.length === 0 && frontend.redirect === undefined)
-      report(['frontends', name], 'has neither "pool" nor "routes": where should its clients go?', 'key');
+      report(path, 'has neither "pool" nor "routes": where should its clients go?', 'key');
+    const believes = frontend.trusted_proxies !== undefined || frontend.mode !== 'http';
+    if (!believes && source.has([...path, 'client_field']))
+      report([...path, 'client_field'], 'needs "trusted_proxies": nobody else is believed', 'key');
+  }
 }
 
 /** Ports that something of ours will listen on. */
@@ -227,6 +232,9 @@ function checkModes(shape: Shape, source: Source, report: Report): void {
       ...(peeks ? [] : [['routes']]),
       // As long as a ClientHello, or a handshake, may take.
       ...(frontend.tls === undefined ? [['timeouts', 'head']] : []),
+      ['trusted_proxies'],
+      ['client_field'],
+      ['add_fields'],
       ['limits', 'head'],
       ['limits', 'fields'],
       ['limits', 'min_rate'],

@@ -5,6 +5,7 @@ import { accessLogOf } from './access-log-config.ts';
 import { ipFamily } from './address.ts';
 import { digestOf, sectionDigestsOf } from './digest.ts';
 import { engineOf } from './engine-checks.ts';
+import { forwardingOf } from './forwarding-config.ts';
 import type {
   ClusterConfig,
   Config,
@@ -189,6 +190,7 @@ function frontendOf(
     pool: frontend.pool,
     maxConnections: frontend.max_connections,
     acceptProxy: frontend.accept_proxy ?? [],
+    ...forwardingOf(frontend),
     timeouts: {
       headMs: timeouts.head,
       bodyMs: timeouts.body,

@@ -12,6 +12,7 @@ import {
   oneOrMore,
   size,
 } from './fields.ts';
+import { forwardingKeys } from './forwarding-config.ts';
 import { match } from './match-schema.ts';
 import { MODES } from './model.ts';
 import { frontendTls, hsts, redirect } from './tls-config.ts';
@@ -86,6 +87,7 @@ export const frontend = mapping({
     'x-default': 'none',
     'x-example': '[10.0.0.0/8]',
   }),
+  ...forwardingKeys,
   timeouts: mapping({
     head: duration(100, LONGEST_MS)
       .prefault('10s')
@@ -122,7 +124,7 @@ export const frontend = mapping({
       ),
     per_source: integer(1, 1_000_000).optional().meta({
       description:
-        'Connections or flows of one client at the same time, over all workers: of an IPv4 address or an IPv6 /64. One more gets a 429 (http), a reset (tcp, TLS), or is dropped (udp).',
+        'Connections or flows of one client at the same time, over all workers: of an IPv4 address or an IPv6 /64; behind `trusted_proxies` its requests. One more gets a 429 (http), a reset (tcp, TLS), or is dropped (udp).',
       'x-default': 'any number',
     }),
   })

@@ -1,6 +1,7 @@
 import type { AccessLogConfig } from './access-log-config.ts';
 import type { SocketAddress } from './address.ts';
 import type { EngineConfig } from './engine-config.ts';
+import type { ForwardingConfig } from './forwarding-config.ts';
 import type { ResilienceConfig } from './resilience-config.ts';
 import type { StickConfig } from './stick-config.ts';
 import type { FrontendTlsConfig, PoolTlsConfig, RedirectConfig } from './tls-config.ts';
@@ -194,7 +195,7 @@ export interface NetworkConfig {
   readonly family: 4 | 6;
 }
 
-export interface FrontendConfig {
+export interface FrontendConfig extends ForwardingConfig {
   readonly name: string;
   /** `host` may be `*`: every address, IPv4 and IPv6. */
   readonly bind: readonly SocketAddress[];

@@ -8,6 +8,13 @@ import { type Failure, noRetry } from './retry.ts';
 
 const STATUS_COUNTER = [0, 0, COUNTER.status_2xx, COUNTER.status_3xx, COUNTER.status_4xx, COUNTER.status_5xx];
 
+/** Whose requests they are; behind a trusted proxy each may be another client's. */
+export interface AttemptsClient {
+  readonly address: string;
+  /** `hashText(address)` */
+  readonly addressHash: number;
+}
+
 /** The backends that are tried for one request, one after the other, and their books in shared memory. */
 export class Attempts {
   pool: Pool | undefined;
@@ -18,8 +25,7 @@ export class Attempts {
   /** Backends that got the request, or were to get it. */
   tries = 0;
   readonly #shared: SharedState;
-  readonly #address: string;
-  readonly #addressHash: number;
+  readonly #client: AttemptsClient;
   #index = -1;
   /** Slot at which this request is counted as in flight, and as a retry; -1: none. */
   #entered = -1;
@@ -28,14 +34,9 @@ export class Attempts {
   #stickValue: string | undefined;
   #hashKey = 0;
 
-  /**
-   * @param address of the client
-   * @param addressHash `hashText(address)`
-   */
-  constructor(shared: SharedState, address: string, addressHash: number) {
+  constructor(shared: SharedState, client: AttemptsClient) {
     this.#shared = shared;
-    this.#address = address;
-    this.#addressHash = addressHash;
+    this.#client = client;
   }
 
   /** No request will come for a while: what the last one named its stick by is let go of. */
@@ -71,7 +72,8 @@ export class Attempts {
 
   #choose(): boolean {
     const pool = this.pool!;
-    const index = pool.choose(this.#address, this.#addressHash, this.#stickValue, this.#hashKey, this.#tried);
+    const { address, addressHash } = this.#client;
+    const index = pool.choose(address, addressHash, this.#stickValue, this.#hashKey, this.#tried);
     if (index < 0) return false;
     this.#index = index;
     this.needsCookie = !pool.stuck;

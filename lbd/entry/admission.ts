@@ -104,7 +104,8 @@ export class Admission {
       );
       return this.#logged(tells ? TOO_MANY_CLIENTS : { ...TOO_MANY_CLIENTS, status: 0 }, frontend, address);
     }
-    if (limits.perSource === undefined) return undefined;
+    // The requests of a trusted proxy's connection are counted, each on its client.
+    if (limits.perSource === undefined || frontend.trusts(address)) return undefined;
     const { sources } = frontend.context.shared;
     const cell = sources.enter(frontend.row, address, limits.perSource);
     if (cell !== OVER_LIMIT) {

@@ -1,4 +1,3 @@
-import { BlockList } from 'node:net';
 import type { FrontendConfig } from '../../common/model.ts';
 import type { Pool } from '../dispatch/pool.ts';
 import type { Deadlines } from '../io/deadlines.ts';
@@ -10,6 +9,7 @@ import { hostMatches, type Router } from '../route/router.ts';
 import { FRONTEND_COUNTERS, type FrontendCounter, type SharedState } from '../shared/shared.ts';
 import type { Terminator } from '../tls/terminator.ts';
 import { LineRate } from './line-rate.ts';
+import { NetworkSet } from './network-set.ts';
 
 const COUNTER = Object.fromEntries(FRONTEND_COUNTERS.map((name, index) => [name, index])) as Readonly<
   Record<FrontendCounter, number>
@@ -25,6 +25,8 @@ export interface WorkerContext {
   nextRequestId(): string;
   /** Undefined: there are none, as in a test. */
   readonly accessLogs?: AccessLogs;
+  /** Counts and logs that a client has as many connections or requests as one may; undefined as in a test. */
+  readonly refuseSource?: (frontend: Frontend, address: string) => void;
   /** Set when the worker stops: no connection is kept alive any more. */
   stopping: boolean;
   /** Set while this node gives up the active role: a connection is closed after its next answer. */
@@ -40,9 +42,8 @@ export class Frontend {
   readonly row: number;
   readonly context: WorkerContext;
   config: FrontendConfig;
-  #proxies: BlockList | undefined;
-  /** The config that `#proxies` was made of. */
-  #proxiesOf: FrontendConfig | undefined;
+  readonly #proxies = new NetworkSet();
+  readonly #trusted = new NetworkSet();
   router: Router;
   /** By index of the route. */
   routePools: readonly Pool[];
@@ -103,14 +104,13 @@ export class Frontend {
 
   /** Whether a peer begins its connections with a PROXY header. */
   fromProxy(address: string): boolean {
-    if (this.config.acceptProxy.length === 0) return false;
-    if (this.#proxiesOf !== this.config) {
-      this.#proxiesOf = this.config;
-      this.#proxies = new BlockList();
-      for (const { address, prefix, family } of this.config.acceptProxy)
-        this.#proxies.addSubnet(address, prefix, family === 4 ? 'ipv4' : 'ipv6');
-    }
-    return this.#proxies?.check(address, address.includes(':') ? 'ipv6' : 'ipv4') ?? false;
+    return this.#proxies.has(this.config.acceptProxy, address);
+  }
+
+  /** Whether a peer is believed who its clients are. */
+  trusts(address: string): boolean {
+    const { trustedProxies } = this.config;
+    return trustedProxies !== undefined && this.#trusted.has(trustedProxies, address);
   }
 
   /** Pool of a connection whose ClientHello names this server; empty: it names none. */

@@ -54,6 +54,13 @@ export interface ClientStream extends Outlet, Sender {
   /** The client has sent more than the request under way. */
   readonly ahead: boolean;
 
+  /**
+   * Counts a request on its client, where its connection is that of a trusted proxy.
+   *
+   * @returns false: the client has as many as it may
+   */
+  enterSource(): boolean;
+
   pause(): void;
   resume(): void;
   /** While a backend connection is made: bytes of the body, or of the next request. */

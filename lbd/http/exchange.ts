@@ -17,6 +17,7 @@ import {
   QUEUE_TIMEOUT,
   type Refusal,
   TOO_MANY_CONNECTIONS,
+  TOO_MANY_OF_CLIENT,
   TOO_MANY_REQUESTS,
   TOTAL_TIMEOUT,
   unreachable,
@@ -60,7 +61,7 @@ export class Exchange implements UpstreamUser, QueueUser {
 
   constructor(client: ClientStream) {
     this.#client = client;
-    this.#attempts = new Attempts(client.frontend.context.shared, client.address, client.addressHash);
+    this.#attempts = new Attempts(client.frontend.context.shared, client);
     this.#checkout = new Checkout(client, this.#attempts);
     this.request = new RequestRelay(client, this.#attempts);
     this.answer = new ResponseRelay(client, this.#attempts);
@@ -94,7 +95,8 @@ export class Exchange implements UpstreamUser, QueueUser {
     this.answer.reset();
     this.#startPaces();
     if (head.looped && head.passedBy(client.frontend.loopId)) return this.#refuse(LOOP, bodyStart, end);
-    if (reserved !== undefined) head.reserve(reserved, client.identity);
+    head.from(client, reserved);
+    if (!client.enterSource()) return this.#refuse(TOO_MANY_OF_CLIENT, bodyStart, end);
     const pool = client.frontend.poolFor(head);
     if (pool === undefined) {
       client.noPool(head);

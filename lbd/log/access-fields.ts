@@ -3,8 +3,8 @@ import type { Cause } from './cause.ts';
 /** What the access log says about one request, or one TCP connection. Times are monotonic milliseconds. */
 export class AccessFields {
   readonly frontend: string;
-  /** Address of the client. */
-  readonly client: string;
+  /** Address of the client; behind a trusted proxy of that of the request. */
+  client: string;
   /** false: a TCP connection, of which nobody knows a request. */
   readonly http: boolean;
   method = '';

@@ -82,6 +82,7 @@ export class DataPlane {
       loopId,
       nextRequestId: () => requestIds.next(),
       accessLogs: new AccessLogs(sendLines),
+      refuseSource: (frontend, address) => this.#admission.refuseSource(frontend, address),
       stopping: false,
       retiring: false,
     };

@@ -1,7 +1,9 @@
 import type { ExplainQuery } from '../../common/control.ts';
 import type { Pool } from '../dispatch/pool.ts';
 import type { Frontend } from '../entry/frontend.ts';
-import { RequestHead } from '../http/h1/request-head.ts';
+import { askedBy } from '../http/client-behind.ts';
+import { addedBy } from '../http/forwarded-fields.ts';
+import { RequestHead, type Sender } from '../http/h1/request-head.ts';
 import { MAX_FIELDS } from '../http/h1/scratch.ts';
 import { httpsLocation } from '../http/redirect.ts';
 import { hostMatches } from '../route/router.ts';
@@ -22,7 +24,8 @@ export function explain(frontend: Frontend, query: ExplainQuery): WorkerExplanat
   const size = head.parse(bytes, 0, bytes.length, limits.fields);
   if (size < 0) return refused(nothing, head.status, head.fault);
   if (bytes.length > limits.headBytes) return refused(nothing, 431, 'head too large');
-  if (frontend.reserved !== undefined) head.reserve(frontend.reserved, '');
+  const sender = senderOf(frontend, query, head);
+  head.from(sender, frontend.reserved);
   const routes = frontend.router.explain(head).map((verdict) => ({
     ...verdict,
     pool: frontend.router.pool(verdict.route),
@@ -34,7 +37,21 @@ export function explain(frontend: Frontend, query: ExplainQuery): WorkerExplanat
     status: 503,
     cause: `the pool has its limits.requests ${pool.config.limits.requests}`,
   };
-  return { ...nothing, routes, ...inPool(pool, head, query), answer };
+  return { ...nothing, routes, ...inPool(pool, head, { source: sender.address || undefined }), answer };
+}
+
+/** @param head that nobody has said yet whose it is */
+function senderOf(frontend: Frontend, { source = '' }: ExplainQuery, head: RequestHead): Sender {
+  const scheme = frontend.terminator === undefined ? 'http' : 'https';
+  const { client, believed } = askedBy(head, { address: source, scheme }, frontend);
+  return {
+    ...client,
+    identity: '',
+    loopLine: '',
+    forwarded: Buffer.alloc(0),
+    believed,
+    added: addedBy(frontend.config),
+  };
 }
 
 /** Status and cause, or where the client is sent to. */
@@ -73,7 +90,7 @@ function refused(nothing: Answered, status: number, cause: string): WorkerExplan
 function inPool(
   pool: Pool | undefined,
   head: RequestHead | undefined,
-  query: ExplainQuery | undefined,
+  query: Pick<ExplainQuery, 'source'> | undefined,
 ): Pick<WorkerExplanation, 'pool' | 'algorithm' | 'candidates' | 'pick'> {
   if (pool === undefined) return { pool: undefined, algorithm: undefined, candidates: [], pick: undefined };
   const { index, by } = pool.peek(

@@ -58,3 +58,17 @@ export function identityLine(socket: TLSSocket, tls: FrontendTlsConfig | undefin
   const subject = certificate && subjectText(certificate);
   return subject === undefined ? '' : `${tls.client.header}: ${subject}\r\n`;
 }
+
+/**
+ * What an identity line says under a field name.
+ *
+ * @param line of `identityLine`
+ * @param name in lower case
+ * @returns undefined: nothing
+ */
+export function identityIn(line: string, name: string): string | undefined {
+  const end = line.indexOf(': ');
+  return end > 0 && hyphened(line.slice(0, end).toLowerCase()) === hyphened(name)
+    ? line.slice(end + 2).trimEnd()
+    : undefined;
+}

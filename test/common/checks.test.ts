@@ -86,6 +86,18 @@ t.test('what goes together', async (t) => {
       single(TCP.replace('pool:', 'timeouts: { head: 1s }, pool:')),
       'timeouts.head: is for mode http',
     ],
+    ...['trusted_proxies: 10.0.0.0/8', 'client_field: Forwarded', 'add_fields: []'].map(
+      (key): [string, string, string] => [
+        `${key} in tcp`,
+        single(TCP.replace('pool:', `${key}, pool:`)),
+        `${key.split(':')[0]}: is for mode http only`,
+      ],
+    ),
+    [
+      'a field that nobody may send',
+      single(WEB.replace('pool:', 'client_field: Forwarded, pool:')),
+      'client_field: needs "trusted_proxies"',
+    ],
     ['cookie in tcp', single(TCP, pool('stick: { cookie: A }')), 'frontend "web" uses this pool in mode tcp'],
     [
       'path hash in tcp',

@@ -145,6 +145,7 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
         if (at === end) break;
         this.phase = HEAD;
         this.deadline = context.deadlines.in(config.timeouts.headMs);
+        this.forgetClient();
         this.log = this.frontend.record(this.log, this.address);
         // The handshake is the first request's.
         this.log?.begin(this.#exchange === undefined ? handshakeMs(this.socket) : 0);
@@ -174,6 +175,7 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
       this.http10 = head.http10;
       this.toHead = head.method === 'HEAD';
       this.requestId = head.requestId ?? context.nextRequestId();
+      this.identify(head);
       this.log?.head(head, this.requestId, after - at);
       if (this.#exchange === undefined) this.#exchange = new Exchange(this);
       else readSoon(this.socket);
@@ -275,6 +277,7 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
     else this.log?.gone();
     this.frontend.context.deadlines.remove(this);
     this.frontend.leave();
+    this.leaveSource();
     this.phase = CLOSED;
     this.#backlog = undefined;
     this.#tunnel?.onClientClose(this.ended);
@@ -289,6 +292,7 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
   }
 
   nextRequest(): void {
+    this.leaveSource();
     this.log?.end();
     if (!this.keepAlive || !this.#exchange!.request.done || (this.ended && !this.ahead)) {
       this.#linger();
@@ -361,6 +365,7 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
   }
 
   #answered(keep: boolean): void {
+    this.leaveSource();
     this.log?.end();
     if (!keep) this.#linger();
     else if (this.phase === HEAD) this.#awaitRequest();

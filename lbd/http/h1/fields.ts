@@ -23,6 +23,7 @@ export const FIELD = {
   lookalike: 17,
   date: 18,
   cdnLoop: 19,
+  forwarded: 20,
 } as const;
 
 const NAMES: Readonly<Record<string, number>> = {
@@ -36,6 +37,7 @@ const NAMES: Readonly<Record<string, number>> = {
   te: FIELD.te,
   trailer: FIELD.trailer,
   'proxy-connection': FIELD.proxyConnection,
+  forwarded: FIELD.forwarded,
   'x-forwarded-for': FIELD.forwardedFor,
   'x-forwarded-proto': FIELD.forwardedProto,
   'x-forwarded-host': FIELD.forwardedHost,

@@ -1,6 +1,8 @@
 import type { LoggedRequest } from '../../route/facts.ts';
 import { withoutCookie } from '../../route/router.ts';
-import { hyphened } from '../../tls/client-identity.ts';
+import { identityIn } from '../../tls/client-identity.ts';
+import type { Believed } from '../client-behind.ts';
+import type { Added } from '../forwarded-fields.ts';
 import { ConnectionOptions } from './connection-options.ts';
 import { equalsIgnoreCase, FIELD, FieldLines, type HeadFault, parseLength } from './fields.ts';
 import {
@@ -42,15 +44,13 @@ export interface Sender {
   readonly scheme: 'http' | 'https';
   /** Line about the certificate that the client has shown, with its CRLF; or empty. */
   readonly identity: string;
-  /** `X-Forwarded-For` and `X-Forwarded-Proto` where the client sent none, each with its CRLF. */
+  /** See `forwardedLines`. */
   readonly forwarded: Buffer;
   /** Line that says which frontend has passed the request on, with its CRLF; see `RequestHead.passedBy`. */
   readonly loopLine: string;
-}
-
-/** The lines of `Sender.forwarded`. */
-export function forwardedLines(address: string, scheme: string): Buffer {
-  return Buffer.from(`X-Forwarded-For: ${address}\r\nX-Forwarded-Proto: ${scheme}\r\n`, 'latin1');
+  /** What of the request's own words about its client counts. */
+  readonly believed: Believed;
+  readonly added: Added;
 }
 
 /**
@@ -92,8 +92,9 @@ export class RequestHead implements LoggedRequest {
   #restarts = false;
   #upgradeLine = NO_LINE;
   #requestIdLine = -1;
-  #forwarded = false;
-  #identity = '';
+  #saysHost = false;
+  /** Set by `from`. */
+  #sender: Sender | undefined;
 
   constructor(maxFields: number) {
     this.#fields = new FieldLines(maxFields);
@@ -204,7 +205,8 @@ export class RequestHead implements LoggedRequest {
     this.contentLength = 0;
     this.#upgradeLine = NO_LINE;
     this.#requestIdLine = -1;
-    this.#forwarded = false;
+    this.#saysHost = false;
+    this.#sender = undefined;
     let hosts = 0;
     let lengths = 0;
     let codings = 0;
@@ -243,8 +245,8 @@ export class RequestHead implements LoggedRequest {
         case FIELD.requestId:
           this.#requestIdLine = line;
           break;
-        case FIELD.forwardedFor:
-          this.#forwarded = true;
+        case FIELD.forwardedHost:
+          this.#saysHost = true;
           break;
         case FIELD.cdnLoop:
           this.looped = true;
@@ -306,7 +308,32 @@ export class RequestHead implements LoggedRequest {
   }
 
   header(name: string): string | undefined {
-    if (this.#connection.reserves(name)) return this.#said(name);
+    if (this.#sender === undefined) return this.#sent(name);
+    if (this.#connection.reserves(name)) return identityIn(this.#sender.identity, name);
+    switch (name) {
+      case 'x-forwarded-for':
+      case 'x-forwarded-proto':
+      case 'x-forwarded-host':
+      case 'forwarded':
+        return this.#forwarded(this.#sender, name);
+      default:
+        return this.#sent(name);
+    }
+  }
+
+  /** What the backend is told, of fields that only who is trusted may send. */
+  #forwarded({ believed, added, address, scheme }: Sender, name: string): string | undefined {
+    if (name === 'forwarded') return believed === 'forwarded' ? this.#sent(name) : undefined;
+    const sent = believed === 'x-forwarded' ? this.#sent(name) : undefined;
+    if (sent !== undefined) return sent;
+    if (name === 'x-forwarded-for') return added.for ? address : undefined;
+    if (name === 'x-forwarded-proto') return added.proto ? scheme : undefined;
+    return added.host && this.#hostEnd > this.#hostStart
+      ? this.#buffer.latin1Slice(this.#hostStart, this.#hostEnd)
+      : undefined;
+  }
+
+  #sent(name: string): string | undefined {
     const fields = this.#fields;
     const buffer = this.#buffer;
     const isCookie = name === 'cookie';
@@ -347,23 +374,14 @@ export class RequestHead implements LoggedRequest {
   }
 
   /**
-   * From here on, fields that no client may send are not there, neither for `header` nor for `render`.
+   * Says whose request it is. From here on `header` and `render` know of fields that a client may not send only what is
+   * true.
    *
-   * @param names see `ConnectionOptions.reserve`
-   * @param identity see `Sender`: what one of them says in truth
+   * @param reserved fields that no client may send, see `ConnectionOptions.reserve`
    */
-  reserve(names: ReadonlySet<string>, identity: string): void {
-    this.#connection.reserve(names);
-    this.#identity = identity;
-  }
-
-  /** Value of a field that only lbd may say. @param name in lower case */
-  #said(name: string): string | undefined {
-    const end = this.#identity.indexOf(': ');
-    const own = this.#identity.slice(0, end).toLowerCase();
-    return own !== '' && hyphened(own) === hyphened(name)
-      ? this.#identity.slice(end + 2).trimEnd()
-      : undefined;
+  from(sender: Sender, reserved: ReadonlySet<string> | undefined): void {
+    this.#sender = sender;
+    if (reserved !== undefined) this.#connection.reserve(reserved);
   }
 
   /**
@@ -392,13 +410,12 @@ export class RequestHead implements LoggedRequest {
       out.text(`Host: ${host || fallbackHost}\r\n`);
       run = fields.count > 0 ? fields.lineStart(0) : -1;
     }
-    let forwardedFor = '';
     let last = run;
     for (let line = 0; line < fields.count; line++) {
       const id = fields.id(line);
       last = fields.lineEnd(line);
       if (id === FIELD.other && !names) continue;
-      if (!this.#strips(line, id)) {
+      if (!this.#strips(line, id, sender)) {
         if (id !== FIELD.cookie || ownCookie === '') continue;
         const sent = buffer.latin1Slice(fields.valueStart(line), fields.valueEnd(line));
         const kept = withoutCookie(sent, ownCookie);
@@ -408,8 +425,6 @@ export class RequestHead implements LoggedRequest {
         run = last;
         continue;
       }
-      if (id === FIELD.forwardedFor)
-        forwardedFor += `${buffer.latin1Slice(fields.valueStart(line), fields.valueEnd(line))}, `;
       const lineStart = fields.lineStart(line);
       if (lineStart > run) out.copy(buffer, run, lineStart);
       run = last;
@@ -422,21 +437,22 @@ export class RequestHead implements LoggedRequest {
       out.copy(buffer, fields.valueStart(this.#upgradeLine), fields.valueEnd(this.#upgradeLine));
       out.line();
     }
-    if (this.#forwarded)
-      out.text(
-        `X-Forwarded-For: ${forwardedFor}${sender.address}\r\nX-Forwarded-Proto: ${sender.scheme}\r\n`,
-      );
-    else out.copy(sender.forwarded, 0, sender.forwarded.length);
-    if (this.#hostEnd > this.#hostStart) {
+    out.copy(sender.forwarded, 0, sender.forwarded.length);
+    const { believed, added } = sender;
+    const tellsHost = added.host && !(this.#saysHost && believed === 'x-forwarded');
+    if (tellsHost && this.#hostEnd > this.#hostStart) {
       out.text('X-Forwarded-Host: ');
       out.copy(buffer, this.#hostStart, this.#hostEnd);
-      out.text('\r\nX-Request-Id: ');
-    } else out.text('X-Request-Id: ');
-    out.text(requestId);
-    out.line();
+      out.line();
+    }
+    if (added.requestId) {
+      out.text('X-Request-Id: ');
+      out.text(requestId);
+      out.line();
+    }
     if (sender.identity !== '') out.text(sender.identity);
     // Of a client's own request nobody has to be told; one that has a request id has passed a proxy, maybe this one.
-    if (this.#requestIdLine >= 0) out.text(sender.loopLine);
+    if (this.#requestIdLine >= 0 || !added.requestId) out.text(sender.loopLine);
     out.line();
   }
 
@@ -445,7 +461,7 @@ export class RequestHead implements LoggedRequest {
   }
 
   /** Host, Content-Length and Transfer-Encoding never go because Connection names them: GHSA-ggv3-7p47-pfv8. */
-  #strips(line: number, id: number): boolean {
+  #strips(line: number, id: number, sender: Sender): boolean {
     switch (id) {
       case FIELD.host:
         return this.#restarts;
@@ -455,11 +471,16 @@ export class RequestHead implements LoggedRequest {
       case FIELD.te:
       case FIELD.upgrade:
       case FIELD.transferEncoding:
+        return true;
       case FIELD.forwardedFor:
+        return sender.added.for || sender.believed !== 'x-forwarded';
       case FIELD.forwardedProto:
       case FIELD.forwardedHost:
+        return sender.believed !== 'x-forwarded';
+      case FIELD.forwarded:
+        return sender.believed !== 'forwarded';
       case FIELD.requestId:
-        return true;
+        return sender.added.requestId;
       case FIELD.contentLength:
       case FIELD.cdnLoop:
         return false;

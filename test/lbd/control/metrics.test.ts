@@ -294,8 +294,10 @@ pools: { web: { backends: { ${Object.keys(backends)
     workers: () => status().workers,
     sync: () => status().sync,
     flows: () => status().flows!,
+    leaving: () => [],
     certificates: () => [],
     engine: () => undefined,
+    resolved: () => undefined,
     warnings: () => [],
   };
   const { pieces } = await collectMetrics({

@@ -245,7 +245,7 @@ pools:
   for (const { slot } of backends) shared.setGate(slot, GATE_OPEN, 1);
   const sessions = sessionTable();
   const pool = new Pool(config, backends, shared, sessions, 0);
-  const attempts = new Attempts(shared, '192.0.2.7', 1);
+  const attempts = new Attempts(shared, { address: '192.0.2.7', addressHash: 1 });
   const head = { header: (name: string) => (name === 'cookie' ? 'SERVERID=s1' : undefined) };
   t.ok(attempts.begin(pool, head as unknown as RequestHead));
   t.ok(attempts.enter());

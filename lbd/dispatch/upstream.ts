@@ -3,6 +3,7 @@ import type { ByteSink } from '../io/byte-sink.ts';
 import type { Deadlines, Timed } from '../io/deadlines.ts';
 import { readSoon } from '../io/direct-io.ts';
 import { dial, resetNow } from '../io/raw-socket.ts';
+import { RelaySocket } from '../io/relay-socket.ts';
 import { dialSecure } from '../io/secure-socket.ts';
 import type { BackendTls } from '../tls/backend-tls.ts';
 
@@ -43,6 +44,9 @@ export interface UpstreamBackend {
   dropIdle(upstream: Upstream): void;
 }
 
+/** Longer than a round trip and a delayed segment of a backend that sends more than it should. */
+const PROBATION_MS = 500;
+
 type Owned = net.Socket & { upstream?: Upstream };
 
 /** A connection to a backend: being made, used by one client connection, or idle. */
@@ -62,6 +66,8 @@ export class Upstream implements ByteSink, Timed {
   listed = -1;
   readonly #deadlines: Deadlines;
   #why = '';
+  /** For how long it will be kept, once nothing has come for a while; 0: it is not on probation. */
+  #keepMs = 0;
 
   /** @param preamble the first bytes on the connection, before TLS: a PROXY header */
   constructor(
@@ -100,6 +106,12 @@ export class Upstream implements ByteSink, Timed {
   }
 
   onDeadline(): void {
+    const keepMs = this.#keepMs;
+    if (keepMs > 0) {
+      this.#keepMs = 0;
+      this.release(keepMs);
+      return;
+    }
     this.#why = this.connected ? '' : 'ETIMEDOUT';
     if (this.user === undefined) this.destroy();
     else this.socket.destroy();
@@ -134,6 +146,13 @@ export class Upstream implements ByteSink, Timed {
     else user.onUpstreamClose(this.#why);
   }
 
+  /** What was written last has not left yet: nothing that comes can be an answer to it. */
+  get unasked(): boolean {
+    if (!this.reused) return false;
+    const { socket } = this;
+    return socket.writableCorked > 0 || (socket instanceof RelaySocket && socket.heldBytes > 0);
+  }
+
   /** Another request can be written to it. A write that failed shows at once, the end of the connection only later. */
   get usable(): boolean {
     return this.socket.writable;
@@ -153,6 +172,17 @@ export class Upstream implements ByteSink, Timed {
       return;
     }
     this.deadline = this.#deadlines.in(keepMs);
+  }
+
+  /**
+   * As `release`, after a while in which nothing comes; what comes ends it.
+   *
+   * @param keepMs as of `release`
+   */
+  releaseLater(keepMs: number): void {
+    this.user = undefined;
+    this.#keepMs = keepMs;
+    this.deadline = this.#deadlines.in(PROBATION_MS);
   }
 
   /**

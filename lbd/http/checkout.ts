@@ -66,8 +66,12 @@ export class Checkout {
     return upstream;
   }
 
-  /** Gives back a connection that can take another request. */
-  giveBack(upstream: Upstream): void {
+  /**
+   * Gives back a connection that can take another request.
+   *
+   * @param doubtful more may come behind its last answer: not before that has had its time
+   */
+  giveBack(upstream: Upstream, doubtful: boolean): void {
     if (upstream.socket.isPaused()) upstream.socket.resume();
     const { sendProxy, timeouts, connections } = this.#attempts.pool!.config;
     let keepMs = timeouts.keepAliveMs;
@@ -76,7 +80,10 @@ export class Checkout {
       keepMs = Math.min(keepMs, connections.maxAgeMs - ageMs);
     }
     if (keepMs <= 0) upstream.destroy();
-    else if (sendProxy === undefined) upstream.release(keepMs);
+    else if (sendProxy === undefined) {
+      if (doubtful) upstream.releaseLater(keepMs);
+      else upstream.release(keepMs);
+    } else if (doubtful) upstream.destroy();
     else {
       upstream.park(keepMs);
       this.#own = upstream;

@@ -283,6 +283,12 @@ export class Exchange implements UpstreamUser, QueueUser {
       this.#relayAnswer(buffer, 0, length, undefined);
       return;
     }
+    // A piece of the body may be held back as well, behind a head that has long left.
+    if (this.request.replayable && this.#upstream!.unasked) {
+      this.#dropUpstream();
+      this.#restart('sent more than its response');
+      return;
+    }
     switch (answer.read(buffer, length)) {
       case ANSWERED:
         this.#startAnswer();
@@ -335,10 +341,13 @@ export class Exchange implements UpstreamUser, QueueUser {
 
   /** @param leftover the backend sent more than its response: its connection cannot be used again */
   #finish(leftover: boolean): void {
+    const { keeps, doubtful } = this.answer;
     const upstream = this.#upstream!;
     this.#upstream = undefined;
     this.#attempts.leave();
-    if (this.answer.keeps && this.request.done && !leftover) this.#checkout.giveBack(upstream);
+    // What waits to be written is of a request that the backend did not read before it answered.
+    if (keeps && !leftover && upstream.socket.writableLength === 0)
+      this.#checkout.giveBack(upstream, doubtful);
     else upstream.destroy();
     this.#client.nextRequest();
   }

@@ -19,8 +19,10 @@ export type Reading = typeof MORE | typeof BROKEN | typeof ANSWERED | typeof SWI
 export class ResponseRelay {
   /** The head has left for the client: the response can only be completed or cut off. */
   started = false;
-  /** The backend keeps its connection. */
+  /** The backend keeps its connection, and has had all of the request: what it leaves unread would be in the next one's way. */
   keeps = false;
+  /** It has no body, but its fields speak of one: a backend that sends it all the same does so behind it. */
+  doubtful = false;
   fault = '';
   /** Where `read` came to. */
   buffer: Buffer = NOTHING;
@@ -124,7 +126,8 @@ export class ResponseRelay {
     const head = responseScratch;
     const body = this.#body;
     this.started = true;
-    this.keeps = head.keepAlive;
+    this.keeps = head.keepAlive && requestDone;
+    this.doubtful = head.doubtful;
     client.log?.answered(head.status);
     body.begin(head.body, head.contentLength, client.http10);
     head.trailed = head.body === BODY.chunked && !client.http10;

@@ -16,6 +16,8 @@ export class ResponseHead implements AnswerFacts {
   keepAlive = true;
   body: 0 | 1 | 2 | 3 = BODY.none;
   contentLength = 0;
+  /** There is no body, because the request was HEAD or nothing has changed, but the fields give the size of one. */
+  doubtful = false;
   /** It names a protocol, as a 101 must (RFC 9110 §7.8). */
   upgrade = false;
   /** Its trailers reach the client: whoever renders it says so, and then they are announced. */
@@ -129,6 +131,7 @@ export class ResponseHead implements AnswerFacts {
       return this.#refuse('framing in a 1xx response');
     // RFC 9110 §8.6, RFC 9112 §6.1: there is no body, but this backend may send one, and to whom would it go?
     if (this.status === 204 && (this.#chunked || this.contentLength > 0)) this.keepAlive = false;
+    this.doubtful = (toHead || this.status === 304) && (this.#chunked || this.contentLength > 0);
     if (toHead || this.status < 200 || this.status === 204 || this.status === 304) this.body = BODY.none;
     else if (this.#chunked) this.body = BODY.chunked;
     else if (this.#hasLength) this.body = this.contentLength > 0 ? BODY.length : BODY.none;

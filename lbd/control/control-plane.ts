@@ -29,6 +29,7 @@ import { Departures } from './care/departures.ts';
 import { DECAY_INTERVAL_MS, LatencyDecay } from './care/latency-decay.ts';
 import { LearntHealth } from './care/learnt-health.ts';
 import { controlRoutes } from './control-api.ts';
+import { EngineAgreement } from './engine-agreement.ts';
 import { explainRoute } from './explain-api.ts';
 import { HealthMonitor } from './health/monitor.ts';
 import { type LiveRole, LiveServer } from './live.ts';
@@ -91,6 +92,7 @@ export class ControlPlane {
   readonly #learnt: LearntHealth;
   readonly #backends: Backends;
   readonly #departures: Departures;
+  readonly #engines: EngineAgreement;
   readonly #tls: TlsControl;
   readonly #tickets: Tickets;
   readonly #supervisor: Supervisor;
@@ -147,7 +149,19 @@ export class ControlPlane {
     this.#shared = new SharedState(createSharedBuffers(config.workers), -1);
     this.#planner = new Planner(this.#shared);
     this.#table = new SessionTable(sessions, 0, { hashKey });
-    this.#registers = new Registers(node, (key) => keyStanding(key, (id) => this.#backends.has(id)));
+    this.#registers = new Registers(node, (key) =>
+      keyStanding(
+        key,
+        (id) => this.#backends.has(id),
+        (id) => this.#hasFrontend(id),
+      ),
+    );
+    this.#engines = new EngineAgreement({
+      registers: this.#registers,
+      node,
+      peer: cluster?.peer.name,
+      tell: (level, text) => this.#tell(level, 'kernel', text),
+    });
     this.#monitor = new HealthMonitor({
       log,
       onUsable: () => this.#whereabouts.usableChanged(),
@@ -238,6 +252,7 @@ export class ControlPlane {
       tell: (level, text) => this.#tell(level, 'kernel', text),
       host: access.host,
       onFrontends: (frontends) => this.#flows.apply(frontends),
+      onChosen: (choices) => this.#engines.chosen(choices),
     });
     this.#flows = new FlowSync({
       peer: cluster?.peer.name,
@@ -609,9 +624,19 @@ export class ControlPlane {
 
   #registerChanged(key: string, origin: string): void {
     const about = parseKey(key);
+    // What is set within this callback would not be sent.
+    if (about?.kind === 'engine') setImmediate(() => this.#engines.look());
     if (about === undefined || !this.#backends.has(about.id)) return;
     if (about.kind === 'health' && origin !== this.#node) this.#learnt.seed(about.id);
     this.#backends.evaluate(about.id);
+  }
+
+  /** @param id `node/frontend` */
+  #hasFrontend(id: string): boolean {
+    const { cluster, frontends } = this.#reloader.config;
+    const nodes = [cluster?.self.name, cluster?.peer.name];
+    const [node, frontend] = id.split('/');
+    return nodes.includes(node) && frontends.some(({ name }) => name === frontend);
   }
 
   #servingChanged(): void {
@@ -651,6 +676,7 @@ export class ControlPlane {
       ...this.#adminStates.warnings,
       ...this.#tls.warnings(),
       ...this.#kernel.warnings(),
+      ...this.#engines.warnings(),
       ...this.#sync.warnings(),
       ...this.#flows.warnings(),
       ...this.#metrics.warnings(),

@@ -1,9 +1,11 @@
 import type { AdminState } from '../../common/control.ts';
-import type { Json, KeyStanding } from '../session/registers.ts';
+import { shortPrintable } from '../../common/printable.ts';
+import { ENGINE_PREFIX, type Json, type KeyStanding } from '../session/registers.ts';
 
 /**
- * What the pair shares about its backends in the replicated registers: the operator's wishes, which hold on both
- * nodes, and the last health that either node saw, which stands in until a node's own first check.
+ * What the pair shares in the replicated registers. About its backends: the operator's wishes, which hold on both nodes,
+ * and the last health that either node saw, which stands in until a node's own first check. About its frontends: the engine
+ * that each node has.
  */
 export interface AdminEntry {
   readonly admin: AdminState;
@@ -18,6 +20,11 @@ export interface LearntHealth {
   readonly why: string;
 }
 
+export interface ToldEngine {
+  readonly engine: 'kernel' | 'user';
+  readonly why: string;
+}
+
 const ADMIN_PREFIX = 'backend/';
 const HEALTH_PREFIX = 'health/';
 /** A register holds at most 4 KiB; a reason is one line. */
@@ -27,23 +34,30 @@ const MAX_AT_MS = 8.64e15;
 
 export const adminKey = (id: string): string => `${ADMIN_PREFIX}${id}`;
 export const healthKey = (id: string): string => `${HEALTH_PREFIX}${id}`;
+export const engineKey = (node: string, frontend: string): string => `${ENGINE_PREFIX}${node}/${frontend}`;
 
-/** `pool/backend`, as a config can have them; see `common/schema.ts`. */
+/** `pool/backend` or `node/frontend`, as a config can have them; see `common/schema.ts`. */
 const ID = /^[^/\s]{1,128}\/[^/\s]{1,128}$/;
 
 /**
  * What a register is about.
  *
  * @param has whether the config has a backend of this id
+ * @param hasFrontend whether this pair has a node and a frontend of this id
  */
-export function keyStanding(key: string, has: (id: string) => boolean): KeyStanding {
+export function keyStanding(
+  key: string,
+  has: (id: string) => boolean,
+  hasFrontend: (id: string) => boolean = () => false,
+): KeyStanding {
   const about = parseKey(key);
   if (about === undefined || !ID.test(about.id)) return 'unknown';
-  return has(about.id) ? 'ours' : 'foreign';
+  return (about.kind === 'engine' ? hasFrontend : has)(about.id) ? 'ours' : 'foreign';
 }
 
-/** Which kind of register a key is, and the `pool/backend` that it is about. */
-export function parseKey(key: string): { kind: 'admin' | 'health'; id: string } | undefined {
+/** Which kind of register a key is, and the `pool/backend` (`engine`: `node/frontend`) that it is about. */
+export function parseKey(key: string): { kind: 'admin' | 'health' | 'engine'; id: string } | undefined {
+  if (key.startsWith(ENGINE_PREFIX)) return { kind: 'engine', id: key.slice(ENGINE_PREFIX.length) };
   if (key.startsWith(ADMIN_PREFIX)) return { kind: 'admin', id: key.slice(ADMIN_PREFIX.length) };
   if (key.startsWith(HEALTH_PREFIX)) return { kind: 'health', id: key.slice(HEALTH_PREFIX.length) };
   return undefined;
@@ -63,6 +77,17 @@ export function parseHealth(value: unknown): LearntHealth | undefined {
   const { healthy, why } = fieldsOf(value);
   if (typeof healthy !== 'boolean') return undefined;
   return { healthy, why: typeof why === 'string' ? why.slice(0, MAX_WHY) : '' };
+}
+
+/** @returns undefined: nothing was said, or nothing that is understood */
+export function parseEngine(value: unknown): ToldEngine | undefined {
+  const { engine, why } = fieldsOf(value);
+  if (engine !== 'kernel' && engine !== 'user') return undefined;
+  return { engine, why: typeof why === 'string' ? shortPrintable(why, MAX_WHY) : '' };
+}
+
+export function engineValue({ engine, why }: ToldEngine) {
+  return { engine, why: shortPrintable(why, MAX_WHY) } satisfies Json;
 }
 
 export function isAdminState(value: unknown): value is AdminState {

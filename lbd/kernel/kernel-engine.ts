@@ -27,6 +27,8 @@ export interface KernelEngineOptions {
   tell(level: 'info' | 'warn', text: string): void;
   /** The frontends that the kernel has from now on. */
   onFrontends(frontends: readonly KernelFrontend[]): void;
+  /** The engines of this node, as they are now; also where nothing has changed. */
+  onChosen?(choices: readonly Pick<EngineChoice, 'frontend' | 'engine' | 'why'>[]): void;
   /** Makes what changes this host's kernel. */
   host(events: KernelHostEvents): KernelHost;
 }
@@ -202,6 +204,7 @@ export class KernelEngine {
   #announce(): void {
     const before = new Map(this.#inForce.map((choice) => [choice.frontend, choice]));
     this.#inForce = this.#choices;
+    this.#options.onChosen?.(this.#choices);
     for (const { frontend, engine, why, warning } of this.#choices) {
       const was = before.get(frontend);
       if (was?.engine === engine && was.why === why && was.warning === warning) continue;

@@ -15,6 +15,9 @@ export const MAX_FOREIGN_REGISTERS = 4096;
  */
 const VERSION_JUMPS = { first: 2 ** 47, perSecond: 1000, burst: 2 ** 20 } as const;
 
+/** Keys that the former release takes for a breach; they go only to a peer whose hello says that it takes them. */
+export const ENGINE_PREFIX = 'engine/';
+
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
 export interface Register {

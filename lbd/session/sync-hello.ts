@@ -27,6 +27,8 @@ const Hello = z.object({
   heartbeats: z.boolean().optional(),
   /** Whether the sender shares the secrets of session tickets; releases before it say nothing. */
   tickets: z.boolean().optional(),
+  /** Whether the sender takes registers about engines; releases before it say nothing. */
+  engines: z.boolean().optional(),
   /** Whether the sender has had no session yet, and takes another key of hashes; releases before it say nothing. */
   takesHashKey: z.boolean().optional(),
 });

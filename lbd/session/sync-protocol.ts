@@ -1,7 +1,7 @@
 import type { SyncStatus } from '../../common/control.ts';
 import { TokenBucket } from '../../common/token-bucket.ts';
 import { MAX_VERSION } from './layout.ts';
-import type { Registers } from './registers.ts';
+import { ENGINE_PREFIX, type Registers } from './registers.ts';
 import { Repair } from './repair.ts';
 import { RECORD_WORDS, readRecord } from './scan.ts';
 import {
@@ -156,6 +156,7 @@ export class SyncProtocol {
   /** The peer shares tickets, and those of this node are not told yet. */
   #ticketsDue = false;
   #tellsTickets = false;
+  #tellsEngines = false;
   /** A peer has agreed on the hash key. */
   #everStarted = false;
   /** What the hello of this link says. */
@@ -389,6 +390,7 @@ export class SyncProtocol {
   #nextRegister(): Buffer | undefined {
     for (const key of this.#registerKeys) {
       this.#registerKeys.delete(key);
+      if (key.startsWith(ENGINE_PREFIX) && !this.#tellsEngines) continue;
       const register = this.#registers.register(key);
       if (!register) continue;
       this.#registersSent++;
@@ -444,6 +446,7 @@ export class SyncProtocol {
       flowTable: this.#options.companion?.tableMark,
       heartbeats: this.#options.heartbeats === true,
       tickets: this.#options.tickets !== undefined,
+      engines: true,
       takesHashKey: this.#offersToTake,
     };
   }
@@ -564,6 +567,7 @@ export class SyncProtocol {
       this.#companion = this.#options.companion;
       this.#companion.connect(nowMs, hello.flowTable);
     }
+    this.#tellsEngines = hello.engines === true;
     this.#tellsTickets = hello.tickets === true && this.#options.tickets !== undefined;
     this.#ticketsDue = this.#tellsTickets;
     this.#options.onGreeted?.(hello.heartbeats === true);

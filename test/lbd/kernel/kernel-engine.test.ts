@@ -19,6 +19,7 @@ pools: { p: { backends: { a: { address: "192.0.2.21:9" }, b: { address: "192.0.2
 function setUp() {
   const { scripts, deletions, host, parts, handlers } = fakeHost();
   const news: string[] = [];
+  const chosen: string[] = [];
   const gates = new Map<string, KernelGate>(
     ['a', 'b'].map((name) => [`p/${name}`, { gate: GATE_OPEN, weight: 1, state: 'ready' }]),
   );
@@ -30,12 +31,13 @@ function setUp() {
       for (const wake of waiting.splice(0)) wake();
     },
     onFrontends: (frontends) => news.push(`frontends: ${frontends.map(({ name }) => name).join()}`),
+    onChosen: (choices) => chosen.push(choices.map(({ frontend, engine }) => `${frontend} ${engine}`).join()),
     host: (events) => new LocalHost(events, parts),
   });
   const told = async (what: RegExp) => {
     while (!news.some((line) => what.test(line))) await new Promise<void>((resolve) => waiting.push(resolve));
   };
-  return { engine, scripts, deletions, news, gates, host, told, handlers };
+  return { engine, scripts, deletions, news, chosen, gates, host, told, handlers };
 }
 
 t.test('the map follows health, and the flows of a dead backend are cut', async (t) => {
@@ -65,9 +67,10 @@ t.test('a host that refuses the rules', async (t) => {
     ['auto', 'info'],
     ['kernel', 'warn'],
   ] as const) {
-    const { engine, host, news } = setUp();
+    const { engine, host, news, chosen } = setUp();
     host.broken = 'nft: Error: Could not process rule: No such file or directory';
     await engine.apply(config(wanted));
+    t.strictSame(chosen, ['f user'], 'the peer is told what came of it');
     t.match(engine.engine('f'), { engine: 'user', why: /No such file/ });
     t.match(engine.warnings().length, wanted === 'kernel' ? 1 : 0);
     t.ok(

@@ -122,6 +122,26 @@ t.test('a peer of the last release, which takes no hash key, is sent none', asyn
   t.match(protocol.pull(0)?.readUInt32LE(4), FRAME.refused);
 });
 
+t.test(
+  'registers about engines go to a peer that takes them; the last release takes them for a breach',
+  async (t) => {
+    for (const engines of [true, undefined]) {
+      const { protocol, hello, registers } = node(0);
+      registers.set('engine/a/db', { engine: 'user', why: 'x' });
+      registers.set('backend/db/s1', { admin: 'drain' });
+      protocol.receive(helloFrame({ ...hello, engines }), 0);
+      protocol.receive(start, 0);
+      let sent = '';
+      for (let frame = protocol.pull(0); frame !== undefined; frame = protocol.pull(0))
+        sent += frame.toString('latin1');
+      t.match(sent, 'backend/db/s1');
+      t.equal(sent.includes('engine/a/db'), engines === true);
+      registers.set('engine/a/db', { engine: 'kernel', why: 'x' });
+      t.equal(protocol.pull(0)?.toString('latin1').includes('engine/a/db') ?? false, engines === true);
+    }
+  },
+);
+
 const breaches: [what: string, frames: Buffer[]][] = [
   ['updates before the start', [wordsFrame(FRAME.updates, [0, 0, 1, 1])]],
   ['a second start', [start, start]],

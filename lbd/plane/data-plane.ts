@@ -193,13 +193,21 @@ export class DataPlane {
       if (pool.queue !== undefined) queues.set(config.name, pool.queue);
     }
     this.#queues = queues;
+    this.#dismissBackends(kept);
+    this.#backends = kept;
+    return pools;
+  }
+
+  /** What is open to a backend that is in no config any more, or has another address now, ends at its time. */
+  #dismissBackends(kept: ReadonlyMap<string, Backend>): void {
+    const places = new Set([...kept.values()].map(placeOf));
     for (const [key, backend] of this.#backends) {
       if (kept.has(key)) continue;
       backend.retire();
-      this.#leavers.add(backend, this.#context.deadlines.in(backend.drainTimeoutMs));
+      // With another TLS it is the same backend: what is open to it goes on.
+      if (!places.has(placeOf(backend)))
+        this.#leavers.add(backend, this.#context.deadlines.in(backend.drainTimeoutMs));
     }
-    this.#backends = kept;
-    return pools;
   }
 
   /** The one that is there, where nothing has changed. */
@@ -347,6 +355,10 @@ export class DataPlane {
 function readdress(backend: Backend, addresses: Addresses | undefined): void {
   const now = backend.addressKey === undefined ? undefined : addresses?.[backend.addressKey];
   if (now !== undefined) backend.setAddresses(now);
+}
+
+function placeOf({ slot, authority }: Backend): string {
+  return `${slot} ${authority}`;
 }
 
 function isConnection(item: Timed): item is Connection {

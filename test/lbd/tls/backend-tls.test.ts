@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import type net from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createServer, type TLSSocket, type TlsOptions } from 'node:tls';
 import t, { type Test } from 'tap';
 import { parseConfig } from '../../../common/config.ts';
@@ -67,6 +68,31 @@ async function ask(t: Test, plane: Plane, request = GET): Promise<string> {
   client.socket.destroy();
   return text;
 }
+
+t.test('a renewed authority does not end what is open to a backend', async (t) => {
+  const files = new Certificates(t);
+  const { cert, key } = files.server('a.example');
+  const { port } = await backend(t, { cert, key }, (socket, text) => socket.write(text));
+  const more = 'drain_timeout: 200ms,';
+  const plane = await Plane.start(
+    t,
+    yaml(port, `ca: ${files.rootFile}, server_name: a.example`, more, 'tcp'),
+  );
+  const open = async () => {
+    const client = await RawClient.open(t, plane.port);
+    client.write('hello');
+    await client.until((text) => text === 'hello');
+    return client;
+  };
+  const before = await open();
+  const both = files.write('both.pem', files.root.cert + certify({ name: 'next', authority: true }).cert);
+  const next = yaml(port, `ca: ${both}, server_name: a.example`, more, 'tcp');
+  await plane.apply(parseConfig(next.replace('PORT', String(plane.port)), '/test.yaml', { cpus: 1 }));
+  await open();
+  await sleep(1000);
+  before.write(' again');
+  t.equal(await before.until((text) => text === 'hello again'), 'hello again');
+});
 
 t.test('who the backend must be', async (t) => {
   const files = new Certificates(t);

@@ -51,7 +51,7 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
   assured = false;
   readonly key: string;
   readonly #books: FlowBooks;
-  readonly frontend: Frontend;
+  readonly #frontend: Frontend;
   readonly #address: string;
   readonly #port: number;
   readonly #addressHash: number;
@@ -70,7 +70,7 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
   /** @param key `ADDRESS PORT` of the client */
   constructor(books: FlowBooks, frontend: Frontend, client: UdpSocket, key: string, from: dgram.RemoteInfo) {
     this.#books = books;
-    this.frontend = frontend;
+    this.#frontend = frontend;
     this.#client = client;
     this.key = key;
     this.#address = from.address;
@@ -83,6 +83,10 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
   /** Address of the client. */
   get address(): string {
     return this.#address;
+  }
+
+  get frontend(): Frontend {
+    return this.#frontend;
   }
 
   /** undefined: none. */
@@ -110,7 +114,7 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
   }
 
   onClientDatagram(bytes: Buffer): void {
-    const frontend = this.frontend;
+    const frontend = this.#frontend;
     if (this.#answered) {
       this.#answered = false;
       if (!this.assured) {
@@ -132,7 +136,7 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
 
   /** From the backend. */
   onDatagram(bytes: Buffer): void {
-    const { context } = this.frontend;
+    const { context } = this.#frontend;
     const slot = this.#backend!.slot;
     if (!this.#answered) {
       context.shared.observeLatency(slot, performance.now() - this.#askedMs);
@@ -145,16 +149,16 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
     context.shared.countBackend(slot, COUNTER.bytes_received, bytes.length);
     const { socket } = this.#client;
     if (socket === undefined || !sendDatagram(socket, bytes, this.#port, this.#address)) {
-      this.frontend.count('datagrams_dropped', 1);
+      this.#frontend.count('datagrams_dropped', 1);
       return;
     }
-    this.frontend.count('datagrams_sent', 1);
-    this.frontend.count('bytes_sent', bytes.length);
+    this.#frontend.count('datagrams_sent', 1);
+    this.#frontend.count('bytes_sent', bytes.length);
   }
 
   /** Most of all an ICMP answer that nobody listens there; or this node has no descriptor left. */
   onSocketError(error: NodeJS.ErrnoException): void {
-    const { shared } = this.frontend.context;
+    const { shared } = this.#frontend.context;
     const backend = this.#backend;
     if (backend === undefined) return;
     if (error.code === 'EMFILE' || error.code === 'ENFILE') this.#books.outOfFiles(this);
@@ -185,7 +189,7 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
     if (this.#closed) return;
     this.#closed = true;
     this.#leave();
-    this.frontend.context.deadlines.remove(this);
+    this.#frontend.context.deadlines.remove(this);
     const client = this.#client;
     client.flows.delete(this.key);
     this.#books.gone(this, client);
@@ -195,7 +199,7 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
   #usable(): boolean {
     const backend = this.#backend;
     if (backend === undefined) return false;
-    const { pool, context } = this.frontend;
+    const { pool, context } = this.#frontend;
     if (pool !== this.#pool) {
       this.#pool = pool;
       this.#tried = undefined;
@@ -209,7 +213,7 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
 
   /** @returns false: no backend takes it */
   #connect(): boolean {
-    const { pool, context } = this.frontend;
+    const { pool, context } = this.#frontend;
     if (pool !== this.#pool) this.#tried = undefined;
     this.#pool = pool;
     if (pool === undefined) return false;
@@ -250,14 +254,14 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
   }
 
   #refuse({ counter, cause }: Refusal): void {
-    this.frontend.count(counter!, 1);
-    this.frontend.logFlood(this.#address, cause);
+    this.#frontend.count(counter!, 1);
+    this.#frontend.logFlood(this.#address, cause);
   }
 
   #send(bytes: Buffer): void {
     if (this.#upstream === undefined || !sendDatagram(this.#upstream, bytes))
-      this.frontend.count('datagrams_dropped', 1);
-    else this.frontend.context.shared.countBackend(this.#backend!.slot, COUNTER.bytes_sent, bytes.length);
+      this.#frontend.count('datagrams_dropped', 1);
+    else this.#frontend.context.shared.countBackend(this.#backend!.slot, COUNTER.bytes_sent, bytes.length);
   }
 
   #leave(): void {
@@ -272,8 +276,8 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
   }
 
   #touch(): void {
-    const { idleMs } = this.frontend.config.timeouts;
-    this.deadline = this.frontend.context.deadlines.in(
+    const { idleMs } = this.#frontend.config.timeouts;
+    this.deadline = this.#frontend.context.deadlines.in(
       this.assured ? idleMs : Math.min(idleMs, FRESH_IDLE_MS),
     );
   }

@@ -1,5 +1,3 @@
-import type net from 'node:net';
-import type { SocketAddress } from '../../common/address.ts';
 import type { ExplainQuery } from '../../common/control.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Config, FrontendConfig, PoolConfig } from '../../common/model.ts';
@@ -11,7 +9,6 @@ import { Frontend, type WorkerContext } from '../entry/frontend.ts';
 import { HttpConnection } from '../http/h1/connection.ts';
 import { RequestIds } from '../http/request-ids.ts';
 import { Deadlines, type Timed } from '../io/deadlines.ts';
-import { Listener } from '../io/listener.ts';
 import type { SendLines } from '../log/access-log.ts';
 import { AccessLogs } from '../log/access-logs.ts';
 import { compileRoutes } from '../route/router.ts';
@@ -29,6 +26,7 @@ import { UdpFlow } from '../udp/udp-flow.ts';
 import { Entrance } from './entrance.ts';
 import { explain } from './explain.ts';
 import { Leavers } from './leavers.ts';
+import { Listeners } from './listeners.ts';
 import { UdpPlane } from './udp-plane.ts';
 
 /** Between two counts of the connections that are still open when this node has given up the active role. */
@@ -46,7 +44,7 @@ export class DataPlane {
   readonly #udp: UdpPlane;
   #backends = new Map<string, Backend>();
   readonly #frontends = new Map<string, Frontend>();
-  readonly #listeners = new Map<string, Listener>();
+  readonly #listeners: Listeners;
   /** By pool: where a backend has `max_connections`. */
   #queues = new Map<string, PoolQueue>();
   /** VIP group by address. */
@@ -89,6 +87,7 @@ export class DataPlane {
     this.#context.deadlines.start(() => this.#beat());
     this.#admission = new Admission(log);
     this.#entrance = new Entrance(this.#admission);
+    this.#listeners = new Listeners(this.#admission, this.#entrance);
     this.#udp = new UdpPlane(this.#admission);
   }
 
@@ -102,7 +101,6 @@ export class DataPlane {
       plan.config.ha?.groups.flatMap(({ name, vips }) => vips.map(({ address }) => [address, name])),
     );
     const pools = this.#makePools(plan);
-    const wanted = new Map<string, { address: SocketAddress; frontend: Frontend }>();
     const names = new Set<string>();
     const errors: string[] = [];
     const reserved = reservedFields(plan.config.frontends);
@@ -116,15 +114,13 @@ export class DataPlane {
       } catch (error) {
         errors.push(`frontend ${config.name}: TLS: ${messageOf(error)}`);
       }
-      if (config.mode === 'udp') continue;
-      for (const address of config.bind)
-        wanted.set(`${address.host}:${address.port}`, { address, frontend: target });
     }
     this.#dismiss(names);
-    errors.push(...(await this.#listen(wanted)));
     this.#config = plan.config;
-    const udp = [...this.#frontends.values()].filter(({ config }) => config.mode === 'udp');
-    return [...errors, ...(await this.#udp.apply(udp, [...this.#groupOfVip.keys()]))];
+    const frontends = [...this.#frontends.values()];
+    const isUdp = ({ config }: Frontend) => config.mode === 'udp';
+    errors.push(...(await this.#listeners.apply(frontends.filter((it) => !isUdp(it)))));
+    return [...errors, ...(await this.#udp.apply(frontends.filter(isUdp), [...this.#groupOfVip.keys()]))];
   }
 
   /** What is open of frontends that are in no config any more ends with its next answer, or at its time. */
@@ -135,36 +131,6 @@ export class DataPlane {
       frontend.gone = true;
       this.#leavers.add(frontend, this.#context.deadlines.in(departureMs(frontend.config, this.#config!)));
     }
-  }
-
-  /**
-   * A socket that is there already goes to whoever has its address now; new ones are there before old ones close, so that
-   * no client finds nobody.
-   *
-   * @returns what could not be done, a line each
-   */
-  async #listen(
-    wanted: ReadonlyMap<string, { address: SocketAddress; frontend: Frontend }>,
-  ): Promise<string[]> {
-    const errors: string[] = [];
-    for (const [key, { address, frontend }] of wanted) {
-      const accept = (socket: net.Socket) => this.#entrance.arrived(socket, frontend);
-      const onError = (error: Error) =>
-        this.#admission.tell(`frontend ${frontend.name}: cannot accept a client: ${messageOf(error)}`);
-      const known = this.#listeners.get(key);
-      try {
-        if (known !== undefined) known.handTo(accept, onError);
-        else this.#listeners.set(key, await Listener.open(address, accept, onError));
-      } catch (error) {
-        errors.push(`frontend ${frontend.name}: ${messageOf(error)}`);
-      }
-    }
-    for (const [key, listener] of this.#listeners) {
-      if (wanted.has(key)) continue;
-      listener.close();
-      this.#listeners.delete(key);
-    }
-    return errors;
   }
 
   #makePools(plan: Plan): ReadonlyMap<string, Pool> {
@@ -319,7 +285,7 @@ export class DataPlane {
    */
   async stop(graceMs: number): Promise<void> {
     this.#context.stopping = true;
-    for (const listener of this.#listeners.values()) listener.close();
+    this.#listeners.close();
     this.#udp.close();
     const end = performance.now() + graceMs;
     // An idle client may be sending its next request right now, so those that just arrive still get an answer.

@@ -1,0 +1,62 @@
+import type net from 'node:net';
+import type { SocketAddress } from '../../common/address.ts';
+import { messageOf } from '../../common/errors.ts';
+import type { Admission } from '../entry/admission.ts';
+import type { Frontend } from '../entry/frontend.ts';
+import { Listener } from '../io/listener.ts';
+import type { Entrance } from './entrance.ts';
+
+/** Where the TCP connections of one worker come to, and whose they are. */
+export class Listeners {
+  readonly #admission: Admission;
+  readonly #entrance: Entrance;
+  /** By address: a frontend under another name has the same ones. */
+  readonly #open = new Map<string, Listener>();
+
+  constructor(admission: Admission, entrance: Entrance) {
+    this.#admission = admission;
+    this.#entrance = entrance;
+  }
+
+  /**
+   * Listens where these frontends want it, and nowhere else. A socket that is there already goes to whoever has its address
+   * now; new ones are there before old ones close, so that no client finds nobody.
+   *
+   * @returns what could not be done, a line each
+   */
+  async apply(frontends: Iterable<Frontend>): Promise<string[]> {
+    const errors: string[] = [];
+    const wanted = new Set<string>();
+    for (const frontend of frontends)
+      for (const address of frontend.config.bind) {
+        const key = `${address.host}:${address.port}`;
+        wanted.add(key);
+        try {
+          await this.#listen(key, address, frontend);
+        } catch (error) {
+          errors.push(`frontend ${frontend.name}: ${messageOf(error)}`);
+        }
+      }
+    for (const [key, listener] of this.#open) {
+      if (wanted.has(key)) continue;
+      listener.close();
+      this.#open.delete(key);
+    }
+    return errors;
+  }
+
+  /** Takes no new connections; open ones are not touched. */
+  close(): void {
+    for (const listener of this.#open.values()) listener.close();
+  }
+
+  /** @throws OperatorError `BIND` when the address cannot be had */
+  async #listen(key: string, address: SocketAddress, frontend: Frontend): Promise<void> {
+    const accept = (socket: net.Socket) => this.#entrance.arrived(socket, frontend);
+    const onError = (error: Error) =>
+      this.#admission.tell(`frontend ${frontend.name}: cannot accept a client: ${messageOf(error)}`);
+    const known = this.#open.get(key);
+    if (known !== undefined) known.handTo(accept, onError);
+    else this.#open.set(key, await Listener.open(address, accept, onError));
+  }
+}

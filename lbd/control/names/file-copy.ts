@@ -26,10 +26,14 @@ export class FileCopy<T> {
     return this.#value;
   }
 
-  /** @returns empty: it is not there */
+  /** @returns empty: it is not there, or cannot be looked at */
   #look(): string {
-    const stat = statSync(this.#path, { throwIfNoEntry: false, bigint: true });
-    return stat === undefined ? '' : `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeNs}`;
+    try {
+      const stat = statSync(this.#path, { throwIfNoEntry: false, bigint: true });
+      return stat === undefined ? '' : `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeNs}`;
+    } catch {
+      return '';
+    }
   }
 
   #read(): string {

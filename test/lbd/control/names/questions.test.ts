@@ -1,4 +1,4 @@
-import { appendFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { DEFAULT_RESOLVER } from '../../../../common/model.ts';
@@ -89,4 +89,23 @@ t.test('a question that never gets an answer leaves the next one alone', async (
   await questions.ask('app.test').then(() => ended.push('app'));
   t.strictSame(ended, ['app']);
   await Promise.all(mute);
+});
+
+t.test('a file that cannot be looked at is as one that is not there', async (t) => {
+  const { dns, files, questions } = await setUp(t);
+  dns.set('app.test', ['10.0.0.1']);
+  for (const file of [files.hosts, files.resolvConf]) {
+    rmSync(file);
+    symlinkSync(file, file);
+  }
+  t.match(await questions.ask('app.test'), { addresses: ['10.0.0.1'] });
+});
+
+t.test('a name server with a zone in resolv.conf ends no question with an exception', async (t) => {
+  const dir = tempDir(t);
+  const files = { hosts: join(dir, 'hosts'), resolvConf: join(dir, 'resolv.conf') };
+  writeFileSync(files.resolvConf, 'nameserver fe80::53%no-such-interface\n');
+  const questions = new Questions({ ...DEFAULT_RESOLVER, timeoutMs: 100, attempts: 1 }, files);
+  t.teardown(() => questions.close());
+  t.match(await questions.ask('app.test'), { kind: 'none', why: /name server/ });
 });

@@ -2,7 +2,7 @@ import type { BackendStatus } from '../../common/control.ts';
 import type { Config } from '../../common/model.ts';
 import type { Addresses } from '../shared/plan.ts';
 import type { PoolTls } from '../tls/backend-tls.ts';
-import type { HealthMonitor } from './health/monitor.ts';
+import type { BackendTarget, HealthMonitor } from './health/monitor.ts';
 import { Names } from './names/names.ts';
 import { addressesOf, hostsOf, targetsOf } from './planner.ts';
 
@@ -10,7 +10,7 @@ import { addressesOf, hostsOf, targetsOf } from './planner.ts';
 type TlsOf = (pool: string) => PoolTls | undefined;
 
 export interface WhereaboutsOptions {
-  readonly monitor: Pick<HealthMonitor, 'apply' | 'usable'>;
+  readonly monitor: Pick<HealthMonitor, 'apply' | 'update' | 'usable'>;
   /** For the workers: backends with host names are elsewhere. */
   readdress(addresses: Addresses): void;
   tell(level: 'info' | 'warn', text: string): void;
@@ -28,7 +28,7 @@ export class Whereabouts {
   constructor(options: WhereaboutsOptions) {
     this.#options = options;
     this.#names = new Names({
-      onChange: () => this.check(),
+      onChange: (names) => this.#moved(new Set(names)),
       tell: (level, text) => options.tell(level, text),
     });
   }
@@ -44,8 +44,17 @@ export class Whereabouts {
   /** Checks the backends where they are now. @param tls how they are spoken to from now on */
   check(tls = this.#tls): void {
     this.#tls = tls;
-    if (this.#config === undefined) return;
-    this.#options.monitor.apply(targetsOf(this.#config, tls, (host) => this.#names.of(host)));
+    this.#options.monitor.apply(this.#targets());
+  }
+
+  /** Some names lead elsewhere. Where there are thousands, a look at all of them for each would take the thread. */
+  #moved(names: ReadonlySet<string>): void {
+    this.#options.monitor.update(this.#targets().filter(({ host }) => names.has(host.toLowerCase())));
+  }
+
+  #targets(): BackendTarget[] {
+    if (this.#config === undefined) return [];
+    return targetsOf(this.#config, this.#tls, (host) => this.#names.of(host));
   }
 
   /** Other addresses of a backend pass their checks: the workers are told, once for all that changes in one turn. */

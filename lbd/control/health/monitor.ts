@@ -53,6 +53,14 @@ export class HealthMonitor {
     for (const [check, target] of changed) check.update(target);
   }
 
+  /** Goes on with these targets, as `apply` does; all others are left as they are. */
+  update(targets: readonly BackendTarget[]): void {
+    for (const target of targets) {
+      const check = this.#checks.get(target.id);
+      if (check !== undefined && !isDeepStrictEqual(check.target, target)) check.update(target);
+    }
+  }
+
   /**
    * What the peer found out about a target, to go by until the first own result; ignored after that.
    *

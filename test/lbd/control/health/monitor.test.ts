@@ -286,6 +286,22 @@ t.test(
   },
 );
 
+t.test('an update leaves the others, and those that are not checked any more, as they are', async (t) => {
+  const { monitor, changes } = monitorFor(t);
+  const { port } = await serve(t, answer(http('200 OK')));
+  monitor.apply([named(port, []), target(port, { intervalMs: 3_600_000 }, 'web/s2')]);
+  monitor.update([
+    named(port, [], 'the name is not known'),
+    target(port, { intervalMs: 3_600_000 }, 'web/gone'),
+  ]);
+  await monitor.settled();
+  t.strictSame(changes, [
+    'web/s1 unhealthy: host name app.test: the name is not known',
+    'web/s2 healthy: status 200',
+  ]);
+  t.match(monitor.report('web/gone'), { why: 'it is not checked' });
+});
+
 t.test('each address of a name is checked, and clients get those that pass', async (t) => {
   const usable: string[] = [];
   const monitor = new HealthMonitor({

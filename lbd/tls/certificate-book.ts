@@ -110,6 +110,14 @@ export class CertificateBook {
     );
   }
 
+  /** The `id` of each, in the order of the list. */
+  ids(): string[] {
+    return Array.from({ length: this.#count }, (_, i) => {
+      const start = this.#bytes.readUInt32LE(WORD * (HEAD_WORDS + i));
+      return this.#bytes.latin1Slice(start, start + ID_BYTES);
+    });
+  }
+
   #find(name: string): CertificateGroup | undefined {
     const mask = this.#places - 1;
     for (let place = hash(name) & mask; ; place = (place + 1) & mask) {

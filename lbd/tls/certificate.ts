@@ -4,7 +4,7 @@ import { messageOf } from '../../common/errors.ts';
 
 /** A certificate with its key that belong together, and what is to be known about them. */
 export interface Certificate {
-  /** Equal where chain and key are equal; 22 letters of base64url. */
+  /** Equal where chain, key and file are equal; 22 letters of base64url. */
   readonly id: string;
   /** PEM: the certificate itself first. */
   readonly cert: string;
@@ -21,6 +21,9 @@ export interface Certificate {
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
 }
+
+/** Whose it is, and how long. */
+export type Lifetime = Pick<Certificate, 'file' | 'names' | 'notBeforeMs' | 'notAfterMs'>;
 
 /** As `tls.createSecureContext` takes them; the rest of a bundle is the chain. */
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
@@ -65,9 +68,7 @@ export function parseCertificate(
   }
   return {
     // Half of a SHA-256 tells apart what nobody makes equal on purpose.
-    id: hash('sha256', cert + keyText, 'buffer')
-      .subarray(0, 16)
-      .toString('base64url'),
+    id: hash('sha256', `${cert}${keyText}${file}`, 'buffer').subarray(0, 16).toString('base64url'),
     cert,
     key: keyText,
     file,
@@ -97,10 +98,7 @@ export function parseAuthorities(pem: string, file: string): string {
  * @param nowMs wall clock
  * @returns undefined: nothing
  */
-export function expiryWarning(
-  certificate: Omit<Certificate, 'cert' | 'key'>,
-  nowMs: number,
-): string | undefined {
+export function expiryWarning(certificate: Lifetime, nowMs: number): string | undefined {
   const { notBeforeMs, notAfterMs, file, names } = certificate;
   const leftMs = notAfterMs - nowMs;
   const warnMs = Math.min(WARN_DAYS * DAY_MS, (notAfterMs - notBeforeMs) / 3);

@@ -1,7 +1,8 @@
 import { hash } from 'node:crypto';
+import type { CertificateStatus } from '../../common/control.ts';
 import type { Config } from '../../common/model.ts';
 import type { FrontendTlsConfig, PoolTlsConfig } from '../../common/tls-config.ts';
-import type { Certificate } from './certificate.ts';
+import type { Certificate, Lifetime } from './certificate.ts';
 import { CertificateBook, writeBook } from './certificate-book.ts';
 import type { FrontendFiles, Loaded, TlsFiles } from './files.ts';
 import { ticketKeys } from './ticket-keys.ts';
@@ -37,14 +38,26 @@ export interface PoolMaterial {
 }
 
 /** What may be told about a certificate. */
-export type CertificateFacts = Omit<Certificate, 'cert' | 'key'>;
+export interface CertificateFacts extends Lifetime {
+  readonly status: CertificateStatus;
+}
 
-/** What a frontend has of its files. */
-export interface FrontendRead extends Omit<FrontendMaterial, 'ticketKeys'> {
-  /** In the order of the list. */
-  readonly shown: readonly CertificateFacts[];
+interface FrontendParts extends Omit<FrontendMaterial, 'ticketKeys'> {
   /** What clients must show to enter. */
   readonly clients: string;
+}
+
+/** What a frontend has of its files. */
+export interface FrontendRead extends FrontendParts {
+  /** In the order of the list. */
+  readonly shown: readonly CertificateFacts[];
+}
+
+/** The same beside what is in force: of ten thousand certificates, few are new. */
+export interface FrontendNews extends FrontendParts {
+  /** For each in the order of the list, its place in the list in force; -1: the next one of `news`. */
+  readonly places: Int32Array;
+  readonly news: readonly CertificateFacts[];
 }
 
 /** All that was read of the files of a config. */
@@ -72,7 +85,7 @@ export interface Comparison {
   /** As `found`, in words for the status: whether the old one stays. */
   readonly problems: readonly string[];
   /** `same`: as it is in force. */
-  readonly frontends: Readonly<Record<string, FrontendRead | 'same'>>;
+  readonly frontends: Readonly<Record<string, FrontendNews | 'same'>>;
   readonly pools: Readonly<Record<string, PoolMaterial>>;
 }
 
@@ -109,14 +122,14 @@ export function compareFiles(wanted: TlsWanted, read: TlsFiles, inForce: InForce
     if (loaded.files === undefined && !hasOld) missing.push(...loaded.problems);
     return loaded.files !== undefined || hasOld;
   };
-  const frontends: Record<string, FrontendRead | 'same'> = {};
+  const frontends: Record<string, FrontendNews | 'same'> = {};
   for (const { name, tls } of wanted.frontends) {
     const loaded = read.frontends.get(name);
     const old = inForce.frontends[name];
     if (tls?.mode !== 'terminate' || loaded === undefined || !judge(loaded, old !== undefined)) continue;
     const files = merge(loaded, old);
     const version = versionOf(tls, files);
-    frontends[name] = version === old?.version ? 'same' : frontendRead(name, tls, files, version);
+    frontends[name] = version === old?.version ? 'same' : frontendNews(name, tls, files, version, old);
   }
   const pools: Record<string, PoolMaterial> = {};
   for (const { name, tls } of wanted.pools) {
@@ -127,6 +140,15 @@ export function compareFiles(wanted: TlsWanted, read: TlsFiles, inForce: InForce
     pools[name] = { ...files, version: digest([tls, files]) };
   }
   return { missing, found, problems, frontends, pools };
+}
+
+/** What a frontend has now. @param old that the news were compared with */
+export function withNews(
+  { places, news, ...parts }: FrontendNews,
+  old: FrontendRead | undefined,
+): FrontendRead {
+  let next = 0;
+  return { ...parts, shown: Array.from(places, (place) => (place < 0 ? news[next++]! : old!.shown[place]!)) };
 }
 
 /** What the workers get. @param secrets of the session tickets, see `ticketKeys`; the one to seal with comes first */
@@ -157,14 +179,17 @@ function versionOf(tls: Termination, { certificates, clientCa }: FrontendFiles):
   return digest([tls, clientCa, certificates.map(({ id, file }) => [id, file])]);
 }
 
-function frontendRead(
+function frontendNews(
   name: string,
   tls: Termination,
   { certificates, clientCa }: FrontendFiles,
   version: string,
-): FrontendRead {
+  old: InForce['frontends'][string],
+): FrontendNews {
   const clients = tls.client === undefined ? 'none' : `${tls.client.mode} ${digest(clientCa)}`;
   const { certificates: _, defaultName: __, ...common } = tls;
+  const before = old === undefined ? [] : new CertificateBook(old.certificates).ids();
+  const placeOf = new Map(before.map((id, place) => [id, place]));
   return {
     certificates: writeBook(certificates, tls.defaultName),
     clientCa,
@@ -172,8 +197,22 @@ function frontendRead(
     policy: digest([common, clientCa]),
     version,
     clients,
-    shown: certificates.map(({ cert, key, ...facts }) => facts),
+    places: Int32Array.from(certificates, ({ id }) => placeOf.get(id) ?? -1),
+    news: certificates.filter(({ id }) => !placeOf.has(id)).map(factsOf),
   };
+}
+
+function factsOf({
+  file,
+  names,
+  keyType,
+  fingerprint,
+  notBeforeMs,
+  notAfterMs,
+}: Certificate): CertificateFacts {
+  const not_after = new Date(notAfterMs).toISOString();
+  const status = { file, names, key_type: keyType, sha256: fingerprint, not_after };
+  return { file, names, notBeforeMs, notAfterMs, status };
 }
 
 function digest(value: unknown): string {

@@ -3,10 +3,9 @@ import type { CertificateStatus } from '../../common/control.ts';
 import { messageOf, OperatorError } from '../../common/errors.ts';
 import type { Config } from '../../common/model.ts';
 import { PoolTls } from './backend-tls.ts';
-import { expiryWarning } from './certificate.ts';
+import { expiryWarning, type Lifetime } from './certificate.ts';
 import { readTlsFiles } from './files.ts';
 import {
-  type CertificateFacts,
   type FrontendRead,
   type InForce,
   NOTHING_READ,
@@ -16,6 +15,7 @@ import {
   type TlsWanted,
   tlsMaterial,
   wantedOf,
+  withNews,
 } from './material.ts';
 import { ReaderThread, type Reading } from './reader-thread.ts';
 
@@ -97,7 +97,7 @@ export class TlsControl {
     const frontends = Object.fromEntries(
       Object.entries(comparison.frontends).map(([name, it]) => [
         name,
-        it === 'same' ? base.frontends[name]! : it,
+        it === 'same' ? base.frontends[name]! : withNews(it, base.frontends[name]),
       ]),
     );
     return {
@@ -153,18 +153,20 @@ export class TlsControl {
   certificates(frontend: string): readonly CertificateStatus[] {
     const read = this.#read.frontends[frontend];
     if (read === undefined) return [];
-    const known = this.#statuses.get(read) ?? read.shown.map(statusOf);
+    const known = this.#statuses.get(read) ?? read.shown.map(({ status }) => status);
     this.#statuses.set(read, known);
     return known;
   }
 
   /** @param nowMs wall clock; it is for people only */
   warnings(nowMs = Date.now()): string[] {
-    const clients = Object.values(this.#read.pools).flatMap(({ client }) => client ?? []);
-    const all = [...Object.values(this.#read.frontends).map(({ shown }) => shown), clients];
-    const expiring = all.flatMap((some) =>
-      some.map((certificate) => expiryWarning(certificate, nowMs)).filter((line) => line !== undefined),
-    );
+    const expiring: string[] = [];
+    const look = (certificate: Lifetime) => {
+      const line = expiryWarning(certificate, nowMs);
+      if (line !== undefined) expiring.push(line);
+    };
+    for (const { shown } of Object.values(this.#read.frontends)) shown.forEach(look);
+    for (const { client } of Object.values(this.#read.pools)) if (client !== undefined) look(client);
     return [...new Set([...this.#problems, ...expiring])];
   }
 
@@ -274,14 +276,4 @@ function versionsOf({ frontends, pools }: TlsRead): string {
   return JSON.stringify(
     [...Object.entries(frontends), ...Object.entries(pools)].map(([name, { version }]) => [name, version]),
   );
-}
-
-function statusOf({ file, names, keyType, fingerprint, notAfterMs }: CertificateFacts): CertificateStatus {
-  return {
-    file,
-    names,
-    key_type: keyType,
-    sha256: fingerprint,
-    not_after: new Date(notAfterMs).toISOString(),
-  };
 }

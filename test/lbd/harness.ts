@@ -8,7 +8,14 @@ import { SessionTable } from '../../lbd/session/table.ts';
 import type { Plan } from '../../lbd/shared/plan.ts';
 import { createSharedBuffers, GATE_OPEN, type Gate, SharedState } from '../../lbd/shared/shared.ts';
 import { readTlsFiles } from '../../lbd/tls/files.ts';
-import { compareFiles, NOTHING_READ, type TlsRead, tlsMaterial, wantedOf } from '../../lbd/tls/material.ts';
+import {
+  compareFiles,
+  type FrontendNews,
+  NOTHING_READ,
+  tlsMaterial,
+  wantedOf,
+  withNews,
+} from '../../lbd/tls/material.ts';
 import { freePort } from '../common/free-port.ts';
 
 /** The same for every plane: they are like the workers and nodes of a pair. */
@@ -128,11 +135,14 @@ export class Plane {
         if (!known) this.control.setGate(this.#serialSlots[key], GATE_OPEN, backend.weight);
       }
     const wanted = wantedOf(config);
-    const { missing, ...read } = compareFiles(wanted, readTlsFiles(wanted), NOTHING_READ);
+    const { missing, frontends, pools } = compareFiles(wanted, readTlsFiles(wanted), NOTHING_READ);
     if (missing.length > 0) throw new Error(missing.join('; '));
+    const read = Object.fromEntries(
+      Object.entries(frontends).map(([name, it]) => [name, withNews(it as FrontendNews, undefined)]),
+    );
     const plan: Plan = {
       config,
-      tls: tlsMaterial(read as TlsRead, this.ticketSecrets),
+      tls: tlsMaterial({ frontends: read, pools }, this.ticketSecrets),
       slots: { ...this.#serialSlots },
       frontendRows: Object.fromEntries(config.frontends.map((frontend, row) => [frontend.name, row])),
     };

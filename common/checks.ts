@@ -17,8 +17,8 @@ import { checkTls } from './tls-checks.ts';
  * Half of the rows that the workers share (`MAX_SLOTS`, `MAX_FRONTENDS` in `lbd/shared/shared.ts`), so that a reload
  * that renames everything still has rows for the new ones while the old ones drain.
  */
-export const MAX_BACKENDS = 2048;
-export const MAX_FRONTENDS = 128;
+export const MAX_BACKENDS = 4096;
+export const MAX_FRONTENDS = 512;
 
 /** Checks what depends on two places at once. Entities that are broken in themselves are not in `shape`. */
 export function checkTogether(shape: Shape, source: Source): ConfigProblem[] {

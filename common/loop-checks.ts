@@ -1,5 +1,6 @@
 import { BlockList } from 'node:net';
 import { canonicalIp, formatEndpoint, ipFamily, type SocketAddress } from './address.ts';
+import type { BindRange } from './fields.ts';
 import type { Report } from './report.ts';
 import type { Shape } from './schema.ts';
 import type { Path } from './source.ts';
@@ -21,7 +22,7 @@ interface Step {
  * What names and other machines lead back is found at run time, see `RequestHead.passedBy`.
  */
 export function checkLoops(shape: Shape, report: Report): void {
-  const steps = Object.keys(shape.frontends).flatMap((name) => stepsFrom(name, shape));
+  const steps = stepsOf(shape);
   const told = new Set<string>();
   for (const { from, to, path, address } of steps) {
     const key = path.join();
@@ -35,16 +36,33 @@ export function checkLoops(shape: Shape, report: Report): void {
   }
 }
 
-function stepsFrom(from: string, shape: Shape): Step[] {
-  const { pool, routes } = shape.frontends[from]!;
-  const pools = new Set([...routes.map((route) => route.pool), ...(pool === undefined ? [] : [pool])]);
-  return [...pools].flatMap((name) =>
-    Object.entries(shape.pools[name]?.backends ?? {}).flatMap(([backend, { address }]) =>
-      Object.keys(shape.frontends)
-        .filter((to) => isAt(to, from, address, shape))
-        .map((to) => ({ from, to, address, path: ['pools', name, 'backends', backend, 'address'] })),
-    ),
-  );
+/** Backends of a pool that are frontends. */
+interface Door {
+  readonly to: string;
+  readonly path: Path;
+  readonly address: SocketAddress;
+}
+
+function stepsOf(shape: Shape): Step[] {
+  const doors = new Map(Object.keys(shape.pools).map((pool) => [pool, doorsOf(pool, shape)]));
+  return Object.entries(shape.frontends).flatMap(([from, { mode, pool, routes }]) => {
+    const pools = new Set([...routes.map((route) => route.pool), ...(pool === undefined ? [] : [pool])]);
+    return [...pools]
+      .flatMap((name) => doors.get(name) ?? [])
+      .filter(({ to }) => (shape.frontends[to]!.mode === 'udp') === (mode === 'udp'))
+      .map((door) => ({ from, ...door }));
+  });
+}
+
+/** Looked at once for each pool: there may be hundreds of frontends, and thousands of backends. */
+function doorsOf(pool: string, shape: Shape): Door[] {
+  return Object.entries(shape.pools[pool]!.backends).flatMap(([backend, { address }]) => {
+    const host = plain(address.host);
+    const own = isOwn(host, shape);
+    return Object.entries(shape.frontends)
+      .filter(([, { bind }]) => bind.some((one) => isAt(one, host, address.port, own)))
+      .map(([to]) => ({ to, address, path: ['pools', pool, 'backends', backend, 'address'] }));
+  });
 }
 
 /** Whether what is at one frontend can come to another one. */
@@ -57,17 +75,10 @@ function leads(start: string, end: string, steps: readonly Step[]): boolean {
   return false;
 }
 
-/** Whether a frontend takes what another one sends to an address. */
-function isAt(to: string, from: string, { host, port }: SocketAddress, shape: Shape): boolean {
-  const [there, here] = [shape.frontends[to]!, shape.frontends[from]!];
-  if ((there.mode === 'udp') !== (here.mode === 'udp')) return false;
-  const address = plain(host);
-  return there.bind.some(
-    (bind) =>
-      port >= bind.port &&
-      port <= bind.lastPort &&
-      (bind.host === address || (isOwn(address, shape) && takes(bind.host, address))),
-  );
+/** @param own the address is of this machine, see `isOwn` */
+function isAt(bind: BindRange, address: string, port: number, own: boolean): boolean {
+  if (port < bind.port || port > bind.lastPort) return false;
+  return bind.host === address || (own && takes(bind.host, address));
 }
 
 /** An address as connections to it have it. */

@@ -220,7 +220,7 @@ export const pool = mapping({
       }),
     }),
   ).meta({
-    description: 'The servers, by name; at most 2048 over all pools.',
+    description: 'The servers, by name; at most 4096 over all pools.',
     'x-example': '{ s1: { address: 10.0.0.21:9000 }, s2: { address: 10.0.0.22:9000, weight: 3 } }',
   }),
 });

@@ -86,7 +86,7 @@ export const schema = mapping({
       description: 'Threads that move the bytes. `auto`: one for each core that lbd may use, 64 at most.',
       'x-restart': 'lbd',
     }),
-  frontends: named(frontend).describe('Where clients come, by name; 1 to 128.'),
+  frontends: named(frontend).describe('Where clients come, by name; 1 to 512.'),
   pools: named(pool).describe('Sets of backends, by name.'),
   resolver: resolver.optional().meta({
     description:

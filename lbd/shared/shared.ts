@@ -13,8 +13,8 @@ import { createVitalsBuffers, Vitals, type VitalsBuffers } from './vitals.ts';
  *
  * A slot belongs to one backend (by pool/backend name) as long as the config has it; see `SlotMap`.
  */
-export const MAX_SLOTS = 4096;
-export const MAX_FRONTENDS = 256;
+export const MAX_SLOTS = 8192;
+export const MAX_FRONTENDS = 1024;
 export const MAX_WORKERS = 64;
 
 const SLOT_WORDS = 16;

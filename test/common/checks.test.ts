@@ -181,8 +181,13 @@ t.test('no more than the workers have rows for, with room for a reload that rena
   t.equal(MAX_FRONTENDS * 2, shared.MAX_FRONTENDS);
   const many = Array.from({ length: MAX_BACKENDS + 1 }, (_, i) => `s${i}: { address: "10.0.0.1:${i + 1}" }`);
   t.match(problemsIn(single(WEB, `web: { backends: { ${many.join(', ')} } }`)), [
-    /found 2049 backends, expected at most 2048/,
+    /found 4097 backends, expected at most 4096/,
   ]);
+  const frontends = (count: number) =>
+    Array.from({ length: count }, (_, i) => `f${i}: { bind: ["127.0.0.1:${i + 1}"], pool: web }`).join(', ');
+  const pool = `web: { backends: { ${many.slice(1).join(', ').replaceAll('10.0.0.1', '10.0.0.2')} } }`;
+  t.strictSame(problemsIn(single(frontends(512), pool)), []);
+  t.match(problemsIn(single(frontends(513), pool)), [/found 513 frontends, expected at most 512/]);
 });
 
 t.test('two backends with the same internal number', async (t) => {

@@ -59,29 +59,24 @@ export function inverted(units: CodeUnits): CodeUnits {
 
 /** All that the flag `i` takes for one of these. */
 export function inAnyCase(units: CodeUnits): CodeUnits {
-  cases ??= makeCases();
-  const { caseOf, sameCase } = cases;
   const out = [...units];
-  for (let i = 0; i < units.length; i += 2)
-    for (let unit = units[i]!; unit <= units[i + 1]!; unit++)
-      for (const same of sameCase.get(caseOf[unit]!) ?? []) out.push(same, same);
+  for (const letters of sameLetters())
+    if (letters.some((unit) => includes(units, unit))) for (const unit of letters) out.push(unit, unit);
   return united(out);
 }
 
-/** Code units that differ in case alone, by what ECMA-262 `Canonicalize` makes of them. */
-interface Cases {
-  readonly caseOf: Uint16Array;
-  readonly sameCase: ReadonlyMap<number, readonly number[]>;
-}
+let letters: readonly (readonly number[])[] | undefined;
 
-let cases: Cases | undefined;
-
-function makeCases(): Cases {
-  const caseOf = Uint16Array.from({ length: LAST + 1 }, (_, unit) => canonical(unit));
-  const sameCase = new Map<number, number[]>();
-  for (const [unit, one] of caseOf.entries())
-    if (unit !== one) sameCase.set(one, [...(sameCase.get(one) ?? [one]), unit]);
-  return { caseOf, sameCase };
+/** Code units that differ in case alone: those of which ECMA-262 `Canonicalize` makes the same. */
+function sameLetters(): readonly (readonly number[])[] {
+  if (letters !== undefined) return letters;
+  const byCase = new Map<number, number[]>();
+  for (let unit = 0; unit <= LAST; unit++) {
+    const one = canonical(unit);
+    if (one !== unit) byCase.set(one, [...(byCase.get(one) ?? [one]), unit]);
+  }
+  letters = [...byCase.values()];
+  return letters;
 }
 
 function canonical(unit: number): number {

@@ -20,6 +20,8 @@ export class RegexRefusal extends Error {
   }
 }
 
+const NAMED_UNITS = new Set(Object.values(NAMED));
+
 const QUANTIFIER = /(?:([*+?])|\{(\d+)(,(\d*))?\})\??/y;
 const GROUP = /\((?!\?)|\(\?:|\(\?<[^=!>][^>]*>|\(\?i:/y;
 const AROUND = /\(\?<?[=!]/y;
@@ -156,7 +158,8 @@ class Parser {
   }
 
   #cased(units: CodeUnits): CodeUnits {
-    return this.#anyCase ? inAnyCase(units) : units;
+    // `.` and the classes with a name have each letter in both cases, or in none.
+    return this.#anyCase && !NAMED_UNITS.has(units) ? inAnyCase(units) : units;
   }
 
   #take(text: string): boolean {

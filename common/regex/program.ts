@@ -12,7 +12,7 @@ const STEP_OF: Readonly<Record<Where, number>> = {
 };
 
 /** What a code unit of a text can cost at worst: a look at each of these steps. */
-export const MAX_STEPS = 512;
+const MAX_STEPS = 512;
 
 /** An expression that is too long when its counts are written out. */
 export class RegexTooLong extends Error {

@@ -21,7 +21,7 @@ t.test('what an expression remembers has an end, and what it forgets it learns a
   const regex = new LinearRegex(source);
   let seed = 1;
   const next = () => (seed = (seed * 48271) % 0x7fffffff);
-  for (let i = 0; i < 20; i++) {
+  for (let i = 0; i < 5; i++) {
     const text = Array.from({ length: 3_000 }, () => 'ab'[next() % 2]).join('');
     t.equal(regex.test(text), false);
     t.equal(regex.test(`${text}a${'b'.repeat(100)}c`), true);
@@ -77,31 +77,31 @@ const oneOf = fc
   .map(([not, parts]) => `[${not ? '^' : ''}${parts.join('')}]`);
 const assertion = fc.constantFrom('^', '$', '\\b', '\\B');
 const counts = fc.constantFrom('', '', '*', '+', '?', '{2}', '{1,3}', '{0}', '{2,}', '*?', '{0,2}?');
-const { expression } = fc.letrec<{ expression: string; part: string }>((tie) => ({
-  part: fc.oneof(
-    { maxDepth: 2 },
-    fc.tuple(fc.oneof(plain, escaped, oneOf, fc.constant('.')), counts).map((it) => it.join('')),
-    assertion,
-    fc
-      .tuple(fc.constantFrom('(', '(?:', '(?i:'), tie('expression'), counts)
-      .map(([opening, inner, count]) => `${opening}${inner})${count}`),
-  ),
-  expression: fc
-    .array(fc.array(tie('part'), { maxLength: 4 }), { minLength: 1, maxLength: 3 })
-    .map((choices) => choices.map((parts) => parts.join('')).join('|')),
-}));
+const term = fc.oneof(
+  fc.tuple(fc.oneof(plain, escaped, oneOf, fc.constant('.')), counts).map((it) => it.join('')),
+  assertion,
+);
+const choiceOf = (part: fc.Arbitrary<string>) =>
+  fc
+    .array(fc.array(part, { maxLength: 3 }), { minLength: 1, maxLength: 3 })
+    .map((choices) => choices.map((parts) => parts.join('')).join('|'));
+const groupOf = (inner: fc.Arbitrary<string>, times: fc.Arbitrary<string>) =>
+  fc.tuple(fc.constantFrom('(', '(?:', '(?i:'), inner, times).map((it) => `${it[0]}${it[1]})${it[2]}`);
+// Of three repetitions within each other JavaScript's own engine would not come back.
+const group = groupOf(choiceOf(term), fc.constantFrom('', '?', '{0,2}?', '{0}'));
+const expression = choiceOf(fc.oneof(term, group, groupOf(choiceOf(fc.oneof(term, group)), counts)));
 
 t.test('it matches what JavaScript matches', (t) => {
-  const text = fc.array(unit, { maxLength: 8 }).map((units) => units.join(''));
+  const text = fc.array(unit, { maxLength: 6 }).map((units) => units.join(''));
   fc.assert(
-    fc.property(expression, fc.array(text, { minLength: 5, maxLength: 20 }), (source, texts) => {
+    fc.property(expression, fc.array(text, { minLength: 3, maxLength: 10 }), (source, texts) => {
       const ours = compiled(source);
       fc.pre(ours !== undefined);
       const theirs = new RegExp(source);
       for (const it of texts)
         if (ours.test(it) !== theirs.test(it)) throw new Error(`${JSON.stringify(it)}: ${theirs.test(it)}`);
     }),
-    { numRuns: 500 },
+    { numRuns: 1_000 },
   );
   t.end();
 });

@@ -42,7 +42,7 @@ t.test('an idle connection does not keep the largest head that it had', async (t
       client.text = '';
       client.write(request);
       await client.until((text) => text.endsWith('ok'));
-      client.text = '';
+      client.text = client.raw = '';
     }
     await exchange.plane.accessLines(CLIENTS);
     exchange.origin.received.fill('');

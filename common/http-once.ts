@@ -126,7 +126,12 @@ class Exchange {
   }
 
   #parse(): Head | undefined {
-    const bytes = Buffer.concat(this.#chunks).subarray(0, MAX_HEAD_BYTES);
+    // A flood of large bodies is not to be copied only to be refused.
+    const [first] = this.#chunks;
+    const bytes =
+      this.#chunks.length === 1
+        ? first!.subarray(0, MAX_HEAD_BYTES)
+        : Buffer.concat(this.#chunks, Math.min(this.#bytes, MAX_HEAD_BYTES));
     const end = bytes.indexOf(END_OF_HEAD);
     if (end < 0) {
       if (this.#bytes >= MAX_HEAD_BYTES) this.#refuse(431, `the head may have ${MAX_HEAD_BYTES} bytes`);

@@ -10,6 +10,7 @@ export const ADDED_FIELDS = [
   'X-Forwarded-Proto',
   'X-Forwarded-Host',
   'X-Request-Id',
+  'CDN-Loop',
 ] as const;
 export type AddedField = (typeof ADDED_FIELDS)[number];
 
@@ -39,7 +40,9 @@ export const forwardingKeys = {
   add_fields: z
     .array(z.enum(ADDED_FIELDS), { error: `a list of ${ADDED_FIELDS.join(', ')}` })
     .default([...ADDED_FIELDS])
-    .describe('Mode http: fields that lbd adds to a request. `[]`: none.'),
+    .describe(
+      'Mode http: fields that lbd adds to a request. `[]`: none. `CDN-Loop` (RFC 8586) is added from the second turn of a request on, and ends one that goes round.',
+    ),
 };
 
 type ForwardingShape = z.output<z.ZodObject<typeof forwardingKeys>>;

@@ -7,10 +7,11 @@ export interface Added {
   readonly proto: boolean;
   readonly host: boolean;
   readonly requestId: boolean;
+  readonly loop: boolean;
 }
 
 /** As without a word in the config. */
-export const ADD_ALL: Added = { for: true, proto: true, host: true, requestId: true };
+export const ADD_ALL: Added = { for: true, proto: true, host: true, requestId: true, loop: true };
 
 export function addedBy({ addFields }: ForwardingConfig): Added {
   if (addFields === undefined) return ADD_ALL;
@@ -20,6 +21,7 @@ export function addedBy({ addFields }: ForwardingConfig): Added {
     proto: adds('X-Forwarded-Proto'),
     host: adds('X-Forwarded-Host'),
     requestId: adds('X-Request-Id'),
+    loop: adds('CDN-Loop'),
   };
 }
 

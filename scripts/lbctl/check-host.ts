@@ -74,7 +74,8 @@ function elsewhere(
   { addresses }: HostFacts,
 ): HostVerdict {
   const host = hostname();
-  if (chosen || (host !== name && host.split('.')[0] !== name)) return NOTHING;
+  // Any machine has those of the loopback network, and the kernel lists one of them.
+  if (chosen || address.startsWith('127.') || (host !== name && host.split('.')[0] !== name)) return NOTHING;
   const path = ['cluster', 'nodes', name, 'address'];
   const message =
     `found ${address}, which this machine does not have, though it is ${name} by its name (it has ${addresses.join(', ')}); ` +

@@ -452,7 +452,7 @@ export class RequestHead implements LoggedRequest {
     }
     if (sender.identity !== '') out.text(sender.identity);
     // Of a client's own request nobody has to be told; one that has a request id has passed a proxy, maybe this one.
-    if (this.#requestIdLine >= 0 || !added.requestId) out.text(sender.loopLine);
+    if (added.loop && (this.#requestIdLine >= 0 || !added.requestId)) out.text(sender.loopLine);
     out.line();
   }
 

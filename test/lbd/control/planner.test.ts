@@ -35,11 +35,11 @@ t.test('a config that does not fit moves no row', async (t) => {
   const small = testConfig({ pools: { web: { s1: 1 } } });
   planner.plan(small);
   const pool = small.pools[0]!;
-  const backends = Array.from({ length: 4097 }, (_, i) => ({ ...pool.backends[0]!, name: `b${i}` }));
+  const backends = Array.from({ length: 8193 }, (_, i) => ({ ...pool.backends[0]!, name: `b${i}` }));
   const frontends = [{ ...small.frontends[0]!, name: 'other' }];
   t.throws(() => planner.plan({ ...small, frontends, pools: [{ ...pool, backends }] }), {
     code: 'TOO_MANY',
-    message: /^4097 backends do not fit: there is room for 4096/,
+    message: /^8193 backends do not fit: there is room for 8192/,
   });
   t.same([planner.frontendRow('web'), planner.slot('web/s1')], [0, 0]);
 });

@@ -137,6 +137,7 @@ t.test('fields that lbd adds can be switched off', async (t) => {
     ['add_fields: []', 'X-Request-Id: mine\r\n'],
     ['add_fields: [X-Forwarded-Proto]', 'X-Request-Id: mine\r\nX-Forwarded-Proto: http\r\n'],
     ['add_fields: [X-Forwarded-Host, X-Request-Id]', 'X-Forwarded-Host: a\r\nX-Request-Id: mine\r\n'],
+    ['add_fields: [CDN-Loop]', 'X-Request-Id: mine\r\nCDN-Loop: lbd.web\r\n'],
     [`${TRUSTED}\n    add_fields: []`, sent],
   ] as const) {
     const { origin, ask } = await start(t, keys);

@@ -4,8 +4,10 @@ import { deserialize } from 'node:v8';
 import type { ConfigAnswer, ReadConfig } from './config-process.ts';
 import { ConfigError, messageOf, OperatorError } from './errors.ts';
 
-/** A second is usual for the largest file; a machine that boots, or has other things to do, may need many. */
+/** A second is usual for the largest file; a machine that has other things to do may need many. */
 const TIMEOUT_MS = 60_000;
+/** One that starts all at once with a sixth of a processor needs minutes, and giving up would begin the same anew. */
+const START_TIMEOUT_MS = 300_000;
 /** The largest config file has 1 MiB. */
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 const MAX_HEAP_MIB = 512;
@@ -44,6 +46,7 @@ export class ConfigReader<T> {
   #shell: ChildProcess | undefined;
   #latest: Promise<unknown> = Promise.resolve();
   #nice = 0;
+  #limitMs = START_TIMEOUT_MS;
 
   /**
    * @param script ends in `answerConfig`
@@ -107,11 +110,13 @@ export class ConfigReader<T> {
         else if (END.test(end.toString('latin1'))) settle(undefined);
       };
       // What has hung in the kernel does not end by a signal either: nobody waits for its end.
-      const timer = setTimeout(() => settle(`it took more than ${TIMEOUT_MS / 1000} s`), TIMEOUT_MS);
+      const limitMs = this.#limitMs;
+      const timer = setTimeout(() => settle(`it took more than ${limitMs / 1000} s`), limitMs);
       shell.stdout!.on('data', onOutput);
       shell.once('error', settle).once('close', onClose);
       shell.stdin!.write(`${this.#nice}\n`);
       this.#nice = RELOAD_NICE;
+      this.#limitMs = TIMEOUT_MS;
     });
   }
 

@@ -21,7 +21,7 @@ export function withVariables(
   const value = text.replaceAll(VARIABLE, (found, name: string, standard: string | undefined) => {
     if (found.startsWith('$$')) return found.slice(1);
     replaced = true;
-    const given = env[name];
+    const given = Object.hasOwn(env, name) ? env[name] : undefined;
     if (given !== undefined && (given !== '' || standard === undefined)) return given;
     if (standard === undefined)
       refuse(`the environment has no \${${name}}, and no default is written: \${${name}:-…}`);

@@ -10,6 +10,10 @@ import { AddressTurn } from './address-turn.ts';
 import type { Upstream, UpstreamBackend } from './upstream.ts';
 
 /** Idle connections that a worker keeps to one backend; more are closed when their request is over. */
+/** So many answers with no body that spoke of one, and nothing behind them: the backend knows what it does. */
+const CLEAN_ANSWERS = 8;
+/** Connections that wait for what may come behind such an answer; they take places that others could have. */
+const MAX_WATCHED = 2;
 const MAX_IDLE = 256;
 
 /** One server of a pool, as a worker sees it: its row in the shared memory and its idle connections. */
@@ -31,6 +35,8 @@ export class Backend implements UpstreamBackend {
   readonly #addresses: AddressTurn;
   readonly #shared: SharedState;
   readonly #idle: Upstream[] = [];
+  #watched = 0;
+  #clean = 0;
   #retired = false;
 
   constructor(pool: string, config: BackendConfig, slot: number, shared: SharedState, tls?: BackendTls) {
@@ -126,6 +132,28 @@ export class Backend implements UpstreamBackend {
   dropIdle(upstream: Upstream): void {
     const at = this.#idle.lastIndexOf(upstream);
     if (at >= 0) this.#idle.splice(at, 1);
+  }
+
+  /**
+   * What to do with a connection whose last answer spoke of a body and has none: a backend that sends it all the same does so
+   * behind it. `watch` has to be followed by `watchEnded`.
+   */
+  doubt(): 'keep' | 'watch' | 'close' {
+    if (this.#clean >= CLEAN_ANSWERS) return 'keep';
+    if (this.#watched >= MAX_WATCHED) return 'close';
+    this.#watched++;
+    return 'watch';
+  }
+
+  /** @param clean nothing came; undefined: it ended before that was known */
+  watchEnded(clean: boolean | undefined): void {
+    this.#watched--;
+    if (clean === true) this.#clean++;
+  }
+
+  /** It said something that nobody asked for. */
+  distrust(): void {
+    this.#clean = 0;
   }
 
   /** Closes the idle connection that was not used for the longest time. @returns false: there is none */

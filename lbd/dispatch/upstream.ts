@@ -42,6 +42,10 @@ export interface UpstreamBackend {
   /** @returns whether it was kept; if not, the caller closes it */
   keepIdle(upstream: Upstream): boolean;
   dropIdle(upstream: Upstream): void;
+  /** See `Backend.doubt`. */
+  doubt(): 'keep' | 'watch' | 'close';
+  watchEnded(clean: boolean | undefined): void;
+  distrust(): void;
 }
 
 /** Longer than a round trip and a delayed segment of a backend that sends more than it should. */
@@ -101,14 +105,16 @@ export class Upstream implements ByteSink, Timed {
 
   onBytes(buffer: Buffer, length: number): void {
     // Bytes that nobody asked for: whoever used this connection next would take them for its answer.
-    if (this.user === undefined) this.destroy();
-    else this.user.onUpstreamBytes(buffer, length);
+    if (this.user === undefined) {
+      this.backend.distrust();
+      this.destroy();
+    } else this.user.onUpstreamBytes(buffer, length);
   }
 
   onDeadline(): void {
     const keepMs = this.#keepMs;
     if (keepMs > 0) {
-      this.#keepMs = 0;
+      this.#endWatch(true);
       this.release(keepMs);
       return;
     }
@@ -137,6 +143,7 @@ export class Upstream implements ByteSink, Timed {
   }
 
   onClosed(): void {
+    this.#endWatch(undefined);
     this.#deadlines.remove(this);
     this.backend.disconnected(this.connected);
     const user = this.user;
@@ -175,14 +182,25 @@ export class Upstream implements ByteSink, Timed {
   }
 
   /**
-   * As `release`, after a while in which nothing comes; what comes ends it.
+   * As `release`, but where more may come behind the last answer only after a while in which nothing does; what comes ends it.
    *
    * @param keepMs as of `release`
    */
   releaseLater(keepMs: number): void {
-    this.user = undefined;
-    this.#keepMs = keepMs;
-    this.deadline = this.#deadlines.in(PROBATION_MS);
+    const next = this.backend.doubt();
+    if (next === 'keep') this.release(keepMs);
+    else if (next === 'close') this.destroy();
+    else {
+      this.user = undefined;
+      this.#keepMs = keepMs;
+      this.deadline = this.#deadlines.in(PROBATION_MS);
+    }
+  }
+
+  #endWatch(clean: boolean | undefined): void {
+    if (this.#keepMs === 0) return;
+    this.#keepMs = 0;
+    this.backend.watchEnded(clean);
   }
 
   /**

@@ -79,19 +79,37 @@ function lastHops(value: string): string[] {
   const hops: string[] = [];
   for (let end = value.length; end > 0 && hops.length < MAX_HOPS; ) {
     const comma = value.lastIndexOf(',', end - 1);
-    hops.push(value.slice(comma + 1, end));
+    // RFC 9110 §5.6.1.2: empty elements of a list do not count.
+    if (comma + 1 < end && value.slice(comma + 1, end).trim() !== '') hops.push(value.slice(comma + 1, end));
     end = comma;
   }
   return hops;
 }
 
-/** Elements of `Forwarded`, farthest first; none where it is not well formed. */
+/**
+ * Elements of `Forwarded`, farthest first: of a field that is not well formed, those behind the damage, which the nearest
+ * proxies have put there. Who sends a lone quote would else be nobody.
+ */
 function forwardedHops(value: string): { for?: string; proto?: string }[] {
+  let from = value.length;
+  for (let hops = 0; hops < MAX_HOPS && from > 0; hops++) from = value.lastIndexOf(',', from - 1);
+  for (let start = Math.max(0, from); start <= value.length; ) {
+    const hops = elementsOf(value.slice(start));
+    if (hops !== undefined) return hops.filter((hop) => Object.keys(hop).length > 0);
+    const comma = value.indexOf(',', start + 1);
+    if (comma < 0) return [];
+    start = comma + 1;
+  }
+  return [];
+}
+
+/** @returns undefined: it is not well formed */
+function elementsOf(value: string): { for?: string; proto?: string }[] | undefined {
   const hops: Record<string, string>[] = [{}];
   PAIR.lastIndex = 0;
   while (PAIR.lastIndex < value.length) {
     const found = PAIR.exec(value);
-    if (found === null) return [];
+    if (found === null) return undefined;
     const [, name, quoted, plain, separator] = found;
     const text = quoted?.replaceAll(/\\(.)/g, '$1') ?? plain;
     if (name !== undefined && text !== undefined) hops.at(-1)![name.toLowerCase()] = text;

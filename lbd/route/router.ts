@@ -131,11 +131,16 @@ export function cookieValue(header: string, name: string): string | undefined {
  */
 export function withoutCookie(header: string, name: string): string {
   if (!header.includes(name)) return header;
-  return header
-    .split(';')
-    .filter((pair) => !pair.includes('=') || pair.slice(0, pair.indexOf('=')).trim() !== name)
-    .join(';')
-    .trim();
+  const pairs = header.split(';');
+  const others = pairs.filter(
+    (pair) => !pair.includes('=') || unpadded(pair.slice(0, pair.indexOf('='))) !== name,
+  );
+  return others.length === pairs.length ? header : unpadded(others.join(';'));
+}
+
+/** Without the blanks of HTTP around it: `trim` takes bytes of UTF-8 for some of its own (0xA0). */
+function unpadded(text: string): string {
+  return text.replace(/^[\t ]+|[\t ]+$/g, '');
 }
 
 /**

@@ -53,8 +53,8 @@ export class FileWatch {
 function stateOf(paths: readonly string[]): string {
   const states = paths.map((path) => {
     try {
-      const { dev, ino, size, mtimeNs } = statSync(path, { bigint: true });
-      return `${path} ${dev} ${ino} ${size} ${mtimeNs}`;
+      const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
+      return `${path} ${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`;
     } catch (error) {
       return `${path} ${(error as NodeJS.ErrnoException).code}`;
     }

@@ -63,6 +63,23 @@ export function slow(lab: Lab, host: Host, share: number): End {
   };
 }
 
+/** Of the kernel's clock ticks, see proc_pid_stat(5). */
+const TICK_MS = 10;
+
+/** Processor time that all that runs on a host has used so far, in milliseconds; what has ended does not count. */
+export function usedMs(lab: Lab, host: Host): number {
+  return lab.processes(host).reduce((sum, pid) => {
+    try {
+      const [, , , , , , , , , , , user = '0', system = '0'] = readFileSync(`/proc/${pid}/stat`, 'utf8')
+        .replace(/^.*\) /s, '')
+        .split(' ');
+      return sum + (Number(user) + Number(system)) * TICK_MS;
+    } catch {
+      return sum;
+    }
+  }, 0);
+}
+
 function controller(): Controller | undefined {
   const isThere = (file: string) => {
     try {

@@ -1,3 +1,5 @@
+import { hyphened } from '../../tls/client-identity.ts';
+
 /**
  * Fields that mean something before a body has been read, and nothing behind it (RFC 9110 §6.5.1): framing, routing,
  * modifiers, authentication, controls and the format of content, and what a proxy says of a request. Who puts trailers
@@ -22,12 +24,12 @@ const NEVER = new Set([
 const NEVER_STARTS = ['proxy-', 'x-forwarded-'];
 
 /**
- * Whether a trailer is passed on. A name with `_` is the one with `-` to many applications.
+ * Whether a trailer is passed on. A name with `_` or `.` is the one with `-` to many applications.
  *
  * @param reserved names that no client may send, as of `ConnectionOptions.reserve`
  */
 export function passesTrailer(name: string, reserved: ReadonlySet<string> | undefined): boolean {
-  const plain = name.toLowerCase().replaceAll('_', '-');
+  const plain = hyphened(name.toLowerCase());
   return (
     !NEVER.has(plain) &&
     reserved?.has(plain) !== true &&

@@ -77,6 +77,36 @@ t.test('a backend that answers HEAD as it should keeps its connection', async (t
   t.equal(exchange.origin.sockets.length, 1);
 });
 
+t.test('many HEAD requests of one client take few backend connections', async (t) => {
+  const exchange = await Exchange.start(t);
+  exchange.reply = always('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n');
+  const client = await exchange.client();
+  const open = () => exchange.origin.received.filter((text) => !/<(close|end|reset)>/.test(text)).length;
+  let most = 0;
+  for (let i = 0; i < 200; i++) {
+    client.text = '';
+    client.write(GET.replace('GET', 'HEAD'));
+    await client.until((text) => text.includes('\r\n\r\n'));
+    most = Math.max(most, open());
+  }
+  t.ok(most <= 8, `${most} at once`);
+  for (let i = 0; i < 6; i++) {
+    await sleep(600);
+    for (let n = 0; n < 4; n++) {
+      client.text = '';
+      client.write(GET.replace('GET', 'HEAD'));
+      await client.until((text) => text.includes('\r\n\r\n'));
+    }
+  }
+  const before = exchange.origin.sockets.length;
+  for (let i = 0; i < 50; i++) {
+    client.text = '';
+    client.write(GET.replace('GET', 'HEAD'));
+    await client.until((text) => text.includes('\r\n\r\n'));
+  }
+  t.ok(exchange.origin.sockets.length - before <= 1, 'a backend that has proved itself keeps its connection');
+});
+
 t.test('a backend that answers early and stops reading is not in the next request’s way', async (t) => {
   for (const size of [64 << 20, 'as much as it takes'] as const)
     await t.test(`${size} bytes`, async (t) => {

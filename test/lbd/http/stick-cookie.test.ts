@@ -77,6 +77,9 @@ t.test('a Cookie field without the cookies of one name', (t) => {
     ['S=1;a=1', 'a=1'],
     ['a=1;\tS =2 ; b=S=', 'a=1; b=S='],
     ['S; a=S=1', 'S; a=S=1'],
+    ['a=S; v=voil\xc3\xa0', 'a=S; v=voil\xc3\xa0'],
+    ['S=1; v=voil\xc3\xa0', 'v=voil\xc3\xa0'],
+    ['a=1;\xa0S=zz', 'a=1;\xa0S=zz'],
   ] as const)
     t.equal(withoutCookie(header, 'S'), expected, header);
   t.end();

@@ -1,10 +1,12 @@
 import { isIP } from 'node:net';
+import { formatEndpoint, type SocketAddress } from '../../common/address.ts';
 import type { Config } from '../../common/model.ts';
 import { type Addresses, addressKey, type Plan } from '../shared/plan.ts';
 import { MAX_FRONTENDS, MAX_SLOTS, type SharedState } from '../shared/shared.ts';
 import type { PoolTls } from '../tls/backend-tls.ts';
 import type { BackendTarget } from './health/monitor.ts';
 import type { Resolution } from './names/names.ts';
+import { type Doors, doorsOf } from './own-doors.ts';
 import { SlotMap } from './slots.ts';
 
 /** Turns a config into the plan of the workers: gives its backends and frontends their rows of shared memory. */
@@ -98,13 +100,14 @@ export function targetsOf(
   tlsOf: (pool: string) => PoolTls | undefined = () => undefined,
   resolve: (host: string) => Resolution | undefined = () => undefined,
 ): BackendTarget[] {
+  const doors = doorsOf(config);
   return config.pools.flatMap((pool) => {
     const tls = pool.health.tls === false ? undefined : tlsOf(pool.name);
     return pool.backends.map((backend) => ({
       id: `${pool.name}/${backend.name}`,
       host: backend.address.host,
       port: backend.address.port,
-      ...whereabouts(backend.address.host, resolve(backend.address.host)),
+      ...whereabouts(pool.name, backend.address, resolve(backend.address.host), doors),
       config: pool.health,
       ...(tls && { tls }),
       // A port of its own for checks is not the one that clients come to.
@@ -114,10 +117,16 @@ export function targetsOf(
 }
 
 function whereabouts(
-  host: string,
+  pool: string,
+  { host, port }: SocketAddress,
   resolution: Resolution | undefined,
+  doors: Doors,
 ): Pick<BackendTarget, 'addresses' | 'unresolved'> {
   if (resolution === undefined) return { addresses: [host] };
-  const { addresses, pending, trouble } = resolution;
-  return addresses.length === 0 && !pending ? { addresses, unresolved: trouble } : { addresses };
+  const addresses = resolution.addresses.filter((address) => doors(pool, address, port) === undefined);
+  if (addresses.length > 0 || resolution.pending) return { addresses };
+  const [back] = resolution.addresses;
+  if (back === undefined) return { addresses, unresolved: resolution.trouble };
+  const unresolved = `its name leads to ${formatEndpoint({ host: back, port })}, where frontends.${doors(pool, back, port)} listens: what it gets would go round for ever`;
+  return { addresses, unresolved };
 }

@@ -1,4 +1,5 @@
 import t from 'tap';
+import { parseConfig } from '../../../common/config.ts';
 import { addressesOf, hostsOf, Planner, targetsOf } from '../../../lbd/control/planner.ts';
 import { createSharedBuffers, GATE_CLOSED, GATE_OPEN, SharedState } from '../../../lbd/shared/shared.ts';
 import { testConfig } from './test-config.ts';
@@ -70,4 +71,28 @@ t.test('a host that is a name is checked and reached at its addresses', async (t
   const usable = (id: string) => (id === 'api/a1' ? ['10.0.0.1'] : []);
   t.strictSame(addressesOf(config, usable), { 'api/a1 A.test:80': ['10.0.0.1'] });
   t.equal(addressesOf(testConfig(), usable), undefined, 'nobody is told anything where there is no name');
+});
+
+t.test('a name that leads back to the frontend of its pool is no address of its backend', async (t) => {
+  const config = parseConfig(
+    `
+frontends: { in: { bind: ["*:5000"], mode: tcp, pool: p }, out: { bind: ["127.0.0.1:6000"], mode: tcp, pool: q } }
+pools:
+  p: { backends: { a: { address: "a.test:5000" }, b: { address: "b.test:5001" } } }
+  q: { backends: { c: { address: "a.test:5000" }, d: { address: "a.test:6000" } } }
+`,
+    '/test.yaml',
+    { cpus: 1 },
+  );
+  const led = (...addresses: string[]) =>
+    targetsOf(config, undefined, () => ({ addresses, pending: false, trouble: '', ageMs: 0 })).map(
+      ({ id, addresses: where, unresolved = '' }) => [id, where.join(), unresolved],
+    );
+  t.match(led('127.0.0.1'), [
+    ['p/a', '', 'its name leads to 127.0.0.1:5000, where frontends.in listens'],
+    ['p/b', '127.0.0.1', ''],
+    ['q/c', '127.0.0.1', ''],
+    ['q/d', '', 'its name leads to 127.0.0.1:6000, where frontends.out listens'],
+  ]);
+  t.match(led('127.0.0.1', '192.0.2.7')[0], ['p/a', '192.0.2.7', ''], 'the others stay');
 });

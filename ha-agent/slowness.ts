@@ -43,9 +43,9 @@ export const NOT_SLOW: Slowness = {
  * Takes note of a tick.
  *
  * A machine that gets its processor late would be taken for dead again and again, and nobody would serve. So the
- * silence that counts as death grows by what the ticks of the last half minute were late beyond an interval, up to 1.25 s: for its
- * own ears at once, and for the peer, to which each heartbeat tells it. By it this node itself believes that it is
- * active, and so does its guardian, only as far as the peer has heard of it: an echo of a heartbeat shows that.
+ * silence that counts as death grows by what the ticks of the last half minute were late beyond an interval, up to
+ * 1.25 s: for its own ears at once, and for the peer, to which each heartbeat tells it. By it this node itself believes
+ * that it is active, and so does its guardian, only as far as the peer has heard of it: an echo of a heartbeat shows that.
  *
  * @param gapMs since the tick before
  */

@@ -23,8 +23,8 @@ type Plain = net.Socket & {
   handshakeMs?: number;
 };
 
-/** Some ten megabytes. Another name costs the time to make its server, about as much as the handshake itself. */
-const MAX_SERVERS = 1000;
+/** Each has some 0.3 MB. Another name costs the time to make its server, about as much as the handshake itself. */
+const MAX_SERVERS = 250;
 
 /** What becomes of the handshakes of a frontend. */
 export interface Handshakes {

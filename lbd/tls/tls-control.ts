@@ -227,12 +227,11 @@ export class TlsControl {
       const before = versionsOf(this.#read);
       this.take(prepared);
       if (versionsOf(this.#read) === before) return;
+      if (await this.#enforce()) this.#options.tell('info', 'certificates were read again and are in force');
     } catch (error) {
       // Whatever it is: what serves goes on.
       this.#options.tell('warn', messageOf(error));
-      return;
     }
-    if (await this.#enforce()) this.#options.tell('info', 'certificates were read again and are in force');
   }
 
   /** @returns whether all workers have what is new */

@@ -167,10 +167,22 @@ function merge(
   if (files !== undefined && (old === undefined || problems.length === 0)) return files;
   const before = new CertificateBook(old!.certificates).all();
   if (files === undefined) return { certificates: before, clientCa: old!.clientCa };
-  return {
-    clientCa: files.clientCa,
-    certificates: [...files.certificates, ...before.filter(({ file }) => broken.includes(file))],
-  };
+  return { clientCa: files.clientCa, certificates: inPlace(files.certificates, before, broken) };
+}
+
+/** Old certificates in the place of broken files: their order says which one is for everybody else. */
+function inPlace(
+  sound: readonly Certificate[],
+  before: readonly Certificate[],
+  broken: readonly string[],
+): Certificate[] {
+  const all = [...sound];
+  for (const [i, old] of before.entries()) {
+    if (!broken.includes(old.file)) continue;
+    const earlier = new Set(before.slice(0, i).map(({ file }) => file));
+    all.splice(all.findLastIndex(({ file }) => earlier.has(file)) + 1, 0, old);
+  }
+  return all;
 }
 
 type Termination = Extract<FrontendTlsConfig, { mode: 'terminate' }>;

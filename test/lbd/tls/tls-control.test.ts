@@ -136,6 +136,30 @@ async function pairOf(t: Test) {
   return { ports, start };
 }
 
+t.test('a bad renewal of the first certificate leaves it the one for everybody else', async (t) => {
+  const files = new Certificates(t);
+  const backend = await origin(t, (_, response) => response.end('ok'));
+  const port = await freePort();
+  const [first] = [files.server('alpha'), files.server('beta')];
+  const config = writeConfig(files.directory, [
+    ...ALONE,
+    ...frontend(
+      port,
+      'certificates: [{ cert: alpha.crt, key: alpha.key }, { cert: beta.crt, key: beta.key }]',
+    ),
+    pool(backend),
+  ]);
+  const lbd = new LbdProcess(t, files.directory, ['--config', config]);
+  await lbd.logged(/^ready/);
+  t.equal(await shown(t, port), 'alpha');
+  writeFileSync(first.keyFile, '');
+  await lbd.logged(/alpha.*the old one stays/);
+  // Something new beside it, so that what serves is put together anew.
+  files.server('beta');
+  await lbd.logged(/read again and are in force/);
+  t.equal(await shown(t, port), 'alpha');
+});
+
 t.test('a session of one node is resumed on the other, by any of its workers', async (t) => {
   const { ports, start } = await pairOf(t);
   const nodes = await Promise.all([start(0), start(1)]);

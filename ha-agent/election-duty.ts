@@ -17,6 +17,7 @@ import { twinCause } from './election-twin.ts';
 import type { PeerReport } from './election-types.ts';
 import { addVips, leave, PROMOTE_MS, removeVips } from './election-vips.ts';
 import { compareCandidates } from './rank.ts';
+import { mostExtraMs } from './slowness.ts';
 
 /** What forbids this node the active role; undefined: nothing does. */
 export function faultCause(turn: Turn): string | undefined {
@@ -182,9 +183,9 @@ function starves({ s, now, config }: Turn): boolean {
   const { deadTimeMs: peersMs } = s.peer!.report;
   const { late, extraMs } = s.slowness;
   const isNow = late.length > 0 && now - late.at(-1)!.atMs <= ownMs;
-  return (
-    isNow && extraMs >= ownMs && peersMs !== undefined && peersMs <= ownMs && isPeerHealthy(config, s, now)
-  );
+  // A long dead time leaves no room for as much again.
+  const isMuch = extraMs > 0 && extraMs >= Math.min(ownMs, mostExtraMs(config));
+  return isNow && isMuch && peersMs !== undefined && peersMs <= ownMs && isPeerHealthy(config, s, now);
 }
 
 function operatorsChoice(name: string): string {

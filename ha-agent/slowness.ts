@@ -101,8 +101,12 @@ function neededMs(config: SlowConfig, late: Slowness['late']): number {
   if (lateMs === undefined) return 0;
   const byMs = lateMs - roomMs(config);
   const step = config.intervalMs / 2;
-  const most = Math.max(0, MAX_SILENCE_MS - config.deadAfter * config.intervalMs);
-  return Math.min(Math.ceil(byMs / step) * step, most);
+  return Math.min(Math.ceil(byMs / step) * step, mostExtraMs(config));
+}
+
+/** So much beyond the dead time of the config is granted at most, in milliseconds. */
+export function mostExtraMs({ deadAfter, intervalMs }: Pick<SlowConfig, 'deadAfter' | 'intervalMs'>): number {
+  return Math.max(0, MAX_SILENCE_MS - deadAfter * intervalMs);
 }
 
 /** The peer goes by something that it was told since the latest heartbeat that it is known to have heard. */

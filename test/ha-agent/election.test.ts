@@ -836,6 +836,18 @@ const STORIES: readonly Story[] = [
     ],
   },
   {
+    name: 'so does one with a long dead time, which leaves no room for as much patience again',
+    config: { deadAfter: 8 },
+    script: `${BEGIN}
+      ${heard(10, 910, 'standby d800 echo')}
+      1000 pause 1100
+      ${heard(2110, 2910, 'standby d800 echo')}
+      3000 pause 1100
+      4110 hears standby d800 echo
+      ${heard(4140, 5140, 'active e4 d800 echo')}`,
+    happens: ['4110 standby (epoch 3): this node gets its processor late, and lb2 in time'],
+  },
+  {
     name: 'an active node that gets its processor late stays where the peer does, too',
     script: `${BEGIN}
       ${heard(10, 910, 'standby d300 echo')}

@@ -6,8 +6,8 @@ import { ConfigError, messageOf, OperatorError } from './errors.ts';
 
 /** A second is usual for the largest file; a machine that has other things to do may need many. */
 const TIMEOUT_MS = 60_000;
-/** One that starts all at once with a sixth of a processor needs minutes, and giving up would begin the same anew. */
-const START_TIMEOUT_MS = 300_000;
+/** One on which all starts at once needs longer. Within `TimeoutStartSec` of the units, so that what else there is to serve by gets its turn. */
+const START_TIMEOUT_MS = 120_000;
 /** The largest config file has 1 MiB. */
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 const MAX_HEAP_MIB = 512;

@@ -23,10 +23,10 @@ const WELL_AFTER_MS = 60_000;
 /** Binding and compiling takes milliseconds; a worker that needs longer hangs. */
 const PLAN_TIMEOUT_MS = 30_000;
 /**
- * The first plan waits for the worker's start as well: a second of a processor, which takes half a minute where all that
- * runs on the machine shares a sixth of one. Giving up would only begin the same anew; systemd ends a start sooner.
+ * At the start of lbd all that runs on the machine starts with it: where that shares a sixth of a processor, the second that
+ * a worker needs takes half a minute and more, and giving up would begin the same anew. Within `TimeoutStartSec` of the unit.
  */
-const START_TIMEOUT_MS = 300_000;
+const START_TIMEOUT_MS = 180_000;
 /** A worker that serves answers at once; an operator does not wait for one that hangs. */
 const EXPLAIN_TIMEOUT_MS = 1_000;
 /**
@@ -300,7 +300,7 @@ export class Supervisor {
     });
     if (this.#retiring) this.#post(seat, { type: 'retire', groups: this.#retire });
     worker.once('exit', (code) => this.#gone(seat, cause ?? seat.ended ?? `it exited with code ${code}`));
-    const errors = await this.#answerTo(seat, 0, START_TIMEOUT_MS);
+    const errors = await this.#answerTo(seat, 0, this.#started ? PLAN_TIMEOUT_MS : START_TIMEOUT_MS);
     if (seat.worker !== worker) return errors;
     seat.trouble = errors.join('; ');
     seat.silentTurns = 0;

@@ -9,11 +9,11 @@ import type { BackendTls } from '../tls/backend-tls.ts';
 import { AddressTurn } from './address-turn.ts';
 import type { Upstream, UpstreamBackend } from './upstream.ts';
 
-/** Idle connections that a worker keeps to one backend; more are closed when their request is over. */
 /** So many answers with no body that spoke of one, and nothing behind them: the backend knows what it does. */
 const CLEAN_ANSWERS = 8;
 /** Connections that wait for what may come behind such an answer; they take places that others could have. */
 const MAX_WATCHED = 2;
+/** Idle connections that a worker keeps to one backend; more are closed when their request is over. */
 const MAX_IDLE = 256;
 
 /** One server of a pool, as a worker sees it: its row in the shared memory and its idle connections. */
@@ -35,7 +35,7 @@ export class Backend implements UpstreamBackend {
   readonly #addresses: AddressTurn;
   readonly #shared: SharedState;
   readonly #idle: Upstream[] = [];
-  #watched = 0;
+  readonly #watched: Upstream[] = [];
   #clean = 0;
   #retired = false;
 
@@ -138,27 +138,27 @@ export class Backend implements UpstreamBackend {
    * What to do with a connection whose last answer spoke of a body and has none: a backend that sends it all the same does so
    * behind it. `watch` has to be followed by `watchEnded`.
    */
-  doubt(): 'keep' | 'watch' | 'close' {
+  doubt(upstream: Upstream): 'keep' | 'watch' | 'close' {
     if (this.#clean >= CLEAN_ANSWERS) return 'keep';
-    if (this.#watched >= MAX_WATCHED) return 'close';
-    this.#watched++;
+    if (this.#watched.length >= MAX_WATCHED) return 'close';
+    this.#watched.push(upstream);
     return 'watch';
   }
 
   /** @param clean nothing came; undefined: it ended before that was known */
-  watchEnded(clean: boolean | undefined): void {
-    this.#watched--;
+  watchEnded(upstream: Upstream, clean: boolean | undefined): void {
+    this.#watched.splice(this.#watched.indexOf(upstream), 1);
     if (clean === true) this.#clean++;
   }
 
-  /** It said something that nobody asked for. */
+  /** It said something that nobody asked for: what it has proved counts no more. */
   distrust(): void {
     this.#clean = 0;
   }
 
   /** Closes the idle connection that was not used for the longest time. @returns false: there is none */
   dropOldest(): boolean {
-    const oldest = this.#idle[0];
+    const oldest = this.#idle[0] ?? this.#watched[0];
     oldest?.destroy();
     return oldest !== undefined;
   }

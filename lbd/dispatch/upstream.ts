@@ -43,8 +43,8 @@ export interface UpstreamBackend {
   keepIdle(upstream: Upstream): boolean;
   dropIdle(upstream: Upstream): void;
   /** See `Backend.doubt`. */
-  doubt(): 'keep' | 'watch' | 'close';
-  watchEnded(clean: boolean | undefined): void;
+  doubt(upstream: Upstream): 'keep' | 'watch' | 'close';
+  watchEnded(upstream: Upstream, clean: boolean | undefined): void;
   distrust(): void;
 }
 
@@ -187,7 +187,7 @@ export class Upstream implements ByteSink, Timed {
    * @param keepMs as of `release`
    */
   releaseLater(keepMs: number): void {
-    const next = this.backend.doubt();
+    const next = this.backend.doubt(this);
     if (next === 'keep') this.release(keepMs);
     else if (next === 'close') this.destroy();
     else {
@@ -200,7 +200,7 @@ export class Upstream implements ByteSink, Timed {
   #endWatch(clean: boolean | undefined): void {
     if (this.#keepMs === 0) return;
     this.#keepMs = 0;
-    this.backend.watchEnded(clean);
+    this.backend.watchEnded(this, clean);
   }
 
   /**

@@ -91,31 +91,23 @@ function lastHops(value: string): string[] {
  * proxies have put there. Who sends a lone quote would else be nobody.
  */
 function forwardedHops(value: string): { for?: string; proto?: string }[] {
-  let from = value.length;
-  for (let hops = 0; hops < MAX_HOPS && from > 0; hops++) from = value.lastIndexOf(',', from - 1);
-  for (let start = Math.max(0, from); start <= value.length; ) {
-    const hops = elementsOf(value.slice(start));
-    if (hops !== undefined) return hops.filter((hop) => Object.keys(hop).length > 0);
-    const comma = value.indexOf(',', start + 1);
-    if (comma < 0) return [];
-    start = comma + 1;
-  }
-  return [];
-}
-
-/** @returns undefined: it is not well formed */
-function elementsOf(value: string): { for?: string; proto?: string }[] | undefined {
-  const hops: Record<string, string>[] = [{}];
-  PAIR.lastIndex = 0;
-  while (PAIR.lastIndex < value.length) {
+  let hops: Record<string, string>[] = [{}];
+  for (let at = 0; at < value.length; at = PAIR.lastIndex) {
+    PAIR.lastIndex = at;
     const found = PAIR.exec(value);
-    if (found === null) return undefined;
+    if (found === null) {
+      const comma = value.indexOf(',', at);
+      hops = [{}];
+      if (comma < 0) break;
+      PAIR.lastIndex = comma + 1;
+      continue;
+    }
     const [, name, quoted, plain, separator] = found;
     const text = quoted?.replaceAll(/\\(.)/g, '$1') ?? plain;
     if (name !== undefined && text !== undefined) hops.at(-1)![name.toLowerCase()] = text;
     if (separator === ',') hops.push({});
   }
-  return hops;
+  return hops.filter((hop) => Object.keys(hop).length > 0);
 }
 
 /** Of `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80`; undefined: none of these. */

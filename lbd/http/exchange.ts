@@ -345,6 +345,7 @@ export class Exchange implements UpstreamUser, QueueUser {
     const upstream = this.#upstream!;
     this.#upstream = undefined;
     this.#attempts.leave();
+    if (leftover && doubtful) upstream.backend.distrust();
     // What waits to be written is of a request that the backend did not read before it answered.
     if (keeps && !leftover && upstream.socket.writableLength === 0)
       this.#checkout.giveBack(upstream, doubtful);

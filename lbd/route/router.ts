@@ -140,7 +140,10 @@ export function withoutCookie(header: string, name: string): string {
 
 /** Without the blanks of HTTP around it: `trim` takes bytes of UTF-8 for some of its own (0xA0). */
 function unpadded(text: string): string {
-  return text.replace(/^[\t ]+|[\t ]+$/g, '');
+  let [start, end] = [0, text.length];
+  while (start < end && isBlank(text.charCodeAt(start))) start++;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
 }
 
 /**

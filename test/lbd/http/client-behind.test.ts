@@ -71,6 +71,7 @@ for (const [sent, client, scheme = 'http'] of [
   ['proto=https', PEER.address],
   ['for="192.0.2.7', PEER.address],
   ['for=", for=192.0.2.7', '192.0.2.7'],
+  [`for=192.0.2.7;host="a${','.repeat(100)}b"`, '192.0.2.7'],
   ['(, for=192.0.2.7', '192.0.2.7'],
   ['for="a, for="192.0.2.7"', '192.0.2.7'],
   ['for=192.0.2.7,', '192.0.2.7'],

@@ -16,7 +16,8 @@ it; \`lbctl schema\` prints the same for editors, as a JSON Schema.
   \`MiB\` or \`GiB\`: \`64KiB\`. **Files** are relative to the config file where nothing else is said.
 - **YAML**: \`<<: *name\` takes in the keys of another mapping, and keys of the top level that begin with \`x-\` are for such anchors
   alone. \`\${NAME}\` and \`\${NAME:-default}\` in a value are of the environment of the daemon (\`Environment=\` of its unit, on both
-  nodes alike); \`$\${NAME}\` is that text.
+  nodes alike); \`$\${NAME}\` is that text. \`lbctl check\` takes them
+  of your own shell: \`sudo env NAME=value lbctl check FILE\`.
 - An unknown key, a value out of its range and a name that leads nowhere are errors, with line and column. \`lbctl check FILE\`
   shows all of them.
 
@@ -32,7 +33,7 @@ ${keyReference(file)}
 ## Commands of \`lbctl\`
 
 \`lbctl [--run-dir DIR] [--json] COMMAND\`: \`--run-dir\` is where the daemons keep their sockets (\`/run/tandem\`), \`--json\` is
-for programs. Exit 0: done, or yes; 1: failed and says why, or no; 2: usage.
+for programs. Exit 0: done, or yes; 1: failed and says why, or no; 2: usage; 3: something is down (\`status --check\`).
 
 ${commandReference(commands)}
 `;

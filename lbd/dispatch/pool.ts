@@ -11,7 +11,7 @@ import { createBalancer } from './balancer/index.ts';
 import type { Balancer, PoolView } from './balancer/types.ts';
 import { PoolBreaker } from './pool-breaker.ts';
 import type { PoolQueue } from './queue.ts';
-import { stickCookieLine } from './stick-cookie.ts';
+import { stickCookie } from './stick-cookie.ts';
 
 /**
  * A pool as a worker sees it: first what the client is stuck to, then the algorithm. The session table and the
@@ -28,8 +28,8 @@ export class Pool implements PoolView {
   readonly #id: number;
   readonly #indexOfId: ReadonlyMap<number, number>;
   readonly #indexOfName: ReadonlyMap<string, number>;
-  readonly #cookieLines: readonly string[];
-  readonly #secureCookieLines: readonly string[];
+  readonly #cookies: readonly string[];
+  readonly #secureCookies: readonly string[];
   /** Name of the cookie that is between lbd and its clients alone; empty: there is none. */
   readonly ownCookie: string;
   readonly #hashesSource: boolean;
@@ -65,10 +65,10 @@ export class Pool implements PoolView {
     this.#indexOfId = new Map(backends.map((backend, index) => [backend.id, index]));
     this.#indexOfName = new Map(backends.map((backend, index) => [backend.name, index]));
     const stick = config.stick;
-    const cookieLines = (isSecure: boolean) =>
-      stick?.type === 'insert' ? backends.map(({ name }) => stickCookieLine(stick, name, isSecure)) : [];
-    this.#cookieLines = cookieLines(false);
-    this.#secureCookieLines = cookieLines(true);
+    const cookies = (isSecure: boolean) =>
+      stick?.type === 'insert' ? backends.map(({ name }) => stickCookie(stick, name, isSecure)) : [];
+    this.#cookies = cookies(false);
+    this.#secureCookies = cookies(true);
     this.ownCookie = stick?.type === 'insert' && stick.attributes?.forward !== true ? stick.cookie : '';
     this.#limited = backends.some((backend) => backend.maxConnections !== UNLIMITED);
     this.#byName = backends.some(({ addressKey }) => addressKey !== undefined);
@@ -291,12 +291,12 @@ export class Pool implements PoolView {
   }
 
   /**
-   * The Set-Cookie line for a client that was not stuck yet; empty where the pool inserts no cookie.
+   * Value of the `Set-Cookie` for a client that was not stuck yet; empty where the pool inserts no cookie.
    *
    * @param scheme what the client spoke
    */
-  cookieLine(index: number, scheme: 'http' | 'https'): string {
-    return (scheme === 'https' ? this.#secureCookieLines : this.#cookieLines)[index] ?? '';
+  cookieText(index: number, scheme: 'http' | 'https'): string {
+    return (scheme === 'https' ? this.#secureCookies : this.#cookies)[index] ?? '';
   }
 
   /** Remembers the session cookie that a response sets, where the pool learns one. */

@@ -5,14 +5,14 @@ type Inserted = Extract<StickConfig, { type: 'insert' }>;
 const SAME_SITE = { strict: 'Strict', lax: 'Lax', none: 'None' } as const;
 
 /**
- * The line that has a browser keep which backend it has (RFC 6265 §4.1), with its CRLF.
+ * The value of a `Set-Cookie` that has a browser keep which backend it has (RFC 6265 §4.1).
  *
  * @param isSecure the client came by HTTPS
  */
-export function stickCookieLine(stick: Inserted, backend: string, isSecure: boolean): string {
+export function stickCookie(stick: Inserted, backend: string, isSecure: boolean): string {
   const { path = '/', domain, sameSite = 'lax', secure = 'auto', maxAgeMs } = stick.attributes ?? {};
   const attributes = [
-    `Set-Cookie: ${stick.cookie}=${backend}`,
+    `${stick.cookie}=${backend}`,
     `Path=${path}`,
     ...(domain === undefined ? [] : [`Domain=${domain}`]),
     ...(maxAgeMs === undefined ? [] : [`Max-Age=${Math.floor(maxAgeMs / 1000)}`]),
@@ -20,5 +20,5 @@ export function stickCookieLine(stick: Inserted, backend: string, isSecure: bool
     `SameSite=${SAME_SITE[sameSite]}`,
     ...(secure === true || (secure === 'auto' && isSecure) ? ['Secure'] : []),
   ];
-  return `${attributes.join('; ')}\r\n`;
+  return attributes.join('; ');
 }

@@ -4,8 +4,7 @@ import type { Deadlines } from '../io/deadlines.ts';
 import type { AccessLogs } from '../log/access-logs.ts';
 import type { AccessRecord } from '../log/access-record.ts';
 import type { Cause } from '../log/cause.ts';
-import type { RequestFacts } from '../route/facts.ts';
-import { hostMatches, type Router } from '../route/router.ts';
+import { hostMatches } from '../route/router.ts';
 import { FRONTEND_COUNTERS, type FrontendCounter, type SharedState } from '../shared/shared.ts';
 import type { Terminator } from '../tls/terminator.ts';
 import { LineRate } from './line-rate.ts';
@@ -19,7 +18,7 @@ const COUNTER = Object.fromEntries(FRONTEND_COUNTERS.map((name, index) => [name,
 export interface WorkerContext {
   readonly shared: SharedState;
   readonly deadlines: Deadlines;
-  /** Prefix of `Frontend.loopId`, unlike that of any other load balancer; the nodes of a pair share it. */
+  /** How frontends of this lbd call themselves, with their name behind it: unlike that of any other load balancer; the nodes of a pair share it. */
   readonly loopId: string;
   /** A request id that no other worker, node or start of lbd gives out. */
   nextRequestId(): string;
@@ -44,31 +43,19 @@ export class Frontend {
   config: FrontendConfig;
   readonly #proxies = new NetworkSet();
   readonly #trusted = new NetworkSet();
-  router: Router;
   /** By index of the route. */
   routePools: readonly Pool[];
   pool: Pool | undefined;
-  /** That the last `poolFor` found; -1: none. */
-  route = -1;
   /** No config has it any more. */
   gone = false;
   /** Takes the TLS off; undefined where there is none. */
   terminator: Terminator | undefined;
-  /** Fields that tell backends who a client is, and that no client may send; undefined: none. */
-  reserved: ReadonlySet<string> | undefined;
   readonly #floods = new LineRate();
-  /** Who passes requests on, for RFC 8586: a token. */
-  readonly loopId: string;
-  /** The field that says so, with its CRLF. */
-  readonly loopLine: string;
-  /** Goes into each response; empty: nothing. */
-  hstsLine = '';
 
   constructor(
     row: number,
     context: WorkerContext,
     config: FrontendConfig,
-    router: Router,
     routePools: readonly Pool[],
     pool: Pool | undefined,
   ) {
@@ -76,11 +63,8 @@ export class Frontend {
     this.row = row;
     this.context = context;
     this.config = config;
-    this.router = router;
     this.routePools = routePools;
     this.pool = pool;
-    this.loopId = `${context.loopId}.${config.name}`;
-    this.loopLine = `CDN-Loop: ${this.loopId}\r\n`;
   }
 
   /** No connection is kept alive any more: each one ends with its next answer. */
@@ -148,11 +132,5 @@ export class Frontend {
     record?.begin(tlsMs);
     record?.fault(cause, 0);
     record?.end();
-  }
-
-  /** Pool of a request. */
-  poolFor(request: RequestFacts): Pool | undefined {
-    this.route = this.routePools.length === 0 ? -1 : this.router.route(request);
-    return this.route < 0 ? this.pool : this.routePools[this.route];
   }
 }

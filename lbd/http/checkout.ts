@@ -1,9 +1,11 @@
 import { proxyHeader } from '../../common/proxy-protocol.ts';
 import type { Attempts } from '../dispatch/attempts.ts';
 import type { QueueUser, Waiter } from '../dispatch/queue.ts';
-import { Upstream, type UpstreamUser } from '../dispatch/upstream.ts';
+import { Upstream } from '../dispatch/upstream.ts';
 import { COUNTER } from '../shared/shared.ts';
+import type { BackendStream, BackendUser } from './backend-stream.ts';
 import type { ClientStream } from './client-stream.ts';
+import { Http1BackendStream, type UpstreamKeeper } from './h1/backend-stream.ts';
 
 /** A request that must not be sent twice uses only a backend connection that worked just now. */
 const FRESH_MS = 250;
@@ -12,17 +14,25 @@ const FRESH_MS = 250;
  * How one client connection comes by connections to the backends that its requests are tried at: an idle one, a new
  * one, or a place in the queue for either; and where they go afterwards.
  */
-export class Checkout {
+export class Checkout implements UpstreamKeeper {
   readonly #client: ClientStream;
   readonly #attempts: Attempts;
+  readonly #stream: Http1BackendStream;
   /** A connection that told the backend this client's address, so that no other client may use it. */
   #own: Upstream | undefined;
   /** Its place in the queue of the pool. */
   #waiter: Waiter | undefined;
 
-  constructor(client: ClientStream, attempts: Attempts) {
+  /** @param user of the streams */
+  constructor(client: ClientStream, attempts: Attempts, user: BackendUser) {
     this.#client = client;
     this.#attempts = attempts;
+    this.#stream = new Http1BackendStream(user, client.frontend, this);
+  }
+
+  /** No request will come for a while. */
+  rest(): void {
+    this.#stream.rest();
   }
 
   /**
@@ -30,13 +40,14 @@ export class Checkout {
    *
    * @param idempotent the request may be sent again, should the backend be closing it just now
    */
-  takeIdle(user: UpstreamUser, idempotent: boolean): Upstream | undefined {
+  takeIdle(idempotent: boolean): BackendStream | undefined {
     const { backend, pool } = this.#attempts;
     const usedAfterMs = idempotent ? 0 : this.#client.frontend.context.deadlines.now - FRESH_MS;
     const upstream =
       pool!.config.sendProxy === undefined ? backend.takeIdle(usedAfterMs) : this.#takeOwn(usedAfterMs);
-    upstream?.claim(user);
-    return upstream;
+    if (upstream === undefined) return undefined;
+    upstream.claim(this.#stream);
+    return this.#stream.over(upstream);
   }
 
   #takeOwn(usedAfterMs: number): Upstream | undefined {
@@ -50,27 +61,22 @@ export class Checkout {
   }
 
   /** Begins a new connection to the chosen backend. @returns undefined: the circuit breaker does not allow it */
-  connect(user: UpstreamUser): Upstream | undefined {
+  connect(): BackendStream | undefined {
     const client = this.#client;
     const { backend, pool } = this.#attempts;
     const { sendProxy, timeouts } = pool!.config;
     if (pool!.breaker.refusesConnection()) return undefined;
     const upstream = new Upstream(
       backend,
-      user,
+      this.#stream,
       client.frontend.context.deadlines,
       timeouts.connectMs,
       sendProxy && proxyHeader(sendProxy, client.endpoints),
     );
     this.#attempts.count(COUNTER.connects, 1);
-    return upstream;
+    return this.#stream.over(upstream);
   }
 
-  /**
-   * Gives back a connection that can take another request.
-   *
-   * @param doubtful more may come behind its last answer: not before that has had its time
-   */
   giveBack(upstream: Upstream, doubtful: boolean): void {
     if (upstream.socket.isPaused()) upstream.socket.resume();
     const { sendProxy, timeouts, connections } = this.#attempts.pool!.config;

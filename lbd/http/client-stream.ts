@@ -3,9 +3,11 @@ import type { UpstreamBackend } from '../dispatch/upstream.ts';
 import type { Frontend } from '../entry/frontend.ts';
 import type { AccessRecord } from '../log/access-record.ts';
 import type { Refusal } from '../log/refusal.ts';
-import type { RequestHead, Sender } from './h1/request-head.ts';
-import type { Outlet } from './h1/response-body.ts';
+import type { Asker } from './asker.ts';
+import type { BodySink, HttpAnswer } from './model.ts';
+import type { OwnAnswer } from './own-answer.ts';
 import type { Phase } from './phase.ts';
+import type { HttpService } from './service.ts';
 
 /** What carries the bytes of a client once it has been upgraded. */
 export interface UpgradedStream {
@@ -26,11 +28,15 @@ export interface UpgradedStream {
   onClientClose(orderly: boolean): void;
 }
 
-/** What a client offers to the exchange that has its requests answered. */
-export interface ClientStream extends Outlet, Sender {
+/**
+ * What a client offers to the exchange that has its requests answered: one request at a time, whatever the codec and
+ * however many such streams its connection carries. It calls the exchange's `begin` with each head, then `onBody` with the
+ * body of it; `onClientDrain`, `holdBackend`, `onClientEnd`, `onClientClose` and `onDeadline` as it goes.
+ */
+export interface ClientStream extends BodySink {
   readonly frontend: Frontend;
-  /** `hashText` of its address. */
-  readonly addressHash: number;
+  readonly service: HttpService;
+  readonly asker: Asker;
   /** Both ends of the client's connection. */
   readonly endpoints: Endpoints;
   /** What the access log will say about the request under way; undefined: nothing. */
@@ -38,12 +44,8 @@ export interface ClientStream extends Outlet, Sender {
   phase: Phase;
   /** When something has to be done at the latest, in coarse milliseconds; 0: never. */
   deadline: number;
-
-  // Of the request under way.
+  /** Of the request under way. */
   readonly requestId: string;
-  readonly http10: boolean;
-  readonly toHead: boolean;
-  keepAlive: boolean;
 
   /** The client ended its side; it may still read. */
   readonly ended: boolean;
@@ -54,43 +56,45 @@ export interface ClientStream extends Outlet, Sender {
   /** The client has sent more than the request under way. */
   readonly ahead: boolean;
 
-  /**
-   * Counts a request on its client, where its connection is that of a trusted proxy.
-   *
-   * @returns false: the client has as many as it may
-   */
-  enterSource(): boolean;
-
+  /** Gives the client no more credit to send its body with: at most what is on its way still comes. */
   pause(): void;
   resume(): void;
-  /** While a backend connection is made: bytes of the body, or of the next request. */
-  keep(buffer: Buffer, start: number, end: number): void;
-  /** Bytes behind a complete request belong to the next one; they wait for their turn. */
-  afterBody(buffer: Buffer, at: number, end: number): void;
   /** Something moves that has only the idle time-out. */
   touch(): void;
 
-  /** The answer to a request is out. */
-  nextRequest(): void;
-  /** Answers a well-framed request; the connection goes on where its body is out of the way. */
-  answer(refusal: Refusal): void;
+  /** A 1xx of the backend, but not a 101. */
+  inform(answer: HttpAnswer): void;
+  /**
+   * Begins an answer. Within the same call follows `body`, with the first piece or with none, and nothing of any other
+   * stream before it.
+   *
+   * @param length of the body as it leaves; 0: it has none; `UNKNOWN`
+   * @param whole all of the request is here
+   */
+  start(answer: HttpAnswer, length: number, whole: boolean): void;
+  /** The answer is out. */
+  done(): void;
+  /**
+   * Answers a request in the place of a backend, whole; the next one comes where its body is out of the way.
+   *
+   * @param whole as of `start`
+   */
+  say(answer: OwnAnswer, whole: boolean): void;
   /** Answers what is not a request that can be relayed, and closes: nobody knows where the next one starts. */
   refuse(refusal: Refusal): void;
-  /** The backends could not answer. */
-  failed(refusal: Refusal): void;
-  /** No route matches, and there is no pool for the rest: sends the client to https, or says so. */
-  noPool(head: RequestHead): void;
   /**
    * The backend has agreed to an upgrade.
    *
-   * @param head its answer, as the client gets it
+   * @param answer its 101
    */
-  upgraded(tunnel: UpgradedStream, head: string): void;
+  upgrade(tunnel: UpgradedStream, answer: HttpAnswer): void;
+  /** Bytes of an upgraded connection, valid only now. */
+  send(buffer: Buffer, start: number, length: number): void;
 
   /** Ends our side, behind all that was written. */
   endOutput(): void;
-  /** Ends the connection now, whatever it is doing; the client gets a reset. */
+  /** Ends the stream now, whatever it is doing; the client gets a reset. */
   cut(): void;
-  /** Ends the connection of a client that has gone within its request, or might as well have. */
+  /** Ends the stream of a client that has gone within its request, or might as well have. */
   leave(): void;
 }

@@ -1,12 +1,16 @@
-let second = -1;
-let line = '';
+import { Field, FieldBlock, FieldName } from './field-names.ts';
 
-/** `Date` of an answer, as IMF-fixdate (RFC 9110 §5.6.7), with its CRLF. Made once a second. */
-export function dateLine(): string {
+const DATE = new FieldName('Date');
+
+let second = -1;
+let block = new FieldBlock();
+
+/** `Date` of an answer, as IMF-fixdate (RFC 9110 §5.6.7). Made once a second. */
+export function dateBlock(): FieldBlock {
   const now = Math.floor(Date.now() / 1000);
   if (now !== second) {
     second = now;
-    line = `Date: ${new Date(now * 1000).toUTCString()}\r\n`;
+    block = new FieldBlock(new Field(DATE, new Date(now * 1000).toUTCString()));
   }
-  return line;
+  return block;
 }

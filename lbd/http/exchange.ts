@@ -2,16 +2,13 @@ import { Attempts } from '../dispatch/attempts.ts';
 import type { Backend } from '../dispatch/backend.ts';
 import type { QueueUser } from '../dispatch/queue.ts';
 import type { Failure } from '../dispatch/retry.ts';
-import type { Upstream, UpstreamBackend, UpstreamUser } from '../dispatch/upstream.ts';
-import { Pace } from '../io/pace.ts';
+import type { Upstream, UpstreamBackend } from '../dispatch/upstream.ts';
 import { turnNow } from '../io/turn-clock.ts';
 import {
   BACKEND_TIMEOUT,
   BODY_TIMEOUT,
   backendClosed,
-  badRequest,
   badResponse,
-  LOOP,
   NO_BACKEND,
   QUEUE_FULL,
   QUEUE_TIMEOUT,
@@ -23,133 +20,167 @@ import {
   unreachable,
 } from '../log/refusal.ts';
 import { COUNTER } from '../shared/shared.ts';
+import type { BackendStream, BackendUser } from './backend-stream.ts';
 import { Checkout } from './checkout.ts';
 import type { ClientStream } from './client-stream.ts';
-import type { Message } from './h1/message.ts';
-import type { RequestHead } from './h1/request-head.ts';
-import { BROKEN } from './h1/response-body.ts';
-import { responseScratch } from './h1/scratch.ts';
+import { dateBlock } from './date.ts';
+import { FIELD, FieldName } from './field-names.ts';
+import { type BodySink, type HttpAnswer, type HttpRequest, UNKNOWN } from './model.ts';
+import { NO_BYTES } from './no-bytes.ts';
+import { type OwnAnswer, refusalAnswer } from './own-answer.ts';
+import { Patience } from './patience.ts';
 import { CONNECTING, EXCHANGE } from './phase.ts';
-import { RequestRelay } from './request-relay.ts';
-import { ANSWERED, ResponseRelay, SWITCHED } from './response-relay.ts';
+import type { PolicySet } from './policy/policy.ts';
+import { RequestTransit } from './request-transit.ts';
+import type { PoolTarget } from './target.ts';
 import { Tunnel } from './tunnel.ts';
 
-/**
- * A client that has ended its side may still read, or be gone: that shows only when something is sent to it. Where its
- * answer has begun and pauses for longer than this, it is taken for gone, so that its backend does not work for nobody.
- */
-const HALF_CLOSED_MS = 5_000;
+const CONTENT_LENGTH = new FieldName('Content-Length');
 
 /**
- * One request at a time of a client connection, and its answer: picks a backend, sends the request, relays the
- * response, and tries again where that is possible. An instance serves one request after the other.
+ * One request at a time of a client stream, and its answer: finds where it leads, picks a backend, sends the request,
+ * relays the answer, and tries again where that is possible. Knows no codec. An instance serves one request after the other.
  */
-export class Exchange implements UpstreamUser, QueueUser {
-  readonly request: RequestRelay;
-  readonly answer: ResponseRelay;
+export class Exchange implements BackendUser, QueueUser {
+  /** The head of the answer has left for the client: it can only be completed or cut off. */
+  started = false;
   readonly #client: ClientStream;
+  readonly #request = new RequestTransit();
   readonly #attempts: Attempts;
   readonly #checkout: Checkout;
-  #upstream: Upstream | undefined;
-  /** When the request's total time is over; 0: it is not limited. */
-  #endMs = 0;
+  readonly #patience: Patience;
+  #target: PoolTarget | undefined;
+  #backend: BackendStream | undefined;
+  /** Where the body of the answer goes: to the client, maybe through what policies have put before it. */
+  #out: BodySink;
   #idempotent = false;
   #upgrade = false;
-  /** How fast the client sends its body, and how fast it reads answers; made when it does not do so at once. */
-  #sending: Pace | undefined;
-  #reading: Pace | undefined;
 
   constructor(client: ClientStream) {
     this.#client = client;
-    this.#attempts = new Attempts(client.frontend.context.shared, client);
-    this.#checkout = new Checkout(client, this.#attempts);
-    this.request = new RequestRelay(client, this.#attempts);
-    this.answer = new ResponseRelay(client, this.#attempts);
+    this.#out = client;
+    this.#attempts = new Attempts(client.frontend.context.shared, client.asker);
+    this.#checkout = new Checkout(client, this.#attempts, this);
+    this.#patience = new Patience(client);
   }
 
   /** No request will come for a while: lets go of what large ones have left. */
   rest(): void {
-    this.request.rest();
-    this.answer.reset();
+    this.#request.rest();
+    this.#checkout.rest();
     this.#attempts.rest();
+    this.#out = this.#client;
   }
 
   /** The backend at work; undefined: none. */
   get backend(): UpstreamBackend | undefined {
-    return this.#upstream?.backend;
+    return this.#backend?.backend;
+  }
+
+  /** All of the request has come. */
+  get done(): boolean {
+    return this.#request.done;
+  }
+
+  get replayable(): boolean {
+    return this.#request.replayable && this.#backend?.begun !== true;
   }
 
   /**
-   * Begins the request whose head was just parsed.
-   *
-   * @returns offset of the first byte that is not this request's
+   * Begins the request whose head is here. Where it has a body, `onBody` follows within the same call: with its first
+   * piece, or with none.
    */
-  begin(head: RequestHead, buffer: Buffer, bodyStart: number, end: number): number {
+  begin(request: HttpRequest): void {
     const client = this.#client;
-    const { context, reserved } = client.frontend;
+    const transit = this.#request;
+    this.#idempotent = request.idempotent;
+    this.#upgrade = request.upgrade;
+    this.started = false;
+    this.#out = client;
+    transit.begin(request.length, request.method === 'HEAD');
+    this.#patience.beginPaces(transit.done);
+    client.asker.identify(request, client.log);
+    const answer = this.#lead(request) ?? this.#dispatch(request);
+    if (answer !== undefined) this.#say(answer);
+  }
+
+  /** Finds where the request leads. @returns an answer, where no backend is to be asked */
+  #lead(request: HttpRequest): OwnAnswer | undefined {
+    const client = this.#client;
+    const { service } = client;
+    const first = askAll(service.entry, request, client);
+    if (first !== undefined) return first;
+    if (!client.asker.enterSource()) return this.#own(TOO_MANY_OF_CLIENT);
+    const target = service.targetFor(request);
+    if (target.pool === undefined) return target.answer(request, client);
+    this.#target = target;
+    const { pool, policies } = target;
+    client.log?.routed(target.route, pool.config.name);
+    return (
+      askAll(policies, request, client) ??
+      (pool.breaker.refusesRequest() ? this.#own(TOO_MANY_REQUESTS) : undefined)
+    );
+  }
+
+  /** Picks a backend of the target's pool. @returns an answer, where there is none for this request */
+  #dispatch(request: HttpRequest): OwnAnswer | undefined {
+    const client = this.#client;
     const attempts = this.#attempts;
-    const { request } = this;
-    this.#idempotent = head.idempotent;
-    this.#upgrade = head.upgrade;
-    request.begin(head.body, head.contentLength);
-    this.answer.reset();
-    this.#startPaces();
-    if (head.looped && head.passedBy(client.frontend.loopId)) return this.#refuse(LOOP, bodyStart, end);
-    head.from(client, reserved);
-    if (!client.enterSource()) return this.#refuse(TOO_MANY_OF_CLIENT, bodyStart, end);
-    const pool = client.frontend.poolFor(head);
-    if (pool === undefined) {
-      client.noPool(head);
-      return request.done ? bodyStart : end;
-    }
-    client.log?.routed(client.frontend.route, pool.config.name);
-    if (pool.breaker.refusesRequest()) return this.#refuse(TOO_MANY_REQUESTS, bodyStart, end);
-    const chosen = attempts.begin(pool, head);
-    if (!chosen && !pool.saturated) return this.#refuse(NO_BACKEND, bodyStart, end);
-    const { backend } = attempts;
-    head.render(request.head, client, client.requestId, backend.authority, pool.ownCookie);
-    const { totalMs } = pool.config.timeouts;
-    this.#endMs = totalMs === 0 ? 0 : context.deadlines.in(totalMs);
+    const transit = this.#request;
+    const target = this.#target!;
+    const { pool } = target;
+    const chosen = attempts.begin(pool, request);
+    if (!chosen && !pool.saturated) return this.#own(NO_BACKEND);
+    for (const policy of target.policies.onSend) policy.onSend(request, client, attempts);
+    request.render(transit.head, attempts.backend.authority);
+    this.#patience.begin(target);
     if (!chosen || !attempts.enter()) {
-      if (!this.#checkout.wait(this, chosen)) return this.#refuse(QUEUE_FULL, bodyStart, end);
+      if (!this.#checkout.wait(this, chosen)) return this.#own(QUEUE_FULL);
       client.log?.queued();
-      return this.#holdOn(buffer, bodyStart, end);
+      this.#awaitConnection();
+      return undefined;
     }
-    const upstream = this.#checkout.takeIdle(this, this.#idempotent);
-    if (upstream === undefined) {
-      if (this.#connect()) return this.#holdOn(buffer, bodyStart, end);
+    const backend = this.#checkout.takeIdle(this.#idempotent);
+    if (backend === undefined) {
+      if (this.#connect()) {
+        this.#awaitConnection();
+        return undefined;
+      }
       attempts.leave();
-      return this.#refuse(TOO_MANY_CONNECTIONS, bodyStart, end);
+      return this.#own(TOO_MANY_CONNECTIONS);
     }
-    this.#upstream = upstream;
-    client.log?.sent(backend.name, attempts.tries);
+    this.#backend = backend;
+    client.log?.sent(attempts.backend.name, attempts.tries);
     client.phase = EXCHANGE;
-    this.arm();
-    if (!request.done && bodyStart < end)
-      return this.#sent(request.send(upstream.socket, buffer, bodyStart, end), end);
-    request.sendHead(upstream.socket);
-    return bodyStart;
+    backend.begin(transit);
+    if (transit.done) {
+      backend.body(NO_BYTES, 0, 0, true, '');
+      this.arm();
+    }
+    return undefined;
   }
 
-  /** Nothing was begun. @returns as `begin` */
-  #refuse(refusal: Refusal, bodyStart: number, end: number): number {
-    this.#client.answer(refusal);
-    return this.request.done ? bodyStart : end;
+  #own(refusal: Refusal): OwnAnswer {
+    return refusalAnswer(refusal, this.#client.requestId);
   }
 
-  /** What came before there is a backend connection is kept. @returns `end` */
-  #holdOn(buffer: Buffer, start: number, end: number): number {
-    this.#awaitConnection();
-    if (start < end) this.#client.keep(buffer, start, end);
-    return end;
+  #say(answer: OwnAnswer): void {
+    const client = this.#client;
+    const { status, cause, reason, counter } = answer;
+    if (counter !== undefined) client.frontend.count(counter, 1);
+    if (status === 502) client.frontend.count('answered_502', 1);
+    else if (status === 503) client.frontend.count('answered_503', 1);
+    else if (status === 504) client.frontend.count('answered_504', 1);
+    if (cause === undefined) client.log?.answered(status);
+    else client.log?.fault(cause, status, reason);
+    client.say(answer, this.#request.done);
   }
 
   /** Nothing is read from the client meanwhile, and only the total time runs. */
   #awaitConnection(): void {
-    const client = this.#client;
-    client.phase = CONNECTING;
-    client.deadline = this.#endMs;
-    client.pause();
+    this.#client.phase = CONNECTING;
+    this.#patience.wait();
+    this.#client.pause();
   }
 
   chooseAgain(): Backend | undefined {
@@ -159,14 +190,14 @@ export class Exchange implements UpstreamUser, QueueUser {
   onTurn(): void {
     this.#checkout.waited();
     this.#attempts.entered();
-    const upstream = this.#checkout.takeIdle(this, this.#idempotent);
-    if (upstream === undefined) {
+    const backend = this.#checkout.takeIdle(this.#idempotent);
+    if (backend === undefined) {
       this.#reconnect();
       return;
     }
-    this.#upstream = upstream;
-    this.#client.log?.sent(upstream.backend.name, this.#attempts.tries);
-    this.onUpstreamReady();
+    this.#backend = backend;
+    this.#client.log?.sent(backend.backend.name, this.#attempts.tries);
+    this.onBackendReady();
   }
 
   onQueueTimeout(): void {
@@ -176,74 +207,60 @@ export class Exchange implements UpstreamUser, QueueUser {
 
   /** @returns false: the circuit breaker does not allow a connection; nothing was begun */
   #connect(): boolean {
-    const upstream = this.#checkout.connect(this);
-    if (upstream === undefined) return false;
-    this.#upstream = upstream;
-    this.#client.log?.connecting(upstream.backend.name, this.#attempts.tries);
+    const backend = this.#checkout.connect();
+    if (backend === undefined) return false;
+    this.#backend = backend;
+    this.#client.log?.connecting(backend.backend.name, this.#attempts.tries);
     return true;
   }
 
   // The request's way.
 
-  /** @returns offset of the first byte after the body, or `end` */
-  relay(buffer: Buffer, start: number, end: number): number {
-    return this.#sent(this.request.relay(this.#upstream!.socket, buffer, start, end), end);
+  /** A piece of the body of the request is here; parameters as of `BodySink.body`. */
+  onBody(buffer: Buffer, start: number, length: number, ended: boolean, trailers: string): void {
+    const transit = this.#request;
+    transit.done = ended;
+    this.#client.log?.received(length);
+    if (this.#client.phase !== EXCHANGE) transit.hold(buffer, start, length, trailers);
+    else this.#forward(buffer, start, length, trailers);
   }
 
-  /** @param at where the body came to, see `RequestRelay.relay`. @returns as `relay` */
-  #sent(at: number, end: number): number {
-    const { request } = this;
-    if (at < 0) {
-      this.#client.refuse(badRequest(request.fault));
-      return end;
-    }
-    if (request.done) {
-      // How fast a client sends is nothing that its backend could be measured by.
-      this.#attempts.startedMs = turnNow();
-    } else {
-      this.#sending?.moved(request.moved, this.#client.frontend.context.deadlines.countedMs);
-      if (!request.flowing) this.#client.pause();
+  #forward(buffer: Buffer, start: number, length: number, trailers: string): void {
+    const transit = this.#request;
+    const backend = this.#backend!;
+    if (length > 0 || (transit.done && transit.length !== 0)) transit.sent = true;
+    backend.body(buffer, start, length, transit.done, trailers);
+    this.#attempts.count(COUNTER.bytes_sent, length);
+    // How fast a client sends is nothing that its backend could be measured by.
+    if (transit.done) this.#attempts.startedMs = turnNow();
+    else {
+      this.#patience.sent(length);
+      if (backend.full) this.#client.pause();
     }
     this.arm();
-    return at;
   }
 
-  #startPaces(): void {
-    if (this.request.done && this.#reading === undefined) return;
-    const { timeouts, limits } = this.#client.frontend.config;
-    this.#reading?.begin(timeouts.idleMs, limits.minRate);
-    if (this.request.done) return;
-    this.#sending ??= new Pace();
-    this.#sending.begin(timeouts.bodyMs, limits.minRate);
-  }
-
-  onUpstreamReady(): void {
+  onBackendReady(): void {
     const client = this.#client;
-    const { request } = this;
-    const { socket } = this.#upstream!;
+    const transit = this.#request;
     client.phase = EXCHANGE;
     client.log?.connected();
-    const held = request.takeHeld();
-    if (held === undefined) request.sendHead(socket);
-    else
-      client.afterBody(
-        held,
-        this.#sent(request.send(socket, held, 0, held.length), held.length),
-        held.length,
-      );
-    if (client.phase !== EXCHANGE) return;
+    this.#backend!.begin(transit);
+    const held = transit.takeHeld();
+    if (transit.whole || transit.length === 0) this.#backend!.body(NO_BYTES, 0, 0, true, '');
+    else this.#forward(held, 0, held.length, transit.trailers);
     this.awaitMore();
     // Of a paused client the end comes nevertheless, where TLS tells it together with the last bytes.
     if (client.ended) this.onClientEnd();
   }
 
-  onUpstreamDrain(): void {
-    if (this.#client.phase === EXCHANGE && !this.request.done) this.awaitMore();
+  onBackendDrain(): void {
+    if (this.#client.phase === EXCHANGE && !this.#request.done) this.awaitMore();
   }
 
   /** Reads on from the client, unless it is ahead of its turn or of its backend. */
   awaitMore(): void {
-    if (!this.#client.ahead && !this.#upstream!.socket.writableNeedDrain) this.#client.resume();
+    if (!this.#client.ahead && !this.#backend!.full) this.#client.resume();
     this.arm();
   }
 
@@ -252,136 +269,109 @@ export class Exchange implements UpstreamUser, QueueUser {
    * answer has begun (RFC 9112 §9.6); else half a request is no request.
    */
   onClientEnd(): void {
-    if (this.answer.started) this.arm();
-    else if (!this.request.done) this.#client.leave();
+    if (this.started) this.arm();
+    else if (!this.#request.done) this.#client.leave();
   }
 
   /** The client has read what was written to it. */
   onClientDrain(): void {
-    this.#reading?.rest(this.#client.frontend.context.deadlines.countedMs);
-    this.#upstream?.socket.resume();
+    this.#patience.drained();
+    this.#backend?.resume();
   }
 
-  /** The client reads more slowly than its backend sends; that is not the backend's time. */
+  /** The client reads more slowly than its backend sends. */
   holdBackend(): void {
-    this.#upstream?.socket.pause();
-    if (this.#client.phase !== EXCHANGE) return;
-    const { context, config } = this.#client.frontend;
-    const { timeouts, limits } = config;
-    if (this.#reading === undefined) {
-      this.#reading = new Pace();
-      this.#reading.begin(timeouts.idleMs, limits.minRate);
-    }
-    this.limit(Math.min(timeouts.idleMs, this.#reading.run(context.deadlines.countedMs)));
+    this.#backend?.pause();
+    if (this.#client.phase === EXCHANGE) this.#patience.awaitReader();
   }
 
-  // The response's way.
+  // The answer's way.
 
-  onUpstreamBytes(buffer: Buffer, length: number): void {
-    const { answer } = this;
-    if (answer.started) {
-      this.#relayAnswer(buffer, 0, length, undefined);
-      return;
-    }
-    // A piece of the body may be held back as well, behind a head that has long left.
-    if (this.request.replayable && this.#upstream!.unasked) {
-      this.#dropUpstream();
-      this.#restart('sent more than its response');
-      return;
-    }
-    switch (answer.read(buffer, length)) {
-      case ANSWERED:
-        this.#startAnswer();
-        break;
-      case SWITCHED:
-        this.#startTunnel();
-        break;
-      case BROKEN:
-        this.#failHard(badResponse(answer.fault));
-        break;
-    }
+  onInterim(answer: HttpAnswer): void {
+    this.#client.inform(answer);
   }
 
-  #startAnswer(): void {
-    const { answer } = this;
+  onAnswer(answer: HttpAnswer): boolean {
+    const { status } = answer;
+    this.#attempts.answered(status);
+    if (this.#target!.retry.statuses.includes(status) && this.#another('status', status)) return false;
+    this.started = true;
+    this.#edit(answer);
+    // RFC 9110 §6.6.1: who has a clock says when an answer came that does not say so itself.
+    if (!answer.has(FIELD.date)) answer.edits.addBlock(dateBlock());
+    const { length } = answer;
+    const isWrapped = length !== 0 && this.#wrap(answer);
+    this.#client.start(answer, isWrapped ? UNKNOWN : length, this.#request.done);
+    return true;
+  }
+
+  #edit(answer: HttpAnswer): void {
+    const client = this.#client;
     const attempts = this.#attempts;
-    const { status } = responseScratch;
-    attempts.answered(status);
-    if (attempts.pool!.config.retry.statuses.includes(status) && this.#another('status', status)) return;
-    const head = answer.start(this.request.done);
-    this.#relayAnswer(answer.buffer, answer.at, answer.end, head);
+    client.log?.answered(answer.status);
+    attempts.pool!.learn(attempts.index, answer);
+    for (const policy of this.#target!.policies.onAnswer) policy.onAnswer(answer, client, attempts);
   }
 
-  /** @param head of the answer, where it has not left yet */
-  #relayAnswer(buffer: Buffer, start: number, end: number, head: Message | undefined): void {
-    const { answer } = this;
+  #wrap(answer: HttpAnswer): boolean {
+    for (const policy of this.#target!.policies.wrapBody)
+      this.#out = policy.wrapBody(answer, this.#out) ?? this.#out;
+    if (this.#out === this.#client) return false;
+    answer.edits.remove(CONTENT_LENGTH);
+    return true;
+  }
+
+  onAnswerBody(buffer: Buffer, start: number, length: number, ended: boolean, trailers: string): void {
     this.arm();
-    this.#reading?.moved(end - start, this.#client.frontend.context.deadlines.countedMs);
-    const at = answer.relay(buffer, start, end, head);
-    if (at >= 0) this.#finish(at < end);
-    else if (at === BROKEN && answer.started) this.#abort();
-    else if (at === BROKEN) this.#failHard(badResponse(answer.fault));
+    this.#patience.received(length);
+    this.#attempts.count(COUNTER.bytes_received, length);
+    this.#out.body(buffer, start, length, ended, trailers);
+    if (ended) this.#finish();
   }
 
-  #startTunnel(): void {
-    const { answer } = this;
-    const agreed = responseScratch.upgrade;
-    if (!this.#upgrade || !agreed) {
+  #finish(): void {
+    const backend = this.#backend!;
+    this.#backend = undefined;
+    this.#attempts.leave();
+    backend.settle();
+    this.#client.done();
+  }
+
+  onSwitched(answer: HttpAnswer, upstream: Upstream, buffer: Buffer, start: number, end: number): void {
+    const names = answer.has(FIELD.upgrade);
+    if (!this.#upgrade || !names) {
       const fault = this.#upgrade ? '101 without Upgrade' : '101 that nobody asked for';
+      this.#backend = undefined;
+      upstream.destroy();
       this.#failHard(badResponse(`invalid response: ${fault}`));
       return;
     }
-    const upstream = this.#upstream!;
-    this.#upstream = undefined;
+    this.#backend = undefined;
+    this.started = true;
+    this.#edit(answer);
     const tunnel = new Tunnel(this.#client, upstream, this.#attempts);
-    this.#client.upgraded(tunnel, answer.upgrade());
-    if (answer.at < answer.end)
-      tunnel.onUpstreamBytes(answer.buffer.subarray(answer.at, answer.end), answer.end - answer.at);
-  }
-
-  /** @param leftover the backend sent more than its response: its connection cannot be used again */
-  #finish(leftover: boolean): void {
-    const { keeps, doubtful } = this.answer;
-    const upstream = this.#upstream!;
-    this.#upstream = undefined;
-    this.#attempts.leave();
-    if (leftover && doubtful) upstream.backend.distrust();
-    // What waits to be written is of a request that the backend did not read before it answered.
-    if (keeps && !leftover && upstream.socket.writableLength === 0)
-      this.#checkout.giveBack(upstream, doubtful);
-    else upstream.destroy();
-    this.#client.nextRequest();
+    this.#client.upgrade(tunnel, answer);
+    if (start < end) tunnel.onUpstreamBytes(buffer.subarray(start, end), end - start);
   }
 
   // What goes wrong.
 
-  onUpstreamEnd(): void {
-    const upstream = this.#upstream!;
-    if (this.answer.started && this.answer.untilClose) {
-      this.answer.finish();
-      this.#finish(true);
-      return;
-    }
-    upstream.destroy();
-    this.onUpstreamClose('');
-  }
-
-  onUpstreamClose(why: string): void {
-    const upstream = this.#upstream!;
-    this.#upstream = undefined;
-    if (this.answer.started) this.#abort();
-    else if (!upstream.connected) {
+  onBackendClose(why: string, connected: boolean, reused: boolean): void {
+    const { replayable } = this;
+    this.#backend = undefined;
+    if (this.started) this.#abort();
+    else if (!connected) {
       this.#attempts.count(COUNTER.connect_failures, 1);
-      this.#failTry('connect', unreachable(why === '' ? 'closed the connection' : why));
-    } else if (upstream.reused && this.#idempotent && this.#replayable)
+      this.#failTry('connect', unreachable(why === '' ? 'closed the connection' : why), replayable);
+    } else if (reused && this.#idempotent && replayable)
       // The backend closed an idle connection while the request was on its way: a new one tells how it is.
       this.#restart(why);
-    else this.#failTry('reset', backendClosed(why));
+    else this.#failTry('reset', backendClosed(why), replayable);
   }
 
-  /** All of the request that has left is still here, and nothing of an answer. */
-  get #replayable(): boolean {
-    return !this.answer.begun && this.request.replayable;
+  onBackendStale(why: string): void {
+    this.#backend = undefined;
+    this.#restart(why);
   }
 
   #restart(why: string): void {
@@ -390,19 +380,18 @@ export class Exchange implements UpstreamUser, QueueUser {
   }
 
   /** The backend did not answer: another one gets the request, or the client is told. */
-  #failTry(failure: Failure, refusal: Refusal): void {
+  #failTry(failure: Failure, refusal: Refusal, replayable: boolean): void {
     this.#attempts.failed();
-    if (this.#another(failure, 0)) return;
-    this.#dropUpstream();
+    if (this.#another(failure, 0, replayable)) return;
+    this.#dropBackend();
     this.#fail(refusal);
   }
 
   /** @param answer status that is the failure; else 0 */
-  #another(failure: Failure, answer: number): boolean {
+  #another(failure: Failure, answer: number, replayable = this.replayable): boolean {
     if (this.#client.gone) return false;
-    if (!this.#attempts.another(failure, answer, this.#idempotent, this.#replayable)) return false;
-    this.#dropUpstream();
-    this.answer.reset();
+    if (!this.#attempts.another(failure, answer, this.#idempotent, replayable)) return false;
+    this.#dropBackend();
     this.#reconnect();
     return true;
   }
@@ -415,7 +404,12 @@ export class Exchange implements UpstreamUser, QueueUser {
     }
   }
 
-  /** The response has begun and cannot be completed: only a reset tells the client so. */
+  onBackendBroken(fault: string): void {
+    if (this.started) this.#abort();
+    else this.#failHard(badResponse(fault));
+  }
+
+  /** The answer has begun and cannot be completed: only a reset tells the client so. */
   #abort(): void {
     this.#attempts.count(COUNTER.errors, 1);
     this.drop();
@@ -426,7 +420,7 @@ export class Exchange implements UpstreamUser, QueueUser {
   /** The backend is not to be trusted with this connection any more. */
   #failHard(refusal: Refusal): void {
     this.#attempts.failed();
-    this.#dropUpstream();
+    this.#dropBackend();
     this.#fail(refusal);
   }
 
@@ -437,76 +431,62 @@ export class Exchange implements UpstreamUser, QueueUser {
   }
 
   #tell(refusal: Refusal): void {
-    this.request.takeHeld();
-    this.#client.failed(refusal);
+    this.#request.takeHeld();
+    if (!this.#client.gone) this.#say(this.#own(refusal));
   }
 
-  #dropUpstream(): void {
-    const upstream = this.#upstream;
-    this.#upstream = undefined;
-    upstream?.destroy();
+  #dropBackend(): void {
+    const backend = this.#backend;
+    this.#backend = undefined;
+    backend?.destroy();
   }
 
   /** The request is over without a response of the backend. */
   drop(): void {
     this.#checkout.giveUpTurn();
-    this.#dropUpstream();
+    this.#dropBackend();
     this.#attempts.leave();
   }
 
   /** The client is gone. */
   onClientClose(): void {
-    const upstream = this.#upstream;
-    this.#upstream = undefined;
-    this.request.takeHeld();
+    const backend = this.#backend;
+    this.#backend = undefined;
+    this.#request.takeHeld();
     this.#checkout.close();
-    this.answer.reset();
     this.#attempts.leave();
-    upstream?.reset();
+    backend?.reset();
   }
 
   // Time.
 
   arm(): void {
-    const client = this.#client;
-    const { responseMs, idleMs } = this.#attempts.pool!.config.timeouts;
-    if (client.ended && this.answer.started) {
-      this.limit(Math.min(idleMs, HALF_CLOSED_MS));
-      return;
-    }
-    if (this.request.done) {
-      this.limit(this.answer.started ? idleMs : responseMs);
-      return;
-    }
-    const { context, config } = client.frontend;
-    const { countedMs } = context.deadlines;
-    // A client that is paused waits for its backend, not the other way round.
-    if (client.paused) {
-      this.#sending!.rest(countedMs);
-      this.limit(this.answer.started ? idleMs : responseMs);
-    } else this.limit(Math.min(config.timeouts.bodyMs, this.#sending!.run(countedMs)));
-  }
-
-  /** Within the total time. */
-  limit(ms: number): void {
-    const deadline = this.#client.frontend.context.deadlines.in(ms);
-    this.#client.deadline = this.#endMs === 0 ? deadline : Math.min(deadline, this.#endMs);
+    this.#patience.arm(this.#request.done, this.started);
   }
 
   onDeadline(): void {
     const client = this.#client;
-    const over = this.#endMs !== 0 && client.frontend.context.deadlines.now >= this.#endMs;
-    if (this.answer.started && client.ended && !over) {
+    const { over } = this.#patience;
+    if (this.started && client.ended && !over) {
       client.log?.gone();
       client.cut();
-    } else if (this.answer.started) this.#abort();
+    } else if (this.started) this.#abort();
     else if (this.#checkout.waiting) {
       this.#checkout.giveUpTurn();
       this.#tell(TOTAL_TIMEOUT);
     } else if (over) {
-      this.#dropUpstream();
+      this.#dropBackend();
       this.#fail(TOTAL_TIMEOUT);
-    } else if (!this.request.done && !client.paused) client.refuse(BODY_TIMEOUT);
-    else this.#failTry('timeout', BACKEND_TIMEOUT);
+    } else if (!this.#request.done && !client.paused) client.refuse(BODY_TIMEOUT);
+    else this.#failTry('timeout', BACKEND_TIMEOUT, this.replayable);
   }
+}
+
+/** @returns the answer of the first policy that has one */
+function askAll({ onRequest }: PolicySet, request: HttpRequest, client: ClientStream): OwnAnswer | undefined {
+  for (const policy of onRequest) {
+    const answer = policy.onRequest(request, client);
+    if (answer !== undefined) return answer;
+  }
+  return undefined;
 }

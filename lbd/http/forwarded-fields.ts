@@ -1,49 +1,40 @@
 import type { AddedField, ForwardingConfig } from '../../common/forwarding-config.ts';
 import type { Believed, Client } from './client-behind.ts';
+import { Field, FieldBlock, FieldName } from './field-names.ts';
+import type { HttpRequest } from './model.ts';
 
-/** Which fields about a request lbd adds to it. */
-export interface Added {
-  readonly for: boolean;
-  readonly proto: boolean;
-  readonly host: boolean;
-  readonly requestId: boolean;
-  readonly loop: boolean;
-}
+export const FORWARDED_FOR = new FieldName('X-Forwarded-For');
+export const FORWARDED_PROTO = new FieldName('X-Forwarded-Proto');
+export const FORWARDED_HOST = new FieldName('X-Forwarded-Host');
 
-/** As without a word in the config. */
-export const ADD_ALL: Added = { for: true, proto: true, host: true, requestId: true, loop: true };
-
-export function addedBy({ addFields }: ForwardingConfig): Added {
-  if (addFields === undefined) return ADD_ALL;
-  const adds = (field: AddedField) => addFields.includes(field);
-  return {
-    for: adds('X-Forwarded-For'),
-    proto: adds('X-Forwarded-Proto'),
-    host: adds('X-Forwarded-Host'),
-    requestId: adds('X-Request-Id'),
-    loop: adds('CDN-Loop'),
-  };
+/** Whether a frontend adds a field to its requests. */
+export function adds({ addFields }: ForwardingConfig, field: AddedField): boolean {
+  return addFields === undefined || addFields.includes(field);
 }
 
 /**
- * The lines that tell a backend who asked, and how, each with its CRLF. What a trusted proxy said goes on, with the proxy
- * behind it.
+ * What tells a backend who asked, and how. What a trusted proxy said goes on, with the proxy behind it.
  *
  * @param peer who has the connection
- * @param sent the request's own `X-Forwarded-For` and `X-Forwarded-Proto`
+ * @param request looked at only where its own words count
  */
-export function forwardedLines(
-  added: Added,
+export function forwardedFields(
+  config: ForwardingConfig,
   believed: Believed,
   client: Client,
   peer: string,
-  sent: { readonly for?: string | undefined; readonly proto?: string | undefined } = {},
-): Buffer {
-  const before = believed === 'x-forwarded' ? sent.for : client.address === peer ? undefined : client.address;
-  const chain = before === undefined || before === '' ? peer : `${before}, ${peer}`;
-  const tellsProto = added.proto && !(believed === 'x-forwarded' && sent.proto !== undefined);
-  return Buffer.from(
-    `${added.for ? `X-Forwarded-For: ${chain}\r\n` : ''}${tellsProto ? `X-Forwarded-Proto: ${client.scheme}\r\n` : ''}`,
-    'latin1',
-  );
+  request: Pick<HttpRequest, 'header'>,
+): FieldBlock {
+  const fields: Field[] = [];
+  const chained = believed === 'x-forwarded';
+  if (adds(config, 'X-Forwarded-For')) {
+    const sent = chained ? request.header(FORWARDED_FOR.lower) : undefined;
+    const before = chained ? sent : client.address === peer ? undefined : client.address;
+    const chain = before === undefined || before === '' ? peer : `${before}, ${peer}`;
+    // Which of the trusted proxies it came through must not change what a route or a hash makes of it.
+    fields.push(new Field(FORWARDED_FOR, chain, sent ?? client.address));
+  }
+  const saysProto = chained && request.header(FORWARDED_PROTO.lower) !== undefined;
+  if (adds(config, 'X-Forwarded-Proto') && !saysProto) fields.push(new Field(FORWARDED_PROTO, client.scheme));
+  return new FieldBlock(...fields);
 }

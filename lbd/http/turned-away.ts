@@ -2,7 +2,8 @@ import type net from 'node:net';
 import type { ByteSink } from '../io/byte-sink.ts';
 import type { Deadlines, Timed } from '../io/deadlines.ts';
 import type { Refusal } from '../log/refusal.ts';
-import { ownAnswer } from './answers.ts';
+import { ownAnswerText } from './h1/own-answer.ts';
+import { refusalAnswer } from './own-answer.ts';
 
 /** So long a client that was turned away may take to read why. */
 const LINGER_MS = 1_000;
@@ -16,14 +17,14 @@ export class TurnedAway implements ByteSink, Timed {
   listed = -1;
   readonly #socket: net.Socket;
 
-  constructor(socket: net.Socket, deadlines: Deadlines, { status, text }: Refusal) {
+  constructor(socket: net.Socket, deadlines: Deadlines, refusal: Refusal) {
     this.#socket = socket;
     this.deadline = deadlines.in(LINGER_MS);
     deadlines.add(this);
     socket.on('error', ignore);
     socket.once('end', () => socket.destroySoon());
     socket.once('close', () => deadlines.remove(this));
-    socket.end(ownAnswer(status, text, '', false, false), 'latin1');
+    socket.end(ownAnswerText(refusalAnswer(refusal, ''), false, false), 'latin1');
     socket.resume();
   }
 

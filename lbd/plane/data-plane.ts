@@ -8,10 +8,10 @@ import { Admission, type WorkerLog } from '../entry/admission.ts';
 import { Frontend, type WorkerContext } from '../entry/frontend.ts';
 import { HttpConnection } from '../http/h1/connection.ts';
 import { RequestIds } from '../http/request-ids.ts';
+import { HttpService } from '../http/service.ts';
 import { Deadlines, type Timed } from '../io/deadlines.ts';
 import type { SendLines } from '../log/access-log.ts';
 import { AccessLogs } from '../log/access-logs.ts';
-import { compileRoutes } from '../route/router.ts';
 import type { SessionTable } from '../session/table.ts';
 import { departureMs } from '../shared/departure.ts';
 import { type Addresses, BEAT_MS, type OpenByGroup, type Plan, type Retirement } from '../shared/plan.ts';
@@ -44,6 +44,8 @@ export class DataPlane {
   readonly #udp: UdpPlane;
   #backends = new Map<string, Backend>();
   readonly #frontends = new Map<string, Frontend>();
+  /** Of frontends of `mode: http`. */
+  readonly #services = new WeakMap<Frontend, HttpService>();
   readonly #listeners: Listeners;
   /** By pool: where a backend has `max_connections`. */
   #queues = new Map<string, PoolQueue>();
@@ -86,7 +88,7 @@ export class DataPlane {
     };
     this.#context.deadlines.start(() => this.#beat());
     this.#admission = new Admission(log);
-    this.#entrance = new Entrance(this.#admission);
+    this.#entrance = new Entrance(this.#admission, (frontend) => this.#services.get(frontend)!);
     this.#listeners = new Listeners(this.#admission, this.#entrance);
     this.#udp = new UdpPlane(this.#admission);
   }
@@ -107,8 +109,7 @@ export class DataPlane {
     for (const config of plan.config.frontends) {
       names.add(config.name);
       const target = this.#setFrontend(config, plan.frontendRows[config.name]!, pools);
-      target.reserved = reserved;
-      target.hstsLine = config.hsts === undefined ? '' : `Strict-Transport-Security: ${config.hsts}\r\n`;
+      if (config.mode === 'http') this.#compile(target, reserved);
       try {
         target.terminator = this.#terminatorOf(target, plan.tls?.frontends[config.name]);
       } catch (error) {
@@ -121,6 +122,12 @@ export class DataPlane {
     const isUdp = ({ config }: Frontend) => config.mode === 'udp';
     errors.push(...(await this.#listeners.apply(frontends.filter((it) => !isUdp(it)))));
     return [...errors, ...(await this.#udp.apply(frontends.filter(isUdp), [...this.#groupOfVip.keys()]))];
+  }
+
+  #compile(frontend: Frontend, reserved: ReadonlySet<string> | undefined): void {
+    const service = this.#services.get(frontend);
+    if (service !== undefined) service.compile(reserved);
+    else this.#services.set(frontend, new HttpService(frontend, reserved));
   }
 
   /** What is open of frontends that are in no config any more ends with its next answer, or at its time. */
@@ -219,17 +226,15 @@ export class DataPlane {
   }
 
   #setFrontend(config: FrontendConfig, row: number, pools: ReadonlyMap<string, Pool>): Frontend {
-    const router = compileRoutes(config.routes, config.pool);
     const routePools = config.routes.map((route) => pools.get(route.pool)!);
     const pool = config.pool === undefined ? undefined : pools.get(config.pool);
     const known = this.#frontends.get(config.name);
     if (known === undefined) {
-      const added = new Frontend(row, this.#context, config, router, routePools, pool);
+      const added = new Frontend(row, this.#context, config, routePools, pool);
       this.#frontends.set(config.name, added);
       return added;
     }
     known.config = config;
-    known.router = router;
     known.routePools = routePools;
     known.pool = pool;
     return known;
@@ -243,7 +248,7 @@ export class DataPlane {
   /** What would become of a request; undefined where there is no such frontend. See `explain`. */
   explain(frontend: string, query: ExplainQuery): WorkerExplanation | undefined {
     const it = this.#frontends.get(frontend);
-    return it && explain(it, query);
+    return it && explain(it, this.#services.get(it), query);
   }
 
   /** Backends with host names are elsewhere. */

@@ -5,6 +5,7 @@ import type { Frontend } from '../entry/frontend.ts';
 import { HelloPeek } from '../entry/hello-peek.ts';
 import { Preface } from '../entry/preface.ts';
 import { HttpConnection } from '../http/h1/connection.ts';
+import type { HttpService } from '../http/service.ts';
 import { TurnedAway } from '../http/turned-away.ts';
 import type { ByteSink } from '../io/byte-sink.ts';
 import { clientAddress } from '../io/raw-socket.ts';
@@ -17,9 +18,12 @@ import { TcpConnection } from '../tcp/tcp-connection.ts';
  */
 export class Entrance {
   readonly #admission: Admission;
+  readonly #serviceOf: (frontend: Frontend) => HttpService;
 
-  constructor(admission: Admission) {
+  /** @param serviceOf what a frontend of `mode: http` does */
+  constructor(admission: Admission, serviceOf: (frontend: Frontend) => HttpService) {
     this.#admission = admission;
+    this.#serviceOf = serviceOf;
   }
 
   /** A connection was accepted; nothing of it has been read, and its socket is paused. */
@@ -70,7 +74,7 @@ export class Entrance {
   /** Whatever stood before it is done: it is a connection of its frontend, and has been counted in. */
   serve(socket: net.Socket, frontend: Frontend, endpoints: Endpoints | undefined): ByteSink {
     if (frontend.config.mode === 'tcp') return new TcpConnection(socket, frontend, endpoints);
-    const connection = new HttpConnection(socket, frontend, endpoints);
+    const connection = new HttpConnection(socket, this.#serviceOf(frontend), endpoints);
     socket.resume();
     return connection;
   }

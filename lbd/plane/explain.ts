@@ -1,11 +1,11 @@
 import type { ExplainQuery } from '../../common/control.ts';
 import type { Pool } from '../dispatch/pool.ts';
 import type { Frontend } from '../entry/frontend.ts';
-import { askedBy } from '../http/client-behind.ts';
-import { addedBy } from '../http/forwarded-fields.ts';
-import { RequestHead, type Sender } from '../http/h1/request-head.ts';
+import { Asker } from '../http/asker.ts';
+import { RequestHead } from '../http/h1/request-head.ts';
 import { MAX_FIELDS } from '../http/h1/scratch.ts';
-import { httpsLocation } from '../http/redirect.ts';
+import type { OwnAnswer } from '../http/own-answer.ts';
+import type { HttpService } from '../http/service.ts';
 import { hostMatches } from '../route/router.ts';
 import { brokenBy } from '../shared/circuit.ts';
 import { UNLIMITED } from '../shared/shared.ts';
@@ -15,52 +15,55 @@ import type { WorkerExplanation } from '../shared/worker-explanation.ts';
  * What would become of a request that a frontend gets now. Runs the parser, the router and the pool that serve, and
  * changes nothing: no session begins or lives longer, no turn is taken, nothing is counted.
  */
-export function explain(frontend: Frontend, query: ExplainQuery): WorkerExplanation {
+export function explain(
+  frontend: Frontend,
+  service: HttpService | undefined,
+  query: ExplainQuery,
+): WorkerExplanation {
   const nothing = { frontend: frontend.name, mode: frontend.config.mode, answer: undefined, routes: [] };
-  if (frontend.config.mode !== 'http') return explainBytes(frontend, nothing, query);
+  if (service === undefined || frontend.config.mode !== 'http') return explainBytes(frontend, nothing, query);
   const { limits } = frontend.config;
   const bytes = Buffer.from(headOf(query), 'latin1');
   const head = new RequestHead(MAX_FIELDS);
   const size = head.parse(bytes, 0, bytes.length, limits.fields);
   if (size < 0) return refused(nothing, head.status, head.fault);
   if (bytes.length > limits.headBytes) return refused(nothing, 431, 'head too large');
-  const sender = senderOf(frontend, query, head);
-  head.from(sender, frontend.reserved);
-  const routes = frontend.router.explain(head).map((verdict) => ({
+  const scheme = frontend.terminator === undefined ? 'http' : 'https';
+  const asker = new Asker(frontend, { address: query.source ?? '', scheme }, undefined);
+  asker.identify(head, undefined);
+  head.scheme = asker.scheme;
+  const client = { asker, requestId: '' };
+  for (const policy of service.entry.onRequest) {
+    const answer = policy.onRequest(head, client);
+    if (answer !== undefined) return refused(nothing, answer.status, causeOf(answer));
+  }
+  const routes = service.router.explain(head).map((verdict) => ({
     ...verdict,
-    pool: frontend.router.pool(verdict.route),
+    pool: service.router.pool(verdict.route),
   }));
-  const pool = frontend.poolFor(head);
-  if (pool === undefined) return { ...refused(nothing, ...withoutPool(frontend, head)), routes };
+  const target = service.targetFor(head);
+  if (target.pool === undefined) {
+    const answer = target.answer(head, client);
+    return { ...refused(nothing, answer.status, causeOf(answer)), routes };
+  }
+  const { pool } = target;
   const broken = brokenBy(pool.config.limits, pool.load, ['requests']);
   const answer = broken && {
     status: 503,
     cause: `the pool has its limits.requests ${pool.config.limits.requests}`,
   };
-  return { ...nothing, routes, ...inPool(pool, head, { source: sender.address || undefined }), answer };
+  return { ...nothing, routes, ...inPool(pool, head, { source: asker.address || undefined }), answer };
 }
 
-/** @param head that nobody has said yet whose it is */
-function senderOf(frontend: Frontend, { source = '' }: ExplainQuery, head: RequestHead): Sender {
-  const scheme = frontend.terminator === undefined ? 'http' : 'https';
-  const { client, believed } = askedBy(head, { address: source, scheme }, frontend);
-  return {
-    ...client,
-    identity: '',
-    loopLine: '',
-    forwarded: Buffer.alloc(0),
-    believed,
-    added: addedBy(frontend.config),
-  };
-}
-
-/** Status and cause, or where the client is sent to. */
-function withoutPool({ config: { redirect } }: Frontend, head: RequestHead): [status: number, cause: string] {
-  if (redirect === undefined) return [404, 'no route matches'];
-  const location = httpsLocation(head, redirect);
+/** Why lbd answers itself, in words, or where the client is sent to. */
+function causeOf({ status, fields, body }: OwnAnswer): string {
+  const location = fields.find(([name]) => name === 'Location')?.[1];
   return location === undefined
-    ? [400, 'no host to redirect to']
-    : [redirect.status, `redirect to ${location}`];
+    ? body
+        .trim()
+        .replace(`${status} `, '')
+        .replace(/^[^:]*: /, '')
+    : `redirect to ${location}`;
 }
 
 /** A connection that is relayed unread. With `tls: passthrough` the host of the query is the name in the ClientHello. */

@@ -42,7 +42,7 @@ export function hyphened(name: string): string {
 
 /**
  * Fields that no client may send, in whatever frontend it comes in: a plain one may lead to the same backends. As
- * `hyphened`, see `RequestHead.reserve`; undefined: none.
+ * `hyphened`; undefined: none.
  */
 export function reservedFields(frontends: readonly FrontendConfig[]): ReadonlySet<string> | undefined {
   const names = frontends.flatMap(({ tls }) =>
@@ -51,24 +51,13 @@ export function reservedFields(frontends: readonly FrontendConfig[]): ReadonlySe
   return names.length === 0 ? undefined : new Set(names);
 }
 
-/** The field line that tells backends who the client is; empty where it has shown no certificate. */
-export function identityLine(socket: TLSSocket, tls: FrontendTlsConfig | undefined): string {
-  if (tls?.mode !== 'terminate' || tls.client === undefined || !socket.authorized) return '';
+/** What tells backends who the client is, and in which field; undefined where it has shown no certificate. */
+export function identityText(
+  socket: TLSSocket,
+  tls: FrontendTlsConfig | undefined,
+): { header: string; subject: string } | undefined {
+  if (tls?.mode !== 'terminate' || tls.client === undefined || !socket.authorized) return undefined;
   const certificate = socket.getPeerX509Certificate();
   const subject = certificate && subjectText(certificate);
-  return subject === undefined ? '' : `${tls.client.header}: ${subject}\r\n`;
-}
-
-/**
- * What an identity line says under a field name.
- *
- * @param line of `identityLine`
- * @param name in lower case
- * @returns undefined: nothing
- */
-export function identityIn(line: string, name: string): string | undefined {
-  const end = line.indexOf(': ');
-  return end > 0 && hyphened(line.slice(0, end).toLowerCase()) === hyphened(name)
-    ? line.slice(end + 2).trimEnd()
-    : undefined;
+  return subject === undefined ? undefined : { header: tls.client.header, subject };
 }

@@ -1,4 +1,3 @@
-import { hyphened } from '../../tls/client-identity.ts';
 import { equalsIgnoreCase } from './fields.ts';
 import { COMMA, HTAB, SP, TOKEN } from './grammar.ts';
 
@@ -12,24 +11,14 @@ export class ConnectionOptions {
   upgrade = false;
   /** Lower case. The options above are not in it, so that usual heads cost no string. */
   #names: Set<string> | undefined;
-  #reserved: ReadonlySet<string> | undefined;
 
   clear(): void {
     this.close = this.keepAlive = this.upgrade = false;
-    this.#names = this.#reserved = undefined;
-  }
-
-  /**
-   * Fields that no client may send, as if they were named.
-   *
-   * @param names see `hyphened`
-   */
-  reserve(names: ReadonlySet<string>): void {
-    this.#reserved = names;
+    this.#names = undefined;
   }
 
   get namesFields(): boolean {
-    return this.#names !== undefined || this.#reserved !== undefined;
+    return this.#names !== undefined;
   }
 
   /** Reads the value of one Connection field; several count together. */
@@ -54,15 +43,8 @@ export class ConnectionOptions {
     }
   }
 
-  /** Whether the name in the buffer is one that ends here. */
-  names(buffer: Buffer, start: number, end: number): boolean {
-    if (this.#names === undefined && this.#reserved === undefined) return false;
-    const name = buffer.latin1Slice(start, end).toLowerCase();
-    return this.#names?.has(name) === true || this.reserves(name);
-  }
-
-  /** @param name in lower case */
-  reserves(name: string): boolean {
-    return this.#reserved?.has(hyphened(name)) ?? false;
+  /** Whether a field ends here. @param name in lower case */
+  names(name: string): boolean {
+    return this.#names?.has(name) === true;
   }
 }

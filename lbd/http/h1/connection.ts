@@ -1,28 +1,24 @@
 import type net from 'node:net';
 import type { Endpoints } from '../../../common/proxy-protocol.ts';
 import type { UpstreamBackend } from '../../dispatch/upstream.ts';
-import type { Frontend } from '../../entry/frontend.ts';
 import type { ByteSink } from '../../io/byte-sink.ts';
 import type { Timed } from '../../io/deadlines.ts';
 import { readSoon } from '../../io/direct-io.ts';
-import {
-  badRequest,
-  HEAD_TIMEOUT,
-  HEAD_TOO_LARGE,
-  NO_HOST,
-  NO_ROUTE,
-  type Refusal,
-} from '../../log/refusal.ts';
+import { badRequest, HEAD_TIMEOUT, HEAD_TOO_LARGE, type Refusal } from '../../log/refusal.ts';
 import { handshakeMs } from '../../tls/terminator.ts';
-import { ownAnswer } from '../answers.ts';
 import type { ClientStream, UpgradedStream } from '../client-stream.ts';
 import { Exchange } from '../exchange.ts';
+import { type HttpAnswer, UNKNOWN } from '../model.ts';
+import { type OwnAnswer, refusalAnswer } from '../own-answer.ts';
 import { CLOSED, CONNECTING, EXCHANGE, HEAD, IDLE, LINGER, type Phase, TUNNEL } from '../phase.ts';
-import { httpsLocation, redirectAnswer } from '../redirect.ts';
+import type { HttpService } from '../service.ts';
 import { Backlog } from './backlog.ts';
+import { BodyReader, BROKEN } from './body-reader.ts';
 import { ClientSocket } from './client-socket.ts';
 import { CR, LF } from './grammar.ts';
+import { ownAnswerText } from './own-answer.ts';
 import { afterEmptyLines, type RequestHead } from './request-head.ts';
+import { type Outlet, ResponseWriter } from './response-writer.ts';
 import { requestScratch } from './scratch.ts';
 
 /**
@@ -42,11 +38,14 @@ type Owned = net.Socket & { connection?: HttpConnection };
  * its moves are in callbacks of the client's socket, of the backend's, or of a deadline; no promise and no
  * stream stands between them.
  */
-export class HttpConnection extends ClientSocket implements ByteSink, ClientStream, Timed {
+export class HttpConnection extends ClientSocket implements ByteSink, ClientStream, Outlet, Timed {
   deadline = 0;
   listed = -1;
   phase: Phase = IDLE;
   #exchange: Exchange | undefined;
+  /** Of the request under way. */
+  readonly #body = new BodyReader();
+  readonly #answer = new ResponseWriter();
   /** From an upgrade on. */
   #tunnel: UpgradedStream | undefined;
   #backlog: Backlog | undefined;
@@ -57,14 +56,15 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
   #resting = true;
 
   // Of the request under way.
-  keepAlive = true;
-  http10 = false;
-  toHead = false;
+  #keepAlive = true;
+  #http10 = false;
+  #toHead = false;
   requestId = '';
 
   /** @param endpoints from a PROXY header; undefined: the ends of the socket are those of the client */
-  constructor(socket: net.Socket, frontend: Frontend, endpoints?: Endpoints) {
-    super(socket, frontend, endpoints);
+  constructor(socket: net.Socket, service: HttpService, endpoints?: Endpoints) {
+    super(socket, service, endpoints);
+    const { frontend } = service;
     (socket as Owned).connection = this;
     socket.on('end', onEnd);
     socket.on('error', onError);
@@ -107,17 +107,12 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
         if (this.#backlog === undefined) this.#consume(buffer, 0, length);
         else this.#consumeBacklog(this.#backlog, buffer, length);
         break;
-      case EXCHANGE: {
-        const exchange = this.#exchange!;
-        if (exchange.request.done) this.#stash(buffer, 0, length);
-        else this.afterBody(buffer, exchange.relay(buffer, 0, length), length);
+      case EXCHANGE:
+      case CONNECTING:
+        this.#afterBody(buffer, this.#readBody(buffer, 0, length), length);
         break;
-      }
       case TUNNEL:
         this.#tunnel!.onBytes(buffer, length);
-        break;
-      case CONNECTING:
-        this.keep(buffer, 0, length);
         break;
       case LINGER:
         this.#lingered += length;
@@ -145,8 +140,8 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
         if (at === end) break;
         this.phase = HEAD;
         this.deadline = context.deadlines.in(config.timeouts.headMs);
-        this.forgetClient();
-        this.log = this.frontend.record(this.log, this.address);
+        this.asker.forget(this.log);
+        this.log = this.frontend.record(this.log, this.asker.address);
         // The handshake is the first request's.
         this.log?.begin(this.#exchange === undefined ? handshakeMs(this.socket) : 0);
       }
@@ -171,18 +166,52 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
         return;
       }
       this.frontend.count('requests', 1);
-      this.keepAlive = head.keepAlive && !this.frontend.closes;
-      this.http10 = head.http10;
-      this.toHead = head.method === 'HEAD';
-      this.requestId = head.requestId ?? context.nextRequestId();
-      this.identify(head);
-      this.log?.head(head, this.requestId, after - at);
-      if (this.#exchange === undefined) this.#exchange = new Exchange(this);
-      else readSoon(this.socket);
-      at = this.#exchange.begin(head, buffer, after, end);
+      at = this.#begin(head, buffer, at, after, end);
     }
-    if (at < end) this.afterBody(buffer, at, end);
+    if (at < end) this.#afterBody(buffer, at, end);
     else if (this.phase === IDLE && this.socket.writableNeedDrain) this.pause();
+  }
+
+  /**
+   * A request whose head lies from `start` to `after`.
+   *
+   * @returns offset of the first byte that is not this request's
+   */
+  #begin(head: RequestHead, buffer: Buffer, start: number, after: number, end: number): number {
+    this.#keepAlive = head.keepAlive && !this.frontend.closes;
+    this.#http10 = head.http10;
+    this.#toHead = head.method === 'HEAD';
+    this.requestId = head.requestId ?? this.frontend.context.nextRequestId();
+    head.scheme = this.asker.scheme;
+    this.log?.head(head, this.requestId, after - start);
+    if (this.#exchange === undefined) this.#exchange = new Exchange(this);
+    else readSoon(this.socket);
+    const body = this.#body;
+    body.begin(head.body, head.contentLength, this.service.reserved);
+    this.#exchange.begin(head);
+    if (body.done) return after;
+    // It was answered with its body still to come, which nobody will read.
+    if (this.phase !== EXCHANGE && this.phase !== CONNECTING) return end;
+    return this.#readBody(buffer, after, end);
+  }
+
+  /** @returns offset of the first byte after the body of the request under way, or `end` */
+  #readBody(buffer: Buffer, start: number, end: number): number {
+    const body = this.#body;
+    if (body.done) return start;
+    const at = body.read(buffer, start, end);
+    if (at === BROKEN) {
+      this.refuse(badRequest(body.fault));
+      return end;
+    }
+    this.#exchange!.onBody(
+      buffer,
+      body.dataStart,
+      body.dataLength,
+      body.done,
+      body.done ? body.trailers : '',
+    );
+    return at;
   }
 
   /**
@@ -203,18 +232,11 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
     return end;
   }
 
-  afterBody(buffer: Buffer, at: number, end: number): void {
-    if (at < end && (this.phase === EXCHANGE || this.phase === CONNECTING || this.phase === IDLE))
-      this.#stash(buffer, at, end);
-  }
-
-  keep(buffer: Buffer, start: number, end: number): void {
-    if (this.#exchange!.request.done) this.#append(buffer, start, end);
-    else this.#exchange!.request.hold(buffer, start, end);
-  }
-
-  #stash(buffer: Buffer, start: number, end: number): void {
-    this.#append(buffer, start, end);
+  /** Bytes behind a complete request belong to the next one; they wait for their turn. */
+  #afterBody(buffer: Buffer, at: number, end: number): void {
+    if (at === end) return;
+    if (this.phase !== EXCHANGE && this.phase !== CONNECTING && this.phase !== IDLE) return;
+    this.#append(buffer, at, end);
     this.pause();
   }
 
@@ -223,12 +245,14 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
     else this.#backlog.append(buffer, start, end);
   }
 
-  upgraded(tunnel: UpgradedStream, head: string): void {
+  upgrade(tunnel: UpgradedStream, answer: HttpAnswer): void {
     this.#tunnel = tunnel;
     this.phase = TUNNEL;
     readSoon(this.socket);
     this.touch();
-    this.writeText(head);
+    const message = this.#answer.switched(answer);
+    this.#countHead(message.length);
+    this.sendMessage(message);
     this.resume();
     const backlog = this.#backlog;
     this.#backlog = undefined;
@@ -277,7 +301,7 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
     else this.log?.gone();
     this.frontend.context.deadlines.remove(this);
     this.frontend.leave();
-    this.leaveSource();
+    this.asker.leaveSource();
     this.phase = CLOSED;
     this.#backlog = undefined;
     this.#tunnel?.onClientClose(this.ended);
@@ -291,14 +315,40 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
     this.#exchange?.holdBackend();
   }
 
-  nextRequest(): void {
-    this.leaveSource();
+  inform(answer: HttpAnswer): void {
+    // RFC 9110 §15.2: a proxy forwards 1xx, but HTTP/1.0 does not know them.
+    if (this.#http10) return;
+    const message = this.#answer.interim(answer);
+    this.#countHead(message.length);
+    this.sendMessage(message);
+  }
+
+  start(answer: HttpAnswer, length: number, whole: boolean): void {
+    const unframed = this.#http10 && length === UNKNOWN;
+    // With a part of the client's body to come, what follows could not be told from a request.
+    if (!whole || unframed || this.frontend.closes) this.#keepAlive = false;
+    this.#countHead(this.#answer.start(answer, length, this.#http10, this.#keepAlive));
+  }
+
+  #countHead(bytes: number): void {
+    if (this.log !== undefined) this.log.headsOut += bytes;
+  }
+
+  body(buffer: Buffer, start: number, length: number, ended: boolean, trailers: string): void {
+    this.#answer.body(this, buffer, start, length, ended, trailers);
+  }
+
+  done(): void {
+    this.asker.leaveSource();
     this.log?.end();
-    if (!this.keepAlive || !this.#exchange!.request.done || (this.ended && !this.ahead)) {
+    // Where requests are being read, there may be more behind this one.
+    const isReading = this.phase === HEAD;
+    if (!this.#keepAlive || !this.#body.done || (this.ended && !this.ahead && !isReading)) {
       this.#linger();
       return;
     }
     this.#awaitRequest();
+    if (isReading) return;
     if (this.socket.writableNeedDrain) this.pause();
     else this.#proceed();
   }
@@ -324,51 +374,16 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
 
   // Answers of our own.
 
-  failed(refusal: Refusal): void {
-    if (this.gone) return;
-    this.answer(refusal);
-    if (this.phase !== LINGER) this.nextRequest();
-  }
-
-  noPool(head: RequestHead): void {
-    const { redirect } = this.frontend.config;
-    const location = redirect && httpsLocation(head, redirect);
-    if (redirect === undefined) this.answer(NO_ROUTE);
-    else if (location === undefined) this.answer(NO_HOST);
-    else {
-      if (!this.#exchange!.request.done) this.keepAlive = false;
-      const keep = this.keepAlive && !this.http10;
-      this.keepAlive = keep;
-      this.log?.answered(redirect.status);
-      this.#say(redirectAnswer(redirect.status, location, this.requestId, keep));
-      this.#answered(keep);
-    }
-  }
-
-  answer({ status, cause, text, counter, reason }: Refusal): void {
-    if (!this.#exchange!.request.done) this.keepAlive = false;
-    if (counter !== undefined) this.frontend.count(counter, 1);
-    if (status === 502) this.frontend.count('answered_502', 1);
-    else if (status === 503) this.frontend.count('answered_503', 1);
-    else if (status === 504) this.frontend.count('answered_504', 1);
-    const keep = this.keepAlive && !this.http10;
-    this.keepAlive = keep;
-    this.log?.fault(cause, status, reason);
-    this.#say(ownAnswer(status, text, this.requestId, keep, this.toHead));
-    this.#answered(keep);
+  say(answer: OwnAnswer, whole: boolean): void {
+    if (!whole || this.#http10) this.#keepAlive = false;
+    this.#sayText(ownAnswerText(answer, this.#keepAlive, this.#toHead));
+    this.done();
   }
 
   /** @param answer whole */
-  #say(answer: string): void {
-    if (this.log !== undefined) this.log.headsOut += answer.indexOf('\r\n\r\n') + 4;
+  #sayText(answer: string): void {
+    this.#countHead(answer.indexOf('\r\n\r\n') + 4);
     this.writeText(answer);
-  }
-
-  #answered(keep: boolean): void {
-    this.leaveSource();
-    this.log?.end();
-    if (!keep) this.#linger();
-    else if (this.phase === HEAD) this.#awaitRequest();
   }
 
   #awaitRequest(): void {
@@ -390,16 +405,17 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
     return true;
   }
 
-  refuse({ status, cause, text, reason }: Refusal): void {
+  refuse(refusal: Refusal): void {
+    const { status, cause, reason } = refusal;
     const counter = status === 400 ? 'refused_400' : status === 408 ? 'refused_408' : 'refused_other';
     this.frontend.count(counter, 1);
     this.log?.fault(cause, status, reason);
     this.#exchange?.drop();
-    if (this.phase === EXCHANGE && this.#exchange!.answer.started) {
+    if (this.phase === EXCHANGE && this.#exchange!.started) {
       this.cut();
       return;
     }
-    this.#say(ownAnswer(status, text, '', false, false));
+    this.#sayText(ownAnswerText(refusalAnswer(refusal, ''), false, false));
     this.#linger();
   }
 

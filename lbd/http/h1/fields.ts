@@ -1,56 +1,9 @@
+import { FIELD, FIELD_IDS } from '../field-names.ts';
 import { COLON, CR, FIELD_VALUE, HTAB, HYPHEN, LF, SP, TOKEN } from './grammar.ts';
-
-/** Fields that the proxy itself looks at; all others are 0 and pass through unread. */
-export const FIELD = {
-  other: 0,
-  host: 1,
-  connection: 2,
-  contentLength: 3,
-  transferEncoding: 4,
-  upgrade: 5,
-  expect: 6,
-  keepAlive: 7,
-  te: 8,
-  trailer: 9,
-  proxyConnection: 10,
-  forwardedFor: 11,
-  forwardedProto: 12,
-  forwardedHost: 13,
-  requestId: 14,
-  cookie: 15,
-  setCookie: 16,
-  /** Reads like one that frames a message or says who asked, to a backend that takes `_` or `.` for `-` (CGI, WSGI, PHP). */
-  lookalike: 17,
-  date: 18,
-  cdnLoop: 19,
-  forwarded: 20,
-} as const;
-
-const NAMES: Readonly<Record<string, number>> = {
-  host: FIELD.host,
-  connection: FIELD.connection,
-  'content-length': FIELD.contentLength,
-  'transfer-encoding': FIELD.transferEncoding,
-  upgrade: FIELD.upgrade,
-  expect: FIELD.expect,
-  'keep-alive': FIELD.keepAlive,
-  te: FIELD.te,
-  trailer: FIELD.trailer,
-  'proxy-connection': FIELD.proxyConnection,
-  forwarded: FIELD.forwarded,
-  'x-forwarded-for': FIELD.forwardedFor,
-  'x-forwarded-proto': FIELD.forwardedProto,
-  'x-forwarded-host': FIELD.forwardedHost,
-  'x-request-id': FIELD.requestId,
-  cookie: FIELD.cookie,
-  'set-cookie': FIELD.setCookie,
-  date: FIELD.date,
-  'cdn-loop': FIELD.cdnLoop,
-};
 
 /** Names by length and first letter: at most one candidate is compared letter by letter. */
 const CANDIDATES: ({ name: Uint8Array; id: number } | undefined)[] = [];
-for (const [name, id] of Object.entries(NAMES)) {
+for (const [name, id] of Object.entries(FIELD_IDS)) {
   const slot = name.length * 32 + (name.charCodeAt(0) & 31);
   if (CANDIDATES[slot] !== undefined) throw new Error(`two known fields share the slot of ${name}`);
   CANDIDATES[slot] = { name: Buffer.from(name), id };

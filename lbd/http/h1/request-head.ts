@@ -1,10 +1,10 @@
-import type { LoggedRequest } from '../../route/facts.ts';
-import { withoutCookie } from '../../route/router.ts';
-import { identityIn } from '../../tls/client-identity.ts';
-import type { Believed } from '../client-behind.ts';
-import type { Added } from '../forwarded-fields.ts';
+import { FieldEdits } from '../edits.ts';
+import { FIELD, FIELD_IDS } from '../field-names.ts';
+import { type HttpRequest, UNKNOWN } from '../model.ts';
+import { BODY } from './body.ts';
 import { ConnectionOptions } from './connection-options.ts';
-import { equalsIgnoreCase, FIELD, FieldLines, type HeadFault, parseLength } from './fields.ts';
+import { writeAdded } from './edits.ts';
+import { equalsIgnoreCase, FieldLines, type HeadFault, parseLength } from './fields.ts';
 import {
   ADDRESS,
   CLOSE_BRACKET,
@@ -24,9 +24,6 @@ import {
 } from './grammar.ts';
 import type { Message } from './message.ts';
 
-/** How the body of a message is delimited (RFC 9112 §6). */
-export const BODY = { none: 0, length: 1, chunked: 2, untilClose: 3 } as const;
-
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'TRACE', 'CONNECT'];
 const METHOD_BYTES = METHODS.map((name) => Buffer.from(name));
 
@@ -36,28 +33,11 @@ const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 const NO_LINE = -1;
 const SEVERAL_LINES = -2;
 
-/** Who sent a request, as its backend is told. */
-export interface Sender {
-  /** Address of the client. */
-  readonly address: string;
-  /** What the client spoke. */
-  readonly scheme: 'http' | 'https';
-  /** Line about the certificate that the client has shown, with its CRLF; or empty. */
-  readonly identity: string;
-  /** See `forwardedLines`. */
-  readonly forwarded: Buffer;
-  /** Line that says which frontend has passed the request on, with its CRLF; see `RequestHead.passedBy`. */
-  readonly loopLine: string;
-  /** What of the request's own words about its client counts. */
-  readonly believed: Believed;
-  readonly added: Added;
-}
-
 /**
  * One request head, parsed in place (RFC 9112). A worker has one instance and uses it within one read callback:
  * everything that outlives the callback is taken out as a string or number before.
  */
-export class RequestHead implements LoggedRequest {
+export class RequestHead implements HttpRequest {
   fault: HeadFault = '';
   /** Status that answers the fault. */
   status = 400;
@@ -74,8 +54,9 @@ export class RequestHead implements LoggedRequest {
   plainPath = true;
   /** Method, target and protocol are known, whatever is wrong behind them. */
   started = false;
-  /** It has a CDN-Loop field (RFC 8586). */
-  looped = false;
+  /** Its reader says so. */
+  scheme: 'http' | 'https' = 'http';
+  readonly edits = new FieldEdits();
 
   readonly #fields: FieldLines;
   readonly #connection = new ConnectionOptions();
@@ -92,9 +73,8 @@ export class RequestHead implements LoggedRequest {
   #restarts = false;
   #upgradeLine = NO_LINE;
   #requestIdLine = -1;
-  #saysHost = false;
-  /** Set by `from`. */
-  #sender: Sender | undefined;
+  /** A bit for each id of `FIELD` that came. */
+  #present = 0;
 
   constructor(maxFields: number) {
     this.#fields = new FieldLines(maxFields);
@@ -200,18 +180,19 @@ export class RequestHead implements LoggedRequest {
     connection.clear();
     this.upgrade = false;
     this.expectContinue = false;
-    this.looped = false;
     this.body = BODY.none;
     this.contentLength = 0;
     this.#upgradeLine = NO_LINE;
     this.#requestIdLine = -1;
-    this.#saysHost = false;
-    this.#sender = undefined;
+    this.#present = 0;
+    this.edits.clear();
     let hosts = 0;
     let lengths = 0;
     let codings = 0;
     for (let line = 0; line < fields.count; line++) {
-      switch (fields.id(line)) {
+      const id = fields.id(line);
+      this.#present |= 1 << id;
+      switch (id) {
         case FIELD.host:
           if (++hosts > 1) return this.#refuse('repeated Host');
           if (!validHost(buffer, fields.valueStart(line), fields.valueEnd(line), this.http10))
@@ -244,12 +225,6 @@ export class RequestHead implements LoggedRequest {
           break;
         case FIELD.requestId:
           this.#requestIdLine = line;
-          break;
-        case FIELD.forwardedHost:
-          this.#saysHost = true;
-          break;
-        case FIELD.cdnLoop:
-          this.looped = true;
           break;
         case FIELD.lookalike:
           return this.#refuse('another character in place of a hyphen');
@@ -307,33 +282,28 @@ export class RequestHead implements LoggedRequest {
       : '';
   }
 
+  get authority(): string {
+    return this.#hostStart < 0 ? '' : this.#buffer.latin1Slice(this.#hostStart, this.#hostEnd);
+  }
+
+  get length(): number {
+    return this.body === BODY.chunked ? UNKNOWN : this.contentLength;
+  }
+
+  has(id: number): boolean {
+    return (this.#present & (1 << id)) !== 0;
+  }
+
   header(name: string): string | undefined {
-    if (this.#sender === undefined) return this.#sent(name);
-    if (this.#connection.reserves(name)) return identityIn(this.#sender.identity, name);
-    switch (name) {
-      case 'x-forwarded-for':
-      case 'x-forwarded-proto':
-      case 'x-forwarded-host':
-      case 'forwarded':
-        return this.#forwarded(this.#sender, name);
-      default:
-        return this.#sent(name);
-    }
+    const { edits } = this;
+    const added = edits.added(name);
+    if (edits.removes(name, FIELD_IDS[name] ?? FIELD.other)) return added;
+    const sent = this.sent(name);
+    if (added === undefined || sent === undefined) return sent ?? added;
+    return `${sent}${name === 'cookie' ? '; ' : ', '}${added}`;
   }
 
-  /** What the backend is told, of fields that only who is trusted may send. */
-  #forwarded({ believed, added, address, scheme }: Sender, name: string): string | undefined {
-    if (name === 'forwarded') return believed === 'forwarded' ? this.#sent(name) : undefined;
-    const sent = believed === 'x-forwarded' ? this.#sent(name) : undefined;
-    if (sent !== undefined) return sent;
-    if (name === 'x-forwarded-for') return added.for ? address : undefined;
-    if (name === 'x-forwarded-proto') return added.proto ? scheme : undefined;
-    return added.host && this.#hostEnd > this.#hostStart
-      ? this.#buffer.latin1Slice(this.#hostStart, this.#hostEnd)
-      : undefined;
-  }
-
-  #sent(name: string): string | undefined {
+  sent(name: string): string | undefined {
     const fields = this.#fields;
     const buffer = this.#buffer;
     const isCookie = name === 'cookie';
@@ -363,41 +333,12 @@ export class RequestHead implements LoggedRequest {
     return /^[\x21-\x7e]+$/.test(id) ? id : undefined;
   }
 
-  /**
-   * Whether a frontend is among those that a CDN-Loop field names (RFC 8586): the request has come round.
-   *
-   * @param id see `loopId`
-   */
-  passedBy(id: string): boolean {
-    const passed = this.header('cdn-loop');
-    return passed?.split(',').some((entry) => entry.split(';', 1)[0]!.trim() === id) ?? false;
-  }
-
-  /**
-   * Says whose request it is. From here on `header` and `render` know of fields that a client may not send only what is
-   * true.
-   *
-   * @param reserved fields that no client may send, see `ConnectionOptions.reserve`
-   */
-  from(sender: Sender, reserved: ReadonlySet<string> | undefined): void {
-    this.#sender = sender;
-    if (reserved !== undefined) this.#connection.reserve(reserved);
-  }
-
-  /**
-   * The head as the backend gets it: fields of this hop taken out (RFC 9110 §7.6.1), framing said anew, who
-   * asked added.
-   *
-   * @param out takes it, and nothing else
-   * @param requestId ours, or the client's own
-   * @param fallbackHost Host where an HTTP/1.0 client sent none
-   * @param ownCookie name of a cookie that the backend does not get; empty: it gets all
-   */
-  render(out: Message, sender: Sender, requestId: string, fallbackHost: string, ownCookie = ''): void {
+  render(out: Message, fallbackHost: string): void {
     out.clear();
     const fields = this.#fields;
     const buffer = this.#buffer;
-    const names = this.#connection.namesFields;
+    const { edits } = this;
+    const asksAll = this.#connection.namesFields || edits.removesOthers;
     let run = this.#lineStart;
     if (this.#restarts) {
       const target = buffer.latin1Slice(this.#targetStart, this.#targetEnd);
@@ -406,25 +347,15 @@ export class RequestHead implements LoggedRequest {
       out.text(
         `${this.method} ${target.startsWith('/') || target === '*' ? target : `${root}${target}`} HTTP/1.1\r\n`,
       );
-      const host = this.#hostStart < 0 ? '' : buffer.latin1Slice(this.#hostStart, this.#hostEnd);
-      out.text(`Host: ${host || fallbackHost}\r\n`);
+      out.text(`Host: ${this.authority || fallbackHost}\r\n`);
       run = fields.count > 0 ? fields.lineStart(0) : -1;
     }
     let last = run;
     for (let line = 0; line < fields.count; line++) {
       const id = fields.id(line);
       last = fields.lineEnd(line);
-      if (id === FIELD.other && !names) continue;
-      if (!this.#strips(line, id, sender)) {
-        if (id !== FIELD.cookie || ownCookie === '') continue;
-        const sent = buffer.latin1Slice(fields.valueStart(line), fields.valueEnd(line));
-        const kept = withoutCookie(sent, ownCookie);
-        if (kept === sent) continue;
-        out.copy(buffer, run, fields.lineStart(line));
-        if (kept !== '') out.text(`Cookie: ${kept}\r\n`);
-        run = last;
-        continue;
-      }
+      if (id === FIELD.other && !asksAll) continue;
+      if (!this.#strips(line, id)) continue;
       const lineStart = fields.lineStart(line);
       if (lineStart > run) out.copy(buffer, run, lineStart);
       run = last;
@@ -437,22 +368,7 @@ export class RequestHead implements LoggedRequest {
       out.copy(buffer, fields.valueStart(this.#upgradeLine), fields.valueEnd(this.#upgradeLine));
       out.line();
     }
-    out.copy(sender.forwarded, 0, sender.forwarded.length);
-    const { believed, added } = sender;
-    const tellsHost = added.host && !(this.#saysHost && believed === 'x-forwarded');
-    if (tellsHost && this.#hostEnd > this.#hostStart) {
-      out.text('X-Forwarded-Host: ');
-      out.copy(buffer, this.#hostStart, this.#hostEnd);
-      out.line();
-    }
-    if (added.requestId) {
-      out.text('X-Request-Id: ');
-      out.text(requestId);
-      out.line();
-    }
-    if (sender.identity !== '') out.text(sender.identity);
-    // Of a client's own request nobody has to be told; one that has a request id has passed a proxy, maybe this one.
-    if (added.loop && (this.#requestIdLine >= 0 || !added.requestId)) out.text(sender.loopLine);
+    writeAdded(out, edits);
     out.line();
   }
 
@@ -461,7 +377,7 @@ export class RequestHead implements LoggedRequest {
   }
 
   /** Host, Content-Length and Transfer-Encoding never go because Connection names them: GHSA-ggv3-7p47-pfv8. */
-  #strips(line: number, id: number, sender: Sender): boolean {
+  #strips(line: number, id: number): boolean {
     switch (id) {
       case FIELD.host:
         return this.#restarts;
@@ -472,25 +388,31 @@ export class RequestHead implements LoggedRequest {
       case FIELD.upgrade:
       case FIELD.transferEncoding:
         return true;
-      case FIELD.forwardedFor:
-        return sender.added.for || sender.believed !== 'x-forwarded';
-      case FIELD.forwardedProto:
-      case FIELD.forwardedHost:
-        return sender.believed !== 'x-forwarded';
-      case FIELD.forwarded:
-        return sender.believed !== 'forwarded';
-      case FIELD.requestId:
-        return sender.added.requestId;
       case FIELD.contentLength:
-      case FIELD.cdnLoop:
         return false;
       case FIELD.expect:
         return !this.expectContinue;
       case FIELD.trailer:
         if (this.body !== BODY.chunked) return true;
         break;
+      case FIELD.other:
+        break;
+      case FIELD.forwardedFor:
+      case FIELD.forwardedProto:
+      case FIELD.forwardedHost:
+      case FIELD.forwarded:
+      case FIELD.requestId:
+      case FIELD.cdnLoop:
+        // Who asked, and which way it went, never go because Connection names them either.
+        return this.edits.removesKnown(id);
+      default:
+        if (this.edits.removesKnown(id)) return true;
     }
-    return this.#connection.names(this.#buffer, this.#fields.lineStart(line), this.#fields.nameEnd(line));
+    const { edits } = this;
+    if (!this.#connection.namesFields && !edits.removesOthers) return false;
+    const fields = this.#fields;
+    const name = this.#buffer.latin1Slice(fields.lineStart(line), fields.nameEnd(line)).toLowerCase();
+    return this.#connection.names(name) || edits.removesOther(name);
   }
 
   #fail(fault: HeadFault, status = 400): -1 {

@@ -1,15 +1,18 @@
-import type { AnswerFacts } from '../../route/facts.ts';
+import { FieldEdits } from '../edits.ts';
+import { FIELD } from '../field-names.ts';
+import { type HttpAnswer, UNKNOWN } from '../model.ts';
+import { BODY } from './body.ts';
 import { ConnectionOptions } from './connection-options.ts';
-import { equalsIgnoreCase, FIELD, FieldLines, type HeadFault, parseLength } from './fields.ts';
+import { writeAdded } from './edits.ts';
+import { equalsIgnoreCase, FieldLines, type HeadFault, parseLength } from './fields.ts';
 import { COLON, CR, FIELD_VALUE, LF, SP } from './grammar.ts';
 import type { Message } from './message.ts';
-import { BODY } from './request-head.ts';
 
 /**
  * One response head from a backend, parsed in place as strictly as a request (RFC 9112 §4): a backend that
  * frames its answer ambiguously is a way to poison the connections of other clients.
  */
-export class ResponseHead implements AnswerFacts {
+export class ResponseHead implements HttpAnswer {
   fault: HeadFault = '';
   status = 0;
   /** The backend keeps the connection. */
@@ -18,12 +21,7 @@ export class ResponseHead implements AnswerFacts {
   contentLength = 0;
   /** There is no body, because the request was HEAD or nothing has changed, but the fields give the size of one. */
   doubtful = false;
-  /** It names a protocol, as a 101 must (RFC 9110 §7.8). */
-  upgrade = false;
-  /** Its trailers reach the client: whoever renders it says so, and then they are announced. */
-  trailed = false;
-  /** It says when it was made (RFC 9110 §6.6.1). */
-  dated = false;
+  readonly edits = new FieldEdits();
 
   readonly #fields: FieldLines;
   readonly #connection = new ConnectionOptions();
@@ -31,7 +29,8 @@ export class ResponseHead implements AnswerFacts {
   #statusStart = 0;
   #fieldsStart = 0;
   #minor = 1;
-  #hasSetCookie = false;
+  /** A bit for each id of `FIELD` that came. */
+  #present = 0;
   #hasLength = false;
   #chunked = false;
 
@@ -86,15 +85,15 @@ export class ResponseHead implements AnswerFacts {
   #judge(buffer: Buffer, toHead: boolean): boolean {
     const fields = this.#fields;
     this.#connection.clear();
-    this.#hasSetCookie = false;
     this.#hasLength = false;
     this.#chunked = false;
     this.contentLength = 0;
-    this.upgrade = false;
-    this.dated = false;
-    this.trailed = false;
+    this.#present = 0;
+    this.edits.clear();
     for (let line = 0; line < fields.count; line++) {
-      switch (fields.id(line)) {
+      const id = fields.id(line);
+      this.#present |= 1 << id;
+      switch (id) {
         case FIELD.contentLength:
           if (this.#hasLength) return this.#refuse('differing Content-Length');
           this.#hasLength = true;
@@ -109,15 +108,6 @@ export class ResponseHead implements AnswerFacts {
           break;
         case FIELD.connection:
           this.#connection.read(buffer, fields.valueStart(line), fields.valueEnd(line));
-          break;
-        case FIELD.setCookie:
-          this.#hasSetCookie = true;
-          break;
-        case FIELD.upgrade:
-          this.upgrade = true;
-          break;
-        case FIELD.date:
-          this.dated = true;
           break;
       }
     }
@@ -142,9 +132,18 @@ export class ResponseHead implements AnswerFacts {
     return true;
   }
 
+  get length(): number {
+    if (this.body === BODY.none) return 0;
+    return this.body === BODY.length ? this.contentLength : UNKNOWN;
+  }
+
+  has(id: number): boolean {
+    return (this.#present & (1 << id)) !== 0;
+  }
+
   /** Value of a cookie that this response sets, or undefined. */
   cookie(name: string): string | undefined {
-    if (!this.#hasSetCookie) return undefined;
+    if (!this.has(FIELD.setCookie)) return undefined;
     const fields = this.#fields;
     for (let line = 0; line < fields.count; line++) {
       if (fields.id(line) !== FIELD.setCookie) continue;
@@ -158,17 +157,19 @@ export class ResponseHead implements AnswerFacts {
   }
 
   /**
-   * The head as the client gets it: fields of this hop taken out, framing said anew.
+   * The head as the client gets it: fields of this hop taken out, framing said anew, `edits` laid over.
    *
    * @param out takes it, and nothing else
-   * @param extra further lines, each with its CRLF: a cookie, `Connection`, `Transfer-Encoding`
+   * @param extra further lines, each with its CRLF: `Connection`, `Transfer-Encoding`
    * @param upgraded keep Upgrade: this is the 101 that the client asked for
    */
-  render(out: Message, extra: string, upgraded: boolean): void {
+  render(out: Message, extra: string, upgraded: boolean, trailed: boolean): void {
     out.clear();
     const fields = this.#fields;
     const buffer = this.#buffer;
-    const names = this.#connection.namesFields;
+    const { edits } = this;
+    const asksAll =
+      this.#connection.namesFields || edits.removesOthers || edits.removesKnown(FIELD.date) || fields.loose;
     let run = this.#statusStart - 9;
     // RFC 9112 §2.3: the version is that of the sender of this hop.
     if (this.#minor !== 1) {
@@ -177,8 +178,8 @@ export class ResponseHead implements AnswerFacts {
     }
     for (let line = 0; line < fields.count; line++) {
       const id = fields.id(line);
-      if ((id === FIELD.other || id === FIELD.date) && !names && !fields.loose) continue;
-      const strips = this.#strips(line, id, upgraded);
+      if ((id === FIELD.other || id === FIELD.date) && !asksAll) continue;
+      const strips = this.#strips(line, id, upgraded, trailed);
       if (!strips && buffer[fields.nameEnd(line)] === COLON) continue;
       const lineStart = fields.lineStart(line);
       if (lineStart > run) out.copy(buffer, run, lineStart);
@@ -193,11 +194,12 @@ export class ResponseHead implements AnswerFacts {
     }
     const end = fields.count > 0 ? fields.lineEnd(fields.count - 1) : this.#fieldsStart;
     if (end > run) out.copy(buffer, run, end);
+    writeAdded(out, edits);
     if (extra !== '') out.text(extra);
     out.line();
   }
 
-  #strips(line: number, id: number, upgraded: boolean): boolean {
+  #strips(line: number, id: number, upgraded: boolean, trailed: boolean): boolean {
     switch (id) {
       case FIELD.connection:
       case FIELD.keepAlive:
@@ -207,14 +209,19 @@ export class ResponseHead implements AnswerFacts {
         return true;
       case FIELD.contentLength:
         // RFC 9110 §8.6: not in a 1xx or 204.
-        return this.status < 200 || this.status === 204;
+        return this.status < 200 || this.status === 204 || this.edits.removesKnown(id);
       case FIELD.upgrade:
         return !upgraded;
       case FIELD.trailer:
-        if (!this.trailed) return true;
+        if (!trailed || this.body !== BODY.chunked) return true;
         break;
     }
-    return this.#connection.names(this.#buffer, this.#fields.lineStart(line), this.#fields.nameEnd(line));
+    const { edits } = this;
+    if (id !== FIELD.other && edits.removesKnown(id)) return true;
+    if (!this.#connection.namesFields && !edits.removesOthers) return false;
+    const fields = this.#fields;
+    const name = this.#buffer.latin1Slice(fields.lineStart(line), fields.nameEnd(line)).toLowerCase();
+    return this.#connection.names(name) || edits.removesOther(name);
   }
 
   #fail(fault: HeadFault): -1 {

@@ -7,10 +7,10 @@ import t from 'tap';
 import { parseConfig } from '../../../common/config.ts';
 import { Admission } from '../../../lbd/entry/admission.ts';
 import { Frontend } from '../../../lbd/entry/frontend.ts';
+import { HttpService } from '../../../lbd/http/service.ts';
 import { Deadlines } from '../../../lbd/io/deadlines.ts';
 import { Listener } from '../../../lbd/io/listener.ts';
 import { Entrance } from '../../../lbd/plane/entrance.ts';
-import { compileRoutes } from '../../../lbd/route/router.ts';
 import { freePort } from '../../common/free-port.ts';
 import { answering, OK, Plane, RawClient, RawOrigin, withoutDate } from '../harness.ts';
 import { workerContext } from '../worker-context.ts';
@@ -57,9 +57,9 @@ pools: { web: { backends: { s1: { address: "127.0.0.1:1" } } } }
     { cpus: 1 },
   ).frontends[0]!;
   const context = workerContext({ deadlines });
-  const frontend = new Frontend(0, context, config, compileRoutes([], 'web'), [], undefined);
+  const frontend = new Frontend(0, context, config, [], undefined);
   const admission = new Admission((level, text) => told.push(`${level}: ${text}`));
-  const entrance = new Entrance(admission);
+  const entrance = new Entrance(admission, () => new HttpService(frontend, undefined));
   frontend.enter();
   const listener = await Listener.open(
     config.bind[0]!,

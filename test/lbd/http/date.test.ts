@@ -1,5 +1,5 @@
 import t from 'tap';
-import { dateLine } from '../../../lbd/http/date.ts';
+import { dateBlock } from '../../../lbd/http/date.ts';
 import { OK } from '../harness.ts';
 import { always, Exchange } from './exchange.ts';
 
@@ -68,5 +68,5 @@ t.test('a 1xx is passed on as it came', async (t) => {
 });
 
 t.test('the line is made of the clock', async (t) => {
-  t.match(dateLine(), /^Date: .* GMT\r\n$/);
+  t.match(dateBlock().lines.toString(), /^Date: .* GMT\r\n$/);
 });

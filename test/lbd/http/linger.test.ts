@@ -4,7 +4,7 @@ import t, { type Test } from 'tap';
 import { parseConfig } from '../../../common/config.ts';
 import { Frontend } from '../../../lbd/entry/frontend.ts';
 import { HttpConnection } from '../../../lbd/http/h1/connection.ts';
-import { compileRoutes } from '../../../lbd/route/router.ts';
+import { HttpService } from '../../../lbd/http/service.ts';
 import { Plane, RawClient, RawOrigin } from '../harness.ts';
 import { workerContext } from '../worker-context.ts';
 import { Exchange, yaml } from './exchange.ts';
@@ -52,10 +52,13 @@ pools: { web: { backends: { s1: { address: "127.0.0.1:1" } } } }
     { cpus: 1 },
   ).frontends[0]!;
   const context = workerContext({ nextRequestId: () => 'id' });
-  const frontend = new Frontend(0, context, config, compileRoutes([], 'web'), [], undefined);
+  const frontend = new Frontend(0, context, config, [], undefined);
   const socket = new SlowSocket();
   t.teardown(() => socket.destroy());
-  const connection = new HttpConnection(socket as unknown as net.Socket, frontend);
+  const connection = new HttpConnection(
+    socket as unknown as net.Socket,
+    new HttpService(frontend, undefined),
+  );
   socket.resume();
   return {
     socket,

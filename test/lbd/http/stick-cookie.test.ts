@@ -50,17 +50,18 @@ t.test('a sticky cookie has the attributes of the config', async (t) => {
 });
 
 t.test('the cookie of lbd does not go to the backend unless told so', async (t) => {
-  const cookies = (lines: string) => GET.replace('\r\n\r\n', `\r\n${lines}X: 1\r\n\r\n`);
+  const cookies = (lines: string) => GET.replace('\r\n\r\n', `\r\n${lines}\r\n`);
   const { origin, ask } = await start(t, '{ cookie: SERVERID }');
   for (const [lines, expected] of [
-    ['Cookie: SERVERID=s1\r\n', ''],
-    ['Cookie: a=b; SERVERID=s1; c=d\r\n', 'Cookie: a=b; c=d\r\n'],
-    ['cookie: SERVERID=s1\r\nX-A: 1\r\nCookie: c=d\r\n', 'X-A: 1\r\nCookie: c=d\r\n'],
-    ['Cookie: SERVERID=s1; SERVERID = s2\r\n', ''],
-    ['Cookie: NOTSERVERID=s1;x=SERVERID\r\n', 'Cookie: NOTSERVERID=s1;x=SERVERID\r\n'],
+    ['Cookie: SERVERID=s1\r\n', []],
+    ['Cookie: a=b; SERVERID=s1; c=d\r\n', ['Cookie: a=b; c=d']],
+    ['cookie: SERVERID=s1\r\nX-A: 1\r\nCookie: c=d\r\n', ['Cookie: c=d']],
+    ['Cookie: SERVERID=s1; SERVERID = s2\r\n', []],
+    ['Cookie: NOTSERVERID=s1;x=SERVERID\r\n', ['Cookie: NOTSERVERID=s1;x=SERVERID']],
   ] as const) {
     await ask(cookies(lines));
-    t.match(origin.received.at(-1), `Host: a\r\n${expected}X: 1\r\n`, lines);
+    const got = origin.received.at(-1)!.split('\r\n\r\n').at(-2)!;
+    t.same(got.match(/^cookie:.*$/gim) ?? [], expected, lines);
   }
   t.notMatch(origin.received.join(''), /[^T]SERVERID=s/);
   const forwarding = await start(t, '{ cookie: { name: SERVERID, forward: true } }');

@@ -12,7 +12,6 @@ import { Pool } from '../../../lbd/dispatch/pool.ts';
 import { Frontend } from '../../../lbd/entry/frontend.ts';
 import { Deadlines } from '../../../lbd/io/deadlines.ts';
 import { Listener } from '../../../lbd/io/listener.ts';
-import { compileRoutes } from '../../../lbd/route/router.ts';
 import {
   createSharedBuffers,
   GATE_CLOSED,
@@ -86,14 +85,7 @@ ${backends.map((to, i) => `      s${i + 1}: { address: "127.0.0.1:${to}" }`).joi
     });
     const context = workerContext({ shared, deadlines: relay.deadlines });
     const { frontends } = config;
-    const it = new Frontend(
-      0,
-      context,
-      frontends[0]!,
-      compileRoutes([], 'db'),
-      [],
-      new Pool(poolConfig, made, shared, sessions, 0),
-    );
+    const it = new Frontend(0, context, frontends[0]!, [], new Pool(poolConfig, made, shared, sessions, 0));
     const listener = await Listener.open(
       frontends[0]!.bind[0]!,
       (socket) => {

@@ -8,7 +8,6 @@ import { Admission } from '../../../lbd/entry/admission.ts';
 import { Frontend } from '../../../lbd/entry/frontend.ts';
 import { Deadlines } from '../../../lbd/io/deadlines.ts';
 import { UdpPlane } from '../../../lbd/plane/udp-plane.ts';
-import { compileRoutes } from '../../../lbd/route/router.ts';
 import { PoolLoads } from '../../../lbd/shared/pool-load.ts';
 import { createSharedBuffers, GATE_CLOSED, GATE_OPEN, SharedState } from '../../../lbd/shared/shared.ts';
 import { TRIPPED_FAILURES } from '../../../lbd/shared/vitals.ts';
@@ -223,7 +222,7 @@ async function timedPlane(t: Test, origin: Origin, frontend: string, filesLimit?
     0,
   );
   const context = workerContext({ shared, deadlines });
-  const it = new Frontend(0, context, config.frontends[0]!, compileRoutes([], 'dns'), [], pool);
+  const it = new Frontend(0, context, config.frontends[0]!, [], pool);
   const admission = new Admission(() => {}, filesLimit);
   const plane = new UdpPlane(admission);
   t.strictSame(await plane.apply([it], []), []);

@@ -1,10 +1,11 @@
 import t, { type Test } from 'tap';
+import { BODY } from '../../../../lbd/http/h1/body.ts';
 import { ChunkDecoder } from '../../../../lbd/http/h1/chunked.ts';
 import { Message } from '../../../../lbd/http/h1/message.ts';
-import { BODY, RequestHead } from '../../../../lbd/http/h1/request-head.ts';
+import { RequestHead } from '../../../../lbd/http/h1/request-head.ts';
 import { ResponseHead } from '../../../../lbd/http/h1/response-head.ts';
 import { random } from '../exchange.ts';
-import { SENDER } from '../sender.ts';
+import { renderSent } from '../sent.ts';
 import { mutate, REQUESTS, RESPONSES } from './mutations.ts';
 import { METHODS, type Reading, readRequests, readResponses } from './node-parser.ts';
 
@@ -68,7 +69,7 @@ function ourRequests(bytes: Buffer, next: () => number): OurReading {
     if (after === 0) break;
     const { body: framing, contentLength, method, keepAlive, upgrade } = requestHead;
     const name = `${method} ${bytes.latin1Slice(at, after).trimStart().split(' ')[1]}`;
-    requestHead.render(message, SENDER, 'id', 'backend:80');
+    renderSent(requestHead, message, 'id', 'backend:80');
     const rendered = message.toString();
     let body = '';
     at = after;
@@ -103,7 +104,7 @@ function ourResponses(bytes: Buffer, toHead: boolean, next: () => number): OurRe
     if (after === 0) break;
     const { body: framing, contentLength, status } = responseHead;
     const unframed = framing === BODY.chunked || framing === BODY.untilClose;
-    responseHead.render(message, unframed ? 'Transfer-Encoding: chunked\r\n' : '', false);
+    responseHead.render(message, unframed ? 'Transfer-Encoding: chunked\r\n' : '', false, false);
     const rendered = message.toString();
     let body = '';
     at = after;

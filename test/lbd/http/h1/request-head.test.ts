@@ -1,8 +1,9 @@
 import t from 'tap';
+import { BODY } from '../../../../lbd/http/h1/body.ts';
 import { Message } from '../../../../lbd/http/h1/message.ts';
-import { BODY, RequestHead } from '../../../../lbd/http/h1/request-head.ts';
+import { RequestHead } from '../../../../lbd/http/h1/request-head.ts';
 import { matchedPath } from '../../../../lbd/route/route-path.ts';
-import { SENDER } from '../sender.ts';
+import { renderSent } from '../sent.ts';
 import { GET, REFUSED } from './refused-heads.ts';
 
 const head = new RequestHead(100);
@@ -83,12 +84,14 @@ t.test('a path that is called plain is its own normal form', (t) => {
 function rendered(text: string): string {
   t.ok(parse(text) > 0, JSON.stringify(text));
   const out = new Message(512);
-  head.render(out, SENDER, head.requestId ?? 'id-1', '10.0.0.1:80');
+  renderSent(head, out, head.requestId ?? 'id-1', '10.0.0.1:80');
   return out.toString();
 }
 
 const TAIL =
   'X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\nX-Request-Id: id-1\r\n\r\n';
+/** Of a request that has passed a proxy. */
+const LOOPED = TAIL.replace(/\r\n$/, 'CDN-Loop: lbd.web\r\n\r\n');
 
 t.test('render', (t) => {
   t.equal(rendered(`${GET}\r\n`), GET + TAIL, 'adds who asked');
@@ -116,8 +119,8 @@ t.test('render', (t) => {
     GET + TAIL,
     'who asked is ours to say',
   );
-  t.equal(rendered(`${GET}X-Request-Id: mine\r\n\r\n`), GET + TAIL.replace('id-1', 'mine'));
-  t.equal(rendered(`${GET}X-Request-Id: a b\r\n\r\n`), GET + TAIL, 'an unusable request id is replaced');
+  t.equal(rendered(`${GET}X-Request-Id: mine\r\n\r\n`), GET + LOOPED.replace('id-1', 'mine'));
+  t.equal(rendered(`${GET}X-Request-Id: a b\r\n\r\n`), GET + LOOPED, 'an unusable request id is replaced');
   t.equal(
     rendered(`${GET}Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n`),
     `${GET}Connection: upgrade\r\nUpgrade: websocket\r\n${TAIL}`,

@@ -1,6 +1,6 @@
 import t from 'tap';
+import { BODY } from '../../../../lbd/http/h1/body.ts';
 import { Message } from '../../../../lbd/http/h1/message.ts';
-import { BODY } from '../../../../lbd/http/h1/request-head.ts';
 import { ResponseHead } from '../../../../lbd/http/h1/response-head.ts';
 
 const head = new ResponseHead(100);
@@ -12,7 +12,7 @@ function parse(text: string, toHead = false): number {
 
 function rendered(extra: string, upgraded: boolean): string {
   const out = new Message(512);
-  head.render(out, extra, upgraded);
+  head.render(out, extra, upgraded, false);
   return out.toString();
 }
 

@@ -1,0 +1,66 @@
+import type { Upstream, UpstreamBackend } from '../dispatch/upstream.ts';
+import type { BodySink, HttpAnswer } from './model.ts';
+import type { RequestTransit } from './request-transit.ts';
+
+/** Who has a request answered on a backend stream. */
+export interface BackendUser {
+  /** All of the request that has left is still here, and nothing of an answer. */
+  readonly replayable: boolean;
+  /** The connection is there, and takes the request. Only for a stream on a new one. */
+  onBackendReady(): void;
+  /** A 1xx, but not a 101. */
+  onInterim(answer: HttpAnswer): void;
+  /**
+   * The final head. Within the same call follows `onAnswerBody`.
+   *
+   * @returns false: the answer is not wanted, and the stream is over
+   */
+  onAnswer(answer: HttpAnswer): boolean;
+  /** As of `BodySink.body`; with `ended` the stream is over, and `settle` is due. */
+  onAnswerBody(buffer: Buffer, start: number, length: number, ended: boolean, trailers: string): void;
+  /**
+   * The backend switches protocols.
+   *
+   * @param upstream with all that comes from now on; the stream has nothing to do with it any more
+   * @param start to `end`: what has come behind the answer already
+   */
+  onSwitched(answer: HttpAnswer, upstream: Upstream, buffer: Buffer, start: number, end: number): void;
+  /** What was written has left; write on. */
+  onBackendDrain(): void;
+  /** What came is no answer, and the stream is of no use any more. @param fault in words */
+  onBackendBroken(fault: string): void;
+  /** What came was no answer to this request, which may be sent again. @param why in words */
+  onBackendStale(why: string): void;
+  /**
+   * The stream is gone before its answer was over.
+   *
+   * @param why see `UpstreamUser.onUpstreamClose`
+   * @param connected there was a connection
+   * @param reused which had been used before, so that the backend may just have been closing it
+   */
+  onBackendClose(why: string, connected: boolean, reused: boolean): void;
+}
+
+/**
+ * What a backend offers to an exchange: takes one request and brings its answer, on a connection of its own or on one of
+ * the streams of a connection.
+ */
+export interface BackendStream extends BodySink {
+  readonly backend: UpstreamBackend;
+  /** Something of an answer has come, but no whole head. */
+  readonly begun: boolean;
+  /** It did not take the last piece without having to wait. */
+  readonly full: boolean;
+
+  /** Begins a request. Within the same call follows `body`, with the first piece or with none. */
+  begin(request: RequestTransit): void;
+  /** Gives the backend no more credit to send its answer with: at most what is on its way still comes. */
+  pause(): void;
+  resume(): void;
+  /** The answer is over: leaves the connection to the next request where it is fit for one. */
+  settle(): void;
+  /** Ends it; its user is not called any more. */
+  destroy(): void;
+  /** As `destroy`, but the backend cannot take the cut for an orderly end. */
+  reset(): void;
+}

@@ -1,0 +1,223 @@
+import t, { type Test } from 'tap';
+import { parseConfig } from '../../../common/config.ts';
+import { Backend } from '../../../lbd/dispatch/backend.ts';
+import { Pool } from '../../../lbd/dispatch/pool.ts';
+import { Frontend } from '../../../lbd/entry/frontend.ts';
+import { FieldName } from '../../../lbd/http/field-names.ts';
+import { HttpConnection } from '../../../lbd/http/h1/connection.ts';
+import type { BodySink, HttpAnswer } from '../../../lbd/http/model.ts';
+import type { Policy } from '../../../lbd/http/policy/policy.ts';
+import { HttpService } from '../../../lbd/http/service.ts';
+import { poolTarget, type Target } from '../../../lbd/http/target.ts';
+import { Deadlines } from '../../../lbd/io/deadlines.ts';
+import { Listener } from '../../../lbd/io/listener.ts';
+import { createSharedBuffers, GATE_OPEN, SharedState } from '../../../lbd/shared/shared.ts';
+import { freePort } from '../../common/free-port.ts';
+import { RawClient, RawOrigin } from '../harness.ts';
+import { sessionTable, workerContext } from '../worker-context.ts';
+
+/** Has the policies of a test, where a config would name some. */
+class TestService extends HttpService {
+  readonly #policies: readonly Policy[];
+  readonly #pool: Pool;
+
+  constructor(frontend: Frontend, pool: Pool, policies: readonly Policy[]) {
+    super(frontend, undefined);
+    this.#pool = pool;
+    this.#policies = policies;
+  }
+
+  override targetFor(): Target {
+    return poolTarget(-1, this.#pool, this.#policies);
+  }
+}
+
+/** A frontend with policies, on a real listener, before an origin that answers each head with `answer`. */
+async function start(t: Test, policies: readonly Policy[], answer: string, thenEnd = false) {
+  const origin = await RawOrigin.start(t, (socket, data) => {
+    if (!data.endsWith('\r\n\r\n')) return;
+    socket.write(answer, 'latin1');
+    if (thenEnd) socket.end();
+  });
+  const port = await freePort();
+  const config = parseConfig(
+    `
+frontends: { web: { bind: ["127.0.0.1:${port}"], pool: web } }
+pools: { web: { backends: { s1: { address: "127.0.0.1:${origin.port}" } } } }
+`,
+    '/test.yaml',
+    { cpus: 1 },
+  );
+  const buffers = createSharedBuffers(1);
+  const deadlines = new Deadlines();
+  const context = workerContext({
+    deadlines,
+    shared: new SharedState(buffers, 0),
+    nextRequestId: () => 'id',
+  });
+  const [web] = config.pools;
+  new SharedState(buffers, -1).setGate(0, GATE_OPEN, 1);
+  const backend = new Backend('web', web!.backends[0]!, 0, context.shared, undefined);
+  const pool = new Pool(web!, [backend], context.shared, sessionTable(), 0);
+  const frontend = new Frontend(0, context, config.frontends[0]!, [], pool);
+  const service = new TestService(frontend, pool, policies);
+  deadlines.start(() => {});
+  const connections: HttpConnection[] = [];
+  const listener = await Listener.open(
+    config.frontends[0]!.bind[0]!,
+    (socket) => {
+      frontend.enter();
+      const connection = new HttpConnection(socket, service);
+      connections.push(connection);
+      socket.resume();
+      return connection;
+    },
+    (error) => t.error(error),
+  );
+  t.teardown(() => {
+    listener.close();
+    deadlines.stop();
+    for (const connection of connections) connection.cut();
+    backend.retire();
+  });
+  return {
+    origin,
+    async ask(request: string, until: (text: string) => boolean): Promise<string> {
+      const client = await RawClient.open(t, port);
+      client.write(request);
+      const text = await client.until(until);
+      client.socket.destroy();
+      return text;
+    },
+  };
+}
+
+const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
+const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
+const name = (text: string) => new FieldName(text);
+
+t.test(
+  'a policy edits what a backend gets: known fields and others, whatever Connection names',
+  async (t) => {
+    const edits: Policy = {
+      onSend({ edits }) {
+        edits.remove(name('X-Secret'));
+        edits.remove(name('Cookie'));
+        edits.set(name('User-Agent'), 'lbd');
+        edits.add(name('X-Many'), 'two');
+        edits.add(name('X-Gone'), 'never');
+        edits.remove(name('x-gone'));
+      },
+    };
+    const { origin, ask } = await start(t, [edits], OK);
+    await ask(
+      'GET /a HTTP/1.1\r\nHost: a\r\nx-secret: 1\r\nUser-Agent: curl\r\nCookie: a=b\r\nX-Many: one\r\nConnection: X-Hop\r\nX-Hop: 1\r\nLast: 1\r\n\r\n',
+      (text) => text.endsWith('ok'),
+    );
+    t.equal(
+      origin.received[0]!.replace(/X-Forwarded-.*\r\n/g, ''),
+      'GET /a HTTP/1.1\r\nHost: a\r\nX-Many: one\r\nLast: 1\r\nUser-Agent: lbd\r\nX-Many: two\r\n\r\n',
+    );
+  },
+);
+
+t.test('routes and hashes see a request as its policies leave it', async (t) => {
+  const seen: (string | undefined)[] = [];
+  const first: Policy = {
+    onSend({ edits }) {
+      edits.set(name('X-A'), 'ours');
+      edits.add(name('X-B'), 'two');
+      edits.remove(name('X-C'));
+    },
+  };
+  const second: Policy = {
+    onSend(request) {
+      for (const field of ['x-a', 'x-b', 'x-c', 'x-d']) seen.push(request.header(field));
+      seen.push(request.sent('x-a'));
+    },
+  };
+  const { ask } = await start(t, [first, second], OK);
+  await ask('GET / HTTP/1.1\r\nHost: a\r\nX-A: theirs\r\nX-B: one\r\nX-C: 1\r\n\r\n', (text) =>
+    text.endsWith('ok'),
+  );
+  t.same(seen, ['ours', 'one, two', undefined, undefined, 'theirs']);
+});
+
+t.test('a policy answers in the place of a backend, and the connection goes on', async (t) => {
+  const refusing: Policy = {
+    onRequest: (request) =>
+      request.path === '/no'
+        ? { status: 403, fields: [['Content-Length', '3']], body: 'no\n', cause: undefined }
+        : undefined,
+  };
+  const { origin, ask } = await start(t, [refusing], OK);
+  const text = await ask(`GET /no HTTP/1.1\r\nHost: a\r\n\r\n${GET}`, (text) => text.endsWith('ok'));
+  t.match(
+    text,
+    /^HTTP\/1\.1 403 Forbidden\r\n(Date: .*\r\n)?Content-Length: 3\r\n\r\nno\nHTTP\/1\.1 200 OK\r\n/,
+  );
+  t.equal(origin.received.join('').match(/GET/g)?.length, 1, 'the backend saw the other request alone');
+  const body = await ask('POST /no HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe', (text) =>
+    text.endsWith('no\n'),
+  );
+  t.match(body, '\r\nConnection: close\r\n', 'a body that nobody reads ends it');
+});
+
+t.test('a policy edits what a client gets', async (t) => {
+  const edits: Policy = {
+    onAnswer({ edits }) {
+      edits.remove(name('Server'));
+      edits.remove(name('Date'));
+      edits.set(name('X-A'), 'ours');
+    },
+  };
+  const { ask } = await start(
+    t,
+    [edits],
+    'HTTP/1.1 200 OK\r\nServer: x\r\nDate: yesterday\r\nX-A : theirs\r\nContent-Length: 2\r\n\r\nok',
+  );
+  const text = await ask(GET, (text) => text.endsWith('ok'));
+  t.equal(text, 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: ours\r\n\r\nok');
+});
+
+/** Says each piece twice, and something at the end. */
+const doubling: Policy = {
+  wrapBody: (_answer: HttpAnswer, out: BodySink) => ({
+    body(buffer, start, length, ended, trailers) {
+      const piece = buffer.latin1Slice(start, start + length);
+      const bytes = Buffer.from(`${piece}${piece}${ended ? '!' : ''}`, 'latin1');
+      out.body(bytes, 0, bytes.length, ended, trailers);
+    },
+  }),
+};
+
+for (const [framing, answer, thenEnd, expected] of [
+  ['a length', OK, false, '5\r\nokok!\r\n0'],
+  [
+    'chunks and trailers',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nT: 1\r\n\r\n',
+    false,
+    '5\r\nokok!\r\n0\r\nT: 1',
+  ],
+  ['the end of the connection', 'HTTP/1.1 200 OK\r\n\r\nok', true, '4\r\nokok\r\n1\r\n!\r\n0'],
+] as const)
+  t.test(`a policy wraps a body that is delimited by ${framing}`, async (t) => {
+    const { ask } = await start(t, [doubling], answer, thenEnd);
+    const text = await ask(GET, (text) => text.includes('\r\n0\r\n') && text.endsWith('\r\n\r\n'));
+    const [head, body] = text.split('\r\n\r\n', 2) as [string, string];
+    t.match(head, '\r\nTransfer-Encoding: chunked');
+    t.notMatch(head, 'Content-Length');
+    t.equal(body, expected);
+  });
+
+t.test(
+  'a wrapped body for HTTP/1.0 ends with the connection, and one that is not there stays so',
+  async (t) => {
+    const { ask } = await start(t, [doubling], OK);
+    const old = await ask('GET / HTTP/1.0\r\n\r\n', (text) => text.endsWith('!'));
+    t.match(old, /\r\nConnection: close\r\n\r\nokok!$/);
+    const empty = await start(t, [doubling], 'HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n');
+    const text = await empty.ask(GET, (text) => text.endsWith('\r\n\r\n'));
+    t.match(text, '\r\nContent-Length: 2\r\n');
+  },
+);

@@ -1,4 +1,5 @@
 import type { Upstream, UpstreamBackend } from '../dispatch/upstream.ts';
+import type { Cause } from '../log/cause.ts';
 import type { BodySink, HttpAnswer } from './model.ts';
 import type { RequestTransit } from './request-transit.ts';
 
@@ -61,6 +62,6 @@ export interface BackendStream extends BodySink {
   settle(): void;
   /** Ends it; its user is not called any more. */
   destroy(): void;
-  /** As `destroy`, but the backend cannot take the cut for an orderly end. */
-  reset(): void;
+  /** As `destroy`, but the backend cannot take the cut for an orderly end. @param cause for codecs that can tell it */
+  reset(cause: Cause): void;
 }

@@ -2,6 +2,7 @@ import type { Endpoints } from '../../common/proxy-protocol.ts';
 import type { UpstreamBackend } from '../dispatch/upstream.ts';
 import type { Frontend } from '../entry/frontend.ts';
 import type { AccessRecord } from '../log/access-record.ts';
+import type { Cause } from '../log/cause.ts';
 import type { Refusal } from '../log/refusal.ts';
 import type { Asker } from './asker.ts';
 import type { BodySink, HttpAnswer } from './model.ts';
@@ -93,8 +94,8 @@ export interface ClientStream extends BodySink {
 
   /** Ends our side, behind all that was written. */
   endOutput(): void;
-  /** Ends the stream now, whatever it is doing; the client gets a reset. */
-  cut(): void;
+  /** Ends the stream now, whatever it is doing; the client gets a reset. @param cause for the log, and for codecs that can tell it */
+  reset(cause: Cause): void;
   /** Ends the stream of a client that has gone within its request, or might as well have. */
   leave(): void;
 }

@@ -413,8 +413,7 @@ export class Exchange implements BackendUser, QueueUser {
   #abort(): void {
     this.#attempts.count(COUNTER.errors, 1);
     this.drop();
-    this.#client.log?.fault('response_cut');
-    this.#client.cut();
+    this.#client.reset('response_cut');
   }
 
   /** The backend is not to be trusted with this connection any more. */
@@ -455,7 +454,7 @@ export class Exchange implements BackendUser, QueueUser {
     this.#request.takeHeld();
     this.#checkout.close();
     this.#attempts.leave();
-    backend?.reset();
+    backend?.reset('client_gone');
   }
 
   // Time.
@@ -467,10 +466,8 @@ export class Exchange implements BackendUser, QueueUser {
   onDeadline(): void {
     const client = this.#client;
     const { over } = this.#patience;
-    if (this.started && client.ended && !over) {
-      client.log?.gone();
-      client.cut();
-    } else if (this.started) this.#abort();
+    if (this.started && client.ended && !over) client.reset('client_gone');
+    else if (this.started) this.#abort();
     else if (this.#checkout.waiting) {
       this.#checkout.giveUpTurn();
       this.#tell(TOTAL_TIMEOUT);

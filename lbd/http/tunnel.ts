@@ -97,7 +97,7 @@ export class Tunnel implements UpgradedStream, UpstreamUser {
     this.#leave();
     if (this.#clientClosed) return;
     if (why !== '' && !this.#backendEnded) {
-      this.#client.cut();
+      this.#client.reset('response_cut');
       return;
     }
     this.#client.endOutput();

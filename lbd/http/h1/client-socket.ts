@@ -4,6 +4,7 @@ import type { Frontend } from '../../entry/frontend.ts';
 import { writeSoon } from '../../io/direct-io.ts';
 import { clientAddress, endpointsOf, resetNow, send } from '../../io/raw-socket.ts';
 import type { AccessRecord } from '../../log/access-record.ts';
+import type { Cause } from '../../log/cause.ts';
 import { identityText, isSecure } from '../../tls/client-identity.ts';
 import { Asker } from '../asker.ts';
 import { Field, FieldBlock, FieldName } from '../field-names.ts';
@@ -95,10 +96,15 @@ export abstract class ClientSocket {
   }
 
   /** Ends the connection now, whatever it is doing; the client gets a reset. */
-  cut(): void {
-    this.log?.fault('cut');
+  reset(cause: Cause): void {
+    this.log?.fault(cause);
     this.log?.end();
     resetNow(this.socket);
+  }
+
+  /** A `drain_timeout`, or the time to stop, is over. */
+  cut(): void {
+    this.reset('cut');
   }
 
   /** Ends the connection of a client that has gone within its request, or might as well have. */

@@ -412,7 +412,7 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
     this.log?.fault(cause, status, reason);
     this.#exchange?.drop();
     if (this.phase === EXCHANGE && this.#exchange!.started) {
-      this.cut();
+      this.reset(cause);
       return;
     }
     this.#sayText(ownAnswerText(refusalAnswer(refusal, ''), false, false));
@@ -459,8 +459,7 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
         break;
       case EXCHANGE:
         if (this.socket.writableNeedDrain) {
-          this.log?.fault('client_slow');
-          this.cut();
+          this.reset('client_slow');
         } else this.#exchange!.onDeadline();
         break;
       case CONNECTING:

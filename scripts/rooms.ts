@@ -35,11 +35,12 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   'lbd/dispatch': ['common', 'lbd/io', 'lbd/route', 'lbd/session', 'lbd/shared', 'lbd/tls'],
   'lbd/entry': ['common', 'lbd/dispatch', 'lbd/io', 'lbd/log', 'lbd/route', 'lbd/shared', 'lbd/tls'],
   'lbd/http': STREAM_MODE,
+  'lbd/http/h1': [...STREAM_MODE, 'lbd/http'],
   'lbd/tcp': STREAM_MODE,
   'lbd/udp': ['common', 'lbd/dispatch', 'lbd/entry', 'lbd/io', 'lbd/log', 'lbd/route', 'lbd/shared'],
   'lbd/plane': [
     ...['common', 'lbd/dispatch', 'lbd/entry', 'lbd/http', 'lbd/io', 'lbd/log', 'lbd/route', 'lbd/session'],
-    ...['lbd/shared', 'lbd/tcp', 'lbd/tls', 'lbd/udp'],
+    ...['lbd/http/h1', 'lbd/shared', 'lbd/tcp', 'lbd/tls', 'lbd/udp'],
   ],
   'lbd/control': ['common', 'lbd/flow', 'lbd/kernel', 'lbd/log', 'lbd/session', 'lbd/shared', 'lbd/tls'],
   // What starts threads and processes, and nothing else.
@@ -60,8 +61,13 @@ export function importsOf(file: string, text: string): string[] {
 /** @returns undefined: it stands in no room */
 function roomOf(file: string): string | undefined {
   const folders = file.split('/').slice(0, -1);
-  const room = folders[0] === 'lbd' ? folders.slice(0, 2).join('/') : (folders[0] ?? '');
-  return room in ROOMS ? room : undefined;
+  const least = folders[0] === 'lbd' ? Math.min(2, folders.length) : 1;
+  // A room within a room counts for itself.
+  for (let depth = folders.length; depth >= least; depth--) {
+    const room = folders.slice(0, depth).join('/');
+    if (room in ROOMS) return room;
+  }
+  return undefined;
 }
 
 /**

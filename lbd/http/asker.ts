@@ -54,6 +54,11 @@ export class Asker {
     this.#serve(client, log);
   }
 
+  /** No request will come for a while. */
+  rest(): void {
+    if (this.believed !== 'nothing') this.fields = NO_FIELDS;
+  }
+
   /** The next request may be anybody's. */
   forget(log: AccessRecord | undefined): void {
     if (this.believed !== 'nothing') this.#serve(this.#peer, log);

@@ -1,4 +1,5 @@
-import type { Upstream, UpstreamBackend } from '../dispatch/upstream.ts';
+import type { Upstream, UpstreamBackend, UpstreamUser } from '../dispatch/upstream.ts';
+import type { Frontend } from '../entry/frontend.ts';
 import type { Cause } from '../log/cause.ts';
 import type { BodySink, HttpAnswer } from './model.ts';
 import type { RequestTransit } from './request-transit.ts';
@@ -14,9 +15,10 @@ export interface BackendUser {
   /**
    * The final head. Within the same call follows `onAnswerBody`.
    *
+   * @param fault what is wrong with the first piece of its body, in words; empty: nothing
    * @returns false: the answer is not wanted, and the stream is over
    */
-  onAnswer(answer: HttpAnswer): boolean;
+  onAnswer(answer: HttpAnswer, fault: string): boolean;
   /** As of `BodySink.body`; with `ended` the stream is over, and `settle` is due. */
   onAnswerBody(buffer: Buffer, start: number, length: number, ended: boolean, trailers: string): void;
   /**
@@ -65,3 +67,24 @@ export interface BackendStream extends BodySink {
   /** As `destroy`, but the backend cannot take the cut for an orderly end. @param cause for codecs that can tell it */
   reset(cause: Cause): void;
 }
+
+/** A backend stream on a connection of its own, and then on the next one. */
+export interface UpstreamStream extends BackendStream, UpstreamUser {
+  /** The next request goes over this connection, which calls this stream from now on. */
+  over(upstream: Upstream): this;
+  /** No request will come for a while. */
+  rest(): void;
+}
+
+/** Keeps backend connections between two requests. */
+export interface UpstreamKeeper {
+  /** @param doubtful more may come behind its last answer: not before that has had its time */
+  giveBack(upstream: Upstream, doubtful: boolean): void;
+}
+
+/** The codec that backends are spoken to in. */
+export type NewBackendStream = (
+  user: BackendUser,
+  frontend: Frontend,
+  keeper: UpstreamKeeper,
+) => UpstreamStream;

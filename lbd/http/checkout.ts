@@ -3,9 +3,8 @@ import type { Attempts } from '../dispatch/attempts.ts';
 import type { QueueUser, Waiter } from '../dispatch/queue.ts';
 import { Upstream } from '../dispatch/upstream.ts';
 import { COUNTER } from '../shared/shared.ts';
-import type { BackendStream, BackendUser } from './backend-stream.ts';
+import type { BackendStream, BackendUser, UpstreamKeeper, UpstreamStream } from './backend-stream.ts';
 import type { ClientStream } from './client-stream.ts';
-import { Http1BackendStream, type UpstreamKeeper } from './h1/backend-stream.ts';
 
 /** A request that must not be sent twice uses only a backend connection that worked just now. */
 const FRESH_MS = 250;
@@ -17,7 +16,7 @@ const FRESH_MS = 250;
 export class Checkout implements UpstreamKeeper {
   readonly #client: ClientStream;
   readonly #attempts: Attempts;
-  readonly #stream: Http1BackendStream;
+  readonly #stream: UpstreamStream;
   /** A connection that told the backend this client's address, so that no other client may use it. */
   #own: Upstream | undefined;
   /** Its place in the queue of the pool. */
@@ -27,7 +26,7 @@ export class Checkout implements UpstreamKeeper {
   constructor(client: ClientStream, attempts: Attempts, user: BackendUser) {
     this.#client = client;
     this.#attempts = attempts;
-    this.#stream = new Http1BackendStream(user, client.frontend, this);
+    this.#stream = client.service.newStream(user, client.frontend, this);
   }
 
   /** No request will come for a while. */

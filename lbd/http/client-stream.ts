@@ -31,7 +31,7 @@ export interface UpgradedStream {
 
 /**
  * What a client offers to the exchange that has its requests answered: one request at a time, whatever the codec and
- * however many such streams its connection carries. It calls the exchange's `begin` with each head, then `onBody` with the
+ * however many such streams its connection carries. It finds out who asks, calls the exchange's `begin` with each head, then `onBody` with the
  * body of it; `onClientDrain`, `holdBackend`, `onClientEnd`, `onClientClose` and `onDeadline` as it goes.
  */
 export interface ClientStream extends BodySink {

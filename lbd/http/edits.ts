@@ -1,6 +1,18 @@
 import { hyphened } from '../tls/client-identity.ts';
-import { FIELD, Field, type FieldBlock, type FieldName } from './field-names.ts';
+import { FIELD, FIELD_IDS, Field, type FieldBlock, type FieldName } from './field-names.ts';
 import { NO_BYTES } from './no-bytes.ts';
+
+/** Fields that end here or frame the message, a bit each: what a policy said there could be read as another message. */
+const FRAMING = [
+  FIELD.connection,
+  FIELD.contentLength,
+  FIELD.transferEncoding,
+  FIELD.upgrade,
+  FIELD.keepAlive,
+  FIELD.te,
+  FIELD.trailer,
+  FIELD.proxyConnection,
+].reduce((bits, id) => bits | (1 << id), 0);
 
 /**
  * What policies change about the fields of one message: an overlay that codecs lay over the fields as they came. While it
@@ -25,7 +37,9 @@ export class FieldEdits {
     this.#reserved = undefined;
   }
 
+  /** @throws Error where the field frames the message, which is its codec's to say */
   add(name: FieldName, value: string): void {
+    if ((FRAMING & (1 << name.id)) !== 0) throw new Error(`a policy cannot say ${name.lower}`);
     const at = this.count++;
     this.#fields[at] = new Field(name, value);
     this.#lines[at] = undefined;
@@ -123,5 +137,14 @@ export class FieldEdits {
       value = value === undefined ? seen : `${value}, ${seen}`;
     }
     return value;
+  }
+
+  /** What is there under a name once these are laid over a message. @param name in lower case */
+  over(name: string, message: { sent(name: string): string | undefined }): string | undefined {
+    const added = this.added(name);
+    if (this.removes(name, FIELD_IDS[name] ?? FIELD.other)) return added;
+    const sent = message.sent(name);
+    if (added === undefined || sent === undefined) return sent ?? added;
+    return `${sent}${name === 'cookie' ? '; ' : ', '}${added}`;
   }
 }

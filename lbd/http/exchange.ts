@@ -21,6 +21,7 @@ import {
 } from '../log/refusal.ts';
 import { COUNTER } from '../shared/shared.ts';
 import type { BackendStream, BackendUser } from './backend-stream.ts';
+import { BodyChain } from './body-chain.ts';
 import { Checkout } from './checkout.ts';
 import type { ClientStream } from './client-stream.ts';
 import { dateBlock } from './date.ts';
@@ -30,7 +31,7 @@ import { NO_BYTES } from './no-bytes.ts';
 import { type OwnAnswer, refusalAnswer } from './own-answer.ts';
 import { Patience } from './patience.ts';
 import { CONNECTING, EXCHANGE } from './phase.ts';
-import type { PolicySet } from './policy/policy.ts';
+import type { BodySource, PolicySet } from './policy/policy.ts';
 import { RequestTransit } from './request-transit.ts';
 import type { PoolTarget } from './target.ts';
 import { Tunnel } from './tunnel.ts';
@@ -41,7 +42,7 @@ const CONTENT_LENGTH = new FieldName('Content-Length');
  * One request at a time of a client stream, and its answer: finds where it leads, picks a backend, sends the request,
  * relays the answer, and tries again where that is possible. Knows no codec. An instance serves one request after the other.
  */
-export class Exchange implements BackendUser, QueueUser {
+export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
   /** The head of the answer has left for the client: it can only be completed or cut off. */
   started = false;
   readonly #client: ClientStream;
@@ -51,14 +52,15 @@ export class Exchange implements BackendUser, QueueUser {
   readonly #patience: Patience;
   #target: PoolTarget | undefined;
   #backend: BackendStream | undefined;
-  /** Where the body of the answer goes: to the client, maybe through what policies have put before it. */
-  #out: BodySink;
+  /** What policies have put between the body of the answer and the client; undefined: nothing. */
+  #chain: BodyChain | undefined;
+  /** The answer has left in full. */
+  #sentAll = false;
   #idempotent = false;
   #upgrade = false;
 
   constructor(client: ClientStream) {
     this.#client = client;
-    this.#out = client;
     this.#attempts = new Attempts(client.frontend.context.shared, client.asker);
     this.#checkout = new Checkout(client, this.#attempts, this);
     this.#patience = new Patience(client);
@@ -69,7 +71,6 @@ export class Exchange implements BackendUser, QueueUser {
     this.#request.rest();
     this.#checkout.rest();
     this.#attempts.rest();
-    this.#out = this.#client;
   }
 
   /** The backend at work; undefined: none. */
@@ -91,15 +92,12 @@ export class Exchange implements BackendUser, QueueUser {
    * piece, or with none.
    */
   begin(request: HttpRequest): void {
-    const client = this.#client;
     const transit = this.#request;
     this.#idempotent = request.idempotent;
     this.#upgrade = request.upgrade;
-    this.started = false;
-    this.#out = client;
+    this.started = this.#sentAll = false;
     transit.begin(request.length, request.method === 'HEAD');
     this.#patience.beginPaces(transit.done);
-    client.asker.identify(request, client.log);
     const answer = this.#lead(request) ?? this.#dispatch(request);
     if (answer !== undefined) this.#say(answer);
   }
@@ -248,7 +246,7 @@ export class Exchange implements BackendUser, QueueUser {
     this.#backend!.begin(transit);
     const held = transit.takeHeld();
     if (transit.whole || transit.length === 0) this.#backend!.body(NO_BYTES, 0, 0, true, '');
-    else this.#forward(held, 0, held.length, transit.trailers);
+    else this.#forward(held, 0, held.length, transit.takeTrailers());
     this.awaitMore();
     // Of a paused client the end comes nevertheless, where TLS tells it together with the last bytes.
     if (client.ended) this.onClientEnd();
@@ -260,7 +258,7 @@ export class Exchange implements BackendUser, QueueUser {
 
   /** Reads on from the client, unless it is ahead of its turn or of its backend. */
   awaitMore(): void {
-    if (!this.#client.ahead && !this.#backend!.full) this.#client.resume();
+    if (!this.#client.ahead && this.#backend?.full !== true) this.#client.resume();
     this.arm();
   }
 
@@ -291,10 +289,14 @@ export class Exchange implements BackendUser, QueueUser {
     this.#client.inform(answer);
   }
 
-  onAnswer(answer: HttpAnswer): boolean {
+  onAnswer(answer: HttpAnswer, fault: string): boolean {
     const { status } = answer;
     this.#attempts.answered(status);
     if (this.#target!.retry.statuses.includes(status) && this.#another('status', status)) return false;
+    if (fault !== '') {
+      this.onBackendBroken(fault);
+      return false;
+    }
     this.started = true;
     this.#edit(answer);
     // RFC 9110 §6.6.1: who has a clock says when an answer came that does not say so itself.
@@ -314,27 +316,52 @@ export class Exchange implements BackendUser, QueueUser {
   }
 
   #wrap(answer: HttpAnswer): boolean {
-    for (const policy of this.#target!.policies.wrapBody)
-      this.#out = policy.wrapBody(answer, this.#out) ?? this.#out;
-    if (this.#out === this.#client) return false;
+    const { policies } = this.#target!;
+    if (policies.wrapBody.length === 0) return false;
+    const chain = new BodyChain(this);
+    if (!chain.wrap(policies, answer, this)) return false;
+    this.#chain = chain;
     answer.edits.remove(CONTENT_LENGTH);
     return true;
+  }
+
+  pause(): void {
+    this.#backend?.pause();
+  }
+
+  resume(): void {
+    this.#backend?.resume();
   }
 
   onAnswerBody(buffer: Buffer, start: number, length: number, ended: boolean, trailers: string): void {
     this.arm();
     this.#patience.received(length);
     this.#attempts.count(COUNTER.bytes_received, length);
-    this.#out.body(buffer, start, length, ended, trailers);
-    if (ended) this.#finish();
-  }
-
-  #finish(): void {
+    (this.#chain ?? this).body(buffer, start, length, ended, trailers);
+    if (!ended) return;
     const backend = this.#backend!;
     this.#backend = undefined;
     this.#attempts.leave();
     backend.settle();
+    if (this.#sentAll) this.#finish();
+  }
+
+  /** The answer as it leaves. */
+  body(buffer: Buffer, start: number, length: number, ended: boolean, trailers: string): void {
+    this.#client.body(buffer, start, length, ended, trailers);
+    if (!ended) return;
+    this.#sentAll = true;
+    if (this.#backend === undefined) this.#finish();
+  }
+
+  #finish(): void {
+    this.#unwrap();
     this.#client.done();
+  }
+
+  #unwrap(): void {
+    this.#chain?.drop();
+    this.#chain = undefined;
   }
 
   onSwitched(answer: HttpAnswer, upstream: Upstream, buffer: Buffer, start: number, end: number): void {
@@ -442,6 +469,7 @@ export class Exchange implements BackendUser, QueueUser {
 
   /** The request is over without a response of the backend. */
   drop(): void {
+    this.#unwrap();
     this.#checkout.giveUpTurn();
     this.#dropBackend();
     this.#attempts.leave();
@@ -452,6 +480,7 @@ export class Exchange implements BackendUser, QueueUser {
     const backend = this.#backend;
     this.#backend = undefined;
     this.#request.takeHeld();
+    this.#unwrap();
     this.#checkout.close();
     this.#attempts.leave();
     backend?.reset('client_gone');

@@ -1,6 +1,6 @@
 import type { AnswerFacts, LoggedRequest } from '../route/facts.ts';
 import type { FieldEdits } from './edits.ts';
-import type { Message } from './h1/message.ts';
+import type { Message } from './message.ts';
 
 /** Length of a body that nobody knows before its end. */
 export const UNKNOWN = -1;
@@ -25,6 +25,8 @@ export interface HttpRequest extends LoggedRequest {
   has(id: number): boolean;
   /** As `header`, but as it came. */
   sent(name: string): string | undefined;
+  /** The client has said that such a field ends here (RFC 9110 §7.6.1). @param name lower case */
+  endsHere(name: string): boolean;
   /**
    * The head as a backend gets it, in the form that `RequestTransit` keeps: fields of this hop taken out (RFC 9110
    * §7.6.1), framing said anew, `edits` laid over.
@@ -44,6 +46,10 @@ export interface HttpAnswer extends AnswerFacts {
   readonly edits: FieldEdits;
   /** Whether such a field came. @param id of `FIELD`, not `other` */
   has(id: number): boolean;
+  /** As the client gets it. @param name lower case. Repeated fields joined by `, ` */
+  header(name: string): string | undefined;
+  /** As `header`, but as it came. */
+  sent(name: string): string | undefined;
   /**
    * The head as HTTP/1 writes it: fields of its hop taken out, `edits` laid over.
    *

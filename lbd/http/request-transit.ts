@@ -1,4 +1,4 @@
-import { Message } from './h1/message.ts';
+import { Message } from './message.ts';
 import { UNKNOWN } from './model.ts';
 import { NO_BYTES } from './no-bytes.ts';
 
@@ -37,6 +37,7 @@ export class RequestTransit {
   /** No request will come for a while. */
   rest(): void {
     this.head.shrink();
+    this.#trailers = '';
   }
 
   /** The length of the body is known, so that its bytes can be taken as they come. */
@@ -57,14 +58,17 @@ export class RequestTransit {
     this.#held = this.#held === undefined ? bytes : Buffer.concat([this.#held, bytes]);
   }
 
-  /** What was held, given away; `trailers` belong to it. */
+  /** What was held, given away. */
   takeHeld(): Buffer {
     const held = this.#held;
     this.#held = undefined;
     return held ?? NO_BYTES;
   }
 
-  get trailers(): string {
-    return this.#trailers;
+  /** As `takeHeld`. */
+  takeTrailers(): string {
+    const trailers = this.#trailers;
+    this.#trailers = '';
+    return trailers;
   }
 }

@@ -1,6 +1,7 @@
 import type { Frontend } from '../entry/frontend.ts';
 import { NO_ROUTE } from '../log/refusal.ts';
 import { compileRoutes, type Router } from '../route/router.ts';
+import type { NewBackendStream } from './backend-stream.ts';
 import { adds } from './forwarded-fields.ts';
 import type { HttpRequest } from './model.ts';
 import { ForwardedPolicy } from './policy/forwarded.ts';
@@ -17,6 +18,7 @@ import { answerTarget, poolTarget, redirectTarget, type Target } from './target.
  */
 export class HttpService {
   readonly frontend: Frontend;
+  readonly newStream: NewBackendStream;
   /** What meets every request before it has a route: what routes look at is what its backend would get. */
   entry: PolicySet = new PolicySet([]);
   /** Fields that tell backends who a client is, and that no client may send; undefined: none. */
@@ -27,8 +29,9 @@ export class HttpService {
   #rest: Target;
 
   /** @param reserved see `reservedFields` */
-  constructor(frontend: Frontend, reserved: ReadonlySet<string> | undefined) {
+  constructor(frontend: Frontend, newStream: NewBackendStream, reserved: ReadonlySet<string> | undefined) {
     this.frontend = frontend;
+    this.newStream = newStream;
     this.router = compileRoutes([], undefined);
     this.#rest = answerTarget(NO_ROUTE);
     this.compile(reserved);

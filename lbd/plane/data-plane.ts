@@ -6,6 +6,7 @@ import { Pool } from '../dispatch/pool.ts';
 import { PoolQueue } from '../dispatch/queue.ts';
 import { Admission, type WorkerLog } from '../entry/admission.ts';
 import { Frontend, type WorkerContext } from '../entry/frontend.ts';
+import { newHttp1Stream } from '../http/h1/backend-stream.ts';
 import { HttpConnection } from '../http/h1/connection.ts';
 import { RequestIds } from '../http/request-ids.ts';
 import { HttpService } from '../http/service.ts';
@@ -44,7 +45,7 @@ export class DataPlane {
   readonly #udp: UdpPlane;
   #backends = new Map<string, Backend>();
   readonly #frontends = new Map<string, Frontend>();
-  /** Of frontends of `mode: http`. */
+  /** Of frontends that are or were of `mode: http`. */
   readonly #services = new WeakMap<Frontend, HttpService>();
   readonly #listeners: Listeners;
   /** By pool: where a backend has `max_connections`. */
@@ -88,7 +89,7 @@ export class DataPlane {
     };
     this.#context.deadlines.start(() => this.#beat());
     this.#admission = new Admission(log);
-    this.#entrance = new Entrance(this.#admission, (frontend) => this.#services.get(frontend)!);
+    this.#entrance = new Entrance(this.#admission, (frontend) => this.#services.get(frontend));
     this.#listeners = new Listeners(this.#admission, this.#entrance);
     this.#udp = new UdpPlane(this.#admission);
   }
@@ -109,7 +110,7 @@ export class DataPlane {
     for (const config of plan.config.frontends) {
       names.add(config.name);
       const target = this.#setFrontend(config, plan.frontendRows[config.name]!, pools);
-      if (config.mode === 'http') this.#compile(target, reserved);
+      this.#compile(target, reserved);
       try {
         target.terminator = this.#terminatorOf(target, plan.tls?.frontends[config.name]);
       } catch (error) {
@@ -126,8 +127,10 @@ export class DataPlane {
 
   #compile(frontend: Frontend, reserved: ReadonlySet<string> | undefined): void {
     const service = this.#services.get(frontend);
+    // Connections of a mode that it had keep asking.
     if (service !== undefined) service.compile(reserved);
-    else this.#services.set(frontend, new HttpService(frontend, reserved));
+    else if (frontend.config.mode === 'http')
+      this.#services.set(frontend, new HttpService(frontend, newHttp1Stream, reserved));
   }
 
   /** What is open of frontends that are in no config any more ends with its next answer, or at its time. */

@@ -5,8 +5,8 @@ import type { Frontend } from '../entry/frontend.ts';
 import { HelloPeek } from '../entry/hello-peek.ts';
 import { Preface } from '../entry/preface.ts';
 import { HttpConnection } from '../http/h1/connection.ts';
+import { TurnedAway } from '../http/h1/turned-away.ts';
 import type { HttpService } from '../http/service.ts';
-import { TurnedAway } from '../http/turned-away.ts';
 import type { ByteSink } from '../io/byte-sink.ts';
 import { clientAddress } from '../io/raw-socket.ts';
 import { PLAIN_HTTP, type Refusal } from '../log/refusal.ts';
@@ -18,10 +18,10 @@ import { TcpConnection } from '../tcp/tcp-connection.ts';
  */
 export class Entrance {
   readonly #admission: Admission;
-  readonly #serviceOf: (frontend: Frontend) => HttpService;
+  readonly #serviceOf: (frontend: Frontend) => HttpService | undefined;
 
-  /** @param serviceOf what a frontend of `mode: http` does */
-  constructor(admission: Admission, serviceOf: (frontend: Frontend) => HttpService) {
+  /** @param serviceOf what a frontend does that is or was of `mode: http` */
+  constructor(admission: Admission, serviceOf: (frontend: Frontend) => HttpService | undefined) {
     this.#admission = admission;
     this.#serviceOf = serviceOf;
   }
@@ -73,8 +73,15 @@ export class Entrance {
 
   /** Whatever stood before it is done: it is a connection of its frontend, and has been counted in. */
   serve(socket: net.Socket, frontend: Frontend, endpoints: Endpoints | undefined): ByteSink {
-    if (frontend.config.mode === 'tcp') return new TcpConnection(socket, frontend, endpoints);
-    const connection = new HttpConnection(socket, this.#serviceOf(frontend), endpoints);
+    const { mode } = frontend.config;
+    if (mode === 'tcp') return new TcpConnection(socket, frontend, endpoints);
+    const service = this.#serviceOf(frontend);
+    if (mode !== 'http' || service === undefined) {
+      // While it was in the door, a reload has made the frontend one of datagrams.
+      frontend.leave();
+      return drop(socket);
+    }
+    const connection = new HttpConnection(socket, service, endpoints);
     socket.resume();
     return connection;
   }

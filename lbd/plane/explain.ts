@@ -5,6 +5,7 @@ import { Asker } from '../http/asker.ts';
 import { RequestHead } from '../http/h1/request-head.ts';
 import { MAX_FIELDS } from '../http/h1/scratch.ts';
 import type { OwnAnswer } from '../http/own-answer.ts';
+import type { PolicyClient, PolicySet } from '../http/policy/policy.ts';
 import type { HttpService } from '../http/service.ts';
 import { hostMatches } from '../route/router.ts';
 import { brokenBy } from '../shared/circuit.ts';
@@ -33,10 +34,8 @@ export function explain(
   asker.identify(head, undefined);
   head.scheme = asker.scheme;
   const client = { asker, requestId: '' };
-  for (const policy of service.entry.onRequest) {
-    const answer = policy.onRequest(head, client);
-    if (answer !== undefined) return refused(nothing, answer.status, causeOf(answer));
-  }
+  const first = explained(service.entry, head, client);
+  if (first !== undefined) return refused(nothing, first.status, causeOf(first));
   const routes = service.router.explain(head).map((verdict) => ({
     ...verdict,
     pool: service.router.pool(verdict.route),
@@ -47,12 +46,24 @@ export function explain(
     return { ...refused(nothing, answer.status, causeOf(answer)), routes };
   }
   const { pool } = target;
+  const own = explained(target.policies, head, client);
   const broken = brokenBy(pool.config.limits, pool.load, ['requests']);
-  const answer = broken && {
+  const full = broken && {
     status: 503,
     cause: `the pool has its limits.requests ${pool.config.limits.requests}`,
   };
+  const answer = own === undefined ? full : { status: own.status, cause: causeOf(own) };
   return { ...nothing, routes, ...inPool(pool, head, { source: asker.address || undefined }), answer };
+}
+
+/** The answer that a policy would give. */
+function explained({ onRequest }: PolicySet, head: RequestHead, client: PolicyClient): OwnAnswer | undefined {
+  for (const policy of onRequest) {
+    const answer =
+      policy.explain === undefined ? policy.onRequest(head, client) : policy.explain(head, client);
+    if (answer !== undefined) return answer;
+  }
+  return undefined;
 }
 
 /** Why lbd answers itself, in words, or where the client is sent to. */

@@ -1,8 +1,8 @@
-import type { Upstream, UpstreamBackend, UpstreamUser } from '../../dispatch/upstream.ts';
+import type { Upstream, UpstreamBackend } from '../../dispatch/upstream.ts';
 import type { Frontend } from '../../entry/frontend.ts';
 import { writeSoon } from '../../io/direct-io.ts';
 import { send } from '../../io/raw-socket.ts';
-import type { BackendStream, BackendUser } from '../backend-stream.ts';
+import type { BackendUser, NewBackendStream, UpstreamKeeper, UpstreamStream } from '../backend-stream.ts';
 import { NO_BYTES } from '../no-bytes.ts';
 import type { RequestTransit } from '../request-transit.ts';
 import { Backlog } from './backlog.ts';
@@ -11,14 +11,8 @@ import { asChunk, JOIN_BYTES, lastChunk } from './chunk.ts';
 import { LF } from './grammar.ts';
 import { responseScratch } from './scratch.ts';
 
-/** Keeps backend connections between two requests. */
-export interface UpstreamKeeper {
-  /** @param doubtful more may come behind its last answer: not before that has had its time */
-  giveBack(upstream: Upstream, doubtful: boolean): void;
-}
-
 /** A request at a time, and its answer, on connections to backends that speak HTTP/1. An instance serves one after the other. */
-export class Http1BackendStream implements BackendStream, UpstreamUser {
+class Http1BackendStream implements UpstreamStream {
   #upstream: Upstream | undefined;
   #request: RequestTransit | undefined;
   /** The head of the request waits for the first piece of the body. */
@@ -44,7 +38,6 @@ export class Http1BackendStream implements BackendStream, UpstreamUser {
     this.#keeper = keeper;
   }
 
-  /** The next request goes over this connection, which calls this stream from now on. */
   over(upstream: Upstream): this {
     this.#upstream = upstream;
     this.#answering = this.#leftover = false;
@@ -52,7 +45,6 @@ export class Http1BackendStream implements BackendStream, UpstreamUser {
     return this;
   }
 
-  /** No request will come for a while. */
   rest(): void {
     this.#request = undefined;
     this.#pending = undefined;
@@ -165,14 +157,11 @@ export class Http1BackendStream implements BackendStream, UpstreamUser {
     body.begin(head.body, head.contentLength);
     // Before the head leaves: an answer whose framing is broken in its first piece can still be refused.
     const at = body.read(buffer, start, end);
-    if (at === BROKEN) {
-      this.#break(`invalid response: ${body.fault}`);
-      return;
-    }
+    const fault = at === BROKEN ? `invalid response: ${body.fault}` : '';
     this.#keeps = head.keepAlive && this.#request!.done;
     this.#doubtful = head.doubtful;
     this.#answering = true;
-    if (this.#user.onAnswer(head)) this.#handOn(buffer, at, end);
+    if (this.#user.onAnswer(head, fault)) this.#handOn(buffer, at, end);
   }
 
   #relay(buffer: Buffer, start: number, end: number): void {
@@ -250,3 +239,6 @@ export class Http1BackendStream implements BackendStream, UpstreamUser {
     this.#user.onBackendClose(why, connected, reused);
   }
 }
+
+export const newHttp1Stream: NewBackendStream = (user, frontend, keeper) =>
+  new Http1BackendStream(user, frontend, keeper);

@@ -8,8 +8,8 @@ import type { Cause } from '../../log/cause.ts';
 import { identityText, isSecure } from '../../tls/client-identity.ts';
 import { Asker } from '../asker.ts';
 import { Field, FieldBlock, FieldName } from '../field-names.ts';
+import { type Message, scratch } from '../message.ts';
 import type { HttpService } from '../service.ts';
-import { type Message, scratch } from './message.ts';
 
 /** A client of an HTTP frontend and its socket: who it is, what is read from it, and what is written and counted. */
 export abstract class ClientSocket {

@@ -182,6 +182,7 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
     this.#http10 = head.http10;
     this.#toHead = head.method === 'HEAD';
     this.requestId = head.requestId ?? this.frontend.context.nextRequestId();
+    this.asker.identify(head, this.log);
     head.scheme = this.asker.scheme;
     this.log?.head(head, this.requestId, after - start);
     if (this.#exchange === undefined) this.#exchange = new Exchange(this);
@@ -204,13 +205,9 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
       this.refuse(badRequest(body.fault));
       return end;
     }
-    this.#exchange!.onBody(
-      buffer,
-      body.dataStart,
-      body.dataLength,
-      body.done,
-      body.done ? body.trailers : '',
-    );
+    const trailers = body.done ? body.trailers : '';
+    if (body.done) body.drop();
+    this.#exchange!.onBody(buffer, body.dataStart, body.dataLength, body.done, trailers);
     return at;
   }
 
@@ -400,6 +397,7 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
     if (this.#resting || leftMs <= 0) return false;
     this.#resting = true;
     this.#exchange?.rest();
+    this.asker.rest();
     this.log?.rest();
     this.deadline = context.deadlines.in(leftMs);
     return true;

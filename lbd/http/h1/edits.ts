@@ -1,5 +1,5 @@
 import type { FieldEdits } from '../edits.ts';
-import type { Message } from './message.ts';
+import type { Message } from '../message.ts';
 
 /** The fields that were added, a line each. */
 export function writeAdded(out: Message, edits: FieldEdits): void {

@@ -193,6 +193,28 @@ export class FieldLines {
     }
   }
 
+  /**
+   * What came under a name.
+   *
+   * @param buffer of the last `parse`
+   * @param name lower case
+   * @param joint between repeated ones
+   */
+  text(buffer: Buffer, name: string, joint: string): string | undefined {
+    const known = FIELD_IDS[name] ?? FIELD.other;
+    let value: string | undefined;
+    for (let line = 0; line < this.count; line++) {
+      const named =
+        known === FIELD.other
+          ? equalsIgnoreCase(buffer, this.lineStart(line), this.nameEnd(line), name)
+          : this.id(line) === known;
+      if (!named) continue;
+      const text = buffer.latin1Slice(this.valueStart(line), this.valueEnd(line));
+      value = value === undefined ? text : `${value}${joint}${text}`;
+    }
+    return value;
+  }
+
   #fail(fault: HeadFault): -1 {
     this.fault = fault;
     return -1;

@@ -1,5 +1,6 @@
 import { FieldEdits } from '../edits.ts';
-import { FIELD, FIELD_IDS } from '../field-names.ts';
+import { FIELD } from '../field-names.ts';
+import type { Message } from '../message.ts';
 import { type HttpRequest, UNKNOWN } from '../model.ts';
 import { BODY } from './body.ts';
 import { ConnectionOptions } from './connection-options.ts';
@@ -22,7 +23,6 @@ import {
   TARGET,
   TOKEN,
 } from './grammar.ts';
-import type { Message } from './message.ts';
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'TRACE', 'CONNECT'];
 const METHOD_BYTES = METHODS.map((name) => Buffer.from(name));
@@ -254,8 +254,7 @@ export class RequestHead implements HttpRequest {
   }
 
   get host(): string {
-    if (this.#hostStart < 0) return '';
-    const host = this.#buffer.latin1Slice(this.#hostStart, this.#hostEnd).toLowerCase();
+    const host = this.authority.toLowerCase();
     const colon = host.lastIndexOf(':');
     return colon > host.lastIndexOf(']') ? host.slice(0, colon) : host;
   }
@@ -283,6 +282,7 @@ export class RequestHead implements HttpRequest {
   }
 
   get authority(): string {
+    if (this.edits.removesKnown(FIELD.host)) return this.edits.added('host') ?? '';
     return this.#hostStart < 0 ? '' : this.#buffer.latin1Slice(this.#hostStart, this.#hostEnd);
   }
 
@@ -295,28 +295,15 @@ export class RequestHead implements HttpRequest {
   }
 
   header(name: string): string | undefined {
-    const { edits } = this;
-    const added = edits.added(name);
-    if (edits.removes(name, FIELD_IDS[name] ?? FIELD.other)) return added;
-    const sent = this.sent(name);
-    if (added === undefined || sent === undefined) return sent ?? added;
-    return `${sent}${name === 'cookie' ? '; ' : ', '}${added}`;
+    return this.edits.over(name, this);
   }
 
   sent(name: string): string | undefined {
-    const fields = this.#fields;
-    const buffer = this.#buffer;
-    const isCookie = name === 'cookie';
-    let value: string | undefined;
-    for (let line = 0; line < fields.count; line++) {
-      const named = isCookie
-        ? fields.id(line) === FIELD.cookie
-        : equalsIgnoreCase(buffer, fields.lineStart(line), fields.nameEnd(line), name);
-      if (!named) continue;
-      const text = buffer.latin1Slice(fields.valueStart(line), fields.valueEnd(line));
-      value = value === undefined ? text : `${value}${isCookie ? '; ' : ', '}${text}`;
-    }
-    return value;
+    return this.#fields.text(this.#buffer, name, name === 'cookie' ? '; ' : ', ');
+  }
+
+  endsHere(name: string): boolean {
+    return this.#connection.names(name);
   }
 
   get idempotent(): boolean {
@@ -347,7 +334,7 @@ export class RequestHead implements HttpRequest {
       out.text(
         `${this.method} ${target.startsWith('/') || target === '*' ? target : `${root}${target}`} HTTP/1.1\r\n`,
       );
-      out.text(`Host: ${this.authority || fallbackHost}\r\n`);
+      if (!edits.removesKnown(FIELD.host)) out.text(`Host: ${this.authority || fallbackHost}\r\n`);
       run = fields.count > 0 ? fields.lineStart(0) : -1;
     }
     let last = run;
@@ -380,7 +367,7 @@ export class RequestHead implements HttpRequest {
   #strips(line: number, id: number): boolean {
     switch (id) {
       case FIELD.host:
-        return this.#restarts;
+        return this.#restarts || this.edits.removesKnown(FIELD.host);
       case FIELD.connection:
       case FIELD.keepAlive:
       case FIELD.proxyConnection:

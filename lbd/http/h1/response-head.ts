@@ -1,12 +1,12 @@
 import { FieldEdits } from '../edits.ts';
 import { FIELD } from '../field-names.ts';
+import type { Message } from '../message.ts';
 import { type HttpAnswer, UNKNOWN } from '../model.ts';
 import { BODY } from './body.ts';
 import { ConnectionOptions } from './connection-options.ts';
 import { writeAdded } from './edits.ts';
 import { equalsIgnoreCase, FieldLines, type HeadFault, parseLength } from './fields.ts';
 import { COLON, CR, FIELD_VALUE, LF, SP } from './grammar.ts';
-import type { Message } from './message.ts';
 
 /**
  * One response head from a backend, parsed in place as strictly as a request (RFC 9112 §4): a backend that
@@ -139,6 +139,14 @@ export class ResponseHead implements HttpAnswer {
 
   has(id: number): boolean {
     return (this.#present & (1 << id)) !== 0;
+  }
+
+  header(name: string): string | undefined {
+    return this.edits.over(name, this);
+  }
+
+  sent(name: string): string | undefined {
+    return this.#fields.text(this.#buffer, name, ', ');
   }
 
   /** Value of a cookie that this response sets, or undefined. */

@@ -1,6 +1,6 @@
+import { type Message, scratch } from '../message.ts';
 import { type HttpAnswer, UNKNOWN } from '../model.ts';
 import { asChunk, JOIN_BYTES, lastChunk } from './chunk.ts';
-import { type Message, scratch } from './message.ts';
 
 /** Takes what a client is to get. */
 export interface Outlet {

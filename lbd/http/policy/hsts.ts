@@ -12,7 +12,7 @@ export class HstsPolicy implements Policy {
     this.#field = new FieldBlock(new Field(STRICT_TRANSPORT_SECURITY, value));
   }
 
-  onAnswer({ edits }: HttpAnswer): void {
-    edits.addBlock(this.#field);
+  onAnswer({ status, edits }: HttpAnswer): void {
+    if (status !== 101) edits.addBlock(this.#field);
   }
 }

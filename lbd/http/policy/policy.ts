@@ -26,10 +26,25 @@ export interface Policy {
   /** The client will get an answer of the backend as it is after this. */
   onAnswer?(answer: HttpAnswer, client: PolicyClient, attempts: Attempts): void;
   /**
-   * @param out where the body goes
+   * @param out where the body goes: the answer is over once it has taken the end, which may be later than the backend's
+   * @param source to be held up where more comes than can be worked on
    * @returns what takes the body in the place of `out`, and gives it what becomes of it; undefined: it goes as it is
    */
-  wrapBody?(answer: HttpAnswer, out: BodySink): BodySink | undefined;
+  wrapBody?(answer: HttpAnswer, out: BodySink, source: BodySource): WrappedBody | undefined;
+  /** As `onRequest`, for `lbctl explain`: counts and remembers nothing. Undefined: `onRequest` does not either. */
+  explain?(request: HttpRequest, client: PolicyClient): OwnAnswer | undefined;
+}
+
+/** Where a body comes from. */
+export interface BodySource {
+  /** No more of it, but for what is on its way. */
+  pause(): void;
+  resume(): void;
+}
+
+export interface WrappedBody extends BodySink {
+  /** Nobody waits for the body any more: `out` takes nothing from now on. */
+  drop(): void;
 }
 
 /** Policies by what they take part in, so that a request calls those alone that have something to say. */

@@ -23,7 +23,7 @@ export class StickCookiePolicy implements Policy {
     const sent = request.header(COOKIE.lower) ?? '';
     const kept = withoutCookie(sent, ownCookie);
     if (kept === sent) return;
-    if (kept === '') request.edits.remove(COOKIE);
+    if (kept === '' || request.endsHere(COOKIE.lower)) request.edits.remove(COOKIE);
     else request.edits.set(COOKIE, kept);
   }
 

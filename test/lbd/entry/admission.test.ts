@@ -7,6 +7,7 @@ import t from 'tap';
 import { parseConfig } from '../../../common/config.ts';
 import { Admission } from '../../../lbd/entry/admission.ts';
 import { Frontend } from '../../../lbd/entry/frontend.ts';
+import { newHttp1Stream } from '../../../lbd/http/h1/backend-stream.ts';
 import { HttpService } from '../../../lbd/http/service.ts';
 import { Deadlines } from '../../../lbd/io/deadlines.ts';
 import { Listener } from '../../../lbd/io/listener.ts';
@@ -59,7 +60,7 @@ pools: { web: { backends: { s1: { address: "127.0.0.1:1" } } } }
   const context = workerContext({ deadlines });
   const frontend = new Frontend(0, context, config, [], undefined);
   const admission = new Admission((level, text) => told.push(`${level}: ${text}`));
-  const entrance = new Entrance(admission, () => new HttpService(frontend, undefined));
+  const entrance = new Entrance(admission, () => new HttpService(frontend, newHttp1Stream, undefined));
   frontend.enter();
   const listener = await Listener.open(
     config.bind[0]!,

@@ -3,6 +3,7 @@ import { Duplex } from 'node:stream';
 import t, { type Test } from 'tap';
 import { parseConfig } from '../../../common/config.ts';
 import { Frontend } from '../../../lbd/entry/frontend.ts';
+import { newHttp1Stream } from '../../../lbd/http/h1/backend-stream.ts';
 import { HttpConnection } from '../../../lbd/http/h1/connection.ts';
 import { HttpService } from '../../../lbd/http/service.ts';
 import { Plane, RawClient, RawOrigin } from '../harness.ts';
@@ -57,7 +58,7 @@ pools: { web: { backends: { s1: { address: "127.0.0.1:1" } } } }
   t.teardown(() => socket.destroy());
   const connection = new HttpConnection(
     socket as unknown as net.Socket,
-    new HttpService(frontend, undefined),
+    new HttpService(frontend, newHttp1Stream, undefined),
   );
   socket.resume();
   return {

@@ -3,7 +3,9 @@ import { parseConfig } from '../../../common/config.ts';
 import { Backend } from '../../../lbd/dispatch/backend.ts';
 import { Pool } from '../../../lbd/dispatch/pool.ts';
 import { Frontend } from '../../../lbd/entry/frontend.ts';
+import { FieldEdits } from '../../../lbd/http/edits.ts';
 import { FieldName } from '../../../lbd/http/field-names.ts';
+import { newHttp1Stream } from '../../../lbd/http/h1/backend-stream.ts';
 import { HttpConnection } from '../../../lbd/http/h1/connection.ts';
 import type { BodySink, HttpAnswer } from '../../../lbd/http/model.ts';
 import type { Policy } from '../../../lbd/http/policy/policy.ts';
@@ -11,6 +13,7 @@ import { HttpService } from '../../../lbd/http/service.ts';
 import { poolTarget, type Target } from '../../../lbd/http/target.ts';
 import { Deadlines } from '../../../lbd/io/deadlines.ts';
 import { Listener } from '../../../lbd/io/listener.ts';
+import { explain } from '../../../lbd/plane/explain.ts';
 import { createSharedBuffers, GATE_OPEN, SharedState } from '../../../lbd/shared/shared.ts';
 import { freePort } from '../../common/free-port.ts';
 import { RawClient, RawOrigin } from '../harness.ts';
@@ -22,7 +25,7 @@ class TestService extends HttpService {
   readonly #pool: Pool;
 
   constructor(frontend: Frontend, pool: Pool, policies: readonly Policy[]) {
-    super(frontend, undefined);
+    super(frontend, newHttp1Stream, undefined);
     this.#pool = pool;
     this.#policies = policies;
   }
@@ -82,6 +85,7 @@ pools: { web: { backends: { s1: { address: "127.0.0.1:${origin.port}" } } } }
   });
   return {
     origin,
+    service,
     async ask(request: string, until: (text: string) => boolean): Promise<string> {
       const client = await RawClient.open(t, port);
       client.write(request);
@@ -188,6 +192,7 @@ const doubling: Policy = {
       const bytes = Buffer.from(`${piece}${piece}${ended ? '!' : ''}`, 'latin1');
       out.body(bytes, 0, bytes.length, ended, trailers);
     },
+    drop() {},
   }),
 };
 
@@ -221,3 +226,126 @@ t.test(
     t.match(text, '\r\nContent-Length: 2\r\n');
   },
 );
+
+/** Keeps a body until it is here in full, and gives it on at another time. */
+function late(dropped: string[] = []): Policy {
+  return {
+    wrapBody(_answer, out, source) {
+      let text = '';
+      return {
+        body(buffer, start, length, ended, trailers) {
+          text += buffer.latin1Slice(start, start + length);
+          source.pause();
+          setTimeout(() => {
+            source.resume();
+            const bytes = Buffer.from(ended ? text.toUpperCase() : '', 'latin1');
+            out.body(bytes, 0, bytes.length, ended, trailers);
+          }, 5);
+        },
+        drop() {
+          dropped.push(text);
+        },
+      };
+    },
+  };
+}
+
+t.test('an answer is over when what wraps its body says so, and not before', async (t) => {
+  const dropped: string[] = [];
+  const { ask, origin } = await start(t, [late(dropped)], OK);
+  const ends = (text: string) => text.split('\r\n0\r\n\r\n').length === 3;
+  const text = await ask(GET + GET.replace('/', '/second'), ends);
+  const bodies = text.split('\r\n\r\n').filter((part) => part.startsWith('2\r\n'));
+  t.same(bodies, ['2\r\nOK\r\n0', '2\r\nOK\r\n0'], 'one behind the other');
+  t.equal(origin.received.length, 1, 'on one backend connection, which was free at once');
+  t.same(dropped, ['ok', 'ok'], 'each is told that it is over');
+  const closing = await ask(GET.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'), (text) =>
+    text.endsWith('0\r\n\r\n'),
+  );
+  t.match(closing, /Connection: close\r\n\r\n2\r\nOK\r\n0\r\n\r\n$/);
+});
+
+t.test(
+  'what wraps a body is told when nobody waits for it any more, and what it says then is nothing',
+  async (t) => {
+    const dropped: string[] = [];
+    const half = 'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf';
+    const { ask } = await start(t, [late(dropped)], half, true);
+    const text = await ask(GET, () => false);
+    t.notMatch(text, '\r\n0\r\n', 'a reset: the answer was cut off');
+    t.same(dropped, ['half']);
+  },
+);
+
+t.test('a policy gives a request another host: one Host, whatever form the target has', async (t) => {
+  const seen: (string | undefined)[] = [];
+  const host: Policy = {
+    onSend({ edits }) {
+      edits.set(name('Host'), 'other.example:81');
+    },
+  };
+  const look: Policy = {
+    onSend(request) {
+      seen.push(request.host, request.authority, request.header('host'));
+    },
+  };
+  const { origin, ask } = await start(t, [host, look], OK);
+  await ask(GET, (text) => text.endsWith('ok'));
+  await ask('GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n', (text) => text.endsWith('ok'));
+  await ask('GET / HTTP/1.0\r\n\r\n', (text) => text.endsWith('ok'));
+  const hosts = origin.received.join('').match(/^Host: .*$/gim);
+  t.same(
+    hosts,
+    Array.from({ length: 3 }, () => 'Host: other.example:81'),
+  );
+  t.same(seen.slice(0, 3), ['other.example', 'other.example:81', 'other.example:81']);
+});
+
+t.test('no policy can frame a message', async (t) => {
+  const edits = new FieldEdits();
+  for (const field of ['Content-Length', 'Transfer-Encoding', 'Connection', 'Upgrade', 'TE', 'Trailer'])
+    t.throws(() => edits.set(name(field), '5'), { message: `a policy cannot say ${field.toLowerCase()}` });
+});
+
+t.test('a policy reads the fields of an answer', async (t) => {
+  const seen: (string | undefined)[] = [];
+  const look: Policy = {
+    onAnswer(answer) {
+      answer.edits.add(name('Vary'), 'Accept-Encoding');
+      seen.push(
+        answer.header('content-type'),
+        answer.header('vary'),
+        answer.sent('vary'),
+        answer.header('etag'),
+      );
+    },
+  };
+  const answer =
+    'HTTP/1.1 200 OK\r\nContent-Type: text/css\r\nVary: A\r\nvary: B\r\nContent-Length: 2\r\n\r\nok';
+  const { ask } = await start(t, [look], answer);
+  await ask(GET, (text) => text.endsWith('ok'));
+  t.same(seen, ['text/css', 'A, B, Accept-Encoding', 'A, B', undefined]);
+});
+
+t.test('explain asks the policies of a target, and nothing is counted', async (t) => {
+  const counted: string[] = [];
+  const limit: Policy = {
+    onRequest: (request) => {
+      counted.push(request.path);
+      return undefined;
+    },
+    explain: () => ({ status: 429, fields: [], body: '429 Too Many Requests: enough\n', cause: undefined }),
+  };
+  const { service } = await start(t, [limit], OK);
+  const query = {
+    method: 'GET',
+    target: '/a',
+    headers: [['Host', 'a']] as [string, string][],
+    source: '192.0.2.1',
+  };
+  t.match(explain(service.frontend, service, query), {
+    pool: 'web',
+    answer: { status: 429, cause: 'enough' },
+  });
+  t.same(counted, []);
+});

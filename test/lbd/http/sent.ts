@@ -3,7 +3,8 @@ import { Attempts } from '../../../lbd/dispatch/attempts.ts';
 import { Pool } from '../../../lbd/dispatch/pool.ts';
 import { Frontend } from '../../../lbd/entry/frontend.ts';
 import { Asker } from '../../../lbd/http/asker.ts';
-import type { Message } from '../../../lbd/http/h1/message.ts';
+import { newHttp1Stream } from '../../../lbd/http/h1/backend-stream.ts';
+import type { Message } from '../../../lbd/http/message.ts';
 import type { HttpRequest } from '../../../lbd/http/model.ts';
 import { HttpService } from '../../../lbd/http/service.ts';
 import type { PoolTarget } from '../../../lbd/http/target.ts';
@@ -19,7 +20,11 @@ pools: { web: { backends: { s1: { address: "127.0.0.1:1" } } } }
 );
 const context = workerContext();
 const pool = new Pool(config.pools[0]!, [], context.shared, sessionTable(), 0);
-const service = new HttpService(new Frontend(0, context, config.frontends[0]!, [], pool), undefined);
+const service = new HttpService(
+  new Frontend(0, context, config.frontends[0]!, [], pool),
+  newHttp1Stream,
+  undefined,
+);
 
 /**
  * Renders a request as its backend gets it from a frontend without a further word in its config.

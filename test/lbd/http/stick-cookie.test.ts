@@ -57,6 +57,7 @@ t.test('the cookie of lbd does not go to the backend unless told so', async (t) 
     ['Cookie: a=b; SERVERID=s1; c=d\r\n', ['Cookie: a=b; c=d']],
     ['cookie: SERVERID=s1\r\nX-A: 1\r\nCookie: c=d\r\n', ['Cookie: c=d']],
     ['Cookie: SERVERID=s1; SERVERID = s2\r\n', []],
+    ['Connection: Cookie\r\nCookie: a=b; SERVERID=s1\r\n', []],
     ['Cookie: NOTSERVERID=s1;x=SERVERID\r\n', ['Cookie: NOTSERVERID=s1;x=SERVERID']],
   ] as const) {
     await ask(cookies(lines));

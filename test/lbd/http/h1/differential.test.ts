@@ -1,9 +1,9 @@
 import t, { type Test } from 'tap';
 import { BODY } from '../../../../lbd/http/h1/body.ts';
 import { ChunkDecoder } from '../../../../lbd/http/h1/chunked.ts';
-import { Message } from '../../../../lbd/http/h1/message.ts';
 import { RequestHead } from '../../../../lbd/http/h1/request-head.ts';
 import { ResponseHead } from '../../../../lbd/http/h1/response-head.ts';
+import { Message } from '../../../../lbd/http/message.ts';
 import { random } from '../exchange.ts';
 import { renderSent } from '../sent.ts';
 import { mutate, REQUESTS, RESPONSES } from './mutations.ts';

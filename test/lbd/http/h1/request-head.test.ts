@@ -1,7 +1,7 @@
 import t from 'tap';
 import { BODY } from '../../../../lbd/http/h1/body.ts';
-import { Message } from '../../../../lbd/http/h1/message.ts';
 import { RequestHead } from '../../../../lbd/http/h1/request-head.ts';
+import { Message } from '../../../../lbd/http/message.ts';
 import { matchedPath } from '../../../../lbd/route/route-path.ts';
 import { renderSent } from '../sent.ts';
 import { GET, REFUSED } from './refused-heads.ts';

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { BODY } from '../../../../lbd/http/h1/body.ts';
-import { Message } from '../../../../lbd/http/h1/message.ts';
 import { ResponseHead } from '../../../../lbd/http/h1/response-head.ts';
+import { Message } from '../../../../lbd/http/message.ts';
 
 const head = new ResponseHead(100);
 

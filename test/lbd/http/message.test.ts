@@ -1,5 +1,5 @@
 import t from 'tap';
-import { Message } from '../../../../lbd/http/h1/message.ts';
+import { Message } from '../../../lbd/http/message.ts';
 
 t.test('pieces of all kinds, one behind the other, whatever room there was', (t) => {
   const from = Buffer.from('abcdefghij'.repeat(1000), 'latin1');

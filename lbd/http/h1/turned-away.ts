@@ -1,9 +1,9 @@
 import type net from 'node:net';
-import type { ByteSink } from '../io/byte-sink.ts';
-import type { Deadlines, Timed } from '../io/deadlines.ts';
-import type { Refusal } from '../log/refusal.ts';
-import { ownAnswerText } from './h1/own-answer.ts';
-import { refusalAnswer } from './own-answer.ts';
+import type { ByteSink } from '../../io/byte-sink.ts';
+import type { Deadlines, Timed } from '../../io/deadlines.ts';
+import type { Refusal } from '../../log/refusal.ts';
+import { refusalAnswer } from '../own-answer.ts';
+import { ownAnswerText } from './own-answer.ts';
 
 /** So long a client that was turned away may take to read why. */
 const LINGER_MS = 1_000;

@@ -4,6 +4,7 @@ import { setTimeout } from 'node:timers/promises';
 import {
   type AdminState,
   type BackendStatus,
+  type ControlEvent,
   type Explanation,
   type LbdStatus,
   type SessionRow,
@@ -337,32 +338,41 @@ async function showBackends({ runDir, args: [filter], options: { down } }: Invoc
   return { text: backendTable(answer), json: answer };
 }
 
-async function showEvents({ runDir, options: { limit, since, local } }: Invocation): Promise<Output> {
+async function showEvents({ runDir, options }: Invocation): Promise<Output> {
   const { events, failures } = await askEvents(runDir);
+  const shown = chosenEvents(events, options);
+  const lines = [...shown.map((event) => eventLine(event, !!options.local)), ...failureLines(failures)];
+  return { text: lines.join('\n'), json: shown };
+}
+
+/** Those that `--since` and `--limit` leave. */
+function chosenEvents(
+  events: readonly ControlEvent[],
+  { limit, since }: Invocation['options'],
+): readonly ControlEvent[] {
   const start = since === undefined ? Number.NEGATIVE_INFINITY : sinceMs(since, Date.now());
   if (start === undefined)
     throw new UsageError(`found "${since}", expected how long ago, such as 10m, or a time of ISO 8601`);
   const recent = events.filter(({ time }) => Date.parse(time) >= start);
-  const shown = limit === undefined ? recent : recent.slice(-wholeNumber(limit, 1, 1_000_000));
-  const lines = [
-    ...shown.map((event) => eventLine(event, !!local)),
-    ...printableAll(failures).map((line) => paint('yellow', `! ${line}`)),
-  ];
-  return { text: lines.join('\n'), json: shown };
+  return limit === undefined ? recent : recent.slice(-wholeNumber(limit, 1, 1_000_000));
 }
 
-/** A daemon that restarts is missed for a moment, and no reason to end. */
-async function* followEvents(invocation: Invocation): AsyncIterable<Output> {
+function failureLines(failures: readonly string[]): string[] {
+  return printableAll(failures).map((line) => paint('yellow', `! ${line}`));
+}
+
+/** An event at a time. A daemon that restarts is missed for a moment, and no reason to end. */
+async function* followEvents({ runDir, options, json }: Invocation): AsyncIterable<Output> {
   const fresh = new NewEvents();
-  const { runDir, options } = invocation;
-  const before = await askEvents(runDir);
-  fresh.of(before.events);
-  yield await showEvents(invocation);
+  const show = (event: ControlEvent) => ({ text: eventLine(event, !!options.local), json: event });
+  const { events, failures } = await askEvents(runDir);
+  yield* chosenEvents(fresh.of(events), options).map(show);
+  // For people: programs get events and nothing else.
+  if (!json) yield* failureLines(failures).map((text) => ({ text, json: undefined }));
   for (;;) {
     await setTimeout(FOLLOW_MS);
-    const { events } = await askEvents(runDir).catch(() => ({ events: undefined }));
-    for (const event of events === undefined ? [] : fresh.of(events))
-      yield { text: eventLine(event, !!options.local), json: event };
+    const { events } = await askEvents(runDir).catch(() => ({ events: [] }));
+    yield* fresh.of(events).map(show);
   }
 }
 

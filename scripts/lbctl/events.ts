@@ -53,13 +53,18 @@ export function localTime(time: Date, offsetMinutes = -time.getTimezoneOffset())
 
 /** Finds among the events that a node has those that were not there before: daemons keep the newest ones only. */
 export class NewEvents {
-  #seen = new Set<string>();
+  /** By daemon: one that does not answer for a moment still has what it had. */
+  readonly #seen = new Map<ControlEvent['source'], ReadonlySet<string>>();
 
   /** @returns what has come since the last call */
   of(events: readonly ControlEvent[]): ControlEvent[] {
-    const keys = events.map(({ source, time, mono_ms, text }) => `${source} ${time} ${mono_ms} ${text}`);
-    const fresh = events.filter((_, i) => !this.#seen.has(keys[i]!));
-    this.#seen = new Set(keys);
+    const fresh = events.filter((event) => !this.#seen.get(event.source)?.has(keyOf(event)));
+    for (const [source, own] of Map.groupBy(events, (event) => event.source))
+      this.#seen.set(source, new Set(own.map(keyOf)));
     return fresh;
   }
+}
+
+function keyOf({ time, mono_ms, kind, text }: ControlEvent): string {
+  return `${time} ${mono_ms} ${kind} ${text}`;
 }

@@ -162,7 +162,7 @@ async function fakeNode(
     const server = await serveControl(join(runDir, SOCKETS[name]), name === 'lbd' ? lbd : agent);
     t.teardown(() => server.close());
   }
-  return { received, lbctl: (...args: string[]) => lbctl('--run-dir', runDir, ...args) };
+  return { runDir, received, lbctl: (...args: string[]) => lbctl('--run-dir', runDir, ...args) };
 }
 
 async function lbctl(...args: string[]): Promise<{ code: number | undefined; out: string; err: string }> {
@@ -587,27 +587,44 @@ t.test('events since then, and times of the zone', { buffered: true }, async (t)
   t.match((await lbctl('events', '--local')).out, /^20\d\d-\d\d-\d\dT[\d:.]+[+-]\d\d:\d\d agent/);
 });
 
-t.test('events --follow and status --watch go on', { buffered: true }, async (t) => {
-  const lines: Record<'agent' | 'lbd', ControlEvent[]> = { agent: [...EVENTS.agent], lbd: [...EVENTS.lbd] };
+t.test('events --follow tells each event once, an object a line', { buffered: true }, async (t) => {
+  const first = EVENTS.lbd[0]!;
+  const lines: Record<'agent' | 'lbd', ControlEvent[]> = { agent: [...EVENTS.agent], lbd: [first] };
   const runDir = tempDir(t);
+  let asked = 0;
   for (const name of ['agent', 'lbd'] as const) {
-    const routes: ControlRoute[] = [
-      { method: 'GET', path: '/v1/events', handle: () => lines[name] },
-      { method: 'GET', path: '/v1/status', handle: () => (name === 'lbd' ? LBD : AGENT) },
-    ];
-    const server = await serveControl(join(runDir, SOCKETS[name]), routes);
+    const handle = () => {
+      // One comes right behind the first look.
+      if (name === 'lbd' && ++asked === 2) lines.lbd.push({ ...first, mono_ms: 99, text: 'web/s1 ready' });
+      return [...lines[name]];
+    };
+    const server = await serveControl(join(runDir, SOCKETS[name]), [
+      { method: 'GET', path: '/v1/events', handle },
+    ]);
     t.teardown(() => server.close());
   }
-  const told = (...args: string[]) => {
-    const child = execa(process.execPath, [LBCTL, '--run-dir', runDir, ...args], { reject: false });
-    t.teardown(() => child.kill());
-    return child.iterable()[Symbol.asyncIterator]();
-  };
-  const events = told('events', '--follow', '--json');
-  t.same(JSON.parse((await events.next()).value!).length, 3);
-  lines.lbd.push({ ...EVENTS.lbd[0]!, mono_ms: 99, text: 'web/s1 ready' });
-  t.match(JSON.parse((await events.next()).value!), { mono_ms: 99, text: 'web/s1 ready' });
-  const watch = told('status', '--watch', '100ms', '--json');
+  const child = execa(process.execPath, [LBCTL, '--run-dir', runDir, 'events', '--follow', '--json'], {
+    reject: false,
+  });
+  t.teardown(() => child.kill());
+  const output = child.iterable()[Symbol.asyncIterator]();
+  const told: number[] = [];
+  while (told.at(-1) !== 100) {
+    told.push((JSON.parse((await output.next()).value!) as ControlEvent).mono_ms);
+    if (told.at(-1) === 99) lines.lbd.push({ ...first, mono_ms: 100, text: 'web/s1 down' });
+  }
+  t.same(told, [10, 20, 30, 99, 100]);
+});
+
+t.test('status --watch goes on', { buffered: true }, async (t) => {
+  const { runDir } = await fakeNode(t, ['agent', 'lbd']);
+  const child = execa(
+    process.execPath,
+    [LBCTL, '--run-dir', runDir, 'status', '--watch', '100ms', '--json'],
+    { reject: false },
+  );
+  t.teardown(() => child.kill());
+  const watch = child.iterable()[Symbol.asyncIterator]();
   for (let i = 0; i < 2; i++) t.match(JSON.parse((await watch.next()).value!), { node: 'lb1' });
 });
 

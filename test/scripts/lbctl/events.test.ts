@@ -26,6 +26,16 @@ t.test('what is new since the last look', async (t) => {
   t.same(fresh.of([b!, c!]), [c], 'the daemon has forgotten the oldest');
 });
 
+t.test('what a daemon had is no news after a moment without an answer of it', async (t) => {
+  const fresh = new NewEvents();
+  const lbd = event('2030-01-01T00:00:00.000Z', 'a');
+  const agent: ControlEvent = { ...lbd, source: 'agent' };
+  t.same(fresh.of([lbd, agent]), [lbd, agent]);
+  t.same(fresh.of([lbd]), [], 'the agent does not answer');
+  t.same(fresh.of([]), [], 'nobody does');
+  t.same(fresh.of([lbd, agent]), []);
+});
+
 t.test('the time of a line: UTC, or of the zone', async (t) => {
   t.match(
     eventLine(event('2030-01-01T00:00:00.000Z', 'x'), false),

@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, type Stats, statSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import { dirname } from 'node:path';
 import { messageOf, OperatorError } from './errors.ts';
@@ -114,10 +114,19 @@ function nameOf(file: string, id: number): string | undefined {
   }
 }
 
-/** A socket gets the group of its folder, and who may not enter that one cannot look at the socket. */
+function nearestSeen(path: string): Stats {
+  try {
+    return statSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EACCES' || dirname(path) === path) throw error;
+    return nearestSeen(dirname(path));
+  }
+}
+
+/** Of the folder that refuses: who may not enter it cannot look at what is in it. A socket has the group of its folder. */
 function whoMay(socketPath: string): string {
   try {
-    const { uid, gid } = statSync(dirname(socketPath));
+    const { uid, gid } = nearestSeen(dirname(socketPath));
     const group = nameOf('/etc/group', gid);
     const advice = group === undefined ? '' : ` (sudo usermod -aG ${group} NAME, and log in again)`;
     const user = nameOf('/etc/passwd', uid) ?? `id ${uid}`;

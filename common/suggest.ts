@@ -1,3 +1,6 @@
+/** More names only make a line unreadable. */
+const MAX_LISTED = 12;
+
 /**
  * The candidate that a misspelt word probably means. Optimal string alignment distance (Damerau-Levenshtein
  * with adjacent swaps), upper and lower case alike; at most a third of the word's length may be wrong.
@@ -21,6 +24,15 @@ export function suggest(word: string, candidates: Iterable<string>): string | un
 export function didYouMean(word: string, candidates: Iterable<string>): string {
   const meant = suggest(word, candidates);
   return meant === undefined ? '' : `; did you mean "${meant}"?`;
+}
+
+/** Of a name that stands for nothing: what there is, at most 12 of it, and what was probably meant. */
+export function noSuch(kind: string, name: string, known: readonly string[]): string {
+  const more = known.length - MAX_LISTED;
+  const listed = `${known.slice(0, MAX_LISTED).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+  const there =
+    known.length === 0 ? `there are no ${kind}s` : `there ${known.length === 1 ? 'is' : 'are'} ${listed}`;
+  return `no such ${kind}: ${name}; ${there}${didYouMean(name, known)}`;
 }
 
 /** `least-conn` is far from `least-connections` in edits, yet nobody doubts what it means. */

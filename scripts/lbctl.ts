@@ -1,5 +1,5 @@
 #!/usr/bin/env -S sh -c 'PATH="$(dirname "$(readlink -f "$0")")/../node_modules/.bin:$PATH" exec node --disable-sigusr1 "$0" "$@"'
-import { Command as Program } from 'commander';
+import { CommanderError, Command as Program } from 'commander';
 import { ConfigError, messageOf, OperatorError } from '../common/errors.ts';
 import { printable, printableJson } from '../common/printable.ts';
 import { VERSION } from '../common/version.ts';
@@ -15,7 +15,7 @@ const program = new Program('lbctl')
   .version(VERSION)
   .option('--run-dir <DIR>', 'where the daemons keep their sockets', '/run/tandem')
   .option('--json', 'answer in JSON', false)
-  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : EXIT_USAGE))
+  .exitOverride()
   .configureOutput({ outputError: (text, write) => complain(text, 'lbctl', write) })
   .addHelpText(
     'after',
@@ -26,10 +26,16 @@ for (const command of COMMANDS) add(command);
 
 // `lbctl events | head` is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit();
+  if (error.code === 'EPIPE') process.exit();
+  process.stderr.write(`lbctl: cannot write the answer: ${messageOf(error)}\n`);
+  process.exit(EXIT_FAILED);
 });
-await program.parseAsync();
+// Where nobody takes complaints, the exit code still says how it went.
+process.stderr.on('error', () => {});
+await program.parseAsync().catch((error: unknown) => {
+  if (!(error instanceof CommanderError)) throw error;
+  process.exitCode = error.exitCode === 0 ? 0 : EXIT_USAGE;
+});
 
 function add(command: Command): void {
   const sub = program.command(command.name).summary(command.summary).description(command.summary);

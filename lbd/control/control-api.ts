@@ -7,7 +7,7 @@ import type {
 } from '../../common/control.ts';
 import { ControlError, type ControlRoute } from '../../common/control-server.ts';
 import { reloadRoute } from '../../common/reload-route.ts';
-import { didYouMean } from '../../common/suggest.ts';
+import { noSuch } from '../../common/suggest.ts';
 import type { Backends } from './care/backends.ts';
 import { isAdminState, isWeight } from './replicated.ts';
 
@@ -63,11 +63,7 @@ export function controlRoutes(api: ControlApi): ControlRoute[] {
 
 function changeBackend(api: ControlApi, id: string, body: unknown): BackendStatus {
   const { backends } = api;
-  if (!backends.has(id)) {
-    const ids = backends.ids();
-    const known = ids.length === 0 ? 'there are no backends' : `there are ${listed(ids)}`;
-    throw new ControlError(404, `no such backend: ${id}; ${known}${didYouMean(id, ids)}`);
-  }
+  if (!backends.has(id)) throw new ControlError(404, noSuch('backend', id, backends.ids()));
   const change = changeOf(body);
   const asked = [
     ...(change.admin === undefined ? [] : [change.admin]),
@@ -103,11 +99,6 @@ function limitOf(text: string | null): number {
   if (limit < 1 || limit > MAX_SESSIONS)
     throw new ControlError(400, `limit is ${quote(text)}; expected a number from 1 to ${MAX_SESSIONS}`);
   return limit;
-}
-
-function listed(ids: readonly string[]): string {
-  const shown = ids.slice(0, 12).join(', ');
-  return ids.length > 12 ? `${shown} and ${ids.length - 12} more` : shown;
 }
 
 /** What was found, short enough for one line. */

@@ -1,7 +1,7 @@
 import type { ExplainQuery, Explanation } from '../../common/control.ts';
 import { ControlError, type ControlRoute } from '../../common/control-server.ts';
 import type { Config, FrontendConfig } from '../../common/model.ts';
-import { didYouMean } from '../../common/suggest.ts';
+import { noSuch } from '../../common/suggest.ts';
 import type { WorkerExplanation } from '../shared/worker-explanation.ts';
 import type { Backends } from './care/backends.ts';
 import type { Supervisor } from './supervisor.ts';
@@ -84,8 +84,7 @@ function frontendOf(
   if (name !== undefined) {
     const named = frontends.find((it) => it.name === name);
     if (named !== undefined) return named;
-    const known = `there are ${names.join(', ')}`;
-    throw new ControlError(404, `no such frontend: ${name}; ${known}${didYouMean(String(name), names)}`);
+    throw new ControlError(404, noSuch('frontend', String(name), names));
   }
   const http = frontends.filter((it) => it.mode === 'http');
   const listening = frontends.filter((it) => it.mode !== 'udp' && it.bind.some((bind) => bind.port === port));

@@ -15,14 +15,23 @@ import { formatAge, parseDuration } from '../../common/duration.ts';
 import { ConfigError, OperatorError } from '../../common/errors.ts';
 import type { Config } from '../../common/model.ts';
 import { printable, printableAll } from '../../common/printable.ts';
-import { didYouMean } from '../../common/suggest.ts';
+import { noSuch } from '../../common/suggest.ts';
 import { checkHost, NOT_LOOKED } from './check-host.ts';
 import { deriveKeys } from './derive-keys.ts';
 import { askEvents, eventLine, NewEvents, sinceMs } from './events.ts';
 import { explainRequest, explanationText } from './explain.ts';
 import { count, paint, table } from './format.ts';
 import { reloadNode, reloadText } from './reload.ts';
-import { askNode, backendTable, statusJson, statusText } from './status.ts';
+import {
+  askNode,
+  backendTable,
+  isAlone,
+  isDenied,
+  type NodeView,
+  nobodyAnswers,
+  statusJson,
+  statusText,
+} from './status.ts';
 import { isDown, troublesOf } from './trouble.ts';
 import { awaitReadiness, readinessText } from './upgrade-ready.ts';
 
@@ -128,7 +137,12 @@ export const COMMANDS: readonly Command[] = [
     summary: 'role, VIPs, peer, paths, sync, pools and backends, with the reason of each state',
     options: [['--check', 'for monitoring: only what is down, and exit code 3 where anything is'], WATCH],
     run: ({ runDir, options: { check } }) => (check ? checkNode(runDir) : showNode(runDir)),
-    stream: (invocation) => watched(invocation, () => showNode(invocation.runDir)),
+    stream: (invocation) => {
+      const { check, watch } = invocation.options;
+      if (check && watch !== undefined)
+        throw new UsageError('--check looks once and --watch again and again: expected one of them');
+      return watched(invocation, () => showNode(invocation.runDir));
+    },
   },
   {
     name: 'backends',
@@ -310,9 +324,9 @@ async function showNode(runDir: string): Promise<Output> {
   return { text: statusText(view), json: statusJson(view) };
 }
 
-/** A node whose daemons do not answer is down, too. */
+/** A node whose daemons do not answer is down, too; of one that may not be asked nothing is known. */
 async function checkNode(runDir: string): Promise<Output> {
-  const troubles = await askNode(runDir).then(troublesOf, (error: unknown) => {
+  const troubles = await askNode(runDir).then(troublesOrDenial, (error: unknown) => {
     if (error instanceof OperatorError && error.code === 'NOT_RUNNING') return [error.message];
     throw error;
   });
@@ -321,11 +335,25 @@ async function checkNode(runDir: string): Promise<Output> {
   return { text, json: { ok: !down, down: troubles }, down };
 }
 
+function troublesOrDenial(view: NodeView): string[] {
+  const asked = isAlone(view.lbd.status) ? [view.lbd] : [view.lbd, view.agent];
+  const denied = asked.flatMap((answer) => (answer.error !== null && isDenied(answer) ? [answer] : []));
+  if (denied.length > 0) throw nobodyAnswers(denied);
+  return troublesOf(view);
+}
+
 async function showBackends({ runDir, args: [filter], options: { down } }: Invocation): Promise<Output> {
+  const [wanted, backend, rest] = filter?.split('/') ?? [];
+  if (wanted === '' || backend === '' || rest !== undefined)
+    throw new UsageError(`found "${filter}", expected POOL or POOL/BACKEND, such as web/s1`);
   const { pools } = await control<LbdStatus>(join(runDir, SOCKETS.lbd), 'GET', '/v1/status');
-  const [wanted, backend] = filter?.split('/') ?? [];
-  if (wanted !== undefined && pools[wanted] === undefined)
-    throw new OperatorError('REFUSED', `no such pool: ${wanted}${didYouMean(wanted, Object.keys(pools))}`);
+  if (wanted !== undefined && !Object.hasOwn(pools, wanted))
+    throw new OperatorError('REFUSED', noSuch('pool', wanted, Object.keys(pools)));
+  const names = wanted === undefined ? [] : Object.keys(pools[wanted]!.backends);
+  if (backend !== undefined && !names.includes(backend)) {
+    const ids = names.map((name) => `${wanted}/${name}`);
+    throw new OperatorError('REFUSED', noSuch('backend', filter!, ids));
+  }
   const shown = Object.entries(pools)
     .filter(([pool]) => wanted === undefined || pool === wanted)
     .map(([pool, status]) => {

@@ -2,10 +2,10 @@ import { join } from 'node:path';
 import { type ControlEvent, SOCKETS } from '../../common/control.ts';
 import { control } from '../../common/control-client.ts';
 import { parseDuration } from '../../common/duration.ts';
-import { messageOf, OperatorError } from '../../common/errors.ts';
 import { printableAll } from '../../common/printable.ts';
 import { paint } from './format.ts';
 import { isAlone } from './reload.ts';
+import { failureOf, nobodyAnswers } from './status.ts';
 
 /** Events of both daemons by the time at which they happened; what is missing because a daemon is down is said. */
 export async function askEvents(runDir: string): Promise<{ events: ControlEvent[]; failures: string[] }> {
@@ -14,14 +14,14 @@ export async function askEvents(runDir: string): Promise<{ events: ControlEvent[
       control<ControlEvent[]>(join(runDir, socket), 'GET', '/v1/events'),
     ),
   );
-  const failures = answers.flatMap((a) => (a.status === 'rejected' ? [messageOf(a.reason)] : []));
-  if (failures.length === answers.length) throw new OperatorError('NOT_RUNNING', failures.join('; '));
+  const failed = answers.flatMap((a) => (a.status === 'rejected' ? [failureOf(a.reason)] : []));
+  if (failed.length === answers.length) throw nobodyAnswers(failed);
   const events = answers
     .flatMap((a) => (a.status === 'fulfilled' ? a.value : []))
     .toSorted((a, b) => a.mono_ms - b.mono_ms);
   if (answers[0]!.status === 'rejected' && (await isAlone(runDir).catch(() => false)))
     return { events, failures: [] };
-  return { events, failures };
+  return { events, failures: failed.map(({ error }) => error) };
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { ExplainedPick, Explanation } from '../../common/control.ts';
 import { printableAll } from '../../common/printable.ts';
-import { paint, table } from './format.ts';
+import { latencyText, paint, table } from './format.ts';
 
 /** Body of `POST /v1/explain`. */
 export interface ExplainRequest {
@@ -62,7 +62,7 @@ export function explanationText(explanation: Explanation): string {
           it.available ? 'yes' : paint('yellow', 'no'),
           `${it.weight}`,
           `${it.active}`,
-          `${it.latency_ms}ms`,
+          latencyText(it.latency_ms),
           it.why,
         ]),
       ),

@@ -6,6 +6,17 @@ export function paint(color: InspectColor, text: string): string {
   return styleText(color, text, { stream: process.stdout });
 }
 
+/** A word in its colour; one that only a newer daemon knows is shown as it is. */
+export function paintWord(colors: Readonly<Record<string, InspectColor>>, word: string): string {
+  return Object.hasOwn(colors, word) ? paint(colors[word]!, word) : word;
+}
+
+/** `-` where nothing was measured lately: the average of an idle backend fades to nothing. */
+export function latencyText(ms: number): string {
+  const text = ms.toFixed(1);
+  return text === '0.0' ? '-' : `${text}ms`;
+}
+
 /** Columns without borders, so that a line is also good for `grep` and `awk`. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const view = new Table({

@@ -68,12 +68,14 @@ export function reloadText({ lbd, agent }: NodeReload): string {
     const answer = key === 'lbd' ? lbd : agent;
     if (answer === null) return [];
     const { outcome, changes, problems, warnings } = answer;
-    const what = {
+    const words: Readonly<Partial<Record<string, string>>> = {
       applied: `reloaded: ${changes.join(', ') || 'nothing changed for it'}`,
       accepted: 'would be reloaded',
       unchanged: 'the file is unchanged',
       refused: 'refused, the old config stays',
-    }[outcome];
+    };
+    // One that only a newer daemon knows is shown as it is.
+    const what = words[outcome] ?? outcome;
     return [`${NAMES[key]}: ${what}`, ...[...problems, ...warnings].map((line) => `${NAMES[key]}: ${line}`)];
   });
   return lines.map(printable).join('\n');

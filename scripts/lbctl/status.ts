@@ -16,12 +16,16 @@ import { messageOf, OperatorError } from '../../common/errors.ts';
 import { printableAll } from '../../common/printable.ts';
 import { type RuntimeStatus, runtimeWarning } from '../../common/runtime.ts';
 import { fittingFacts, fittingTable } from './columns.ts';
-import { count, paint } from './format.ts';
+import { count, latencyText, paint, paintWord } from './format.ts';
 
 /** What one daemon said, or why it said nothing. */
-type Answer<T> =
-  | { readonly status: T; readonly error: null }
-  | { readonly status: null; readonly error: string };
+type Answer<T> = { readonly status: T; readonly error: null } | ({ readonly status: null } & Failure);
+
+/** Why a daemon gave no answer. @see OperatorError.code */
+export interface Failure {
+  readonly error: string;
+  readonly code?: string | undefined;
+}
 
 export interface NodeView {
   readonly lbd: Answer<LbdStatus>;
@@ -38,16 +42,30 @@ export async function askNode(runDir: string): Promise<NodeView> {
     ask<LbdStatus>(join(runDir, SOCKETS.lbd)),
     ask<AgentStatus>(join(runDir, SOCKETS.agent)),
   ]);
-  if (lbd.error !== null && agent.error !== null)
-    throw new OperatorError('NOT_RUNNING', `${lbd.error}; ${agent.error}`);
+  if (lbd.error !== null && agent.error !== null) throw nobodyAnswers([lbd, agent]);
   return { lbd, agent };
+}
+
+/** Who may not ask does not know what runs: that goes before what is found not to run. */
+export function nobodyAnswers(failures: readonly Failure[]): OperatorError {
+  const denied = failures.filter(isDenied);
+  const said = (denied.length > 0 ? denied : failures).map(({ error }) => error).join('; ');
+  return new OperatorError(denied.length > 0 ? 'NOT_ALLOWED' : 'NOT_RUNNING', said);
+}
+
+export function isDenied({ code }: Partial<Failure>): boolean {
+  return code === 'NOT_ALLOWED';
+}
+
+export function failureOf(error: unknown): Failure {
+  return { error: messageOf(error), code: error instanceof OperatorError ? error.code : undefined };
 }
 
 async function ask<T>(socket: string): Promise<Answer<T>> {
   try {
     return { status: await control<T>(socket, 'GET', '/v1/status'), error: null };
   } catch (error) {
-    return { status: null, error: messageOf(error) };
+    return { status: null, ...failureOf(error) };
   }
 }
 
@@ -141,11 +159,12 @@ function warningsOf({ lbd, agent }: NodeView): string[] {
 }
 
 /** Without a cluster there is no agent to miss. */
-function isAlone(lbd: LbdStatus | null): boolean {
+export function isAlone(lbd: LbdStatus | null): boolean {
   return lbd?.sync.state === 'off';
 }
 
 const SEPARATOR = ' · ';
+const LEASE_COLORS = { 'grants leases': 'green', starting: 'yellow', away: 'red' } as const;
 const ROLE_COLORS = { active: 'green', standby: 'cyan', fault: 'red', init: 'yellow' } as const;
 
 function agentRows({ agent: { status: agent }, lbd }: NodeView): string[][] {
@@ -204,11 +223,6 @@ export function leaseFacts(
   { address, state, answered_ms_ago, why }: LeaseStatus,
   groups: AgentStatus['groups'],
 ): string[] {
-  const said = {
-    grants: paint('green', 'grants leases'),
-    starting: paint('yellow', 'starting'),
-    away: paint('red', 'away'),
-  };
   const leases = groups.flatMap(({ name, lease }) => {
     if (lease === undefined) return [];
     const whose = groups.length === 1 ? 'lease' : `lease of ${name}`;
@@ -220,7 +234,13 @@ export function leaseFacts(
     ];
   });
   const answered = answered_ms_ago === undefined ? [] : [`answered ${formatAge(answered_ms_ago)} ago`];
-  return [address, said[state], ...answered, ...(why === '' ? [] : [why]), ...leases];
+  return [
+    address,
+    paintWord(LEASE_COLORS, state === 'grants' ? 'grants leases' : state),
+    ...answered,
+    ...(why === '' ? [] : [why]),
+    ...leases,
+  ];
 }
 
 function roleRows({ node, groups, peer }: AgentStatus): string[][] {
@@ -230,7 +250,7 @@ function roleRows({ node, groups, peer }: AgentStatus): string[][] {
   return [
     [
       'node',
-      [node, ...groups.map(({ name, role }) => `${paint(ROLE_COLORS[role], role)} for ${name}`)].join(
+      [node, ...groups.map(({ name, role }) => `${paintWord(ROLE_COLORS, role)} for ${name}`)].join(
         SEPARATOR,
       ),
     ],
@@ -248,7 +268,7 @@ function peerRole(node: string, { role, alive, seen_ms_ago }: GroupStatus['peer'
 
 function roleFacts({ role, epoch, priority, since_ms }: GroupStatus): string[] {
   return [
-    paint(ROLE_COLORS[role], role),
+    paintWord(ROLE_COLORS, role),
     `epoch ${epoch}`,
     `priority ${priority}`,
     `for ${formatAge(since_ms)}`,
@@ -393,10 +413,10 @@ const STATE_COLORS = {
 /** Of one backend; more make its row too long. */
 const MAX_ADDRESSES_SHOWN = 2;
 
-/** One row a backend: `POOL/BACKEND` is what the other commands take. */
 /** In the reason of a backend that is drained or in maintenance. */
 const BY_OPERATOR = 'by the operator';
 
+/** One row a backend: `POOL/BACKEND` is what the other commands take. */
 export function backendTable(answered: LbdStatus['pools']): string {
   const pools = printableAll(answered);
   const queues = Object.entries(pools).flatMap(([pool, { queue }]) =>
@@ -408,11 +428,11 @@ export function backendTable(answered: LbdStatus['pools']): string {
     Object.entries(backends).map(([name, b]) => [
       `${pool}/${name}`,
       addressOf(b),
-      paint(STATE_COLORS[b.state], b.state),
+      paintWord(STATE_COLORS, b.state),
       b.health,
       ofLimit(b.active, b.max_connections),
       String(b.weight),
-      b.latency_ms === 0 ? '-' : `${b.latency_ms.toFixed(1)}ms`,
+      latencyText(b.latency_ms),
       String(b.errors),
       formatAge(b.since_ms),
       whyOf(b),

@@ -1,7 +1,7 @@
 import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createServer as createRawServer } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import t from 'tap';
 import { control } from '../../common/control-client.ts';
 import { ControlError, serveControl } from '../../common/control-server.ts';
@@ -99,6 +99,27 @@ t.test(
       await t.rejects(control(join(folder, 'lbd.sock'), 'GET', '/'), {
         message:
           /: root, user daemon and members of group daemon may use it \(sudo usermod -aG daemon NAME, and log in again\)$/,
+      });
+    } finally {
+      process.seteuid!(0);
+    }
+  },
+);
+
+t.test(
+  'who may not enter the run directory is told who may',
+  { skip: process.geteuid?.() !== 0 },
+  async (t) => {
+    const directory = join(tempDir(t), 'run');
+    chmodSync(dirname(directory), 0o755);
+    mkdirSync(join(directory, 'lb'), { recursive: true });
+    chownSync(directory, 1, 1);
+    chmodSync(directory, 0o750);
+    process.seteuid!(65_534);
+    try {
+      await t.rejects(control(join(directory, 'lb', 'lbd.sock'), 'GET', '/'), {
+        code: 'NOT_ALLOWED',
+        message: /: root, user daemon and members of group daemon may use it /,
       });
     } finally {
       process.seteuid!(0);

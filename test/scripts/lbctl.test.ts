@@ -507,6 +507,7 @@ t.test('usage', { buffered: true }, async (t) => {
     ['sessions', 'delete'],
     ['sessions', '--limit', '0'],
     ['check', '--quick'],
+    ['status', '--check', '--watch'],
   ];
   for (const [i, { code, out, err }] of (await Promise.all(wrong.map((args) => lbctl(...args)))).entries()) {
     t.equal(code, 2, wrong[i]!.join(' '));
@@ -576,7 +577,18 @@ t.test('backends of one pool, or those that are down', { buffered: true }, async
   t.same(Object.keys(JSON.parse((await lbctl('backends', 'web', '--down', '--json')).out).web.backends), [
     's2',
   ]);
-  t.match((await lbctl('backends', 'wbe')).err, /no such pool: wbe; did you mean "web"\?/);
+  t.match(await lbctl('backends', 'wbe'), {
+    code: 1,
+    err: 'lbctl: no such pool: wbe; there is web; did you mean "web"?',
+  });
+  t.match(await lbctl('backends', 'constructor'), { code: 1, err: /no such pool: constructor/ });
+  t.match(await lbctl('backends', 'web/nosuch'), {
+    code: 1,
+    err: 'lbctl: no such backend: web/nosuch; there are web/s1, web/s2',
+  });
+  for (const filter of ['web/', '/s1', 'web/s1/x'])
+    t.match(await lbctl('backends', filter), { code: 2, err: /expected POOL or POOL\/BACKEND/ }, filter);
+  t.match(await lbctl('backends', 'web/s1', '--down'), { code: 0 }, 'it is there, and well');
 });
 
 t.test('events since then, and times of the zone', { buffered: true }, async (t) => {
@@ -627,6 +639,24 @@ t.test('status --watch goes on', { buffered: true }, async (t) => {
   const watch = child.iterable()[Symbol.asyncIterator]();
   for (let i = 0; i < 2; i++) t.match(JSON.parse((await watch.next()).value!), { node: 'lb1' });
 });
+
+t.test(
+  'an answer that cannot be written is one line, one that nobody reads is none',
+  { buffered: true },
+  async (t) => {
+    const { runDir } = await fakeNode(t, ['agent', 'lbd']);
+    const shell = (command: string) =>
+      execa('sh', ['-c', command, 'sh', process.execPath, LBCTL, '--run-dir', runDir], { reject: false });
+    const full = 'lbctl: cannot write the answer: ENOSPC: no space left on device, write';
+    for (const args of ['status', 'events --follow', '--help', 'status --help'])
+      t.match(await shell(`"$@" ${args} >/dev/full`), { exitCode: 1, stderr: full }, args);
+    // Its reader is gone before anything is written.
+    const pipe = join(runDir, 'pipe');
+    const unread = `mkfifo ${pipe}; exec 4<>${pipe} 3>${pipe} 4<&-; "$@" status >&3`;
+    t.match(await shell(unread), { exitCode: 0, stderr: '' });
+    t.match(await shell('"$@" nosuch 2>/dev/full'), { exitCode: 2, stdout: '' });
+  },
+);
 
 t.test('with --json errors are JSON, too', { buffered: true }, async (t) => {
   const { lbctl: ask } = await fakeNode(t, []);

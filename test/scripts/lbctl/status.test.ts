@@ -1,5 +1,6 @@
 import t from 'tap';
-import type { AgentStatus, BackendStatus, LeaseStatus } from '../../../common/control.ts';
+import type { AgentStatus, BackendStatus, LeaseStatus, ReloadAnswer } from '../../../common/control.ts';
+import { reloadText } from '../../../scripts/lbctl/reload.ts';
 import {
   backendTable,
   heldText,
@@ -33,6 +34,27 @@ t.test('how long ago an operator set a backend to what it is', async (t) => {
   t.match(text, /^web\/s2 .* answered 200; ready, weight 3 by the operator 1h 0m ago$/m);
   t.match(text, /^web\/s3 .* answered 200$/m);
   t.match(text, /^web\/s4 .* set to maint by the operator 0ms ago$/m, 'the clocks of the nodes differ');
+});
+
+t.test('what only a newer daemon knows is shown as it is', async (t) => {
+  const backends = {
+    s1: { ...BACKEND, state: 'resting' as BackendStatus['state'] },
+    s2: { ...BACKEND, state: 'constructor' as BackendStatus['state'] },
+  };
+  const text = backendTable({ web: { algorithm: 'random', backends } });
+  t.match(text, /^web\/s1 +10\.0\.0\.1:80 +resting /m);
+  t.match(text, /^web\/s2 +10\.0\.0\.1:80 +constructor /m);
+  const lease = { address: 'w:1', state: 'dozing' as LeaseStatus['state'], answered_ms_ago: 1, why: '' };
+  t.match(leaseFacts(lease, []), ['w:1', 'dozing']);
+  const answer = { outcome: 'postponed' as ReloadAnswer['outcome'], changes: [], problems: [], warnings: [] };
+  t.equal(reloadText({ ok: true, lbd: answer, agent: null }), 'lbd: postponed');
+});
+
+t.test('an average that has faded to nothing is not shown as one', async (t) => {
+  const backends = { s1: { ...BACKEND, latency_ms: 0.003 }, s2: { ...BACKEND, latency_ms: 0.06 } };
+  const text = backendTable({ web: { algorithm: 'random', backends } });
+  t.match(text, /^web\/s1 .* 3 +- +1 /m);
+  t.match(text, /^web\/s2 .* 3 +0\.1ms +1 /m);
 });
 
 t.test('where a backend with a host name is, and how old that is', async (t) => {

@@ -50,7 +50,7 @@ export interface BackendStatus {
   readonly state: BackendState;
   readonly health: HealthState;
   readonly admin: AdminState;
-  /** When an operator set `admin` or the weight last, ISO 8601; undefined: nobody did, or it is not known. */
+  /** When an operator set `admin` or the weight last, ISO 8601; undefined: nothing of that is in force, or it is not known. */
   readonly admin_at?: string | undefined;
   /** Requests (http) or connections (tcp) in flight, all workers together. */
   readonly active: number;
@@ -75,6 +75,12 @@ export interface BackendStatus {
   readonly failing_checks: readonly string[];
   /** Latest results, newest first, at most 10. */
   readonly checks: readonly { readonly ok: boolean; readonly ms: number; readonly detail: string }[];
+}
+
+/** `POST /v1/backends/POOL/BACKEND`: what the backend is now. */
+export interface BackendAnswer extends BackendStatus {
+  /** What an operator should know of the change; undefined: nothing. */
+  readonly note?: string | undefined;
 }
 
 /** How a pool bears up. */

@@ -290,6 +290,9 @@ export const ALGORITHMS = [
 ] as const;
 export type Algorithm = (typeof ALGORITHMS)[number];
 
+/** To these a weight is 0 or not. */
+export const IGNORING_WEIGHTS: ReadonlySet<Algorithm> = new Set(['round-robin', 'least-connections']);
+
 /** What `consistent-hash` hashes. */
 export type HashKey =
   | { readonly from: 'source' }

@@ -1,11 +1,12 @@
 import type {
-  BackendStatus,
+  BackendAnswer,
   ControlEvent,
   LbdStatus,
   ReloadAnswer,
   SessionRow,
 } from '../../common/control.ts';
 import { ControlError, type ControlRoute } from '../../common/control-server.ts';
+import { IGNORING_WEIGHTS } from '../../common/model.ts';
 import { reloadRoute } from '../../common/reload-route.ts';
 import { noSuch } from '../../common/suggest.ts';
 import type { Backends } from './care/backends.ts';
@@ -18,7 +19,7 @@ export interface ControlApi {
   status(): LbdStatus;
   events(): ControlEvent[];
   reload(checkOnly: boolean): Promise<ReloadAnswer>;
-  readonly backends: Pick<Backends, 'has' | 'ids' | 'set' | 'status'>;
+  readonly backends: Pick<Backends, 'algorithm' | 'has' | 'ids' | 'set' | 'status'>;
   readonly sessions: {
     /** Live entries. */
     size(): number;
@@ -61,7 +62,7 @@ export function controlRoutes(api: ControlApi): ControlRoute[] {
   ];
 }
 
-function changeBackend(api: ControlApi, id: string, body: unknown): BackendStatus {
+function changeBackend(api: ControlApi, id: string, body: unknown): BackendAnswer {
   const { backends } = api;
   if (!backends.has(id)) throw new ControlError(404, noSuch('backend', id, backends.ids()));
   const change = changeOf(body);
@@ -71,7 +72,14 @@ function changeBackend(api: ControlApi, id: string, body: unknown): BackendStatu
   ];
   api.tell('backend', `${id}: the operator asks for ${asked.join(' and ')}`);
   backends.set(id, change);
-  return backends.status(id);
+  const algorithm = backends.algorithm(id);
+  const isIgnored = !!change.weight && algorithm !== undefined && IGNORING_WEIGHTS.has(algorithm);
+  return {
+    ...backends.status(id),
+    ...(isIgnored && {
+      note: `${algorithm}, the algorithm of the pool, ignores every weight but 0`,
+    }),
+  };
 }
 
 function changeOf(body: unknown): Parameters<Backends['set']>[1] {

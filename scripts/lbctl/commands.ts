@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import {
   type AdminState,
-  type BackendStatus,
+  type BackendAnswer,
   type ControlEvent,
   type Explanation,
   type LbdStatus,
@@ -290,10 +290,14 @@ async function setBackend(
   if (!pool || !backend || rest !== undefined)
     throw new UsageError(`found "${name}", expected POOL/BACKEND, such as web/s1`);
   const path = `/v1/backends/${encodeURIComponent(pool)}/${encodeURIComponent(backend)}`;
-  const status = await control<BackendStatus>(join(runDir, SOCKETS.lbd), 'POST', path, change);
-  const { state, weight, active, why } = printableAll(status);
+  const status = await control<BackendAnswer>(join(runDir, SOCKETS.lbd), 'POST', path, change);
+  const { state, weight, active, why, note } = printableAll(status);
   const facts = [state, `weight ${weight}`, `${active} active`, why];
-  return { text: `${name}: ${facts.filter((fact) => fact !== '').join(', ')}`, json: status };
+  const lines = [
+    `${name}: ${facts.filter((fact) => fact !== '').join(', ')}`,
+    ...(note === undefined ? [] : [paint('yellow', `! ${note}`)]),
+  ];
+  return { text: lines.join('\n'), json: status };
 }
 
 async function listSessions(socket: string, limit: number): Promise<Output> {

@@ -125,7 +125,8 @@ async function fakeNode(
       handle: ({ params: { pool, backend }, body }) => {
         received.push({ path: `${pool}/${backend}`, body });
         if (pool !== 'web') throw new ControlError(404, `there is no pool "${pool}"`);
-        return { ...BACKEND, ...(body as object), state: 'draining' };
+        const note = backend === 's2' ? 'round-robin ignores it' : undefined;
+        return { ...BACKEND, ...(body as object), state: 'draining', note };
       },
     },
     {
@@ -286,6 +287,10 @@ t.test('backends', { buffered: true }, async (t) => {
     { path: 'web/s1', body: { weight: 0 } },
     { path: 'web/s1', body: { weight: null } },
   ]);
+  t.match(
+    (await lbctl('weight', 'web/s2', '5')).out,
+    /^web\/s2: [^\n]*weight 5,[^\n]*\n! round-robin ignores it$/,
+  );
   const refused = await lbctl('drain', 'wbe/s1');
   t.match(refused, { code: 1, out: '', err: 'lbctl: there is no pool "wbe"' }, "the daemon's own words");
 });

@@ -1,5 +1,5 @@
 import type { BackendState, BackendStatus, PoolStrain } from '../../../common/control.ts';
-import type { Config, PoolConfig } from '../../../common/model.ts';
+import type { Algorithm, Config, PoolConfig } from '../../../common/model.ts';
 import type { Registers } from '../../session/registers.ts';
 import { GATE_OPEN, type SharedState } from '../../shared/shared.ts';
 import { FULL_SHARE } from '../../shared/vitals.ts';
@@ -153,6 +153,12 @@ export class Backends {
     return [...this.#entries.keys()];
   }
 
+  /** Of the pool of a backend; undefined for an id that `has` denies. */
+  algorithm(id: string): Algorithm | undefined {
+    const entry = this.#entries.get(id);
+    return entry && this.#pools.get(entry.pool)?.config.algorithm;
+  }
+
   /** @throws Error for an id that `has` denies */
   status(id: string): BackendStatus {
     const entry = this.#entries.get(id);
@@ -161,12 +167,13 @@ export class Backends {
     const report = this.#options.health(id);
     const admin = this.#admin(id);
     const share = shared.vitals.share(entry.slot);
+    const inForce = admin.admin !== 'ready' || admin.weight !== undefined;
     return {
       address: entry.address,
       state: entry.life.state,
       health: report.state,
       admin: admin.admin,
-      ...(admin.atMs !== undefined && { admin_at: new Date(admin.atMs).toISOString() }),
+      ...(inForce && admin.atMs !== undefined && { admin_at: new Date(admin.atMs).toISOString() }),
       active: this.#active(entry),
       weight: entry.weight,
       why: this.#why(entry, entry.life),

@@ -15,6 +15,7 @@ function setUp(ids = ['web/s1', 'web/s2', 'api/a1']) {
       return { outcome: 'unchanged', changes: [], problems: [], warnings: [] };
     },
     backends: {
+      algorithm: (id) => (id.startsWith('web/') ? 'round-robin' : 'random'),
       has: (id) => ids.includes(id),
       ids: () => ids,
       set: (id, change) => asked.push({ id, ...JSON.parse(JSON.stringify(change)) }),
@@ -61,6 +62,20 @@ t.test('changes of a backend', async (t) => {
     'web/s2: the operator asks for weight 0',
     'web/s2: the operator asks for ready and weight of the config',
   ]);
+});
+
+t.test('a weight that the algorithm of the pool ignores is taken, and that is said', async (t) => {
+  const { asked, change } = setUp();
+  const note = /^round-robin, the algorithm of the pool, ignores every weight but 0$/;
+  t.match(await change('web', 's1', { weight: 5 }), { why: 'status of web/s1', note });
+  t.equal(asked.length, 1);
+  for (const [pool, name, body] of [
+    ['web', 's1', { weight: 0 }],
+    ['web', 's1', { weight: null }],
+    ['web', 's1', { admin: 'drain' }],
+    ['api', 'a1', { weight: 5 }],
+  ] as const)
+    t.notMatch(await change(pool, name, body), { note: /./ }, JSON.stringify(body));
 });
 
 t.test('refusals help', async (t) => {

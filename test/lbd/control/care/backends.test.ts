@@ -161,6 +161,20 @@ t.test('weights: set, told, back to the config, 0 takes no new clients', async (
   );
 });
 
+t.test('what an operator took back is not shown as a wish of theirs', async (t) => {
+  const { backends } = setUp();
+  const at = () => backends.status('web/s2').admin_at;
+  backends.set('web/s2', { weight: 7 });
+  t.type(at(), 'string');
+  backends.set('web/s2', { weight: null });
+  t.equal(at(), undefined, 'the weight is that of the config');
+  backends.set('web/s2', { admin: 'drain' });
+  backends.set('web/s2', { weight: null });
+  t.type(at(), 'string', 'the drain is still meant');
+  backends.set('web/s2', { admin: 'ready' });
+  t.equal(at(), undefined);
+});
+
 t.test('a wish of the peer holds here too, and nonsense in a register does not', async (t) => {
   const { backends, registers, report } = setUp();
   report('web/s1', HEALTHY);

@@ -33,7 +33,23 @@ export function problem(
   at: 'key' | 'value' = 'value',
 ): ConfigProblem {
   const key = path.join('.');
-  return { where: source.where(path, at), key, message: key === '' ? message : `${key}: ${message}` };
+  const said = at === 'value' ? withoutGiven(source, path, message) : message;
+  return { where: source.where(path, at), key, message: key === '' ? said : `${key}: ${said}` };
+}
+
+/** A message about a value with `${NAME}` in the place of what came from the environment, which may be a secret. */
+function withoutGiven(source: Source, path: Path, message: string): string {
+  const written = source.written(path);
+  if (written === undefined) return message;
+  let said = message.replaceAll(show(valueAt(source.value, path)), () => show(written.text));
+  for (const [name, value] of written.given)
+    if (value !== '') said = said.replaceAll(wholeWord(value), () => `\${${name}}`);
+  return said;
+}
+
+/** Not within another word or number: a short value is part of many. */
+function wholeWord(text: string): RegExp {
+  return new RegExp(`(?<!\\w)${RegExp.escape(text)}(?!\\w)`, 'g');
 }
 
 interface Finding extends ConfigProblem {

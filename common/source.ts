@@ -24,6 +24,14 @@ interface Place {
   /** Offset of the key; of the item itself in a list. */
   readonly key: number;
   readonly value: number;
+  readonly written?: Written;
+}
+
+/** A value into which variables came: it may be a secret, so what is said of it names them. */
+export interface Written {
+  readonly text: string;
+  /** What came from the environment, by the name of its variable. */
+  readonly given: ReadonlyMap<string, string>;
 }
 
 /** A YAML text turned into plain values that still know where they came from. */
@@ -33,6 +41,8 @@ export interface Source {
   where(path: Path, at?: 'key' | 'value'): string;
   /** Something, be it empty, is written at `path`. */
   has(path: Path): boolean;
+  /** As the file has it; undefined where no variable came into the value at `path`. */
+  written(path: Path): Written | undefined;
 }
 
 /**
@@ -77,6 +87,7 @@ export function parseSource(text: string, file: string, env: Environment = proce
   return {
     value,
     has: (path) => places.has(placeKey(path)),
+    written: (path) => places.get(placeKey(path))?.written,
     where: (path, which = 'value') => {
       for (let length = path.length; length >= 0; length--) {
         const place = places.get(placeKey(path.slice(0, length)));
@@ -139,7 +150,13 @@ function readNode(
     if (isScalar(node)) {
       if (node.anchor !== undefined) anchors.set(node.anchor, node);
       if (typeof node.value !== 'string') return node.value;
-      return withVariables(node.value, node.type === 'PLAIN', env, (message) => refuse(offset, message));
+      const given = new Map<string, string>();
+      const value = withVariables(node.value, node.type === 'PLAIN', env, given, (message) =>
+        refuse(offset, message),
+      );
+      if (given.size > 0)
+        places.set(placeKey(path), { key, value: offset, written: { text: node.value, given } });
+      return value;
     }
     if (isSeq(node)) {
       if (node.anchor !== undefined) anchors.set(node.anchor, node);
@@ -187,12 +204,14 @@ function readNode(
         if (value !== undefined) refuse(offset, '"<<" takes a mapping, an alias of one, or a list of them');
         continue;
       }
-      const taken = Object.keys(value).filter((name) => !Object.hasOwn(result, name));
+      const taken = new Set(Object.keys(value).filter((name) => !Object.hasOwn(result, name)));
       for (const name of taken) result[name] = (value as Record<string, unknown>)[name];
-      const prefixes = taken.map((name) => placeKey([...path, name]));
-      for (const [place, where] of found)
-        if (prefixes.some((prefix) => place === prefix || place.startsWith(`${prefix}\0`)))
-          places.set(place, where);
+      // Each place is looked at once: a mapping may have thousands of keys, and take them in over many levels.
+      const start = placeKey(path).length + 1;
+      for (const [place, where] of found) {
+        const end = place.indexOf('\0', start);
+        if (taken.has(place.slice(start, end < 0 ? undefined : end))) places.set(place, where);
+      }
     }
   };
   return read(root, [], root?.range?.[0] ?? 0, 0);

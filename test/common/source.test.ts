@@ -91,6 +91,13 @@ t.test('<< takes in the keys of another mapping; what is written beside it count
   t.equal(source.where(['d', 'b']), 'f:4:6');
   t.ok(source.has(['d', 'a']) && source.has(['d', 'b', 'e']));
   t.notOk(source.has(['d', 'b', 'c']), 'nothing is left of what is overridden');
+  // Work that grew with the square of the keys took this one minutes.
+  const levels = Array.from({ length: 14 }, (_, level) => {
+    const keys = Array.from({ length: 600 }, (_, i) => `  k${level}_${i}: 1\n`).join('');
+    return `x-${level}: &a${level}\n${level === 0 ? '' : `  <<: *a${level - 1}\n`}${keys}`;
+  });
+  const many = parsedValue(`${levels.join('')}b: { <<: *a13 }\n`) as { b: object };
+  t.equal(Object.keys(many.b).length, 8400);
   for (const wrong of ['a: { <<: 1 }', 'a: { <<: [1] }', 'a: { <<: [[{ b: 1 }]] }'])
     t.match(refusals(wrong)[0], /^f:1:\d+ "<<" takes a mapping, an alias of one, or a list of them$/, wrong);
   t.match(refusals('a: { <<: { b: 1 }, <<: { c: 1 } }')[0], /duplicate key "<<"/);

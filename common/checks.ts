@@ -1,4 +1,5 @@
 import { formatEndpoint, ipFamily, type SocketAddress } from './address.ts';
+import { count } from './count.ts';
 import { formatDuration } from './duration.ts';
 import { checkEngines } from './engine-checks.ts';
 import type { ConfigProblem } from './errors.ts';
@@ -48,7 +49,7 @@ function checkCluster({ cluster }: Shape, source: Source, report: Report): void 
   if (cluster === undefined) return;
   const nodes = Object.entries(cluster.nodes);
   if (nodes.length !== 2)
-    report(['cluster', 'nodes'], `found ${nodes.length} nodes, expected exactly two`, 'key');
+    report(['cluster', 'nodes'], `found ${count(nodes.length, 'node')}, expected exactly two`, 'key');
   const [first, second] = nodes;
   if (first === undefined || second === undefined) return;
   const path = ['cluster', 'nodes', second[0], 'address'];
@@ -162,9 +163,9 @@ function checkPools(shape: Shape, source: Source, report: Report): void {
   for (const [name, pool] of Object.entries(shape.pools)) {
     const path = ['pools', name];
     const { health, stick } = pool;
-    const count = Object.keys(pool.backends).length;
-    backends += count;
-    if (count === 0) report([...path, 'backends'], 'found no backend, expected at least one', 'key');
+    const own = Object.keys(pool.backends).length;
+    backends += own;
+    if (own === 0) report([...path, 'backends'], 'found no backend, expected at least one', 'key');
     if (source.has([...path, 'hash']) && pool.algorithm !== 'consistent-hash')
       report([...path, 'hash'], `is for algorithm consistent-hash only, found ${pool.algorithm}`, 'key');
     if (health.timeout !== undefined && health.timeout > health.interval) {

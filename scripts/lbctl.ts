@@ -1,10 +1,10 @@
 #!/usr/bin/env -S sh -c 'PATH="$(dirname "$(readlink -f "$0")")/../node_modules/.bin:$PATH" exec node --disable-sigusr1 "$0" "$@"'
 import { CommanderError, Command as Program } from 'commander';
+import { count } from '../common/count.ts';
 import { ConfigError, messageOf, OperatorError } from '../common/errors.ts';
 import { printable, printableJson } from '../common/printable.ts';
 import { VERSION } from '../common/version.ts';
 import { COMMANDS, type Command, type Output, UsageError } from './lbctl/commands.ts';
-import { count } from './lbctl/format.ts';
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;

@@ -1,6 +1,7 @@
 import { open, readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { within } from '../../common/bounded.ts';
+import { count } from '../../common/count.ts';
 import { messageOf } from '../../common/errors.ts';
 import { writeWhole } from '../../common/whole-file.ts';
 import type { Register, Registers } from '../session/registers.ts';
@@ -109,7 +110,10 @@ export class AdminStates {
       }
       const set = entries.filter(({ value }) => value.admin !== 'ready' || value.weight !== null);
       if (set.length > 0)
-        this.#options.tell('info', `${set.length} admin states and weights of operators are in force again`);
+        this.#options.tell(
+          'info',
+          `admin states and weights of operators are in force again, of ${count(set.length, 'backend')}`,
+        );
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') await this.#leaveAside(messageOf(error));
     }

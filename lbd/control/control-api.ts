@@ -6,6 +6,7 @@ import type {
   SessionRow,
 } from '../../common/control.ts';
 import { ControlError, type ControlRoute } from '../../common/control-server.ts';
+import { count } from '../../common/count.ts';
 import { IGNORING_WEIGHTS } from '../../common/model.ts';
 import { reloadRoute } from '../../common/reload-route.ts';
 import { noSuch } from '../../common/suggest.ts';
@@ -55,7 +56,7 @@ export function controlRoutes(api: ControlApi): ControlRoute[] {
       handle: () => {
         const cleared = api.sessions.size();
         api.sessions.clear();
-        api.tell('sessions', `the session table was cleared by the operator: ${cleared} entries`);
+        api.tell('sessions', `the session table was cleared by the operator: ${count(cleared, 'session')}`);
         return { cleared };
       },
     },

@@ -4,6 +4,7 @@ import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promi
 import type { ReadConfig } from '../../common/config-process.ts';
 import { type LbdStatus, type ReloadAnswer, refusedReload, SOCKETS } from '../../common/control.ts';
 import { serveControl } from '../../common/control-server.ts';
+import { count } from '../../common/count.ts';
 import type { DaemonOptions } from '../../common/daemon.ts';
 import { messageOf, OperatorError } from '../../common/errors.ts';
 import { EventLog } from '../../common/events.ts';
@@ -354,7 +355,11 @@ export class ControlPlane {
       this.#phase = 'ready';
       if (this.#fileText !== undefined) this.#source.keep(this.#fileText);
       for (const text of this.#reloader.warnings()) this.#tell('warn', 'reload', text);
-      this.#tell('info', 'start', `ready: ${config.workers} workers, ${config.frontends.length} frontends`);
+      this.#tell(
+        'info',
+        'start',
+        `ready: ${count(config.workers, 'worker')}, ${count(config.frontends.length, 'frontend')}`,
+      );
       this.#refreshLive();
       this.#closers.push(
         () => this.#sync.close(),

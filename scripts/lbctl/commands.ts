@@ -11,6 +11,7 @@ import {
   SOCKETS,
 } from '../../common/control.ts';
 import { control } from '../../common/control-client.ts';
+import { count } from '../../common/count.ts';
 import { formatAge, parseDuration } from '../../common/duration.ts';
 import { ConfigError, OperatorError } from '../../common/errors.ts';
 import type { Config } from '../../common/model.ts';
@@ -20,7 +21,7 @@ import { checkHost, NOT_LOOKED } from './check-host.ts';
 import { deriveKeys } from './derive-keys.ts';
 import { askEvents, eventLine, NewEvents, sinceMs } from './events.ts';
 import { explainRequest, explanationText } from './explain.ts';
-import { count, paint, table } from './format.ts';
+import { paint, table } from './format.ts';
 import { reloadNode, reloadText } from './reload.ts';
 import {
   askNode,

@@ -35,8 +35,3 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
     .map((line) => line.trimEnd())
     .join('\n');
 }
-
-/** `1 pool`, `2 pools`. */
-export function count(n: number, noun: string): string {
-  return `${n} ${noun}${n === 1 ? '' : 's'}`;
-}

@@ -11,12 +11,13 @@ import {
   type WitnessStatus,
 } from '../../common/control.ts';
 import { control } from '../../common/control-client.ts';
+import { count } from '../../common/count.ts';
 import { formatAge } from '../../common/duration.ts';
 import { messageOf, OperatorError } from '../../common/errors.ts';
 import { printableAll } from '../../common/printable.ts';
 import { type RuntimeStatus, runtimeWarning } from '../../common/runtime.ts';
 import { fittingFacts, fittingTable } from './columns.ts';
-import { count, latencyText, paint, paintWord } from './format.ts';
+import { latencyText, paint, paintWord } from './format.ts';
 
 /** What one daemon said, or why it said nothing. */
 type Answer<T> = { readonly status: T; readonly error: null } | ({ readonly status: null } & Failure);
@@ -294,9 +295,10 @@ export function heldText({ held, copies = [] }: VipStatus): string {
 function finishingRows({ second_chance: { finishing, forwarding } }: GroupStatus, peer: string): string[][] {
   const rows: string[][] = [];
   if (finishing !== undefined) {
-    const count = finishing.connections ?? 'the';
+    const { connections } = finishing;
+    const open = connections === undefined ? 'the connections' : count(connections, 'connection');
     const left = finishing.left_ms === undefined ? '' : `${SEPARATOR}${formatAge(finishing.left_ms)} left`;
-    rows.push(['finishing', `${count} connections of the former active${left}`]);
+    rows.push(['finishing', `${open} of the former active${left}`]);
   }
   if (forwarding) rows.push(['forwarding', `what belongs to open connections of ${peer} goes on to ${peer}`]);
   return rows;

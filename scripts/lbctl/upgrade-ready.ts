@@ -1,9 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AgentStatus, GroupStatus, LbdStatus, SecondChanceStatus } from '../../common/control.ts';
+import { count } from '../../common/count.ts';
 import { formatAge } from '../../common/duration.ts';
 import { OperatorError } from '../../common/errors.ts';
 import { printableAll } from '../../common/printable.ts';
-import { count, paint } from './format.ts';
+import { paint } from './format.ts';
 import { askNode, type NodeView } from './status.ts';
 
 const POLL_MS = 200;

@@ -18,7 +18,7 @@ t.test('what goes together', async (t) => {
   for (const [name, text, expected] of [
     ['cluster without ha', PAIR.replace(/ha:.*\n/, ''), '"cluster" needs "ha" beside it'],
     ['ha without cluster', PAIR.replace(/cluster:.*\n/, ''), '"ha" needs "cluster" beside it'],
-    ['one node', PAIR.replace(/, lb2: { address: 192.0.2.2 }/, ''), 'found 1 nodes, expected exactly two'],
+    ['one node', PAIR.replace(/, lb2: { address: 192.0.2.2 }/, ''), 'found 1 node, expected exactly two'],
     ['three nodes', PAIR.replace('lb2:', 'lb3: { address: 192.0.2.3 }, lb2:'), 'found 3 nodes'],
     ['same address twice', PAIR.replace('192.0.2.2', '192.0.2.1'), 'which is the address of "lb1" too'],
     ['IPv4 and IPv6 nodes', PAIR.replace('192.0.2.2', '"fd00::2"'), 'expected the same IP version as "lb1"'],

@@ -177,7 +177,7 @@ t.test('drain, maint and weight outlive a restart, also one without warning', as
   await first.exited;
 
   const second = new LbdProcess(t, dir, ['--config', file]);
-  await second.logged(/^3 admin states and weights of operators are in force again$/);
+  await second.logged(/^admin states and weights of operators are in force again, of 3 backends$/);
   await second.logged(/^ready/);
   const { backends } = (await second.status()).pools.web!;
   t.match(backends, {

@@ -43,7 +43,7 @@ t.test(
     const two = await start(t, directory);
     t.same(two.registers.register(adminKey('web/s1')), one.registers.register(adminKey('web/s1')));
     t.same(two.registers.get(adminKey('web/s2')), { admin: 'ready', weight: 3 });
-    t.same(two.told, ['info 2 admin states and weights of operators are in force again']);
+    t.same(two.told, ['info admin states and weights of operators are in force again, of 2 backends']);
     t.ok(two.states.wasDrained('web/s1'), 'its drain was over');
     t.notOk(two.states.wasDrained('web/s1'), 'told once: a later drain begins anew');
     t.notOk(two.states.wasDrained('web/s2'));

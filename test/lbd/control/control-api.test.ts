@@ -134,7 +134,7 @@ t.test('sessions', async (t) => {
       new ControlError(400, `limit is "${limit}"; expected a number from 1 to 10000`),
     );
   t.same(await call('DELETE', '/v1/sessions'), { cleared: 42 });
-  t.match(told, ['the session table was cleared by the operator: 42 entries']);
+  t.match(told, ['the session table was cleared by the operator: 42 sessions']);
 });
 
 t.test('status and events', async (t) => {

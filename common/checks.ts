@@ -34,6 +34,7 @@ export function checkTogether(shape: Shape, source: Source): ConfigProblem[] {
   checkLoops(shape, report);
   checkPools(shape, source, report);
   checkModes(shape, source, report);
+  checkHttpPools(shape, source, report);
   checkTls(shape, report);
   checkResolver(shape, report);
   checkEngines(shape, source, report);
@@ -259,6 +260,24 @@ function checkModes(shape: Shape, source: Source, report: Report): void {
         `"${pool.hash.key.from}" is for mode http only, ${because}`,
       );
     if (mode === 'udp') checkUdp([name, frontend.pool!], pool, because, source, report);
+  }
+}
+
+/** What only HTTP can do, in a pool to which no frontend of mode http leads. */
+function checkHttpPools(shape: Shape, source: Source, report: Report): void {
+  for (const name of Object.keys(shape.pools)) {
+    const path = ['pools', name, 'connections', 'max_age'];
+    if (!source.has(path)) continue;
+    const users = Object.entries(shape.frontends).filter(
+      ([, { pool, routes }]) => pool === name || routes.some((route) => route.pool === name),
+    );
+    const [first] = users;
+    if (first !== undefined && users.every(([, { mode }]) => mode !== 'http'))
+      report(
+        path,
+        `is for mode http only, and frontend "${first[0]}" uses this pool in mode ${first[1].mode}`,
+        'key',
+      );
   }
 }
 

@@ -41,7 +41,7 @@ const NOTHING: HostVerdict = { looked: false, problems: [], warnings: [], denied
 export async function checkHost(checked: Checked): Promise<HostVerdict> {
   const { config, needs, where } = checked;
   const { cluster } = config;
-  if (cluster === undefined) return NOTHING;
+  if (cluster === undefined) return ofSingle(checked);
   // Root runs this with any PATH.
   await settlePrograms();
   const facts = await hostFacts();
@@ -64,6 +64,18 @@ export async function checkHost(checked: Checked): Promise<HostVerdict> {
     ],
     warnings: lameNeeds(needs, facts).map((lame) => `${lame.where}: warning: ${lame.message}`),
     denied: [...secrets.denied, ...binds.denied].map((line) => `Not looked at: ${line}`),
+  };
+}
+
+/** Nothing in the file tells whether it is for this machine: what lbd could not have here is a warning. */
+async function ofSingle(checked: Checked): Promise<HostVerdict> {
+  const { taken, denied } = await bindProblems(checked);
+  return {
+    ...NOTHING,
+    warnings: taken.map(
+      ({ path, message }) => `${checked.where(path)}: warning: ${path.join('.')}: ${message}`,
+    ),
+    denied: denied.map((line) => `Not looked at: ${line}`),
   };
 }
 

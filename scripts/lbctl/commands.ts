@@ -95,6 +95,7 @@ export const COMMANDS: readonly Command[] = [
     run: async ({ runDir, args: [file], options: { for: node, node: sameNode } }) => {
       const { loadWithNeeds } = await configModule();
       const { config, needs, where } = loadWithNeeds(file!, { node: node ?? sameNode, anyNode: true });
+      const { adviceOf } = await import('../../common/config-advice.ts');
       const { problemsOf } = await import('../../lbd/tls/tls-control.ts');
       const chosen = (node ?? sameNode) !== undefined;
       const host = await checkHost({ config, needs, where, runDir, chosen });
@@ -103,12 +104,16 @@ export const COMMANDS: readonly Command[] = [
         ...problemsOf(config).map((message) => ({ where: file!, key: '', message })),
       ];
       if (problems.length > 0) throw new ConfigError(problems);
+      const advice = adviceOf(config).map(
+        ({ path, message }) => `${where(path)}: warning: ${path.join('.')}: ${message}`,
+      );
+      const warnings = [...advice, ...host.warnings];
       const not = host.looked || config.cluster === undefined ? host.denied : [NOT_LOOKED];
       return {
-        text: [`${file}: good: ${summaryOf(config)}`, ...host.warnings, ...not].map(printable).join('\n'),
+        text: [`${file}: good: ${summaryOf(config)}`, ...warnings, ...not].map(printable).join('\n'),
         json: {
           ...{ ok: true, digest: config.digest, host: host.looked, not_looked: not },
-          ...{ warnings: host.warnings, problems: [] },
+          ...{ warnings, problems: [] },
         },
       };
     },

@@ -14,6 +14,11 @@ const UDP = 'web: { bind: ["*:80"], mode: udp, pool: web }';
 const UDP_POOL = 'web: { health: { type: none }, backends: { s1: { address: "10.0.0.1:80" } } }';
 const pool = (settings: string) => `web: { ${settings}, backends: { s1: { address: "10.0.0.1:80" } } }`;
 
+t.test('what only HTTP has is no mistake in a pool that a frontend of mode http uses as well', async (t) => {
+  const both = `${TCP}, app: { bind: ["*:81"], routes: [{ match: { path: /a/ }, pool: web }], pool: web }`;
+  t.strictSame(problemsIn(single(both, pool('connections: { max_age: 10m }'))), []);
+});
+
 t.test('what goes together', async (t) => {
   for (const [name, text, expected] of [
     ['cluster without ha', PAIR.replace(/ha:.*\n/, ''), '"cluster" needs "ha" beside it'],
@@ -103,6 +108,11 @@ t.test('what goes together', async (t) => {
       'path hash in tcp',
       single(TCP, pool('algorithm: consistent-hash, hash: { key: path }')),
       '"path" is for mode http only',
+    ],
+    [
+      'age of connections in tcp',
+      single(TCP, pool('connections: { max_age: 10m }')),
+      'pools.web.connections.max_age: is for mode http only, and frontend "web" uses this pool in mode tcp',
     ],
     ['limits of a head in tcp', single(TCP.replace('pool:', 'limits: { head: 2KiB }, pool:')), 'limits.head'],
     ['udp without a word on health', single(UDP), 'needs "health: { type: … }"'],

@@ -562,6 +562,25 @@ pools: { web: { backends: { s1: { address: "192.0.2.9:80" } } } }
   t.equal((await lbctl('check', file, '--for', name)).code, 0, 'for another machine it may be right');
 });
 
+t.test('check of a single lbd warns of binds that it could not have here', { buffered: true }, async (t) => {
+  const directory = tempDir(t);
+  const file = join(directory, 'single.yaml');
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  writeFileSync(
+    file,
+    `frontends: { web: { bind: ["127.0.0.1:${port}"], pool: web } }
+pools: { web: { stick: { cookie: { name: S, same_site: none } }, backends: { s1: { address: "192.0.2.9:80" } } } }
+`,
+  );
+  const { code, out } = await lbctl('--run-dir', directory, 'check', file);
+  t.equal(code, 0, 'it may be for another machine');
+  t.match(out, /single\.yaml:1:\d+: warning: frontends\.web\.bind: .*another process listens there/);
+  t.match(out, /single\.yaml:2:\d+: warning: pools\.web\.stick\.cookie\.same_site: browsers drop/);
+});
+
 t.test('status --check: 0 where nothing is down, 3 where something is', { buffered: true }, async (t) => {
   const pools = { web: { ...LBD.pools.web!, backends: { s1: BACKEND } } };
   const agent = () => ({ ...AGENT, groups: [GROUP] });

@@ -1,0 +1,26 @@
+import type { Config } from './model.ts';
+import type { Path } from './source.ts';
+
+/** Something that is allowed and that its author hardly meant. */
+export interface Advice {
+  readonly path: Path;
+  readonly message: string;
+}
+
+/** What of a good config is likely to disappoint, in the order of its pools. */
+export function adviceOf({ frontends, pools }: Config): readonly Advice[] {
+  return pools.flatMap(({ name, stick }): Advice[] => {
+    if (stick?.type !== 'insert' || stick.attributes?.sameSite !== 'none') return [];
+    if (stick.attributes.secure === true) return [];
+    const plain = frontends.find(
+      ({ tls, trustedProxies, pool, routes }) =>
+        // A proxy may tell that its client came over HTTPS.
+        tls === undefined &&
+        trustedProxies === undefined &&
+        (pool === name || routes.some((route) => route.pool === name)),
+    );
+    if (plain === undefined) return [];
+    const message = `browsers drop a cookie with "same_site: none" that is not secure; frontend "${plain.name}" sets it over plain HTTP and has no "trusted_proxies" that could tell of HTTPS`;
+    return [{ path: ['pools', name, 'stick', 'cookie', 'same_site'], message }];
+  });
+}

@@ -37,23 +37,50 @@ export function loadConfig(file: string, options: ConfigOptions = {}): Config {
   return loadWithNeeds(file, options).config;
 }
 
-/** Like `loadConfig`, with the text, what the config needs of the host that it is for, and where in the file something stands. */
+/** A config, what it needs of the host that it is for, and where in the file something stands. */
+export interface PlacedConfig {
+  readonly config: Config;
+  readonly needs: readonly PlacedNeed[];
+  readonly where: Source['where'];
+}
+
+/** Like `loadConfig`, with the text, needs and places. */
 export function loadWithNeeds(
   file: string,
   options: ConfigOptions = {},
-): {
-  readonly config: Config;
-  readonly text: string;
-  readonly needs: readonly PlacedNeed[];
-  readonly where: Source['where'];
-} {
+): PlacedConfig & { readonly text: string } {
   const absolute = resolve(file);
   const text = readText(options.copy ?? absolute);
   const source = parseSource(text, absolute);
-  const config = configOf(source, absolute, options);
+  return { text, ...placed(configOf(source, absolute, options), source) };
+}
+
+/**
+ * For looking at all that can be known of a file in one round. Of a file with problems, `sound` is what is left without
+ * its broken parts, and good for nothing but further checks; undefined where too little is left.
+ *
+ * @throws ConfigError where the file cannot be read, or is no YAML
+ */
+export function loadSound(
+  file: string,
+  options: ConfigOptions = {},
+): { readonly problems: readonly ConfigProblem[]; readonly sound: PlacedConfig | undefined } {
+  const absolute = resolve(file);
+  const source = parseSource(readText(absolute), absolute);
+  const { problems, shape, self } = judge(source, options);
+  if (shape === undefined) return { problems, sound: undefined };
+  try {
+    return { problems, sound: placed(complete(shape, absolute, self, options.cpus), source) };
+  } catch (error) {
+    if (problems.length === 0) throw error;
+    return { problems, sound: undefined };
+  }
+}
+
+function placed(config: Config, source: Source): PlacedConfig {
   const needs = config.ha === undefined ? [] : hostNeeds(config.ha, source.has(['ha', 'groups']));
   const { where } = source;
-  return { config, text, needs: needs.map((need) => ({ ...need, where: where(need.path) })), where };
+  return { config, needs: needs.map((need) => ({ ...need, where: where(need.path) })), where };
 }
 
 /**
@@ -67,14 +94,23 @@ export function parseConfig(text: string, file: string, options: ConfigOptions =
 }
 
 function configOf(source: Source, file: string, options: ConfigOptions): Config {
+  const { problems, shape, self } = judge(source, options);
+  if (problems.length > 0 || shape === undefined) throw new ConfigError(problems);
+  return deepFreeze(complete(shape, file, self, options.cpus));
+}
+
+/** All that can be said of a file without its host, in the order of the file. */
+function judge(
+  source: Source,
+  options: ConfigOptions,
+): { problems: ConfigProblem[]; shape: Shape | undefined; self: string | undefined } {
   const { shape, problems } = shapeOf(source);
   problems.push(...checkReferences(source));
   if (shape !== undefined) problems.push(...checkTogether(shape, source));
   const self = shape?.cluster === undefined ? undefined : selfOf(shape.cluster, options);
   if (shape?.cluster !== undefined && self === undefined)
     problems.push(unknownSelf(shape.cluster, source, options));
-  if (problems.length > 0 || shape === undefined) throw new ConfigError(inFileOrder(problems));
-  return deepFreeze(complete(shape, file, self, options.cpus));
+  return { problems: inFileOrder(problems), shape, self };
 }
 
 function readText(file: string): string {

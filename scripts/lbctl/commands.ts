@@ -93,13 +93,16 @@ export const COMMANDS: readonly Command[] = [
       ['--node <NODE>', 'the same, as the daemons call it'],
     ],
     run: async ({ runDir, args: [file], options: { for: node, node: sameNode } }) => {
-      const { loadWithNeeds } = await configModule();
-      const { config, needs, where } = loadWithNeeds(file!, { node: node ?? sameNode, anyNode: true });
+      const { loadSound } = await configModule();
+      const { problems: wrong, sound } = loadSound(file!, { node: node ?? sameNode, anyNode: true });
+      if (sound === undefined) throw new ConfigError(wrong);
+      const { config, needs, where } = sound;
       const { adviceOf } = await import('../../common/config-advice.ts');
       const { problemsOf } = await import('../../lbd/tls/tls-control.ts');
       const chosen = (node ?? sameNode) !== undefined;
       const host = await checkHost({ config, needs, where, runDir, chosen });
       const problems = [
+        ...wrong,
         ...host.problems,
         ...problemsOf(config).map((message) => ({ where: file!, key: '', message })),
       ];

@@ -581,6 +581,35 @@ pools: { web: { stick: { cookie: { name: S, same_site: none } }, backends: { s1:
   t.match(out, /single\.yaml:2:\d+: warning: pools\.web\.stick\.cookie\.same_site: browsers drop/);
 });
 
+t.test(
+  'check tells what is wrong with file, host and certificates in one round',
+  { buffered: true },
+  async (t) => {
+    const directory = tempDir(t);
+    const file = join(directory, 'pair.yaml');
+    writeFileSync(
+      file,
+      `cluster: { name: shop, nodes: { lb1: { address: 127.0.0.1 }, lb2: { address: 198.51.100.2 } }, secret_file: none }
+ha: { paths: [{ type: unicast }], vips: [{ address: 192.0.2.100/32, provider: lo }], track: { interfaces: [none0] } }
+frontends:
+  web: { bind: ["127.0.0.1:${await freePort()}"], pool: web, tls: { certificates: [{ cert: no.crt, key: no.key }] } }
+  app: { bind: ["127.0.0.1:${await freePort()}"], pool: nosuch }
+pools: { web: { algorithm: randm, backends: {} }, api: { backends: { s1: { address: "192.0.2.9:80" } } } }
+`,
+    );
+    const { code, err } = await lbctl('--run-dir', directory, 'check', file, '--for', 'lb1');
+    t.equal(code, 1);
+    for (const problem of [
+      /^\S+:5:\d+: frontends\.app\.pool: there is no pool "nosuch"/m,
+      /^\S+:6:\d+: pools\.web\.algorithm: found "randm"/m,
+      /^\S+:1:\d+: cluster\.secret_file: the secret \S+none does not exist/m,
+      /^\S+:2:\d+: ha\.track\.interfaces\.0: found none0, but this host has only/m,
+      /no\.crt: no such file/m,
+    ])
+      t.match(err, problem);
+  },
+);
+
 t.test('status --check: 0 where nothing is down, 3 where something is', { buffered: true }, async (t) => {
   const pools = { web: { ...LBD.pools.web!, backends: { s1: BACKEND } } };
   const agent = () => ({ ...AGENT, groups: [GROUP] });

@@ -4,6 +4,9 @@ import { OperatorError } from '../../common/errors.ts';
 import type { Config, FrontendConfig, PoolConfig } from '../../common/model.ts';
 import type { KernelPool, KernelService } from './kernel-service.ts';
 
+/** Of what keeps a frontend from the kernel: each backend may add to it. */
+const MAX_NAMED = 20;
+
 /** What of this host decides whether its kernel can balance. */
 export interface HostFacts {
   /** Why nft or conntrack cannot be used; empty: they can. */
@@ -99,12 +102,16 @@ export function chooseEngines(config: Config, facts: HostFacts): EngineChoice[] 
     });
 }
 
+function needsText(needs: readonly string[]): string {
+  const more = needs.length - MAX_NAMED;
+  const rest = more > 0 ? ` and ${more} more (with "engine: kernel" lbctl check names them all)` : '';
+  return `it needs ${needs.slice(0, MAX_NAMED).join(', ')}${rest}, which the kernel cannot do`;
+}
+
 /** @returns what the kernel has to do, or why it cannot, whatever the host */
 function serviceOf(frontend: FrontendConfig, config: Config): KernelService | string {
   const engine = frontend.engine!;
-  const [first, ...more] = engine.userOnly;
-  if (first !== undefined)
-    return `it needs ${first}${more.length === 0 ? '' : ` and ${more.length} more`}, which the kernel cannot do`;
+  if (engine.userOnly.length > 0) return needsText(engine.userOnly);
   const pool = config.pools.find(({ name }) => name === frontend.pool);
   if (pool === undefined) return 'it has no pool of its own';
   const families = new Set(pool.backends.map(({ address }) => isIP(address.host) as 4 | 6));

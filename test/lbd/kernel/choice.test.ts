@@ -76,7 +76,16 @@ const USER: readonly (readonly [what: string, given: Case, why: RegExp])[] = [
     { pool: 'algorithm: least-connections' },
     /it needs algorithm least-connections of pool p, which/,
   ],
-  ['two things', { pool: 'slow_start: 1s, send_proxy: v1' }, /it needs send_proxy of pool p and 1 more/],
+  [
+    'all of a few things',
+    { pool: 'slow_start: 1s, send_proxy: v1' },
+    /it needs send_proxy of pool p, slow_start of pool p, which the kernel cannot do$/,
+  ],
+  [
+    'more than anybody reads',
+    { backends: Array.from({ length: 23 }, (_, i) => `h${i}.test:9`) },
+    /host name h19\.test of backend s19 of pool p and 3 more \(with "engine: kernel" lbctl check names them all\), which/,
+  ],
   ['a limit', { frontend: 'max_connections: 10' }, /max_connections/],
   ['a host name', { backends: ['db.example:9'] }, /the host name db\.example of backend s0/],
   ['both families', { backends: ['192.0.2.21:9', '[fd00::21]:9'] }, /has IPv4 and IPv6 backends/],

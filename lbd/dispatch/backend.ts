@@ -9,10 +9,12 @@ import type { BackendTls } from '../tls/backend-tls.ts';
 import { AddressTurn } from './address-turn.ts';
 import type { Upstream, UpstreamBackend } from './upstream.ts';
 
-/** So many answers with no body that spoke of one, and nothing behind them: the backend knows what it does. */
-const CLEAN_ANSWERS = 8;
-/** Connections that wait for what may come behind such an answer; they take places that others could have. */
-const MAX_WATCHED = 2;
+/**
+ * Connections of a worker that wait for what may come behind an answer; one more is closed. Whoever asks with HEAD all the
+ * time costs a backend so many idle connections, and what is above some 30 requests a second a new connection each. A
+ * backend that has kept to the rules so far saves nothing: what is behind its next answer may be another client's to choose.
+ */
+const MAX_WATCHED = 16;
 /** Idle connections that a worker keeps to one backend; more are closed when their request is over. */
 const MAX_IDLE = 256;
 
@@ -36,7 +38,6 @@ export class Backend implements UpstreamBackend {
   readonly #shared: SharedState;
   readonly #idle: Upstream[] = [];
   readonly #watched: Upstream[] = [];
-  #clean = 0;
   #retired = false;
 
   constructor(pool: string, config: BackendConfig, slot: number, shared: SharedState, tls?: BackendTls) {
@@ -135,25 +136,18 @@ export class Backend implements UpstreamBackend {
   }
 
   /**
-   * What to do with a connection whose last answer spoke of a body and has none: a backend that sends it all the same does so
-   * behind it. `watch` has to be followed by `watchEnded`.
+   * A connection may have more to come behind its last answer: nobody gets it before that has had its time.
+   *
+   * @returns false: too many wait already, and the caller closes it; else `watchEnded` has to follow
    */
-  doubt(upstream: Upstream): 'keep' | 'watch' | 'close' {
-    if (this.#clean >= CLEAN_ANSWERS) return 'keep';
-    if (this.#watched.length >= MAX_WATCHED) return 'close';
+  watch(upstream: Upstream): boolean {
+    if (this.#watched.length >= MAX_WATCHED) return false;
     this.#watched.push(upstream);
-    return 'watch';
+    return true;
   }
 
-  /** @param clean nothing came; undefined: it ended before that was known */
-  watchEnded(upstream: Upstream, clean: boolean | undefined): void {
+  watchEnded(upstream: Upstream): void {
     this.#watched.splice(this.#watched.indexOf(upstream), 1);
-    if (clean === true) this.#clean++;
-  }
-
-  /** It said something that nobody asked for: what it has proved counts no more. */
-  distrust(): void {
-    this.#clean = 0;
   }
 
   /** Closes the idle connection that was not used for the longest time. @returns false: there is none */

@@ -42,10 +42,9 @@ export interface UpstreamBackend {
   /** @returns whether it was kept; if not, the caller closes it */
   keepIdle(upstream: Upstream): boolean;
   dropIdle(upstream: Upstream): void;
-  /** See `Backend.doubt`. */
-  doubt(upstream: Upstream): 'keep' | 'watch' | 'close';
-  watchEnded(upstream: Upstream, clean: boolean | undefined): void;
-  distrust(): void;
+  /** See `Backend.watch`. */
+  watch(upstream: Upstream): boolean;
+  watchEnded(upstream: Upstream): void;
 }
 
 /** Longer than a round trip and a delayed segment of a backend that sends more than it should. */
@@ -105,16 +104,14 @@ export class Upstream implements ByteSink, Timed {
 
   onBytes(buffer: Buffer, length: number): void {
     // Bytes that nobody asked for: whoever used this connection next would take them for its answer.
-    if (this.user === undefined) {
-      this.backend.distrust();
-      this.destroy();
-    } else this.user.onUpstreamBytes(buffer, length);
+    if (this.user === undefined) this.destroy();
+    else this.user.onUpstreamBytes(buffer, length);
   }
 
   onDeadline(): void {
     const keepMs = this.#keepMs;
     if (keepMs > 0) {
-      this.#endWatch(true);
+      this.#endWatch();
       this.release(keepMs);
       return;
     }
@@ -143,7 +140,7 @@ export class Upstream implements ByteSink, Timed {
   }
 
   onClosed(): void {
-    this.#endWatch(undefined);
+    this.#endWatch();
     this.#deadlines.remove(this);
     this.backend.disconnected(this.connected);
     const user = this.user;
@@ -183,24 +180,24 @@ export class Upstream implements ByteSink, Timed {
 
   /**
    * As `release`, but where more may come behind the last answer only after a while in which nothing does; what comes ends it.
+   * Once a request is written, nobody can tell such bytes from its answer, so that only waiting before it helps.
    *
    * @param keepMs as of `release`
    */
   releaseLater(keepMs: number): void {
-    const next = this.backend.doubt(this);
-    if (next === 'keep') this.release(keepMs);
-    else if (next === 'close') this.destroy();
-    else {
-      this.user = undefined;
-      this.#keepMs = keepMs;
-      this.deadline = this.#deadlines.in(PROBATION_MS);
+    this.user = undefined;
+    if (!this.backend.watch(this)) {
+      this.destroy();
+      return;
     }
+    this.#keepMs = keepMs;
+    this.deadline = this.#deadlines.in(PROBATION_MS);
   }
 
-  #endWatch(clean: boolean | undefined): void {
+  #endWatch(): void {
     if (this.#keepMs === 0) return;
     this.#keepMs = 0;
-    this.backend.watchEnded(this, clean);
+    this.backend.watchEnded(this);
   }
 
   /**
@@ -224,7 +221,10 @@ export class Upstream implements ByteSink, Timed {
 
   /** Ends the use and the connection; the user is not called any more. */
   destroy(): void {
-    if (this.user === undefined) this.backend.dropIdle(this);
+    if (this.user === undefined) {
+      this.backend.dropIdle(this);
+      this.#endWatch();
+    }
     this.user = undefined;
     this.socket.destroy();
   }

@@ -192,7 +192,6 @@ class Http1BackendStream implements UpstreamStream {
 
   settle(): void {
     const upstream = this.#take();
-    if (this.#leftover && this.#doubtful) upstream.backend.distrust();
     // What waits to be written is of a request that the backend did not read before it answered.
     if (this.#keeps && !this.#leftover && upstream.socket.writableLength === 0)
       this.#keeper.giveBack(upstream, this.#doubtful);

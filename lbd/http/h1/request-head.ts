@@ -73,6 +73,7 @@ export class RequestHead implements HttpRequest {
   #restarts = false;
   #upgradeLine = NO_LINE;
   #requestIdLine = -1;
+  #takesTrailers = false;
   /** A bit for each id of `FIELD` that came. */
   #present = 0;
 
@@ -184,6 +185,7 @@ export class RequestHead implements HttpRequest {
     this.contentLength = 0;
     this.#upgradeLine = NO_LINE;
     this.#requestIdLine = -1;
+    this.#takesTrailers = false;
     this.#present = 0;
     this.edits.clear();
     let hosts = 0;
@@ -218,6 +220,9 @@ export class RequestHead implements HttpRequest {
         case FIELD.upgrade:
           this.#upgradeLine = this.#upgradeLine === NO_LINE ? line : SEVERAL_LINES;
           break;
+        case FIELD.te:
+          this.#takesTrailers ||= !this.http10 && this.#namesTrailers(buffer, line);
+          break;
         case FIELD.expect:
           if (!equalsIgnoreCase(buffer, fields.valueStart(line), fields.valueEnd(line), '100-continue'))
             return this.#refuse('unsupported Expect', 417);
@@ -249,6 +254,13 @@ export class RequestHead implements HttpRequest {
 
   #isH2c(buffer: Buffer, line: number): boolean {
     return /(^|[\s,])h2c?([\s,]|$)/i.test(
+      buffer.latin1Slice(this.#fields.valueStart(line), this.#fields.valueEnd(line)),
+    );
+  }
+
+  /** RFC 9110 §10.1.4 */
+  #namesTrailers(buffer: Buffer, line: number): boolean {
+    return /(^|,)[ \t]*trailers[ \t]*(,|$)/i.test(
       buffer.latin1Slice(this.#fields.valueStart(line), this.#fields.valueEnd(line)),
     );
   }
@@ -355,6 +367,8 @@ export class RequestHead implements HttpRequest {
       out.copy(buffer, fields.valueStart(this.#upgradeLine), fields.valueEnd(this.#upgradeLine));
       out.line();
     }
+    // Of this hop, and said anew because trailers pass. With an upgrade there are backends that know no other option beside it.
+    else if (this.#takesTrailers) out.text('Connection: TE\r\nTE: trailers\r\n');
     writeAdded(out, edits);
     out.line();
   }

@@ -97,11 +97,29 @@ t.test('render', (t) => {
   t.equal(rendered(`${GET}\r\n`), GET + TAIL, 'adds who asked');
   t.equal(rendered(`${GET}X: 1\r\n\r\n`), `${GET}X: 1\r\n${TAIL}`);
   t.equal(
-    rendered(
-      `${GET}Connection: close, X-Secret\r\nX-Secret: 1\r\nKeep-Alive: 5\r\nTE: trailers\r\nX: 1\r\n\r\n`,
-    ),
+    rendered(`${GET}Connection: close, X-Secret\r\nX-Secret: 1\r\nKeep-Alive: 5\r\nTE: gzip\r\nX: 1\r\n\r\n`),
     `${GET}X: 1\r\n${TAIL}`,
     'RFC 9110 §7.6.1: fields of this hop go',
+  );
+  const takesTrailers = `Connection: TE\r\nTE: trailers\r\n`;
+  for (const te of ['trailers', 'gzip;q=0.5, Trailers', 'trailers , gzip', 'gzip\r\nTE: trailers\r\nTE: br'])
+    for (const connection of ['', 'Connection: TE\r\n', 'Connection: keep-alive, te\r\n'])
+      t.equal(
+        rendered(`${GET}${connection}TE: ${te}\r\nX: 1\r\n\r\n`),
+        `${GET}X: 1\r\n${takesTrailers}${TAIL}`,
+        `RFC 9110 §10.1.4: a client that takes trailers, ${connection}${te}`,
+      );
+  for (const te of ['', 'trailer', 'x-trailers', 'gzip;q=trailers', 'trailers;q=0'])
+    t.equal(rendered(`${GET}TE: ${te}\r\n\r\n`), GET + TAIL, `of these it says nothing: ${te}`);
+  t.equal(
+    rendered('GET / HTTP/1.0\r\nHost: a\r\nTE: trailers\r\n\r\n'),
+    GET + TAIL,
+    'HTTP/1.0 gets no trailers',
+  );
+  t.equal(
+    rendered(`${GET}Upgrade: websocket\r\nConnection: Upgrade, TE\r\nTE: trailers\r\n\r\n`),
+    `${GET}Connection: upgrade\r\nUpgrade: websocket\r\n${TAIL}`,
+    'an upgrade is all that its Connection field says',
   );
   t.equal(
     rendered(`${GET}Connection: Content-Length, Host, Transfer-Encoding\r\nContent-Length: 3\r\n\r\n`),

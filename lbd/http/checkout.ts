@@ -1,4 +1,4 @@
-import { proxyHeader } from '../../common/proxy-protocol.ts';
+import { type Endpoints, proxyHeader } from '../../common/proxy-protocol.ts';
 import type { Attempts } from '../dispatch/attempts.ts';
 import type { QueueUser, Waiter } from '../dispatch/queue.ts';
 import { Upstream } from '../dispatch/upstream.ts';
@@ -19,6 +19,8 @@ export class Checkout implements UpstreamKeeper {
   readonly #stream: UpstreamStream;
   /** A connection that told the backend this client's address, so that no other client may use it. */
   #own: Upstream | undefined;
+  /** The address that was told last: behind a trusted proxy each request may be another client's. */
+  #told = '';
   /** Its place in the queue of the pool. */
   #waiter: Waiter | undefined;
 
@@ -54,7 +56,8 @@ export class Checkout implements UpstreamKeeper {
     this.#own = undefined;
     const { backend } = this.#attempts;
     const leadsThere = own?.backend === backend && backend.has(own.address);
-    if (leadsThere && own.usable && own.idleSinceMs >= usedAfterMs) return own;
+    const isOfClient = this.#told === this.#client.asker.address;
+    if (leadsThere && isOfClient && own.usable && own.idleSinceMs >= usedAfterMs) return own;
     own?.destroy();
     return undefined;
   }
@@ -70,10 +73,19 @@ export class Checkout implements UpstreamKeeper {
       this.#stream,
       client.frontend.context.deadlines,
       timeouts.connectMs,
-      sendProxy && proxyHeader(sendProxy, client.endpoints),
+      sendProxy && proxyHeader(sendProxy, this.#endpointsToTell()),
     );
     this.#attempts.count(COUNTER.connects, 1);
     return this.#stream.over(upstream);
+  }
+
+  #endpointsToTell(): Endpoints {
+    const { endpoints, asker } = this.#client;
+    this.#told = asker.address;
+    // The port of a client behind a proxy is not known.
+    return asker.address === endpoints.address
+      ? endpoints
+      : { ...endpoints, address: asker.address, port: 0 };
   }
 
   giveBack(upstream: Upstream, doubtful: boolean): void {

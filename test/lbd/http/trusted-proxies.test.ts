@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap';
+import { proxyHeader } from '../../../common/proxy-protocol.ts';
 import { answering, OK, Plane, RawClient, RawOrigin } from '../harness.ts';
 import { withoutIds } from './exchange.ts';
 
@@ -130,6 +131,40 @@ t.test('per_source counts the clients behind a trusted proxy, not the proxy', as
   third.write('GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n');
   t.match(await third.until((text) => text.endsWith('\r\n\r\nok')), '200 OK');
 });
+
+t.test(
+  'send_proxy tells the client behind a trusted proxy, and no other one goes over its connection',
+  async (t) => {
+    for (const version of ['v1', 'v2'] as const) {
+      const { origin, plane, client, ask } = await start(
+        t,
+        TRUSTED,
+        `send_proxy: ${version}`,
+        (socket, data) => {
+          // A header of version 2 has an empty line in it.
+          if (data.includes('GET ')) socket.write(OK);
+        },
+      );
+      const asked = async (...addresses: readonly string[]) => {
+        for (const address of addresses) await ask(address === '' ? '' : `X-Forwarded-For: ${address}\r\n`);
+      };
+      await asked('192.0.2.7', '192.0.2.7', '2001:db8::7', '', '192.0.2.7');
+      const to = { toAddress: '127.0.0.1', toPort: plane.port };
+      const header = (address: string, port = 0) =>
+        proxyHeader(version, { address, port, ...to }).toString('latin1');
+      t.strictSame(
+        origin.received.map((text) => text.slice(0, text.indexOf('GET '))),
+        [
+          header('192.0.2.7'),
+          header('2001:db8::7'),
+          header('127.0.0.1', client.socket.localPort),
+          header('192.0.2.7'),
+        ],
+      );
+      t.equal(origin.received[0]!.match(/GET /g)?.length, 2, 'the same client goes over the same connection');
+    }
+  },
+);
 
 t.test('fields that lbd adds can be switched off', async (t) => {
   const sent = 'X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Host: b\r\nX-Request-Id: mine\r\n';

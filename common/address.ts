@@ -1,4 +1,4 @@
-import { BlockList, isIP, SocketAddress as NetSocketAddress } from 'node:net';
+import { BlockList, isIP, isIPv4, SocketAddress as NetSocketAddress } from 'node:net';
 
 /** Where something listens, or is reached. */
 export interface SocketAddress {
@@ -10,6 +10,11 @@ export interface SocketAddress {
 const MULTICAST = new BlockList();
 MULTICAST.addSubnet('224.0.0.0', 4, 'ipv4');
 MULTICAST.addSubnet('ff00::', 8, 'ipv6');
+
+/** IPv4 addresses of no host: this network, and what is reserved, with the broadcast of a link (RFC 6890). */
+const NO_HOST = new BlockList();
+NO_HOST.addSubnet('0.0.0.0', 8, 'ipv4');
+NO_HOST.addSubnet('240.0.0.0', 4, 'ipv4');
 
 /** RFC 6890, RFC 4291. By IP version, because to `BlockList` every IPv4 address is one of ::ffff:0:0/96 too. */
 const SPECIAL: readonly (readonly [network: string, prefix: number, family: 4 | 6, use: string])[] = [
@@ -59,6 +64,22 @@ export function isMulticast(address: string): boolean {
 /** `0.0.0.0` or `::`: no address of a machine. */
 export function isUnspecified(address: string): boolean {
   return address === '0.0.0.0' || address === '::';
+}
+
+/** An IPv4 address in its IPv6 form (RFC 4291 section 2.5.5.2) as IPv4. */
+export function unmapped(address: string): string {
+  const rest = /^(?:::ffff:|(?:0{1,4}:){5}ffff:)(.+)$/i.exec(address)?.[1];
+  if (rest === undefined) return address;
+  if (isIPv4(rest)) return rest;
+  const [high, low] = rest.split(':').map((group) => Number.parseInt(group, 16));
+  return low === undefined ? address : [high! >> 8, high! & 255, low >> 8, low & 255].join('.');
+}
+
+/** Whether a text is the IP address of one host, in its one spelling. IPv4 written as IPv6 is what it stands for. */
+export function isOneHost(address: string): boolean {
+  const ip = unmapped(address);
+  if (isIP(ip) === 0 || isMulticast(ip) || isUnspecified(ip)) return false;
+  return ipFamily(ip) === 6 || !NO_HOST.check(ip, 'ipv4');
 }
 
 /**

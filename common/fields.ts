@@ -1,4 +1,3 @@
-import { BlockList } from 'node:net';
 import { z } from 'zod';
 import {
   canonicalIp,
@@ -6,6 +5,7 @@ import {
   isHostName,
   isMulticast,
   isNetwork,
+  isOneHost,
   isUnspecified,
   parseCidr,
   parseEndpoint,
@@ -204,17 +204,6 @@ export const leaseAddress = parsed('IP:PORT of a witness, such as "192.168.56.3:
   const address = parseEndpoint(input);
   return address === undefined || unicastIp(address.host) === undefined ? undefined : address;
 });
-
-/** IPv4 addresses of no host: this network, and what is reserved, with the broadcast of a link (RFC 6890). */
-const NO_HOST = new BlockList();
-NO_HOST.addSubnet('0.0.0.0', 8, 'ipv4');
-NO_HOST.addSubnet('240.0.0.0', 4, 'ipv4');
-
-/** @param ip canonical; IPv4 written as IPv6 is what it stands for */
-function isOneHost(ip: string): boolean {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(ip)?.[1] ?? ip;
-  return unicastIp(mapped) !== undefined && !(ipFamily(mapped) === 4 && NO_HOST.check(mapped, 'ipv4'));
-}
 
 export const backendAddress = parsed('HOST:PORT, such as 10.0.0.21:9000 or [fd00::21]:9000', (input) => {
   const address = parseEndpoint(input);

@@ -1,4 +1,5 @@
 import { isIP, isIPv4, isIPv6 } from 'node:net';
+import { unmapped } from './address.ts';
 import { parseAddress } from './ip-words.ts';
 
 /**
@@ -139,15 +140,6 @@ function textOf6(bytes: Buffer, at: number): string {
   const groups = Array.from({ length: 8 }, (_, i) => bytes.readUInt16BE(at + 2 * i).toString(16)).join(':');
   // The URL parser writes IPv6 addresses as RFC 5952 wants them.
   return unmapped(new URL(`http://[${groups}]`).hostname.slice(1, -1));
-}
-
-/** An IPv4 address in its IPv6 form (RFC 4291 section 2.5.5.2) as IPv4. */
-export function unmapped(address: string): string {
-  const rest = /^(?:::ffff:|(?:0{1,4}:){5}ffff:)(.+)$/i.exec(address)?.[1];
-  if (rest === undefined) return address;
-  if (isIPv4(rest)) return rest;
-  const [high, low] = rest.split(':').map((group) => Number.parseInt(group, 16));
-  return low === undefined ? address : [high! >> 8, high! & 255, low >> 8, low & 255].join('.');
 }
 
 /**

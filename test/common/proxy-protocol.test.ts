@@ -1,12 +1,6 @@
 import t from 'tap';
-import {
-  type Endpoints,
-  INVALID,
-  MORE,
-  ProxyHeader,
-  proxyHeader,
-  unmapped,
-} from '../../common/proxy-protocol.ts';
+import { unmapped } from '../../common/address.ts';
+import { type Endpoints, INVALID, MORE, ProxyHeader, proxyHeader } from '../../common/proxy-protocol.ts';
 
 const FOUR: Endpoints = { address: '192.0.2.7', port: 51234, toAddress: '198.51.100.1', toPort: 443 };
 const SIX: Endpoints = { address: '2001:db8::7', port: 51234, toAddress: 'fd00::1', toPort: 443 };

@@ -1,4 +1,4 @@
-import { canonicalIp, ipFamily, isMulticast, isUnspecified } from '../../../common/address.ts';
+import { canonicalIp, ipFamily, isOneHost, unmapped } from '../../../common/address.ts';
 import type { ResolverConfig } from '../../../common/model.ts';
 
 /** What came of a question. */
@@ -19,6 +19,8 @@ export type Answer =
 export interface NameLife {
   /** The last good ones, sorted; empty: there never were any. */
   readonly addresses: readonly string[];
+  /** So many more were found than are used. */
+  readonly leftOut: number;
   /** When these were last found to be right. */
   readonly goodMs: number;
   /** Why the latest question has found nothing; empty: it has found something, or there was none. */
@@ -35,11 +37,9 @@ export const MAX_ADDRESSES = 64;
 const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 10_000;
 
-const BROADCAST = '255.255.255.255';
-
 /** A name that was never asked for. */
 export function newName(nowMs: number): NameLife {
-  return { addresses: [], goodMs: nowMs, trouble: '', failures: 0, askMs: nowMs };
+  return { addresses: [], leftOut: 0, goodMs: nowMs, trouble: '', failures: 0, askMs: nowMs };
 }
 
 /** It is being asked for. */
@@ -65,8 +65,10 @@ export function afterAnswer(
     return { ...life, trouble, failures, askMs: nowMs + pauseMs };
   }
   const kept = life.addresses.filter((address) => ipFamily(address) === answer.unanswered);
+  const all = usable([...found, ...kept]);
   return {
-    addresses: usable([...found, ...kept]),
+    addresses: all.slice(0, MAX_ADDRESSES),
+    leftOut: Math.max(0, all.length - MAX_ADDRESSES),
     goodMs: nowMs,
     trouble: '',
     failures: 0,
@@ -76,9 +78,6 @@ export function afterAnswer(
 
 /** Those of one host, each once, sorted so that equal answers are equal lists. */
 function usable(addresses: readonly string[]): string[] {
-  const ips = addresses
-    .map((address) => canonicalIp(address))
-    .filter((ip) => ip !== undefined)
-    .filter((ip) => !isUnspecified(ip) && !isMulticast(ip) && ip !== BROADCAST);
-  return [...new Set(ips)].toSorted().slice(0, MAX_ADDRESSES);
+  const ips = addresses.map((address) => canonicalIp(address)).filter((ip) => ip !== undefined);
+  return [...new Set(ips.filter(isOneHost).map(unmapped))].toSorted();
 }

@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import { formatAge } from '../../../common/duration.ts';
 import { DEFAULT_RESOLVER, type ResolverConfig } from '../../../common/model.ts';
-import { type Answer, afterAnswer, asked, type NameLife, newName } from './name-life.ts';
+import { type Answer, afterAnswer, asked, MAX_ADDRESSES, type NameLife, newName } from './name-life.ts';
 import { lineOf, NameNews } from './name-news.ts';
 import { Questions } from './questions.ts';
 
@@ -13,6 +13,8 @@ const PACE_MS = 5;
 const GATHER_MS = 10;
 /** Of a name whose addresses change all the time, so often is told of it at most. */
 const TELL_CHANGES_MS = 60_000;
+
+const TOO_MANY = `it has more than ${MAX_ADDRESSES} addresses; ${MAX_ADDRESSES} of them are used`;
 
 /** Where a host name leads now. */
 export interface Resolution {
@@ -39,6 +41,7 @@ export interface NamesOptions {
 interface Entry {
   life: NameLife;
   toldMs: number;
+  toldTooMany: boolean;
 }
 
 /**
@@ -68,7 +71,11 @@ export class Names {
     for (const name of this.#names.keys()) if (!wanted.has(name)) this.#names.delete(name);
     for (const name of wanted)
       if (!this.#names.has(name))
-        this.#names.set(name, { life: newName(nowMs), toldMs: Number.NEGATIVE_INFINITY });
+        this.#names.set(name, {
+          life: newName(nowMs),
+          toldMs: Number.NEGATIVE_INFINITY,
+          toldTooMany: false,
+        });
     if (this.#questions === undefined || !isDeepStrictEqual(config, this.#config)) {
       this.#questions?.close();
       this.#questions = this.#options.questions?.(config) ?? new Questions(config);
@@ -91,8 +98,13 @@ export class Names {
     );
   }
 
-  /** Names that are not found now, a line for each cause, with the age of the oldest addresses. */
+  /** Names that are not found now, a line for each cause, with the age of the oldest addresses; and those with too many. */
   warnings(): string[] {
+    const crowded = [...this.#names].filter(([, { life }]) => life.leftOut > 0).map(([name]) => name);
+    return [...this.#failing(), ...(crowded.length === 0 ? [] : [lineOf(crowded, TOO_MANY)])];
+  }
+
+  #failing(): string[] {
     const failing = [...this.#names].filter(([, { life }]) => life.trouble !== '');
     return [...Map.groupBy(failing, ([, { life }]) => troubleText(life))].map(([text, of]) => {
       const oldestMs = Math.min(...of.map(([, { life }]) => life.goodMs));
@@ -158,6 +170,10 @@ export class Names {
     if (life.trouble !== before.trouble)
       if (life.trouble === '') this.#news.add('info', name, 'found again');
       else this.#news.add('warn', name, troubleText(life));
+    if (life.leftOut > 0 && !entry.toldTooMany) {
+      entry.toldTooMany = true;
+      this.#news.add('warn', name, TOO_MANY);
+    }
     if (moved && before.addresses.length > 0 && nowMs - entry.toldMs >= TELL_CHANGES_MS) {
       entry.toldMs = nowMs;
       this.#news.add('info', name, `${before.addresses.join(', ')} → ${life.addresses.join(', ')}`);

@@ -23,8 +23,11 @@ type Family =
   | { readonly code: string };
 
 const UNANSWERED = 'ETIMEOUT';
-/** The next candidate is asked for; after any other failure it would fail as well, see `res_search` of the C library. */
-const GOES_ON: ReadonlySet<string> = new Set(['ENOTFOUND', 'ENODATA', 'ESERVFAIL', 'EBADNAME']);
+/**
+ * The next candidate is asked for. Not after SERVFAIL, unlike in the C library: a server that fails for a moment would send
+ * clients to another host of the same short name.
+ */
+const GOES_ON: ReadonlySet<string> = new Set(['ENOTFOUND', 'ENODATA', 'EBADNAME']);
 const WORDS: Readonly<Record<string, string>> = {
   ENOTFOUND: 'the name is not known',
   ENODATA: 'the name has no address',
@@ -66,8 +69,8 @@ export class Questions {
       const codes = families.flatMap((family) => ('code' in family ? [family.code] : []));
       const final = codes.find((code) => !GOES_ON.has(code));
       if (final !== undefined) return { kind: 'none', why: this.#why(final) };
-      // Of several names that are not there, a server that failed for one says most.
-      failure = worse(failure, ...codes);
+      // Of several names, one that is there says most.
+      if (codes.includes('ENODATA')) failure = 'ENODATA';
     }
     return { kind: 'none', why: this.#why(failure) };
   }
@@ -149,9 +152,4 @@ function found(
     ttlMs: Math.min(...records.map(({ ttl }) => ttl)) * 1000,
     unanswered: isOpen(four) ? 4 : isOpen(six) ? 6 : undefined,
   };
-}
-
-/** A failure tells more than a name without an address, and that more than one that is not there. */
-function worse(...codes: readonly string[]): string {
-  return ['ESERVFAIL', 'ENODATA'].find((code) => codes.includes(code)) ?? 'ENOTFOUND';
 }

@@ -60,13 +60,34 @@ t.test('what is no address of one host is left out', (t) => {
     '10.0.0.1',
     'fd00::1',
   ]);
+  const mapped = [
+    '::ffff:0.0.0.0',
+    '::ffff:0:0',
+    '::ffff:224.0.0.1',
+    '::ffff:255.255.255.255',
+    '::FFFF:f000:1',
+    '0.1.2.3',
+  ];
+  t.match(afterAnswer(newName(0), found(mapped), 0, BOUNDS), {
+    addresses: [],
+    trouble: 'it has no address that can be connected to',
+  });
+  t.strictSame(
+    afterAnswer(newName(0), found(['::ffff:10.0.0.1', '10.0.0.1']), 0, BOUNDS).addresses,
+    ['10.0.0.1'],
+    'IPv4 written as IPv6 is what it stands for',
+  );
   const life = afterAnswer(newName(0), found(['10.0.0.1']), 0, BOUNDS);
   t.match(afterAnswer(life, found(['0.0.0.0']), 1, BOUNDS), {
     addresses: ['10.0.0.1'],
     trouble: 'it has no address that can be connected to',
   });
   const many = Array.from({ length: 200 }, (_, i) => `10.0.1.${i}`);
-  t.equal(afterAnswer(newName(0), found(many), 0, BOUNDS).addresses.length, MAX_ADDRESSES);
+  const cut = afterAnswer(newName(0), found(many), 0, BOUNDS);
+  t.equal(cut.addresses.length, MAX_ADDRESSES);
+  t.equal(cut.leftOut, 200 - MAX_ADDRESSES);
+  t.equal(afterAnswer(cut, none(), 1, BOUNDS).leftOut, 200 - MAX_ADDRESSES, 'as long as these are in use');
+  t.equal(afterAnswer(cut, found(many.slice(0, 64)), 1, BOUNDS).leftOut, 0);
   t.end();
 });
 

@@ -112,6 +112,19 @@ t.test('a name that leaves the config and comes back begins anew', async (t) => 
   t.equal(asked.length, 0);
 });
 
+t.test('a name with more addresses than are used says so in the status, and once in the log', async (t) => {
+  const { names, next, heard } = setUp(t);
+  const many = Array.from({ length: 70 }, (_, i) => `10.0.1.${i}`);
+  names.apply(['app.test'], FAST);
+  for (const addresses of [many, many.slice(1), many.slice(10), many])
+    (await next()).answer(found(...addresses));
+  await next();
+  const text = 'host name app.test: it has more than 64 addresses; 64 of them are used';
+  t.strictSame(names.warnings(), [text]);
+  const warned = (await heard(2)).filter((line) => line.startsWith('warn'));
+  t.strictSame(warned, [`warn ${text}`]);
+});
+
 t.test('two thousand names are asked for a few at a time', async (t) => {
   const { names, asked } = setUp(t);
   names.apply(

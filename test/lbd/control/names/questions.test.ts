@@ -72,6 +72,14 @@ t.test('each failure says its cause', async (t) => {
   t.notOk(dns.asked.includes('mute.test.shop.test A'), 'after silence no further candidate is asked for');
 });
 
+t.test('a server that fails for one name is no reason to go to another one', async (t) => {
+  const { dns, questions } = await setUp(t);
+  dns.names.set('db.shop.test', 'servfail');
+  dns.set('db.test', ['10.0.0.9']);
+  t.match(await questions.ask('db'), { kind: 'none', why: 'the name server cannot answer (SERVFAIL)' });
+  t.notOk(dns.asked.includes('db.test A'), 'it may be somebody else');
+});
+
 t.test('a server that never answers for IPv6 holds up nobody', async (t) => {
   const { dns, questions } = await setUp(t);
   dns.set('app.test', ['10.0.0.1']);

@@ -1,6 +1,7 @@
 import { setPriority } from 'node:os';
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { CertificateReader, type ToReader } from './tls/certificate-reader.ts';
+import { ReadingMark } from './tls/reading-mark.ts';
 
 /** Behind the threads that serve. */
 const NICE = 10;
@@ -15,5 +16,5 @@ try {
 
 /** Entry of the thread that reads certificates: wires the reader to the main thread's messages. */
 const port = parentPort!;
-const reader = new CertificateReader((message) => port.postMessage(message));
+const reader = new CertificateReader((message) => port.postMessage(message), new ReadingMark(workerData));
 port.on('message', (message: ToReader) => reader.take(message));

@@ -2,6 +2,7 @@ import { CertificateCache } from './certificate-cache.ts';
 import { FileWatch } from './file-watch.ts';
 import { readTlsFiles, tlsPaths } from './files.ts';
 import { type Comparison, compareFiles, type InForce, type TlsWanted } from './material.ts';
+import type { ReadingMark } from './reading-mark.ts';
 
 /** To the thread that reads certificates. */
 export type ToReader =
@@ -32,11 +33,14 @@ export type FromReader =
  */
 export class CertificateReader {
   readonly #post: (message: FromReader) => void;
+  readonly #mark: ReadingMark;
   readonly #cache = new CertificateCache();
   #watch: FileWatch | undefined;
 
-  constructor(post: (message: FromReader) => void) {
+  /** @param mark told each file that is looked at */
+  constructor(post: (message: FromReader) => void, mark: ReadingMark) {
     this.#post = post;
+    this.#mark = mark;
   }
 
   take(message: ToReader): void {
@@ -46,7 +50,8 @@ export class CertificateReader {
 
   #read({ serial, wanted, inForce }: Extract<ToReader, { type: 'read' }>): void {
     const before = this.#cache.parsed;
-    const comparison = compareFiles(wanted, readTlsFiles(wanted, this.#cache), inForce);
+    const files = readTlsFiles(wanted, this.#cache, (path) => this.#mark.at(path));
+    const comparison = compareFiles(wanted, files, inForce);
     this.#post({ type: 'read', serial, comparison, parsed: this.#cache.parsed - before });
   }
 
@@ -56,6 +61,7 @@ export class CertificateReader {
       () => tlsPaths(wanted),
       () => this.#post({ type: 'changed' }),
       intervalMs,
+      (path) => this.#mark.at(path),
     );
     this.#watch.start();
   }

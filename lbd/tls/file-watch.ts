@@ -15,15 +15,25 @@ export class FileWatch {
   readonly #paths: () => readonly string[];
   readonly #onChange: () => void;
   readonly #intervalMs: number;
+  readonly #looking: (path: string) => void;
   #timer: NodeJS.Timeout | undefined;
   #seen: string | undefined;
   #unsettled = false;
 
-  /** @param paths asked before each look; one that is not there is a state as well */
-  constructor(paths: () => readonly string[], onChange: () => void, intervalMs = INTERVAL_MS) {
+  /**
+   * @param paths asked before each look; one that is not there is a state as well
+   * @param looking told each path before it is looked at
+   */
+  constructor(
+    paths: () => readonly string[],
+    onChange: () => void,
+    intervalMs = INTERVAL_MS,
+    looking = (_path: string) => {},
+  ) {
     this.#paths = paths;
     this.#onChange = onChange;
     this.#intervalMs = intervalMs;
+    this.#looking = looking;
   }
 
   /** Watches from now on. The first state counts as a change: whoever read the files has read them before. */
@@ -41,7 +51,7 @@ export class FileWatch {
 
   #look(): void {
     const startedMs = performance.now();
-    const now = stateOf(this.#paths());
+    const now = stateOf(this.#paths(), this.#looking);
     const told = now === this.#seen && this.#unsettled;
     this.#unsettled = now !== this.#seen;
     this.#seen = now;
@@ -50,8 +60,9 @@ export class FileWatch {
   }
 }
 
-function stateOf(paths: readonly string[]): string {
+function stateOf(paths: readonly string[], looking: (path: string) => void): string {
   const states = paths.map((path) => {
+    looking(path);
     try {
       const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
       return `${path} ${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`;

@@ -40,9 +40,18 @@ export interface TlsFiles {
   readonly pools: ReadonlyMap<string, Loaded<PoolFiles>>;
 }
 
-/** Reads everything that TLS of a config needs. Never throws. @param cache of an earlier call */
-export function readTlsFiles(config: TlsWanted, cache = new CertificateCache()): TlsFiles {
-  const from: Origin = { base: dirname(config.file), cache };
+/**
+ * Reads everything that TLS of a config needs. Never throws.
+ *
+ * @param cache of an earlier call
+ * @param looking told each file or directory before it is looked at
+ */
+export function readTlsFiles(
+  config: TlsWanted,
+  cache = new CertificateCache(),
+  looking: (path: string) => void = () => {},
+): TlsFiles {
+  const from: Origin = { base: dirname(config.file), cache, looking };
   const frontends = new Map<string, Loaded<FrontendFiles>>();
   for (const { name, tls } of config.frontends)
     if (tls?.mode === 'terminate') frontends.set(name, readFrontend(`frontend ${name}`, tls, from));
@@ -63,6 +72,7 @@ export function readTlsFiles(config: TlsWanted, cache = new CertificateCache()):
 interface Origin {
   readonly base: string;
   readonly cache: CertificateCache;
+  looking(path: string): void;
 }
 
 /** Files and directories whose change may change what `readTlsFiles` returns. */
@@ -97,7 +107,7 @@ function readFrontend(what: string, tls: TerminationConfig, from: Origin): Loade
   const attempt = attemptFor(what, problems);
   const pairs =
     typeof tls.certificates === 'string'
-      ? (attempt(() => pairsIn(resolve(base, tls.certificates as string))) ?? [])
+      ? (attempt(() => pairsIn(from, tls.certificates as string)) ?? [])
       : tls.certificates;
   const certificates: Certificate[] = [];
   const broken: string[] = [];
@@ -127,7 +137,9 @@ function attemptFor(what: string, problems: string[]): <T>(read: () => T) => T |
 }
 
 /** `NAME.crt` or `NAME.pem` with `NAME.key`, or with the key in the same file; anything else is not ours. */
-function pairsIn(directory: string): CertificateFiles[] {
+function pairsIn({ base, looking }: Origin, path: string): CertificateFiles[] {
+  const directory = resolve(base, path);
+  looking(directory);
   if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory())
     throw new Error(`${directory}: no such directory`);
   const names = readdirSync(directory).toSorted();
@@ -152,16 +164,20 @@ function entriesOf(directory: string): string[] {
   }
 }
 
-function readPair({ base, cache }: Origin, { cert, key }: CertificateFiles): Certificate {
+function readPair({ base, cache, looking }: Origin, { cert, key }: CertificateFiles): Certificate {
   const [certFile, keyFile] = [resolve(base, cert), resolve(base, key)];
+  looking(certFile);
   return cache.get(certFile, keyFile, () => {
     const certPem = readText(certFile);
-    return parseCertificate(certPem, keyFile === certFile ? certPem : readText(keyFile), certFile, keyFile);
+    if (keyFile === certFile) return parseCertificate(certPem, certPem, certFile, keyFile);
+    looking(keyFile);
+    return parseCertificate(certPem, readText(keyFile), certFile, keyFile);
   });
 }
 
-function readAuthorities({ base }: Origin, path: string): string {
+function readAuthorities({ base, looking }: Origin, path: string): string {
   const file = resolve(base, path);
+  looking(file);
   return parseAuthorities(readText(file), file);
 }
 

@@ -2,10 +2,14 @@ import { Worker } from 'node:worker_threads';
 import { messageOf, OperatorError } from '../../common/errors.ts';
 import type { FromReader, ToReader } from './certificate-reader.ts';
 import type { Comparison, InForce, TlsWanted } from './material.ts';
+import { ReadingMark } from './reading-mark.ts';
 
 const ENTRY = new URL('../certificates.ts', import.meta.url);
-/** Ten thousand certificates take half a minute the first time on a machine that has other things to do. */
-const PATIENCE_MS = 300_000;
+/**
+ * Without another file that is looked at. Ten thousand certificates take half a minute the first time on a machine that has
+ * other things to do, but each of them milliseconds.
+ */
+const PATIENCE_MS = 15_000;
 /** A thread that dies at once must not turn into a busy loop. */
 const AGAIN_MS = 1_000;
 
@@ -23,6 +27,9 @@ export interface ReaderOptions {
   tell(text: string): void;
   /** See `FileWatch`. */
   readonly intervalMs?: number | undefined;
+  /** Others only in tests. */
+  readonly entry?: URL;
+  readonly patienceMs?: number;
 }
 
 type Waiting = (answer: Reading | OperatorError) => void;
@@ -31,6 +38,7 @@ type Waiting = (answer: Reading | OperatorError) => void;
 export class ReaderThread {
   readonly #options: ReaderOptions;
   readonly #waiting = new Map<number, Waiting>();
+  readonly #mark = new ReadingMark();
   #serial = 0;
   #worker: Worker | undefined;
   #watched: TlsWanted | undefined;
@@ -44,13 +52,16 @@ export class ReaderThread {
   /** @throws OperatorError `TLS` where the thread dies or hangs */
   async read(wanted: TlsWanted, inForce: InForce): Promise<Reading> {
     const serial = ++this.#serial;
+    const { patienceMs = PATIENCE_MS } = this.#options;
     const answer = await new Promise<Reading | OperatorError>((resolve) => {
-      const timer = setTimeout(
-        () => settle(failure(`it takes more than ${PATIENCE_MS / 1000} s`)),
-        PATIENCE_MS,
-      );
+      let seen = this.#mark.count;
+      const timer = setInterval(() => {
+        const now = this.#mark.count;
+        if (now === seen) settle(this.#stuck(patienceMs));
+        seen = now;
+      }, patienceMs);
       const settle: Waiting = (it) => {
-        clearTimeout(timer);
+        clearInterval(timer);
         this.#waiting.delete(serial);
         resolve(it);
       };
@@ -77,13 +88,21 @@ export class ReaderThread {
     await this.#worker?.terminate();
   }
 
+  #stuck(patienceMs: number): OperatorError {
+    const { path } = this.#mark;
+    return failure(`${path || 'the thread that reads them'} gives no answer for ${patienceMs / 1000} s`);
+  }
+
   #post(message: ToReader): void {
     this.#worker ??= this.#start();
     this.#worker.postMessage(message);
   }
 
   #start(): Worker {
-    const worker = new Worker(ENTRY, { name: 'certificates' });
+    const worker = new Worker(this.#options.entry ?? ENTRY, {
+      name: 'certificates',
+      workerData: this.#mark.memory,
+    });
     let cause = 'it ended';
     worker.on('message', (message: FromReader) => {
       if (message.type === 'changed') this.#options.onChange();

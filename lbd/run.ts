@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { type DaemonOptions, failDaemon } from '../common/daemon.ts';
 import type { EarlySignals } from '../common/early-signals.ts';
-import { problemLines } from '../common/errors.ts';
+import { OperatorError, problemLines } from '../common/errors.ts';
 import { createLogger } from '../common/logger.ts';
 import { ServiceNotifier } from '../common/sd-notify.ts';
 import { StartConfigs } from '../common/start-config.ts';
@@ -46,6 +46,12 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
     manager.stopping();
     plane.stop(STOP_GRACE_MS).then(end, (error: unknown) => failDaemon('lbd', error));
   };
+  /** A certificate that cannot be used must not keep all else from being served. */
+  const startPartly = async (error: unknown) => {
+    if (options.strict || !(error instanceof OperatorError && error.code === 'TLS')) throw error;
+    plane = new ControlPlane(options, start, source, node, log);
+    await plane.start(true);
+  };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
   signals.handle('SIGUSR1', () => plane.reopenLogs());
@@ -54,12 +60,12 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
   } catch (error) {
     // Such as a port that is taken: a reload would have been refused for it.
     const former = start.substitute === undefined ? await configs.substitute(problemLines(error)) : undefined;
-    if (former === undefined || former.read.fingerprint === start.read.fingerprint) throw error;
-    plane = new ControlPlane(options, former, source, node, log);
-    // What is wrong with the file may be wrong with both, and is what can be mended.
-    await plane.start().catch(() => {
-      throw error;
-    });
+    if (former === undefined || former.read.fingerprint === start.read.fingerprint) await startPartly(error);
+    else {
+      plane = new ControlPlane(options, former, source, node, log);
+      // What is wrong with the file may be wrong with both, and is what can be mended.
+      await plane.start().catch(() => startPartly(error));
+    }
   }
   signals.handle('SIGHUP', () => void plane.reload());
   manager.ready();

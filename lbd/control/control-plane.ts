@@ -316,9 +316,10 @@ export class ControlPlane {
    * In the order in which each depends on the one before: the run directory is ours, the ports are free, the
    * backends are known, the workers listen, the agent hears that this node is ready, the peer may connect.
    *
+   * @param partly what cannot serve for want of a certificate is left out
    * @throws OperatorError; whatever was started is ended then
    */
-  async start(): Promise<void> {
+  async start(partly = false): Promise<void> {
     const config = this.#started;
     try {
       await this.#openSockets();
@@ -332,7 +333,7 @@ export class ControlPlane {
         () => this.#departures.close(),
       );
       this.#closers.push(() => this.#tls.close());
-      this.#tls.take(await this.#tls.prepare(config));
+      this.#tls.take(await this.#tls.prepare(config, partly));
       await this.#adminStates.load();
       this.#closers.push(() => this.#adminStates.close(SAVE_MS));
       this.#plan = this.#planner.plan(config);
@@ -353,7 +354,8 @@ export class ControlPlane {
       this.#closers.push(() => this.#flows.close());
       this.#assignFlows();
       this.#phase = 'ready';
-      if (this.#fileText !== undefined) this.#source.keep(this.#fileText);
+      // What is accepted is what all of it serves.
+      if (this.#fileText !== undefined && this.#tls.leftOut.length === 0) this.#source.keep(this.#fileText);
       for (const text of this.#reloader.warnings()) this.#tell('warn', 'reload', text);
       this.#tell(
         'info',
@@ -538,6 +540,7 @@ export class ControlPlane {
     const plan = this.#plan;
     if (plan === undefined) return [];
     this.#whereabouts.check((pool) => this.#tls.pool(pool));
+    this.#refreshLive();
     return this.#supervisor.update(this.#withTls(plan));
   }
 
@@ -650,8 +653,15 @@ export class ControlPlane {
     this.#refreshLive();
   }
 
+  /** Whether this node is of as much use as it could be. */
+  #usable(): { healthy: boolean; why: string } {
+    const { leftOut } = this.#tls;
+    if (leftOut.length === 0) return this.#backends.usable();
+    return { healthy: false, why: `certificates cannot be used, nothing is served: ${leftOut.join(', ')}` };
+  }
+
   #refreshLive(): void {
-    const usable = this.#backends.usable();
+    const usable = this.#usable();
     const { serving } = this.#supervisor;
     this.#live.setState({
       ready: this.ready,

@@ -9,6 +9,9 @@ import type { Resolution } from './names/names.ts';
 import { type Doors, doorsOf } from './own-doors.ts';
 import { SlotMap } from './slots.ts';
 
+/** What is to be secret is never said in the clear. */
+const NO_TLS = 'the files of its TLS cannot be used, see the warnings';
+
 /** Turns a config into the plan of the workers: gives its backends and frontends their rows of shared memory. */
 export class Planner {
   readonly #shared: SharedState;
@@ -102,12 +105,16 @@ export function targetsOf(
 ): BackendTarget[] {
   const doors = doorsOf(config);
   return config.pools.flatMap((pool) => {
-    const tls = pool.health.tls === false ? undefined : tlsOf(pool.name);
+    const poolTls = tlsOf(pool.name);
+    const tls = pool.health.tls === false ? undefined : poolTls;
+    const isMute = pool.tls !== undefined && poolTls === undefined;
     return pool.backends.map((backend) => ({
       id: `${pool.name}/${backend.name}`,
       host: backend.address.host,
       port: backend.address.port,
-      ...whereabouts(pool.name, backend.address, resolve(backend.address.host), doors),
+      ...(isMute
+        ? { addresses: [], unusable: NO_TLS }
+        : whereabouts(pool.name, backend.address, resolve(backend.address.host), doors)),
       config: pool.health,
       ...(tls && { tls }),
       // A port of its own for checks is not the one that clients come to.

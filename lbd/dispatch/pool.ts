@@ -71,7 +71,7 @@ export class Pool implements PoolView {
     this.#secureCookies = cookies(true);
     this.ownCookie = stick?.type === 'insert' && stick.attributes?.forward !== true ? stick.cookie : '';
     this.#limited = backends.some((backend) => backend.maxConnections !== UNLIMITED);
-    this.#byName = backends.some(({ addressKey }) => addressKey !== undefined);
+    this.#byName = backends.some(({ addressKey, reachable }) => addressKey !== undefined || !reachable);
     this.#hashesSource =
       config.algorithm === 'ip-hash' ||
       (config.algorithm === 'consistent-hash' && config.hash.key.from === 'source');

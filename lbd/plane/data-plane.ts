@@ -159,7 +159,9 @@ export class DataPlane {
           new Backend(config.name, backend, slot, this.#context.shared, tls && new BackendTls(tls, host));
         it.maxConnections = backend.maxConnections ?? UNLIMITED;
         it.drainTimeoutMs = config.drainTimeoutMs;
-        readdress(it, plan.addresses);
+        // Files of its TLS cannot be used: never in the clear what was to be secret.
+        if (config.tls !== undefined && tls === undefined) it.setAddresses([]);
+        else readdress(it, plan.addresses);
         kept.set(key, it);
         return it;
       });
@@ -188,8 +190,7 @@ export class DataPlane {
 
   /** The one that is there, where nothing has changed. */
   #poolTlsOf({ name, tls }: PoolConfig, material: PoolMaterial | undefined): PoolTls | undefined {
-    if (tls === undefined) return undefined;
-    if (material === undefined) throw new Error(`pool ${name}: the plan has no TLS material`);
+    if (tls === undefined || material === undefined) return undefined;
     const known = this.#poolTls.get(name);
     if (known?.version === material.version) return known;
     const made = new PoolTls(tls, material);

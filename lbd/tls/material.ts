@@ -118,7 +118,8 @@ export function compareFiles(wanted: TlsWanted, read: TlsFiles, inForce: InForce
   /** @returns whether it can serve */
   const judge = (loaded: Loaded<unknown>, hasOld: boolean) => {
     found.push(...loaded.problems);
-    problems.push(...loaded.problems.map((line) => (hasOld ? `${line}; the old one stays` : line)));
+    const without = loaded.files === undefined ? '; nothing is served there' : '';
+    problems.push(...loaded.problems.map((line) => `${line}${hasOld ? '; the old one stays' : without}`));
     if (loaded.files === undefined && !hasOld) missing.push(...loaded.problems);
     return loaded.files !== undefined || hasOld;
   };

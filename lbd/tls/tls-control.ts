@@ -80,20 +80,22 @@ export class TlsControl {
    */
   async check(config: Config): Promise<void> {
     const { comparison } = await this.#readFiles(config);
-    const news = comparison.found.filter((line) => !this.#problems.some((known) => known.startsWith(line)));
+    const news = comparison.found.filter((line) => !this.#isKnown(line));
     if (news.length > 0) throw new OperatorError('TLS', news.join('; '));
   }
 
   /**
    * Reads what a config needs, the files as they are.
    *
-   * @throws OperatorError `TLS` when a frontend or pool cannot serve at all
+   * @param partly a frontend or pool that cannot serve is left out; else only one that could not before
+   * @throws OperatorError `TLS` when another frontend or pool cannot serve at all
    */
-  async prepare(config: Config): Promise<PreparedTls> {
+  async prepare(config: Config, partly = false): Promise<PreparedTls> {
     const base = this.#read;
     const { comparison, parsed } = await this.#readFiles(config);
     const { missing, problems, pools } = comparison;
-    if (missing.length > 0) throw new OperatorError('TLS', missing.join('; '));
+    const news = partly ? [] : missing.filter((line) => !this.#isKnown(line));
+    if (news.length > 0) throw new OperatorError('TLS', news.join('; '));
     const frontends = Object.fromEntries(
       Object.entries(comparison.frontends).map(([name, it]) => [
         name,
@@ -170,6 +172,23 @@ export class TlsControl {
     return [...new Set([...this.#problems, ...expiring])];
   }
 
+  /** Frontends and pools that cannot serve, since there is no usable file of theirs, nor ever was in this run. */
+  get leftOut(): string[] {
+    const { frontends = [], pools = [] } = this.#config ?? {};
+    const terminating = frontends.filter(({ tls }) => tls?.mode === 'terminate');
+    const speaking = pools.filter(({ tls }) => tls !== undefined);
+    return [
+      ...terminating
+        .filter(({ name }) => this.#read.frontends[name] === undefined)
+        .map(({ name }) => `frontend ${name}`),
+      ...speaking.filter(({ name }) => !this.#pools.has(name)).map(({ name }) => `pool ${name}`),
+    ];
+  }
+
+  #isKnown(line: string): boolean {
+    return this.#problems.some((known) => known.startsWith(line));
+  }
+
   async #readFiles(config: Config): Promise<Reading> {
     const wanted = wantedOf(config);
     return isEmpty(wanted) ? NO_READING : this.#reader.read(wanted, inForceOf(this.#read));
@@ -221,7 +240,7 @@ export class TlsControl {
   async #reread(): Promise<void> {
     const config = this.#config!;
     try {
-      const prepared = await this.prepare(config);
+      const prepared = await this.prepare(config, true);
       // Meanwhile another config may have been taken, with the files as they are now.
       if (this.#config !== config) return;
       const before = versionsOf(this.#read);

@@ -53,7 +53,7 @@ export class BackendCheck {
   update(target: BackendTarget): void {
     const before = this.#checks;
     const added: TargetCheck[] = [];
-    const { addresses, unresolved: _unresolved, ...rest } = target;
+    const { addresses, unresolved: _unresolved, unusable: _unusable, ...rest } = target;
     const samePort = this.#target.port === target.port && this.#target.host === target.host;
     const stays = addresses.some((address) => before.has(address));
     const was = samePort && !stays && before.size > 0 ? this.report : undefined;
@@ -125,20 +125,16 @@ export class BackendCheck {
   }
 
   #join(sinceMs: number): HealthReport {
-    const { host, unresolved } = this.#target;
+    const { host, unresolved, unusable } = this.#target;
     const reports = [...this.#checks].map(([address, { report }]) => ({ address, report }));
-    return joined(
-      reports,
-      sinceMs,
-      unresolved === undefined ? undefined : `host name ${host}: ${unresolved}`,
-    );
+    return joined(reports, sinceMs, unresolved === undefined ? unusable : `host name ${host}: ${unresolved}`);
   }
 
   #judge(): void {
     const checks = [...this.#checks.values()];
     const isOver =
       checks.length === 0
-        ? this.#target.unresolved !== undefined
+        ? this.#target.unresolved !== undefined || this.#target.unusable !== undefined
         : checks.every((check) => this.#done.has(check)) ||
           checks.some((check) => this.#done.has(check) && check.report.state === 'healthy');
     if (isOver) this.#settle();

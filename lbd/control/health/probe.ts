@@ -14,6 +14,8 @@ export interface BackendTarget {
   readonly addresses: readonly string[];
   /** Why its name could not be resolved; undefined: it could, or the first answer has not come yet. */
   readonly unresolved?: string | undefined;
+  /** Why it must not be spoken to at all; undefined: it may. */
+  readonly unusable?: string | undefined;
   /** The backend's own port; `config.port` goes before it. */
   readonly port: number;
   readonly config: HealthConfig;
@@ -24,7 +26,7 @@ export interface BackendTarget {
 }
 
 /** One address of a backend to check. */
-export interface HealthTarget extends Omit<BackendTarget, 'addresses' | 'unresolved'> {
+export interface HealthTarget extends Omit<BackendTarget, 'addresses' | 'unresolved' | 'unusable'> {
   readonly address: string;
 }
 

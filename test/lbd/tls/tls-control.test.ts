@@ -204,27 +204,77 @@ t.test(
   },
 );
 
-t.test('what cannot be used: each file is named, lbctl check fails, and lbd does not start', async (t) => {
-  const files = new Certificates(t);
-  const shop = files.server('shop');
-  files.write('garbage.crt', 'hello');
-  const cases = [
-    ['certificates: [{ cert: none.crt, key: shop.key }]', 'none.crt: no such file'],
-    [
-      'certificates: [{ cert: garbage.crt, key: shop.key }]',
-      'garbage.crt: found no certificate, expected PEM',
-    ],
-    ['certificates: empty', 'empty: no such directory'],
-    [`certificates: [${shop.files}], client: { ca: garbage.crt }`, 'garbage.crt: found no certificate'],
-  ] as const;
-  for (const [tls, expected] of cases) t.match(problems(files, tls).join(), expected, tls);
-  t.match(problems(files, 'certificates: .').join(), /root\.pem/, 'in the directory is one without a key');
-  const port = await freePort();
-  const config = writeConfig(files.directory, [...ALONE, ...frontend(port, cases[0][0]), pool(2)]);
-  const lbd = new LbdProcess(t, files.directory, ['--config', config]);
-  const [{ text, code }, exited] = await Promise.all([check(config), lbd.exited]);
-  t.equal(code, 1);
-  t.match(text, 'none.crt: no such file');
-  t.same(exited, { code: 1, signal: null });
-  t.match(await lbd.stderr, 'none.crt: no such file');
-});
+t.test(
+  'after a restart with a key that cannot be used all else serves, and the status says what does not',
+  async (t) => {
+    const files = new Certificates(t);
+    const backend = await origin(t, (_, response) => response.end('ok'));
+    const [port, other, plain] = [await freePort(), await freePort(), await freePort()];
+    const shop = files.server('shop');
+    const [api, old] = [files.server('api'), files.server('old')];
+    writeFileSync(shop.keyFile, 'hello');
+    writeFileSync(old.keyFile, 'hello');
+    const config = writeConfig(files.directory, [
+      ...ALONE,
+      'frontends:',
+      `  web: { bind: ["127.0.0.1:${port}"], pool: web, tls: { certificates: [${shop.files}] } }`,
+      `  api: { bind: ["127.0.0.1:${other}"], pool: web, tls: { certificates: [${old.files}, ${api.files}] } }`,
+      `  plain: { bind: ["127.0.0.1:${plain}"], pool: web, routes: [{ match: { path: /s }, pool: secret }] }`,
+      'pools:',
+      pool(backend),
+      `  secret: { health: { type: none }, tls: { ca: none.pem }, backends: { s1: { address: "127.0.0.1:${backend}" } } }`,
+    ]);
+    const lbd = new LbdProcess(t, files.directory, ['--config', config]);
+    await lbd.logged(/^ready/);
+    t.equal(await shown(t, other), 'api', 'another frontend, by the one of its certificates that is sound');
+    const get = async (path: string) => {
+      const answer = await fetch(`http://127.0.0.1:${plain}${path}`);
+      return `${answer.status} ${await answer.text()}`;
+    };
+    t.equal(await get('/'), '200 ok', 'a frontend without TLS');
+    t.match(await get('/s'), '503 ', 'nothing goes to a backend in the clear that was to get it in secret');
+    await t.rejects(SecureClient.open(t, port), 'nor is the frontend in the clear');
+    const status = await lbd.status();
+    const said = (pattern: RegExp) => status.warnings.filter((line) => pattern.test(line));
+    t.equal(said(/^frontend web: .*shop\.key: .*; nothing is served there$/).length, 1);
+    t.equal(said(/^pool secret: .*none\.pem: no such file; nothing is served there$/).length, 1);
+    t.equal(said(/^frontend api: .*old\.key: .*PEM$/).length, 1);
+    t.match(status.pools.secret!.backends.s1, { state: 'down', why: /the files of its TLS cannot be used/ });
+    t.equal((await check(config)).code, 1);
+    t.match(await lbd.call('POST', '/v1/reload'), { outcome: 'unchanged' }, 'and is in the way of no reload');
+
+    files.server('shop');
+    files.write('none.pem', files.root.cert);
+    await lbd.logged(/certificates were read again and are in force/);
+    t.equal(await shown(t, port), 'shop', 'once it is mended it serves without a restart');
+    t.match((await lbd.status()).pools.secret!.backends.s1, { state: 'ready' });
+  },
+);
+
+t.test(
+  'what cannot be used: each file is named, lbctl check fails, and lbd --strict does not start',
+  async (t) => {
+    const files = new Certificates(t);
+    const shop = files.server('shop');
+    files.write('garbage.crt', 'hello');
+    const cases = [
+      ['certificates: [{ cert: none.crt, key: shop.key }]', 'none.crt: no such file'],
+      [
+        'certificates: [{ cert: garbage.crt, key: shop.key }]',
+        'garbage.crt: found no certificate, expected PEM',
+      ],
+      ['certificates: empty', 'empty: no such directory'],
+      [`certificates: [${shop.files}], client: { ca: garbage.crt }`, 'garbage.crt: found no certificate'],
+    ] as const;
+    for (const [tls, expected] of cases) t.match(problems(files, tls).join(), expected, tls);
+    t.match(problems(files, 'certificates: .').join(), /root\.pem/, 'in the directory is one without a key');
+    const port = await freePort();
+    const config = writeConfig(files.directory, [...ALONE, ...frontend(port, cases[0][0]), pool(2)]);
+    const lbd = new LbdProcess(t, files.directory, ['--config', config, '--strict']);
+    const [{ text, code }, exited] = await Promise.all([check(config), lbd.exited]);
+    t.equal(code, 1);
+    t.match(text, 'none.crt: no such file');
+    t.same(exited, { code: 1, signal: null });
+    t.match(await lbd.stderr, 'none.crt: no such file');
+  },
+);

@@ -81,7 +81,6 @@ t.test('a backend that answers HEAD as it should keeps its connection', async (t
 t.test('however often a backend has kept to the rules, a body behind HEAD is nobody’s answer', async (t) => {
   const HEAD = GET.replace('GET', 'HEAD');
   const exchange = await Exchange.start(t);
-  const { origin } = exchange;
   exchange.reply = always('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n');
   const [one, two, three] = [await exchange.client(), await exchange.client(), await exchange.client()];
   // Two at once, each on a connection of its own that comes back clean when its probation is over.
@@ -109,7 +108,6 @@ t.test('however often a backend has kept to the rules, a body behind HEAD is nob
   }
   three.write(GET);
   t.equal(await three.until((text) => /(ok|evil)/.test(text)), OK);
-  t.equal(origin.sockets.length, 3);
 });
 
 t.test('many HEAD requests of one client take few backend connections', async (t) => {

@@ -64,7 +64,8 @@ export function complete(
     }),
     pools: Object.entries(shape.pools).map(([name, pool]) => poolOf(name, pool)),
     admin: { metrics: shape.admin.metrics === false ? undefined : shape.admin.metrics },
-    // Only where it is written: a node of the former release has another digest else.
+    // Only where they are written: a node of the former release has another digest else.
+    ...(!shape.direct_io && { directIo: false as const }),
     ...(shape.resolver && { resolver: resolverOf(shape.resolver) }),
   };
   const shared = { config, workers: shape.workers };

@@ -43,14 +43,16 @@ export function digestOf(of: Digestible): string {
 
 /** `SECTION_BYTES` of the digest of each section, in hex, in the order of `SECTIONS`. */
 export function sectionDigestsOf(of: Digestible): string {
-  const { ha, resolver, ...rest } = shared(of);
+  const { ha, resolver, directIo, ...rest } = shared(of);
   const groups = (key: 'vips' | 'routes' | 'priority' | 'preemptDelayMs') =>
     ha?.groups.map((group) => [group.name, group[key]]);
   const parts: Record<string, unknown> = {
     ...rest,
     ...Object.fromEntries(Object.entries(ha ?? {}).map(([key, part]) => [`ha.${key}`, part])),
-    // Sections are told by their places, which a release does not change: what resolves backends goes with them.
+    // Sections are told by their places, which a release does not change: what resolves backends goes with them, and how
+    // workers read with these.
     ...(resolver && { pools: [rest.pools, resolver] }),
+    ...(directIo !== undefined && { workers: [rest.workers, directIo] }),
     'ha.vips': groups('vips'),
     'ha.routes': groups('routes'),
     'ha.priority': groups('priority'),

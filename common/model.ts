@@ -25,6 +25,8 @@ export interface Config {
   readonly sessions: SessionsConfig;
   /** Data plane threads, `auto` already resolved to the number of cores. 1 to 64. */
   readonly workers: number;
+  /** Whether workers read and write beside Node, see `lbd/io/direct-io.ts`. Absent: they do. */
+  readonly directIo?: false | undefined;
   readonly frontends: readonly FrontendConfig[];
   readonly pools: readonly PoolConfig[];
   readonly admin: AdminConfig;

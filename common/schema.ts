@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { accessLog } from './access-log-config.ts';
-import { integer, mapping, metricsAddress, name, named, nodeAddress, port } from './fields.ts';
+import { integer, mapping, metricsAddress, name, named, nodeAddress, port, yesNo } from './fields.ts';
 import { frontend } from './frontend-schema.ts';
 import { ha } from './ha-schema.ts';
 import { pool } from './pool-schema.ts';
@@ -86,6 +86,11 @@ export const schema = mapping({
       description: 'Threads that move the bytes. `auto`: one for each core that lbd may use, 64 at most.',
       'x-restart': 'lbd',
     }),
+  direct_io: yesNo.default(true).meta({
+    description:
+      'Whether workers read and write busy plain connections by system calls of their own (`io_uring` where the kernel has it). `false`: Node does all of it; slower, nothing else.',
+    'x-restart': 'lbd',
+  }),
   frontends: named(frontend).describe('Where clients come, by name; 1 to 512.'),
   pools: named(pool).describe('Sets of backends, by name.'),
   resolver: resolver.optional().meta({

@@ -27,7 +27,7 @@ function send(message: FromWorker): void {
   port.postMessage(message);
 }
 
-const indirect = [dropCapabilities(), beginDirectIo()].filter((it) => it !== '').join('; it ');
+const indirect = [dropCapabilities(), beginDirectIo(data.directIo)].filter((it) => it !== '').join('; it ');
 const held = holdings();
 if (held.descriptors.length > 0) send({ type: 'holdings', holdings: held });
 if (indirect !== '') send({ type: 'indirect', cause: indirect });

@@ -224,7 +224,14 @@ export class ControlPlane {
     this.#supervisor = new Supervisor({
       count: config.workers,
       entry: WORKER,
-      workerData: { shared: this.#shared.buffers, sessions, hashKey, logLevel: log.level, node },
+      workerData: {
+        shared: this.#shared.buffers,
+        sessions,
+        hashKey,
+        logLevel: log.level,
+        node,
+        directIo: config.directIo ?? true,
+      },
       log,
       tell: (text) => this.#tell('warn', 'worker', text),
       onOpen: (connections) => {

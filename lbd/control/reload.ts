@@ -54,6 +54,7 @@ function compareNamed<T extends { readonly name: string }>(
 export function restartNeeded(started: Config, now: Config): string[] {
   const facts: [what: string, value: (config: Config) => unknown][] = [
     ['workers', (c) => c.workers],
+    ['direct_io', (c) => c.directIo ?? true],
     ['sessions.capacity', (c) => c.sessions.capacity],
     ['sync.port', (c) => c.sync.port],
     ['cluster.name', (c) => c.cluster?.name],

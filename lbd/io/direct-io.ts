@@ -17,10 +17,12 @@ let rings: readonly Ring[] = [];
 /**
  * Prepares this thread to read and write beside Node, where its sockets allow it.
  *
+ * @param isWanted as `direct_io` of the config says
  * @param newRing for tests
- * @returns what is not possible, and why, as what the thread does instead, which costs more; empty: all of it is
+ * @returns what is not done, and why, as what the thread does instead, which costs more; empty: all of it is
  */
-export function beginDirectIo(newRing = () => new Ring()): string {
+export function beginDirectIo(isWanted = true, newRing = () => new Ring()): string {
+  if (!isWanted) return leaveToNode('direct_io is false');
   try {
     const [reads, writes, trouble] = makeRings(newRing);
     rings = [reads, writes].filter((ring) => ring !== undefined);
@@ -28,12 +30,16 @@ export function beginDirectIo(newRing = () => new Ring()): string {
     held = new HoldBack((buffer) => new DirectWriter(buffer, writes), readMore);
     return trouble;
   } catch (error) {
-    for (const ring of rings) ring.close();
-    rings = [];
-    reader = undefined;
-    held = new HoldBack();
-    return `leaves all reading and writing to Node: ${messageOf(error)}`;
+    return leaveToNode(messageOf(error));
   }
+}
+
+function leaveToNode(cause: string): string {
+  for (const ring of rings) ring.close();
+  rings = [];
+  reader = undefined;
+  held = new HoldBack();
+  return `leaves all reading and writing to Node: ${cause}`;
 }
 
 /** @returns one to read and one to write, as one may be used while the other's results are looked at; or why there are none */

@@ -40,6 +40,8 @@ export interface WorkerData {
   readonly plan: Plan;
   readonly logLevel: string;
   readonly node: string;
+  /** As lbd was started: a worker that takes the place of another one does as that did. */
+  readonly directIo: boolean;
 }
 
 /**

@@ -177,6 +177,8 @@ t.test('every form of a setting', async (t) => {
   t.equal(parseConfig(`${SINGLE}admin: { metrics: false }`, '/f').admin.metrics, undefined);
   t.equal(parseConfig(`${SINGLE}workers: 5`, '/f').workers, 5);
   t.equal(parseConfig(SINGLE, '/f', { cpus: 999 }).workers, 64);
+  t.equal(parseConfig(`${SINGLE}direct_io: false`, '/f').directIo, false);
+  t.notOk('directIo' in parseConfig(`${SINGLE}direct_io: true`, '/f'));
   t.equal(parseConfig(`${SINGLE}sessions: { capacity: 5000 }`, '/f').sessions.capacity, 8192);
   t.equal(parseConfig(`${SINGLE}sessions: { capacity: 16777216 }`, '/f').sessions.capacity, 16_777_216);
 });
@@ -205,6 +207,7 @@ t.test('one value out of place, one line that says it all', async (t) => {
     ['- 1', '1:1 found a list, expected a mapping (key: value)'],
     [`${SINGLE}worker: 3`, '3:1 unknown key "worker"; did you mean "workers"?'],
     [`${SINGLE}workers: 65`, '3:10 workers: found the number 65, expected a whole number from 1 to 64'],
+    [`${SINGLE}direct_io: auto`, '3:12 direct_io: found "auto", expected true or false'],
     [`${SINGLE}workers: atuo`, /expected auto or .*; did you mean "auto"\?/],
     [single('mode: sctp'), '1:27 frontends.web.mode: found "sctp", expected one of http, tcp, udp'],
     [single('accept_proxy: 10.0.0.1/8'), /found "10\.0\.0\.1\/8", expected a network or an IP address/],
@@ -461,6 +464,7 @@ t.test('JSON Schema for editors', async (t) => {
       'access_log',
       'admin',
       'cluster',
+      'direct_io',
       'frontends',
       'ha',
       'pools',

@@ -25,6 +25,7 @@ t.test('where two files differ is told', async (t) => {
     ['ha: {', 'ha: { settle: 1s,', ['ha.track']],
     ['ha: {', 'ha: { routes: [{ to: 10.9.0.0/16, interface: eth1 }],', ['ha.routes']],
     ['shop', 'shed', ['cluster']],
+    ['cluster:', 'direct_io: false\ncluster:', ['workers']],
   ] as const)
     t.strictSame(differ(PAIR, PAIR.replace(from, to)), sections, to);
   t.strictSame(differ(PAIR, PAIR), []);

@@ -38,6 +38,8 @@ pools: { web: { backends: { s1: { address: "127.0.0.1:${backend}" } } } }
 class Workers {
   readonly control: SharedState;
   readonly workers: Worker[] = [];
+  /** What each worker says of how it reads and writes. */
+  readonly indirect: string[] = [];
   readonly #buffers;
   readonly #count: number;
   readonly #slots = new Map<string, number>();
@@ -62,8 +64,13 @@ class Workers {
         plan,
         logLevel: 'info',
         node: 'lb1',
+        directIo: plan.config.directIo ?? true,
       };
-      it.workers.push(new Worker(ENTRY, { workerData: data }));
+      const worker = new Worker(ENTRY, { workerData: data });
+      worker.on('message', (message: FromWorker) => {
+        if (message.type === 'indirect') it.indirect.push(message.cause);
+      });
+      it.workers.push(worker);
     }
     t.teardown(() => Promise.all(it.workers.map((worker) => worker.terminate())));
     t.strictSame(await it.#planned(0), [], 'all listen');
@@ -158,6 +165,20 @@ t.test('a worker applies plan after plan; connections of a frontend that stays g
   );
   other.write('four');
   t.equal(await other.until((text) => text === 'twofour'), 'twofour', 'its connections may finish');
+});
+
+t.test('with direct_io false a worker serves by Node alone, and says so once', async (t) => {
+  const origin = await RawOrigin.start(t, answering(OK));
+  const port = await freePort();
+  const config = (direct: boolean) => `direct_io: ${direct}${http(port, origin.port)}`;
+  const workers = await Workers.start(t, config(false));
+  const client = await RawClient.open(t, port);
+  for (let request = 1; request <= 3; request++) {
+    client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+    await client.until((text) => text.split('200 OK').length > request && text.endsWith('ok'));
+  }
+  t.strictSame(await workers.reload(config(true)), []);
+  t.strictSame(workers.indirect, ['leaves all reading and writing to Node: direct_io is false']);
 });
 
 t.test('a bind that is taken is told, and all else is in force', async (t) => {

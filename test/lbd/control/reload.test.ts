@@ -35,9 +35,16 @@ t.test('a port that we hold is not tried again', async (t) => {
 });
 
 t.test('what needs a restart is named with the value in force', async (t) => {
-  const next = { ...one, workers: 8, sessions: { capacity: 2048 }, sync: { flowMarks: 0, port: 7999 } };
+  const next = {
+    ...one,
+    workers: 8,
+    directIo: false as const,
+    sessions: { capacity: 2048 },
+    sync: { flowMarks: 0, port: 7999 },
+  };
   t.same(restartNeeded(one, next), [
     'workers is now 8, but needs a restart of lbd; 2 is in force',
+    'direct_io is now false, but needs a restart of lbd; true is in force',
     'sessions.capacity is now 2048, but needs a restart of lbd; 1048576 is in force',
     'sync.port is now 7999, but needs a restart of lbd; 7472 is in force',
   ]);
@@ -46,7 +53,7 @@ t.test('what needs a restart is named with the value in force', async (t) => {
 
 t.test('the schema says a restart of just what a reload says it of', async (t) => {
   const read = (text: string) => parseConfig(text, '/f', { node: 'lb1', cpus: 2 });
-  const pair = `${PAIR}workers: 2\nsync: { port: 7472 }\nsessions: { capacity: 2048 }\n`;
+  const pair = `${PAIR}workers: 2\nsync: { port: 7472 }\nsessions: { capacity: 2048 }\ndirect_io: true\n`;
   const changes = {
     cluster: [/.*\nha: .*\n/, ''],
     'cluster.name': ['shop', 'shops'],
@@ -55,6 +62,7 @@ t.test('the schema says a restart of just what a reload says it of', async (t) =
     'sessions.capacity': ['2048', '4096'],
     'sync.port': ['7472', '7999'],
     workers: ['workers: 2', 'workers: 3'],
+    direct_io: ['direct_io: true', 'direct_io: false'],
   } as const;
   const needs = keysOf(keySchema()).filter(({ key }) => key['x-restart'] !== undefined);
   t.strictSame(needs.map(({ path }) => path).toSorted(), Object.keys(changes).toSorted());

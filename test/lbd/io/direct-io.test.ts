@@ -5,7 +5,7 @@ import { constants } from 'node:os';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { type Libc, libc } from '../../../common/libc.ts';
-import { beginDirectIo, readSoon, writeSoon } from '../../../lbd/io/direct-io.ts';
+import { beginDirectIo, holdings, readSoon, writeSoon } from '../../../lbd/io/direct-io.ts';
 import { dial } from '../../../lbd/io/raw-socket.ts';
 import { RelaySocket } from '../../../lbd/io/relay-socket.ts';
 import { Ring } from '../../../lbd/io/ring.ts';
@@ -14,8 +14,11 @@ const PAIRS = 50;
 const MESSAGES = 200;
 
 /** Echoes each message, among many others; run in this process, and in one without `node:ffi`. */
-async function echo(newRing?: () => Ring): Promise<{ trouble: string; direct: number; wrong: string[] }> {
-  const trouble = beginDirectIo(newRing);
+async function echo(
+  isWanted?: boolean,
+  newRing?: () => Ring,
+): Promise<{ trouble: string; direct: number; wrong: string[] }> {
+  const trouble = beginDirectIo(isWanted, newRing);
   const server = net.createServer((socket) => socket.on('error', () => {}).pipe(socket));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -63,12 +66,24 @@ else {
     const { pointer } = libc().syscall;
     const syscall: Libc['syscall'] = Object.assign(() => -1, { pointer });
     const forbidden = { ...libc(), syscall, errno: () => constants.errno.EPERM };
-    const { trouble, ...told } = await echo(() => new Ring(forbidden));
+    const { trouble, ...told } = await echo(true, () => new Ring(forbidden));
     t.equal(
       trouble,
       'makes a system call for each message: io_uring cannot be used: io_uring_setup: operation not permitted (EPERM)',
     );
     t.same(told, { direct: PAIRS, wrong: [] });
+  });
+
+  t.test('where the config does not want it the same, by Node alone, and it says so', async (t) => {
+    const newRing = () => {
+      throw new Error('a ring was made');
+    };
+    t.same(await echo(false, newRing), {
+      trouble: 'leaves all reading and writing to Node: direct_io is false',
+      direct: 0,
+      wrong: [],
+    });
+    t.same(holdings(), { descriptors: [], maps: [] });
   });
 
   t.test('without node:ffi the same, by Node alone, and it says so', async (t) => {

@@ -1,5 +1,6 @@
 # shellcheck shell=sh
-# Sourced by scripts/install and by what signs releases: which files of a tree are the product.
+# Sourced by scripts/install and by what signs releases: which files of a tree are the product. The lbctl at its top is for
+# clones: a node gets its own.
 
 product='CHANGELOG.md CONTRIBUTING.md LICENSE README.md SECURITY.md common docs examples ha-agent lbd package-hashes
   package-lock.json package.json scripts tsconfig.json'

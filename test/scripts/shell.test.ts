@@ -15,14 +15,15 @@ function isShell(file: string): boolean {
   return file.endsWith('.sh') || /^#!.*\b(ba)?sh\b/.test(readFileSync(path, 'utf8').split('\n', 1)[0]!);
 }
 
-const scripts = globSync(['.ci/*', '{common,ha-agent,lbd,scripts,test,vagrant}/**/*'], { cwd: ROOT })
+const scripts = globSync(['lbctl', '.ci/*', '{common,ha-agent,lbd,scripts,test,vagrant}/**/*'], { cwd: ROOT })
   .filter(isShell)
   .toSorted();
 
 const skip = !hasTool('shellcheck') && process.env.CI !== 'true' && 'no shellcheck here';
 
 t.test('shellcheck has nothing to say about any shell script', { skip }, async (t) => {
-  t.ok(scripts.includes('scripts/install') && scripts.includes('ha-agent/guardian.sh'), 'they are found');
+  for (const script of ['lbctl', 'scripts/install', 'ha-agent/guardian.sh'])
+    t.ok(scripts.includes(script), script);
   const { status, stdout } = spawnSync('shellcheck', ['--external-sources', ...scripts], {
     cwd: ROOT,
     env,

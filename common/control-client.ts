@@ -128,9 +128,16 @@ function whoMay(socketPath: string): string {
   try {
     const { uid, gid } = nearestSeen(dirname(socketPath));
     const group = nameOf('/etc/group', gid);
-    const advice = group === undefined ? '' : ` (sudo usermod -aG ${group} NAME, and log in again)`;
-    const user = nameOf('/etc/passwd', uid) ?? `id ${uid}`;
-    return `: root, user ${user} and members of group ${group ?? `id ${gid}`} may use it${advice}`;
+    const others = [
+      ...(uid === 0 ? [] : [`user ${nameOf('/etc/passwd', uid) ?? `id ${uid}`}`]),
+      ...(gid === 0 ? [] : [`members of group ${group ?? `id ${gid}`}`]),
+    ];
+    const last = others.pop();
+    const who = ['root', ...others].join(', ') + (last === undefined ? '' : ` and ${last}`);
+    // Where root runs a daemon by hand the group is root's, and nobody should join that.
+    const advice =
+      gid === 0 || group === undefined ? '' : ` (sudo usermod -aG ${group} NAME, and log in again)`;
+    return `: ${who} may use it${advice}`;
   } catch {
     return '';
   }

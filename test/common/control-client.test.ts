@@ -87,7 +87,8 @@ t.test(
     const folder = join(directory, 'lb');
     mkdirSync(folder);
     chownSync(folder, 4001, 4005);
-    chmodSync(folder, 0o2750);
+    // Not for its group either: that of this process stays root's.
+    chmodSync(folder, 0o2700);
     process.seteuid!(65_534);
     try {
       await t.rejects(control(join(folder, 'lbd.sock'), 'GET', '/'), {
@@ -99,6 +100,21 @@ t.test(
       await t.rejects(control(join(folder, 'lbd.sock'), 'GET', '/'), {
         message:
           /: root, user daemon and members of group daemon may use it \(sudo usermod -aG daemon NAME, and log in again\)$/,
+      });
+      for (const [uid, who] of [
+        [0, 'root'],
+        [1, 'root and user daemon'],
+      ] as const) {
+        chownSyncAs(folder, uid, 0);
+        await t.rejects(
+          control(join(folder, 'lbd.sock'), 'GET', '/'),
+          { message: new RegExp(`lbd\\.sock: ${who} may use it$`) },
+          'nobody is told to join the group root',
+        );
+      }
+      chownSyncAs(folder, 0, 1);
+      await t.rejects(control(join(folder, 'lbd.sock'), 'GET', '/'), {
+        message: /lbd\.sock: root and members of group daemon may use it \(sudo usermod/,
       });
     } finally {
       process.seteuid!(0);

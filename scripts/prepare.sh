@@ -50,6 +50,6 @@ install_debian() {
 }
 
 LAB_TOOLS='ip:iproute2 arping:iputils-arping ping:iputils-ping ndptool:libndp-tools nft:nftables conntrack:conntrack socat:socat unshare:util-linux setpriv:util-linux'
-TEST_TOOLS='curl:curl shellcheck:shellcheck systemd-analyze:systemd logrotate:logrotate ssh-keygen:openssh-client'
+TEST_TOOLS='curl:curl shellcheck:shellcheck systemd-analyze:systemd logrotate:logrotate ssh-keygen:openssh-client openssl:openssl'
 # Big, and what it tests changes seldom.
 [ "${CI-}" != true ] || TEST_TOOLS="$TEST_TOOLS vagrant:vagrant"

@@ -88,7 +88,7 @@ export const schema = mapping({
     }),
   direct_io: yesNo.default(true).meta({
     description:
-      'Whether workers read and write busy plain connections by system calls of their own (`io_uring` where the kernel has it). `false`: Node does all of it; slower, nothing else.',
+      'Whether workers read and write busy plain connections by system calls of their own (`io_uring` where the kernel has it). `false`: Node does all of it; slower, nothing else. The `io_uring` that the event loop of Node has for itself stays.',
     'x-restart': 'lbd',
   }),
   frontends: named(frontend).describe('Where clients come, by name; 1 to 512.'),

@@ -1,8 +1,7 @@
 # shellcheck shell=sh
-# Sourced by scripts/install and by what signs releases: which files of a tree are the product. The lbctl at its top is for
-# clones: a node gets its own.
+# Sourced by scripts/install and by what signs releases: which files of a tree are the product.
 
-product='CHANGELOG.md CONTRIBUTING.md LICENSE README.md SECURITY.md common docs examples ha-agent lbd package-hashes
+product='CHANGELOG.md CONTRIBUTING.md LICENSE README.md SECURITY.md common docs examples ha-agent lbctl lbd package-hashes
   package-lock.json package.json scripts tsconfig.json'
 
 # product_files TREE: their names, each with a zero byte. Only files, and only those of the product: what else lies in the

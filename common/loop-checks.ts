@@ -19,7 +19,8 @@ interface Step {
 
 /**
  * Refuses backends by which a request comes back to the frontend that sent it there, straight or over other frontends.
- * What names and other machines lead back is found at run time, see `RequestHead.passedBy`.
+ * What other addresses of the host and names lead back is found on the host, see `doorsOf` in `lbd/control/own-doors.ts`; what
+ * other machines lead back by HTTP, at run time, see `LoopEndPolicy`.
  */
 export function checkLoops(shape: Shape, report: Report): void {
   const steps = stepsOf(shape);

@@ -6,7 +6,7 @@ import { MAX_FRONTENDS, MAX_SLOTS, type SharedState } from '../shared/shared.ts'
 import type { PoolTls } from '../tls/backend-tls.ts';
 import type { BackendTarget } from './health/monitor.ts';
 import type { Resolution } from './names/names.ts';
-import { type Doors, doorsOf } from './own-doors.ts';
+import { type Doors, doorsOf, goesRound } from './own-doors.ts';
 import { SlotMap } from './slots.ts';
 
 /** What is to be secret is never said in the clear. */
@@ -97,13 +97,14 @@ export function addressesOf(
  * What the health monitor has to check.
  *
  * @param resolve where the host name of a backend leads; undefined: it is an IP address
+ * @param doors others only in tests
  */
 export function targetsOf(
   config: Config,
   tlsOf: (pool: string) => PoolTls | undefined = () => undefined,
   resolve: (host: string) => Resolution | undefined = () => undefined,
+  doors: Doors = doorsOf(config),
 ): BackendTarget[] {
-  const doors = doorsOf(config);
   return config.pools.flatMap((pool) => {
     const poolTls = tlsOf(pool.name);
     const tls = pool.health.tls === false ? undefined : poolTls;
@@ -128,12 +129,17 @@ function whereabouts(
   { host, port }: SocketAddress,
   resolution: Resolution | undefined,
   doors: Doors,
-): Pick<BackendTarget, 'addresses' | 'unresolved'> {
-  if (resolution === undefined) return { addresses: [host] };
+): Pick<BackendTarget, 'addresses' | 'unresolved' | 'leadsBack'> {
+  if (resolution === undefined) {
+    const door = doors(pool, host, port);
+    return door === undefined
+      ? { addresses: [host] }
+      : { addresses: [], leadsBack: `its address is one ${goesRound(door)}` };
+  }
   const addresses = resolution.addresses.filter((address) => doors(pool, address, port) === undefined);
   if (addresses.length > 0 || resolution.pending) return { addresses };
   const [back] = resolution.addresses;
   if (back === undefined) return { addresses, unresolved: resolution.trouble };
-  const unresolved = `its name leads to ${formatEndpoint({ host: back, port })}, where frontends.${doors(pool, back, port)} listens: what it gets would go round for ever`;
-  return { addresses, unresolved };
+  const at = formatEndpoint({ host: back, port });
+  return { addresses, leadsBack: `host name ${host} leads to ${at}, ${goesRound(doors(pool, back, port)!)}` };
 }

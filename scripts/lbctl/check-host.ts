@@ -1,5 +1,7 @@
+import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { formatEndpoint } from '../../common/address.ts';
 import { secretProblems } from '../../common/cluster-keys.ts';
 import { type LbdStatus, SOCKETS } from '../../common/control.ts';
 import { control } from '../../common/control-client.ts';
@@ -41,17 +43,15 @@ const NOTHING: HostVerdict = { looked: false, problems: [], warnings: [], denied
 export async function checkHost(checked: Checked): Promise<HostVerdict> {
   const { config, needs, where } = checked;
   const { cluster } = config;
-  if (cluster === undefined) return ofSingle(checked);
   // Root runs this with any PATH.
   await settlePrograms();
   const facts = await hostFacts();
   if (facts === undefined) return NOTHING;
+  const loops = await loopProblems(checked, facts);
+  // Such a file does not say for which machine it is: most likely for this one.
+  if (cluster === undefined) return ofSingle(checked, loops);
   if (!facts.addresses.includes(cluster.self.address)) return elsewhere(checked, cluster.self, facts);
-  const at = (path: Path, message: string): ConfigProblem => ({
-    where: where(path),
-    key: path.join('.'),
-    message: `${path.join('.')}: ${message}`,
-  });
+  const at = (path: Path, message: string) => problemAt(where, path, message);
   const unmet = await unmetNeeds(needs, facts);
   const secrets = secretProblems(cluster);
   const binds = await bindProblems(checked);
@@ -60,6 +60,7 @@ export async function checkHost(checked: Checked): Promise<HostVerdict> {
     problems: [
       ...secrets.problems.map(({ key, message }) => at(['cluster', key], message)),
       ...unmet.map((need) => ({ where: need.where, key: need.path.join('.'), message: need.message })),
+      ...loops,
       ...binds.taken.map(({ path, message }) => at(path, message)),
     ],
     warnings: lameNeeds(needs, facts).map((lame) => `${lame.where}: warning: ${lame.message}`),
@@ -68,13 +69,14 @@ export async function checkHost(checked: Checked): Promise<HostVerdict> {
 }
 
 /** Nothing in the file tells whether it is for this machine: what lbd could not have here is a warning. */
-async function ofSingle(checked: Checked): Promise<HostVerdict> {
+async function ofSingle(checked: Checked, loops: readonly ConfigProblem[]): Promise<HostVerdict> {
   const { taken, denied } = await bindProblems(checked);
   return {
     ...NOTHING,
-    warnings: taken.map(
-      ({ path, message }) => `${checked.where(path)}: warning: ${path.join('.')}: ${message}`,
-    ),
+    warnings: [
+      ...loops.map(({ where, message }) => `${where}: warning: ${message}`),
+      ...taken.map(({ path, message }) => `${checked.where(path)}: warning: ${path.join('.')}: ${message}`),
+    ],
     denied: denied.map((line) => `Not looked at: ${line}`),
   };
 }
@@ -94,8 +96,27 @@ function elsewhere(
     '--for NODE checks the file for another machine';
   return {
     ...NOTHING,
-    problems: [{ where: where(path), key: path.join('.'), message: `${path.join('.')}: ${message}` }],
+    problems: [problemAt(where, path, message)],
   };
+}
+
+function problemAt(where: Checked['where'], path: Path, message: string): ConfigProblem {
+  const key = path.join('.');
+  return { where: where(path), key, message: `${key}: ${message}` };
+}
+
+/** Backends at addresses of this machine from which what they get comes round: lbd would call them down. */
+async function loopProblems({ config, where }: Checked, { addresses }: HostFacts): Promise<ConfigProblem[]> {
+  const { doorsOf, goesRound } = await import('../../lbd/control/own-doors.ts');
+  const doors = doorsOf(config, new Set(addresses));
+  return config.pools.flatMap((pool) =>
+    pool.backends.flatMap(({ name, address }) => {
+      const door = isIP(address.host) === 0 ? undefined : doors(pool.name, address.host, address.port);
+      if (door === undefined) return [];
+      const message = `found ${formatEndpoint(address)}, an address of this machine ${goesRound(door)}`;
+      return [problemAt(where, ['pools', pool.name, 'backends', name, 'address'], message)];
+    }),
+  );
 }
 
 interface BindTrouble {

@@ -196,9 +196,10 @@ export class Backends {
     return pool && poolStrain(pool.config, slots!, this.#options.shared, pool.care.panic);
   }
 
-  #why({ pool, patient }: Entry, { state, why }: BackendLife): string {
-    const { panic } = this.#pools.get(pool)!.care;
-    if (panic && (state === 'down' || state === 'ejected'))
+  #why(entry: Entry, life: BackendLife): string {
+    const { pool, patient } = entry;
+    const { state, why } = life;
+    if (this.#isForced(entry, life, this.#pools.get(pool)!))
       return `used all the same, the pool panics; ${why}`;
     if (state !== 'ready') return why;
     const share = this.#options.shared.vitals.share(patient.slot);
@@ -261,15 +262,21 @@ export class Backends {
     for (const entry of entries) changed = this.#evaluateOne(entry, pool, overdue) || changed;
     const panicked = pool.care.judge(pool.entries.map((entry) => entry.life?.state));
     if (panicked) this.#tellPanic(name, pool);
-    for (const { slot, life, weight } of panicked ? pool.entries : entries) {
+    for (const entry of panicked ? pool.entries : entries) {
+      const { slot, life, weight } = entry;
       if (life === undefined) continue;
-      const opened = pool.care.panic && (life.state === 'down' || life.state === 'ejected');
-      shared.setGate(slot, opened ? GATE_OPEN : life.gate, weight);
+      shared.setGate(slot, this.#isForced(entry, life, pool) ? GATE_OPEN : life.gate, weight);
     }
     // Only now does nobody new come to them.
     for (const { slot, id } of overdue) cut(slot, id);
     if (changed) this.#judgePool(name, pool);
     return changed;
+  }
+
+  /** Whether the panic of its pool alone opens its gate. */
+  #isForced({ id }: Entry, { state }: BackendLife, { care }: PoolEntry): boolean {
+    if (!care.panic || (state !== 'down' && state !== 'ejected')) return false;
+    return this.#options.health(id).leadsBack !== true;
   }
 
   #evaluateOne(entry: Entry, pool: PoolEntry, overdue: Entry[]): boolean {

@@ -28,7 +28,7 @@ export class BackendCheck {
   constructor(target: BackendTarget, options: BackendCheckOptions) {
     this.#options = options;
     this.#target = target;
-    this.#report = this.#join(performance.now());
+    this.#report = joined([], performance.now(), undefined);
   }
 
   get report(): HealthReport {
@@ -53,7 +53,13 @@ export class BackendCheck {
   update(target: BackendTarget): void {
     const before = this.#checks;
     const added: TargetCheck[] = [];
-    const { addresses, unresolved: _unresolved, unusable: _unusable, ...rest } = target;
+    const {
+      addresses,
+      unresolved: _unresolved,
+      unusable: _unusable,
+      leadsBack: _leadsBack,
+      ...rest
+    } = target;
     const samePort = this.#target.port === target.port && this.#target.host === target.host;
     const stays = addresses.some((address) => before.has(address));
     const was = samePort && !stays && before.size > 0 ? this.report : undefined;
@@ -125,7 +131,8 @@ export class BackendCheck {
   }
 
   #join(sinceMs: number): HealthReport {
-    const { host, unresolved, unusable } = this.#target;
+    const { host, unresolved, unusable, leadsBack } = this.#target;
+    if (leadsBack !== undefined) return { ...joined([], sinceMs, leadsBack), leadsBack: true };
     const reports = [...this.#checks].map(([address, { report }]) => ({ address, report }));
     return joined(reports, sinceMs, unresolved === undefined ? unusable : `host name ${host}: ${unresolved}`);
   }
@@ -134,7 +141,7 @@ export class BackendCheck {
     const checks = [...this.#checks.values()];
     const isOver =
       checks.length === 0
-        ? this.#target.unresolved !== undefined || this.#target.unusable !== undefined
+        ? (this.#target.unresolved ?? this.#target.unusable ?? this.#target.leadsBack) !== undefined
         : checks.every((check) => this.#done.has(check)) ||
           checks.some((check) => this.#done.has(check) && check.report.state === 'healthy');
     if (isOver) this.#settle();

@@ -16,14 +16,14 @@ export interface AddressReport {
  * It asks for a drain when all that are healthy do.
  *
  * @param sinceMs when that began
- * @param unresolved why its name was never resolved, which no address is to be had without; undefined: it is being resolved
+ * @param nowhere why it has no address; undefined: its name is being resolved
  */
 export function joined(
   reports: readonly AddressReport[],
   sinceMs: number,
-  unresolved: string | undefined,
+  nowhere: string | undefined,
 ): HealthReport {
-  if (reports.length === 0) return withoutAddress(sinceMs, unresolved);
+  if (reports.length === 0) return withoutAddress(sinceMs, nowhere);
   if (reports.length === 1) return { ...reports[0]!.report, sinceMs };
   const healthy = reports.filter(({ report }) => report.state === 'healthy');
   const failing = reports.filter(({ report }) => report.state === 'unhealthy');
@@ -51,6 +51,7 @@ export function sameReport(a: HealthReport, b: HealthReport): boolean {
   return (
     a.state === b.state &&
     a.drainRequested === b.drainRequested &&
+    a.leadsBack === b.leadsBack &&
     a.failingChecks.join('\n') === b.failingChecks.join('\n')
   );
 }
@@ -62,11 +63,11 @@ function failingText(failing: readonly AddressReport[], all: number): string {
   return `${failing.length} of ${all} ${what}: ${shown.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
 }
 
-function withoutAddress(sinceMs: number, unresolved: string | undefined): HealthReport {
+function withoutAddress(sinceMs: number, nowhere: string | undefined): HealthReport {
   return {
-    state: unresolved === undefined ? 'unknown' : 'unhealthy',
+    state: nowhere === undefined ? 'unknown' : 'unhealthy',
     drainRequested: false,
-    why: unresolved ?? 'waiting for the address of its host name',
+    why: nowhere ?? 'waiting for the address of its host name',
     sinceMs,
     checks: [],
     failingChecks: [],

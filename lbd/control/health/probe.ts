@@ -10,12 +10,14 @@ export interface BackendTarget {
   readonly id: string;
   /** As in the config: a name or an IP address. */
   readonly host: string;
-  /** IP addresses of the host now; empty: its name has not been resolved yet. */
+  /** IP addresses of the host now; empty: its name has not been resolved yet, or all of them lead back. */
   readonly addresses: readonly string[];
   /** Why its name could not be resolved; undefined: it could, or the first answer has not come yet. */
   readonly unresolved?: string | undefined;
   /** Why it must not be spoken to at all; undefined: it may. */
   readonly unusable?: string | undefined;
+  /** Why what it gets would come round, in words; undefined: it would not. */
+  readonly leadsBack?: string | undefined;
   /** The backend's own port; `config.port` goes before it. */
   readonly port: number;
   readonly config: HealthConfig;
@@ -26,7 +28,8 @@ export interface BackendTarget {
 }
 
 /** One address of a backend to check. */
-export interface HealthTarget extends Omit<BackendTarget, 'addresses' | 'unresolved' | 'unusable'> {
+export interface HealthTarget
+  extends Omit<BackendTarget, 'addresses' | 'unresolved' | 'unusable' | 'leadsBack'> {
   readonly address: string;
 }
 

@@ -25,6 +25,8 @@ export interface HealthReport {
   readonly checks: readonly { readonly ok: boolean; readonly ms: number; readonly detail: string }[];
   /** `deep` checks: names of those that fail or warn; also of a healthy, degraded backend. */
   readonly failingChecks: readonly string[];
+  /** What it gets would come round, so that nobody may be sent there, whatever becomes of its pool. */
+  readonly leadsBack?: boolean;
 }
 
 /** Checks one backend again and again, at most one check at a time, until closed. */

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { parseConfig } from '../../../common/config.ts';
+import { doorsOf } from '../../../lbd/control/own-doors.ts';
 import { addressesOf, hostsOf, Planner, targetsOf } from '../../../lbd/control/planner.ts';
 import { createSharedBuffers, GATE_CLOSED, GATE_OPEN, SharedState } from '../../../lbd/shared/shared.ts';
 import { testConfig } from './test-config.ts';
@@ -86,13 +87,32 @@ pools:
   );
   const led = (...addresses: string[]) =>
     targetsOf(config, undefined, () => ({ addresses, pending: false, trouble: '', ageMs: 0 })).map(
-      ({ id, addresses: where, unresolved = '' }) => [id, where.join(), unresolved],
+      ({ id, addresses: where, leadsBack = '' }) => [id, where.join(), leadsBack],
     );
   t.match(led('127.0.0.1'), [
-    ['p/a', '', 'its name leads to 127.0.0.1:5000, where frontends.in listens'],
+    ['p/a', '', 'host name a.test leads to 127.0.0.1:5000, where frontends.in listens: what'],
     ['p/b', '127.0.0.1', ''],
     ['q/c', '127.0.0.1', ''],
-    ['q/d', '', 'its name leads to 127.0.0.1:6000, where frontends.out listens'],
+    ['q/d', '', 'host name a.test leads to 127.0.0.1:6000, where frontends.out listens: what'],
   ]);
   t.match(led('127.0.0.1', '192.0.2.7')[0], ['p/a', '192.0.2.7', ''], 'the others stay');
+});
+
+t.test('an address of this host at which a frontend of its pool listens is not checked', async (t) => {
+  const config = parseConfig(
+    `
+frontends: { in: { bind: ["*:5000"], mode: tcp, pool: p } }
+pools: { p: { backends: { a: { address: "192.0.2.7:5000" }, b: { address: "192.0.2.8:5000" } } } }
+`,
+    '/test.yaml',
+    { cpus: 1 },
+  );
+  const doors = doorsOf(config, new Set(['192.0.2.7']));
+  t.match(targetsOf(config, undefined, undefined, doors), [
+    {
+      ...{ id: 'p/a', addresses: [] },
+      leadsBack: 'its address is one where frontends.in listens: what it gets would go round for ever',
+    },
+    { id: 'p/b', addresses: ['192.0.2.8'], leadsBack: undefined },
+  ]);
 });

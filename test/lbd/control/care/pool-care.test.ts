@@ -66,8 +66,9 @@ pools:
       nowMs += ms;
       backends.tick();
     },
-    health(name: string, state: HealthReport['state']) {
-      health.set(name, { ...REPORT, state, why: state === 'healthy' ? 'status 200' : 'connection refused' });
+    health(name: string, state: HealthReport['state'], more: Partial<HealthReport> = {}) {
+      const why = state === 'healthy' ? 'status 200' : 'connection refused';
+      health.set(name, { ...REPORT, state, why, ...more });
       backends.evaluate(`web/${name}`);
     },
     status: (name: string) => backends.status(`web/${name}`),
@@ -207,6 +208,16 @@ t.test('panic: with too few healthy backends all are used, and it is told', asyn
   it.health('s2', 'healthy');
   t.match(it.news().at(-1), 'info pool pool web panics no more: 2 of 4 backends healthy');
   t.same([it.shares()[2], it.backends.warnings()], [0, []]);
+});
+
+t.test('panic: a backend that leads back to its frontend gets nobody', async (t) => {
+  const it = setUp(t, 'panic: 50%');
+  it.health('s1', 'unhealthy', { why: 'its address is one where frontends.web listens', leadsBack: true });
+  it.health('s2', 'unhealthy');
+  it.health('s3', 'unhealthy');
+  t.equal(it.backends.strain('web')!.panic, true);
+  t.same([it.shares()[0], it.shares()[1]! > 0.2], [0, true]);
+  t.equal(it.status('s1').why, 'its address is one where frontends.web listens');
 });
 
 t.test('the status tells what a pool has open, and which limit is reached', async (t) => {

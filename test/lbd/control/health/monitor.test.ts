@@ -286,6 +286,18 @@ t.test(
   },
 );
 
+t.test('a backend that leads back to its frontend is down at once, and nothing connects to it', async (t) => {
+  const { monitor, changes } = monitorFor(t);
+  let connections = 0;
+  const { port } = await serve(t, () => connections++);
+  const leadsBack = 'its address is one where frontends.in listens';
+  monitor.apply([{ ...named(port, []), host: '192.0.2.7', leadsBack }]);
+  await monitor.settled();
+  t.match(monitor.report('web/s1'), { state: 'unhealthy', why: leadsBack, leadsBack: true });
+  t.strictSame(changes, [`web/s1 unhealthy: ${leadsBack}`]);
+  t.equal(connections, 0);
+});
+
 t.test('an update leaves the others, and those that are not checked any more, as they are', async (t) => {
   const { monitor, changes } = monitorFor(t);
   const { port } = await serve(t, answer(http('200 OK')));

@@ -295,6 +295,8 @@ function checkUdp(
     report([...path, 'send_proxy'], `is for modes http and tcp only, ${because}`, 'key');
   if (source.has([...path, 'queue']))
     report([...path, 'queue'], `a datagram does not wait, ${because}`, 'key');
+  if (source.has([...path, 'limits', 'pending']))
+    report([...path, 'limits', 'pending'], `no handshake is waited for, ${because}`, 'key');
   if (source.has([...path, 'retry']))
     report([...path, 'retry'], `is for modes http and tcp only, ${because}`, 'key');
   for (const key of ['consecutive_5xx', 'latency_factor'] as const)

@@ -126,6 +126,11 @@ t.test('what goes together', async (t) => {
       single(UDP, `${UDP_POOL.slice(0, -2)}, send_proxy: v1 }`),
       'send_proxy: is for',
     ],
+    [
+      'flows that wait for a handshake',
+      single(UDP, `${UDP_POOL.slice(0, -2)}, limits: { pending: 5 } }`),
+      'limits.pending: no handshake is waited for, and frontend "web" uses this pool in mode udp',
+    ],
     ['datagrams that wait', single(UDP, `${UDP_POOL.slice(0, -2)}, queue: {} }`), 'a datagram does not wait'],
     ...['consecutive_5xx: 3', 'latency_factor: 5'].map((key): [string, string, string] => [
       `${key} of datagrams`,

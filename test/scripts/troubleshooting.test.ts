@@ -1,6 +1,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import * as refusals from '../../lbd/log/refusal.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const SOURCES = ['common/**/*', 'ha-agent/**/*', 'lbd/**/*', 'scripts/lbctl/**/*', 'scripts/*'];
@@ -12,8 +13,21 @@ const said = SOURCES.flatMap((pattern) => globSync(pattern, { cwd: ROOT, withFil
   .join('\n')
   .replace(/\\(['"`])/g, '$1');
 
+const page = readFileSync(join(ROOT, 'docs/troubleshooting.md'), 'utf8');
+
+t.test('the page has all that clients read, with its cause', async (t) => {
+  const [, section = ''] = /^## What clients read\n(.*?)^## /ms.exec(page) ?? [];
+  const rows = section.split('\n');
+  const fixed = Object.values(refusals).filter((it) => typeof it === 'object');
+  const made = [refusals.unreachable('ETIMEDOUT'), refusals.unreachable('x'), refusals.backendClosed('')];
+  for (const { text, cause } of [...fixed, ...made, refusals.backendClosed('x')]) {
+    const message = text.replace(/: .*/, ': …');
+    const row = rows.find((it) => it.includes(`\`${message}\``) && it.includes(`\`${cause}\``));
+    t.ok(row, `${message}: ${cause}`);
+  }
+});
+
 t.test('each message of the page is one that a program has', async (t) => {
-  const page = readFileSync(join(ROOT, 'docs/troubleshooting.md'), 'utf8');
   const rows = [...page.matchAll(/^\| (`[^|]*) \|/gm)].map(([, cell = '']) => cell);
   const messages = rows.flatMap((cell) =>
     [...cell.matchAll(/`([^`]+)`/g)].map(([, message = '']) => message),

@@ -196,7 +196,8 @@ export class Exchange {
   renewNonce(): void {
     const now = this.#options.now();
     this.#writer.renew(now, this.#talks.size);
-    for (const session of this.#sessions()) session.forgetBefore(now);
+    // Heartbeats carry whole milliseconds: the answer to the next one must not look as if it came before.
+    for (const session of this.#sessions()) session.forgetBefore(Math.floor(now));
   }
 
   /** An interface is there again. */

@@ -147,6 +147,20 @@ t.test('a peer of this release is spoken to in its format, and only that', async
   t.same(versions(await lb1.say()), [3], 'the next process of the peer will say hello in both');
 });
 
+t.test('the answer to the first heartbeat after a pause counts, within the same millisecond', async (t) => {
+  const clock = { now: 1_000 };
+  const [lb1, lb2] = [new End('lb1', clock), new End('lb2', clock)];
+  await meet(clock, lb1, lb2);
+  clock.now += 400;
+  const waiting = await lb2.say();
+  clock.now += 100.75;
+  lb1.exchange.renewNonce();
+  t.same(lb1.hear(waiting), ['hello'], 'what waited in the sockets does not');
+  lb2.hear(await lb1.say());
+  clock.now += 0.125;
+  t.same(lb1.hear(await lb2.say('active')), ['active']);
+});
+
 /** A node of the last release: strict about versions, and echoes nonces. */
 class FormerPeer {
   readonly #identity = createIdentity(KEY, 'shop', 'lb2', 'lb1');

@@ -122,8 +122,8 @@ export class Agent {
         this.#groups.find(group)?.dispatch({ type: 'heartbeat', report, restarted, echoMs });
         this.#groups.linkCarries();
       },
-      onHello: (group, role, firstOfProcess) =>
-        this.#groups.find(group)?.dispatch({ type: 'hello', role, firstOfProcess }),
+      onHello: (group, role, isToAnswer) =>
+        this.#groups.find(group)?.dispatch({ type: 'hello', role, isToAnswer }),
       onRefused: (path, roundTripMs) =>
         this.#groups.dispatch({
           type: 'suspect',

@@ -127,8 +127,8 @@ export type ElectionEvent = { readonly now: number } & (
       readonly restarted: boolean;
       readonly echoMs?: number | undefined;
     }
-  /** Authentic, but the peer does not hear this process (yet). `firstOfProcess`: not heard before. */
-  | { readonly type: 'hello'; readonly role: Role; readonly firstOfProcess: boolean }
+  /** Authentic, but the peer does not hear this process (yet). `isToAnswer`: it waits for this node's word to prove that it lives. */
+  | { readonly type: 'hello'; readonly role: Role; readonly isToAnswer: boolean }
   /**
    * Datagrams come that claim to be of the peer, and cannot be authenticated or read: it may be alive, with another
    * secret or version. Anybody can send such datagrams.

@@ -185,7 +185,7 @@ function apply(turn: Turn, event: ElectionEvent): void {
     case 'hello':
       s.hello = { role: event.role, heardMs: now };
       carries(turn);
-      if (event.firstOfProcess) turn.send(1);
+      if (event.isToAnswer) turn.send(1);
       break;
     case 'presence':
       presence(turn, event.why);

@@ -38,7 +38,8 @@ export interface ExchangeOptions {
   readonly now: () => number;
   /** A fresh heartbeat about a group; see `ElectionEvent`. */
   onHeartbeat(group: string, report: PeerReport, restarted: boolean, echoMs: number | undefined): void;
-  onHello(group: string, role: Role, firstOfProcess: boolean): void;
+  /** @param isToAnswer a process of the peer waits for this node's word to prove that it lives */
+  onHello(group: string, role: Role, isToAnswer: boolean): void;
   /** The peer's host says that nobody listens at the end of this path. */
   onRefused(path: string, roundTripMs: number): void;
   /** A path failed with this cause, or works (again). */
@@ -293,6 +294,12 @@ export class Exchange {
     const { nonce } = heartbeat;
     const isKnown = talk.session.knows(nonce);
     const freshness = talk.session.accept(heartbeat, now, this.#lifetimeMs(heartbeat));
+    const isDue = now - this.#writer.v2.drawnMs >= TELL_MS / 2;
+    if (freshness === 'replay' && isDue && talk.session.isUndecided(heartbeat)) {
+      this.#writer.v2.renew(now);
+      this.#options.onHello(talk.name, heartbeat.role, true);
+      return;
+    }
     if (freshness === 'replay' || freshness === 'twin') {
       this.#drop(traffic, freshness);
       if (freshness === 'twin') this.#tellPeerTwin(now);

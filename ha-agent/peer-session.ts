@@ -193,6 +193,16 @@ export class PeerSession {
     return Number.isFinite(echoMs) ? echoMs : undefined;
   }
 
+  /**
+   * Whether a process of the last release that was never the current one has heard the latest nonce of this process. A late
+   * word of the former one looks later than that: only the answer to another nonce shows which of the two is.
+   */
+  isUndecided({ version, nonce, echoes }: Stamp): boolean {
+    if (version !== 2 || this.version !== 2 || isSameProcess(nonce, this.#current!)) return false;
+    if (this.#processOf(nonce)?.confirmedMs !== undefined) return false;
+    return echoes.some((echo) => Number.isFinite(this.#options.drawnMs(echo.nonce)));
+  }
+
   /** A time at which the sender was alive, as late as it can be shown; -Infinity: nothing shows it. */
   #proof(process: Process, stamp: Stamp, now: number, lifetimeMs: number): number {
     if (stamp.version === 2) return this.#proofByNonce(stamp, now, lifetimeMs);

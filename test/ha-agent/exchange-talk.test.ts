@@ -273,6 +273,52 @@ t.test('so it is where the former one says goodbye late, about one of its groups
   t.same(lb1.hear([second.say('standby', 'two')]), ['standby']);
 });
 
+t.test('a late word of the former one does not put the new one off for longer than a round', async (t) => {
+  const clock = { now: 1_000 };
+  const lb1 = new End('lb1', clock);
+  const first = new FormerPeer('2222222222220000');
+  first.hear(await lb1.say());
+  lb1.hear([first.say()]);
+  const late = first.say();
+  clock.now += 100;
+  const second = new FormerPeer('3333333333330000');
+  t.same(lb1.hear([second.say()]), ['hello']);
+  second.hear(await lb1.say());
+  clock.now += 10;
+  t.same(lb1.hear([late]), ['active'], 'it looks later than the nonce that the new one has heard');
+  clock.now += 90;
+  lb1.met.length = 0;
+  const again = second.say();
+  t.same(lb1.hear([again]), ['hello']);
+  t.same(lb1.met, ['one'], 'it is answered at once');
+  second.hear(await lb1.say());
+  lb1.hear([again, again]);
+  t.same(lb1.met, ['one'], 'who plays it back gets no other answer');
+  clock.now += 100;
+  t.same(lb1.hear([second.say()]), ['new active']);
+});
+
+t.test('what a former process of the last release said draws no other nonce for ever', async (t) => {
+  const clock = { now: 1_000 };
+  const lb1 = new End('lb1', clock);
+  const nonceOf = async () => (await lb1.say()).find((data) => data[4] === 2)!.toString('hex', 40, 48);
+  const first = new FormerPeer('2222222222220000');
+  first.hear(await lb1.say());
+  lb1.hear([first.say()]);
+  const second = new FormerPeer('3333333333330000');
+  lb1.hear([second.say()]);
+  second.hear(await lb1.say());
+  lb1.hear([first.say()]);
+  const recorded = Array.from({ length: 20 }, () => second.say());
+  const nonces = new Set<string>();
+  for (const data of recorded) {
+    clock.now += 50;
+    lb1.hear([data, data, first.say()]);
+    nonces.add(await nonceOf());
+  }
+  t.ok(nonces.size <= 2, 'only who answers to the new one is waited for');
+});
+
 t.test('what a node of the last release said before it was upgraded does not bring it back', async (t) => {
   const clock = { now: 1_000 };
   const lb1 = new End('lb1', clock);

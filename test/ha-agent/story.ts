@@ -195,7 +195,7 @@ class Player {
       case 'switchover':
         return { type: 'switchover', now, to: rest[0] as 'self' | 'peer' | undefined };
       case 'hello':
-        return { type: 'hello', now, role: rest[0] as 'active', firstOfProcess: true };
+        return { type: 'hello', now, role: rest[0] as 'active', isToAnswer: true };
       case 'vips-added':
         return { type: word, now, ...this.#added(rest) };
       case 'vips-renewed':

@@ -1,10 +1,10 @@
 import { carries, settling } from './election-link.ts';
 import {
   ANSWER_MS,
+  askVipsAt,
   deadTimeMs,
   LEASE_GONE_MS,
   nextQuestion,
-  probeAt,
   vacancyAskedAt,
 } from './election-times.ts';
 import type { Turn } from './election-turn.ts';
@@ -119,7 +119,7 @@ export function askNeighbours(turn: Turn): void {
 function needsAnswers(turn: Turn): boolean {
   const { s, now, config } = turn;
   if (s.stopping || s.vip !== 'none' || s.role === 'fault') return false;
-  return now >= probeAt(config, s) || isVacancyDue(turn) || settling(turn) !== undefined;
+  return now >= askVipsAt(config, s, now) || isVacancyDue(turn) || settling(turn) !== undefined;
 }
 
 function isCheckDue({ s, now, peerAlive }: Turn): boolean {

@@ -126,6 +126,17 @@ export function probeAt(config: ElectionConfig, state: ElectionState): number {
   return heardMs + deadTimeMs(config, state) - MARGIN * jointIntervalMs(config, state);
 }
 
+/**
+ * When the neighbours are to be asked who answers for the VIPs of a peer that may be dead. A node that is slow itself has
+ * listened long enough after a pause sooner than its patience ends: it asks by then.
+ */
+export function askVipsAt(config: ElectionConfig, state: ElectionState, now: number): number {
+  const silentMs = probeAt(config, state);
+  // What its host says of it is looked at when the guardian has had its time.
+  if (state.vacancy !== undefined || isPeerAlive(config, state, now)) return silentMs;
+  return Math.min(silentMs, state.listenUntilMs - MARGIN * jointIntervalMs(config, state));
+}
+
 /** When a probe has been out for so long that the peer is either gone or has stepped down. */
 export function probedAt(config: ElectionConfig, state: ElectionState, now: number): number {
   return (state.probingSinceMs ?? now) + MARGIN * jointIntervalMs(config, state);
@@ -203,6 +214,7 @@ export function wakeAt(config: ElectionConfig, s: ElectionState, now: number): n
   if (s.unhealthySinceMs !== undefined) add(s.unhealthySinceMs + healthHoldMs(config));
   if (s.peer !== undefined) add(s.peer.heardMs + deadTimeMs(config, s));
   add(s.probingSinceMs === undefined ? probeAt(config, s) : probedAt(config, s, now));
+  add(askVipsAt(config, s, now));
   if (s.probingSinceMs !== undefined && config.witnessWaitMs !== undefined)
     add(s.probingSinceMs + config.witnessWaitMs);
   add(s.suspicion?.nextMs);

@@ -183,6 +183,28 @@ const STORIES: readonly Story[] = [
     never: [/add-vips/],
   },
   {
+    name: 'a node that is paused again and again asks who answers for the VIPs before it takes over, as any other does',
+    script: `${BEGIN}
+      20 answers 02:00:00:00:00:02
+      ${heard(50, 950, 'active e4')}
+      1000 pause 600
+      ${heard(1650, 2950, 'active e4')}
+      3000 pause 600
+      3800 pause 600
+      4600 pause 600
+      5400 pause 600
+      6200 pause 600
+      9000 why
+      9001 answers
+      12000 end`,
+    happens: [
+      '9000 lb2 is silent, but 02:00:00:00:00:02 answers for 10.0.0.100',
+      '> 9001 answers',
+      '> 12000 end',
+    ],
+    never: [/add-vips[\s\S]*> 9001/],
+  },
+  {
     name: 'who answered once does not count for ever where no answer comes any more',
     script: `0 answers 02:00:00:00:00:02${BEGIN}
       1000 answers later

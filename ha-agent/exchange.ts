@@ -294,12 +294,6 @@ export class Exchange {
     const { nonce } = heartbeat;
     const isKnown = talk.session.knows(nonce);
     const freshness = talk.session.accept(heartbeat, now, this.#lifetimeMs(heartbeat));
-    const isDue = now - this.#writer.v2.drawnMs >= TELL_MS / 2;
-    if (freshness === 'replay' && isDue && talk.session.isUndecided(heartbeat)) {
-      this.#writer.v2.renew(now);
-      this.#options.onHello(talk.name, heartbeat.role, true);
-      return;
-    }
     if (freshness === 'replay' || freshness === 'twin') {
       this.#drop(traffic, freshness);
       if (freshness === 'twin') this.#tellPeerTwin(now);
@@ -319,10 +313,12 @@ export class Exchange {
       this.#options.onHeartbeat(talk.name, heartbeat, restarted, talk.session.heardOfUs(heartbeat, now));
     } else if (freshness === 'hello') {
       const isFirst = !isKnown && now - talk.answeredMs >= TELL_MS / 2;
+      const isUndecided = talk.session.isUndecided(heartbeat) && now - this.#writer.v2.drawnMs >= TELL_MS / 2;
       if (isFirst) talk.answeredMs = now;
       // The former process may have heard the nonce of now: the answer to another one shows which is the later one.
-      if (isFirst && heartbeat.version === 2 && talk.session.version === 2) this.#writer.v2.renew(now);
-      this.#options.onHello(talk.name, heartbeat.role, isFirst);
+      if (isUndecided || (isFirst && heartbeat.version === 2 && talk.session.version === 2))
+        this.#writer.v2.renew(now);
+      this.#options.onHello(talk.name, heartbeat.role, isFirst || isUndecided);
     }
   }
 

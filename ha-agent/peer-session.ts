@@ -140,8 +140,7 @@ export class PeerSession {
     const isCurrent = this.#current === nonce;
     const isOfNow = sinceMs >= this.#floorMs && now - provenMs <= lifetimeMs;
     const isEarlier = !isCurrent && current !== undefined && !isLater(stamp, provenMs, current);
-    const wasCurrent = process.confirmedMs !== undefined;
-    if (isOfNow && isEarlier && (wasCurrent || stamp.version === 2)) return 'replay';
+    if (isOfNow && isEarlier && process.confirmedMs !== undefined) return 'replay';
     // One that has just started may have heard no more than what somebody has played back to it: it is asked to answer.
     const proves = isOfNow && !isEarlier;
     process.lastOnPath.set(path, counter);

@@ -15,6 +15,9 @@ const DEVICES = ['eth0', 'eth1'] as const;
 /** How the agent says its role in its log. */
 const ROLE = /^(?:group (\w+): )?(init|standby|active|fault) \(epoch (\d+)\): /;
 
+/** How it says that it gets its processor late, or in time again. */
+const LATENESS = /^(?:group (\w+): )?this process gets its processor (late|in time)/;
+
 /** How it says that it hears its peer, or does not any more. */
 const HEARING = /^(?:group (\w+): )?lb[12] is (?:(heard) \(|dead: )/;
 
@@ -29,6 +32,8 @@ export class Node {
   readonly #roles = new Map<string, Role>();
   /** Groups in which it hears its peer. */
   readonly #hearing = new Set<string>();
+  /** Groups in which it is patient, since it gets its processor late. */
+  readonly #late = new Set<string>();
   /** The agent's start has ended. */
   started = false;
   /** A graceful stop is under way. */
@@ -62,6 +67,11 @@ export class Node {
   /** Whether it hears its peer speak of a group, as its agent said last. */
   hears(group: string): boolean {
     return this.up && this.#hearing.has(group);
+  }
+
+  /** Whether it gets its processor late, as its agent said last: until then it does not take its role back. */
+  isLate(group: string): boolean {
+    return this.up && this.#late.has(group);
   }
 
   /** Nothing of it is wrong, and nothing is under way but what goes on for ever. */
@@ -106,6 +116,11 @@ export class Node {
       else this.#hearing.add(of);
       this.machine.version++;
     }
+    const [isSaid, which = 'default', when] = LATENESS.exec(line) ?? [];
+    if (isSaid !== undefined) {
+      if (when === 'late') this.#late.add(which);
+      else this.#late.delete(which);
+    }
     this.machine.log(line);
   }
 
@@ -124,6 +139,7 @@ export class Node {
     this.stopping = false;
     this.#roles.clear();
     this.#hearing.clear();
+    this.#late.clear();
     const process = new AgentProcess(machine, (error) => {
       this.#problem(`${this.name} threw ${error instanceof Error ? error.stack : String(error)}`);
       this.crash();

@@ -155,12 +155,14 @@ export class Stage {
    */
   settle(mostMs: number, calmMs: number): number {
     const { sim } = this.pair;
-    const mustMs = sim.now + mostMs;
+    let mustMs = sim.now + mostMs;
     const enoughMs = this.#isPatient ? Number.POSITIVE_INFINITY : Math.min(calmMs, this.deadMs + CALM_MS);
     let sinceMs = Number.POSITIVE_INFINITY;
     let reigns = 0;
     while (sim.now < mustMs + calmMs) {
       this.run(Math.min(LOOK_MS, mustMs + calmMs - sim.now));
+      // What it waits for ends half a minute after a pause: by luck just now.
+      if (this.ownerships.some((_, i) => this.#takesBackLater(i))) mustMs = sim.now + mostMs;
       const before = reigns;
       reigns = this.ownerships.reduce((sum, it) => sum + it.reigns.length, 0);
       if (reigns !== before || !this.#isAtRest) sinceMs = Number.POSITIVE_INFINITY;
@@ -172,8 +174,7 @@ export class Stage {
 
   /** Nothing is wrong, and nothing is expected to change. */
   get #isAtRest(): boolean {
-    const { pair, choice } = this;
-    const [high, low] = choice.priorities!;
+    const { pair } = this;
     return (
       pair.isolated === undefined &&
       pair.deaf.size === 0 &&
@@ -184,11 +185,24 @@ export class Stage {
           owners.length === 1 &&
           owner!.role(group) === 'active' &&
           pair.nodes.every((node) => node.hears(group));
-        // Where a node takes its role back, it has done so.
-        const isWanted = choice.preemptMs === undefined || high === low || owner === pair.nodes[i];
+        // Where a node takes its role back, it has done so, or does so later.
+        const isWanted = !this.#takesBack || owner === pair.nodes[i] || this.#takesBackLater(i);
         return serves && owner!.peer.role(group) === 'standby' && isWanted;
       })
     );
+  }
+
+  /** Whether a node with the higher priority takes its role back: the first one that of the first group, and so on. */
+  get #takesBack(): boolean {
+    const [high, low] = this.choice.priorities!;
+    return this.choice.preemptMs !== undefined && high !== low;
+  }
+
+  /** It does not while it gets its processor late. */
+  #takesBackLater(i: number): boolean {
+    const { owners, group } = this.ownerships[i]!;
+    const node = this.pair.nodes[i]!;
+    return this.#takesBack && owners[0] !== node && node.isLate(group);
   }
 
   /** Silence after which a node counts as dead: both go by the more patient one. */

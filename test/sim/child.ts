@@ -92,6 +92,8 @@ export class Child {
   killed = false;
   /** It is at something that never ends. */
   stuck = false;
+  /** It is at something that takes seconds, of which somebody may wait for the end. */
+  lingers = false;
   exitCode: number | null = null;
   signalCode: string | null = null;
   readonly #parent: AgentProcess;

@@ -4,6 +4,8 @@ import type { Machine } from './machine.ts';
 /** How a thing went: done, failed, or ended because it took longer than it may. */
 export type Outcome = 'done' | 'failed' | 'late';
 
+const LINGERS_MS = 1_000;
+
 /** What a program was asked for: one thing after the other, each at the pace of now. What hangs holds up all that follows. */
 export class JobQueue {
   readonly #machine: Machine;
@@ -33,6 +35,7 @@ export class JobQueue {
       const takes = typeof pace === 'number' ? pace : pace === 'hang' ? Number.POSITIVE_INFINITY : 0.2;
       const ends = Math.min(takes, limitMs);
       this.#child.stuck = ends === Number.POSITIVE_INFINITY;
+      this.#child.lingers = ends >= LINGERS_MS;
       if (this.#child.stuck) return;
       this.#machine.after('helper', ends, () => {
         if (!this.#child.running) return;
@@ -42,6 +45,7 @@ export class JobQueue {
         }
         run(takes > limitMs ? 'late' : pace === 'fail' ? 'failed' : 'done');
         this.#busy = false;
+        this.#child.lingers = false;
         this.#next();
       });
     });

@@ -12,6 +12,9 @@ const RESTART_MS = 100;
 
 const DEVICES = ['eth0', 'eth1'] as const;
 
+/** Programs that this node would not see or decide something without: what one of them was asked for is done, or given up. */
+const EYES: ReadonlySet<string> = new Set(['ip', 'witness.sh']);
+
 /** How the agent says its role in its log. */
 const ROLE = /^(?:group (\w+): )?(init|standby|active|fault) \(epoch (\d+)\): /;
 
@@ -77,7 +80,7 @@ export class Node {
   /** Nothing of it is wrong, and nothing is under way but what goes on for ever. */
   get isWell(): boolean {
     const { machine, lbd } = this;
-    const { paused, paces, kernel } = machine;
+    const { paused, paces, kernel, children } = machine;
     return (
       this.up &&
       this.started &&
@@ -86,6 +89,7 @@ export class Node {
       lbd.serves &&
       paused === undefined &&
       paces.size === 0 &&
+      ![...children.values()].some(({ name, lingers }) => lingers && EYES.has(name)) &&
       kernel.tables.size === 0 &&
       DEVICES.every((device) => kernel.works(device)) &&
       !VIPS.some((vip) => kernel.parks(vip))

@@ -183,7 +183,10 @@ function witness(machine: Machine, child: Child, world: Surroundings, args: read
     line: (number) => {
       for (const address of addresses) {
         const pace = machine.pace('witness', USUAL_MS.witness);
-        if (pace === 'hang') continue;
+        if (pace === 'hang') {
+          child.lingers = true;
+          continue;
+        }
         const answers =
           typeof pace === 'number' && pace < timeoutMs && world.witnessAnswers(machine, address);
         machine.after('helper', answers ? (pace as number) : timeoutMs, () => {

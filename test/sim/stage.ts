@@ -255,7 +255,7 @@ export class Stage {
 
 /** What a node has seen still counts: it waits longer than its file says, or has not asked its witness again. */
 function remembers({ warnings, witness }: AgentStatus): boolean {
-  return witness?.state === 'silent' || warnings.some((text) => WAITS.test(text));
+  return witness?.state === 'silent' || witness?.state === 'ignored' || warnings.some((text) => WAITS.test(text));
 }
 
 function carries({ cut, loss, stalled }: Link): boolean {

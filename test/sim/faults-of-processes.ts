@@ -214,7 +214,8 @@ export const FAULTS_OF_PROCESSES: readonly Fault[] = [
     nobodyMs: never,
     twoMs: never,
     who: 'stays',
-    tailMs: { nobody: 0, two: 100 },
+    // The agent may stop before there is another one, 200 ms later. Then its silence tells, of 1.25 s where it is slow.
+    tailMs: { nobody: 0, two: 1_200 },
   },
   {
     name: 'lbd of the active node is killed',

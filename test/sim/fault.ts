@@ -61,5 +61,7 @@ export const silence = ({ deadMs, intervalMs, tripMs }: Scene): number =>
   deadMs + intervalMs / 2 + tripMs + STEP_MS;
 /** The guardian removes the VIPs and says so. */
 export const farewell = ({ tripMs }: Scene): number => GUARDIAN_MS + tripMs + 2 * STEP_MS;
+/** Lbd and ip of a node that has said that it is active, and before which the other one yields at once. */
+export const takeover = (): number => 2 * STEP_MS;
 /** A planned change: a datagram, lbd and ip. */
 export const handover = ({ tripMs }: Scene): number => tripMs + 3 * STEP_MS;

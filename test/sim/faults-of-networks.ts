@@ -1,4 +1,4 @@
-import { type Fault, LEASE_GONE_MS, never, type Scene, silence } from './fault.ts';
+import { type Fault, LEASE_GONE_MS, never, type Scene, silence, takeover } from './fault.ts';
 import { LANES, type Lane } from './network.ts';
 import type { Node } from './node.ts';
 import type { Pair } from './pair.ts';
@@ -35,9 +35,12 @@ function untilHeard({ pair, intervalMs, tripMs }: Scene): number {
   return (pair.network.former.size === 0 ? 1 : 5) * intervalMs + 2 * tripMs + 60;
 }
 
-/** Of two groups one hears the former release later than the other, and both nodes may yield at the same moment. */
+/**
+ * Nodes that hear each other again just when one takes over: the other one yields before the VIPs are there. Of two groups
+ * one hears the former release later than the other, and both nodes may yield at the same moment.
+ */
 function meeting({ pair, tripMs }: Scene): number {
-  return pair.network.former.size === 0 ? 0 : 2 * tripMs + 60;
+  return pair.network.former.size === 0 ? takeover() : 2 * tripMs + 60;
 }
 
 /** Cables, switches and what they do to datagrams. */
@@ -181,7 +184,7 @@ export const FAULTS_OF_NETWORKS: readonly Fault[] = [
     begin: (scene) => cutBoth(scene, true, [...HEARTBEATS, 'sync']),
     end: (scene) => cutBoth(scene, false, [...HEARTBEATS, 'sync']),
     lastsMs: [500, 9_000],
-    nobodyMs: never,
+    nobodyMs: meeting,
     twoMs: (scene) => LEASE_GONE_MS + 500 + PROBE_SPREAD_MS + silence(scene),
     who: 'any',
     moves: 2,

@@ -35,6 +35,8 @@ export interface Fault {
   twoMs(scene: Scene): number;
   /** Who serves afterwards. `other`: the one that did not before. `any`: that is a matter of luck. */
   readonly who: 'stays' | 'other' | 'any';
+  /** Where it is a matter of luck all the same. */
+  isLuck?(scene: Scene): boolean;
   /** Most changes of the node that serves; default: what `who` wants. */
   readonly moves?: number;
   readonly needs?: Need;

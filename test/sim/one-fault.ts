@@ -118,9 +118,10 @@ function judge(
       );
   }
   if (!isMet || choice.preemptMs !== undefined) return;
-  const wanted = fault.who === 'any' ? owners[0] : fault.who === 'other' ? before.peer : before;
+  const who = fault.isLuck?.(scene) === true ? 'any' : fault.who;
+  const wanted = who === 'any' ? owners[0] : who === 'other' ? before.peer : before;
   if (owners[0] !== wanted) pair.problem(`${vip} is on ${owners[0]?.name}, not on ${wanted?.name}`);
   const moves = ownership.moves(beginMs, now);
-  const allowed = fault.moves ?? { stays: 0, other: 1, any: 2 }[fault.who];
+  const allowed = fault.moves ?? { stays: 0, other: 1, any: 2 }[who];
   if (moves > allowed) pair.problem(`${vip} moved ${moves} times`);
 }

@@ -1,5 +1,8 @@
 import { type Fault, farewell, handover, LEASE_GONE_MS, never, STEP_MS, silence } from './fault.ts';
 
+/** A starved agent stands still for so long at most. */
+const MOST_STILL_MS = 700;
+
 /** Agent, lbd and machines: what dies, stands still or restarts. */
 export const FAULTS_OF_PROCESSES: readonly Fault[] = [
   {
@@ -129,6 +132,9 @@ export const FAULTS_OF_PROCESSES: readonly Fault[] = [
     nobodyMs: (scene) => scene.lastsMs + 200 + 2 * silence(scene),
     twoMs: never,
     who: 'any',
+    // One that was suspended before within half a minute counts as starved: it hands over as soon as it serves, and again
+    // where the guardian of the other one, which has missed beats as well, takes the VIPs from it only then.
+    moves: 4,
   },
   {
     name: 'the active node loses power',
@@ -166,8 +172,8 @@ export const FAULTS_OF_PROCESSES: readonly Fault[] = [
     begin: ({ pair, lastsMs, random }) => {
       const { sim } = pair;
       for (const { machine } of pair.nodes)
-        for (let at = sim.now + random() * 300; at < sim.now + lastsMs - 700; ) {
-          const stillMs = 100 + random() * 600;
+        for (let at = sim.now + random() * 300; at < sim.now + lastsMs - MOST_STILL_MS; ) {
+          const stillMs = 100 + random() * (MOST_STILL_MS - 100);
           sim.at(at, () => machine.pause('agent'));
           sim.at(at + stillMs, () => machine.resume());
           at += stillMs + 100 + random() * 300;
@@ -177,7 +183,10 @@ export const FAULTS_OF_PROCESSES: readonly Fault[] = [
     // What a node needs is told in heartbeats; one of the former release does not read it.
     needs: 'presentRelease',
     nobodyMs: () => 4_000,
-    twoMs: never,
+    // One that goes on listens for a dead time, and counts nothing of what waited in its sockets: the other one may have taken
+    // over before and stand still meanwhile, and its guardian goes by a patience of which this node has not heard.
+    twoMs: ({ deadMs, intervalMs, tripMs }) =>
+      Math.max(0, MOST_STILL_MS - deadMs + intervalMs) + 3 * STEP_MS + tripMs,
     who: 'any',
     moves: 5,
   },

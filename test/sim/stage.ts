@@ -192,7 +192,7 @@ export class Stage {
     );
   }
 
-  /** Whether a node with the higher priority takes its role back: the first one that of the first group, and so on. */
+  /** Whether the node with the higher priority takes its role back: of the first group the first one, of the second the other. */
   get #takesBack(): boolean {
     const [high, low] = this.choice.priorities!;
     return this.choice.preemptMs !== undefined && high !== low;
@@ -255,7 +255,9 @@ export class Stage {
 
 /** What a node has seen still counts: it waits longer than its file says, or has not asked its witness again. */
 function remembers({ warnings, witness }: AgentStatus): boolean {
-  return witness?.state === 'silent' || witness?.state === 'ignored' || warnings.some((text) => WAITS.test(text));
+  return (
+    witness?.state === 'silent' || witness?.state === 'ignored' || warnings.some((text) => WAITS.test(text))
+  );
 }
 
 function carries({ cut, loss, stalled }: Link): boolean {

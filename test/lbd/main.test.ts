@@ -43,7 +43,7 @@ t.test('a packet full of pipelined requests to the metrics port is one request',
     '--config',
     writeConfig(dir, [...lines, `admin: { metrics: "127.0.0.2:${metrics}" }`]),
   ]);
-  await lbd.logged(/^ready: 1 workers/);
+  await lbd.logged(/^ready: 1 worker,/);
   for (const path of ['/metrics', '/v1/status']) {
     const socket =
       path === '/metrics' ? connect(metrics, '127.0.0.2') : connect(join(lbd.runDir, SOCKETS.lbd));
@@ -61,7 +61,7 @@ t.test('the life of an lbd: start, reload, refuse, drain, stop', async (t) => {
   const b = await origin(t, (_req, res) => res.end('b'));
   const file = writeConfig(dir, config(port, { s1: a }));
   const lbd = new LbdProcess(t, dir, ['--config', file]);
-  await lbd.logged(/^ready: 1 workers/);
+  await lbd.logged(/^ready: 1 worker,/);
   t.equal(await get(port), '200 a', 'the first client meets a backend that is known to be well');
   const status = await lbd.status();
   t.match(status, {
@@ -139,7 +139,7 @@ t.test('with direct_io false lbd serves by Node alone, and its status says so', 
   const lbd = new LbdProcess(t, dir, ['--config', file]);
   const told = 'worker 0 leaves all reading and writing to Node: direct_io is false';
   await lbd.logged(new RegExp(`^${told}$`));
-  await lbd.logged(/^ready: 1 workers/);
+  await lbd.logged(/^ready: 1 worker,/);
   t.equal(await get(port), '200 a');
   t.match(await lbd.status(), { warnings: [told] });
 });
@@ -151,7 +151,7 @@ t.test('a frontend that a reload takes out is in the status until its last clien
   const port = await freePort();
   const file = writeConfig(dir, config(port, { s1: slow }));
   const lbd = new LbdProcess(t, dir, ['--config', file]);
-  await lbd.logged(/^ready: 1 workers/);
+  await lbd.logged(/^ready: 1 worker,/);
   const answer = get(port);
   await until('the request to come', () => answers.length > 0);
   writeConfig(

@@ -44,7 +44,7 @@ async function serve(t: Test, dns: DnsServer, pools: readonly string[]): Promise
     ...pools,
   ]);
   const lbd = new LbdProcess(t, dir, ['--config', file]);
-  await lbd.logged(/^ready: 1 workers/);
+  await lbd.logged(/^ready: 1 worker,/);
   return {
     lbd,
     get: async () => {

@@ -1,5 +1,6 @@
 import { formatEndpoint, ipFamily, type SocketAddress } from './address.ts';
 import { count } from './count.ts';
+import { poolsOf } from './doors.ts';
 import { formatDuration } from './duration.ts';
 import { checkEngines } from './engine-checks.ts';
 import type { ConfigProblem } from './errors.ts';
@@ -268,9 +269,7 @@ function checkHttpPools(shape: Shape, source: Source, report: Report): void {
   for (const name of Object.keys(shape.pools)) {
     const path = ['pools', name, 'connections', 'max_age'];
     if (!source.has(path)) continue;
-    const users = Object.entries(shape.frontends).filter(
-      ([, { pool, routes }]) => pool === name || routes.some((route) => route.pool === name),
-    );
+    const users = Object.entries(shape.frontends).filter(([, frontend]) => poolsOf(frontend).has(name));
     const [first] = users;
     if (first !== undefined && users.every(([, { mode }]) => mode !== 'http'))
       report(

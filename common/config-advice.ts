@@ -1,3 +1,4 @@
+import { poolsOf } from './doors.ts';
 import type { Config } from './model.ts';
 import type { Path } from './source.ts';
 
@@ -13,11 +14,9 @@ export function adviceOf({ frontends, pools }: Config): readonly Advice[] {
     if (stick?.type !== 'insert' || stick.attributes?.sameSite !== 'none') return [];
     if (stick.attributes.secure === true) return [];
     const plain = frontends.find(
-      ({ tls, trustedProxies, pool, routes }) =>
+      (frontend) =>
         // A proxy may tell that its client came over HTTPS.
-        tls === undefined &&
-        trustedProxies === undefined &&
-        (pool === name || routes.some((route) => route.pool === name)),
+        frontend.tls === undefined && frontend.trustedProxies === undefined && poolsOf(frontend).has(name),
     );
     if (plain === undefined) return [];
     const message = `browsers drop a cookie with "same_site: none" that is not secure; frontend "${plain.name}" sets it over plain HTTP and has no "trusted_proxies" that could tell of HTTPS`;

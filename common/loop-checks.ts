@@ -1,6 +1,6 @@
 import { BlockList } from 'node:net';
-import { canonicalIp, formatEndpoint, ipFamily, type SocketAddress } from './address.ts';
-import type { BindRange } from './fields.ts';
+import { canonicalIp, formatEndpoint, ipFamily, type SocketAddress, unmapped } from './address.ts';
+import { poolsOf, reaches, takersOf } from './doors.ts';
 import type { Report } from './report.ts';
 import type { Shape } from './schema.ts';
 import type { Path } from './source.ts';
@@ -24,10 +24,11 @@ interface Step {
  */
 export function checkLoops(shape: Shape, report: Report): void {
   const steps = stepsOf(shape);
+  const next = Map.groupBy(steps, ({ from }) => from);
   const told = new Set<string>();
   for (const { from, to, path, address } of steps) {
     const key = path.join();
-    if (told.has(key) || !leads(to, from, steps)) continue;
+    if (told.has(key) || !reaches(to, from, (at) => next.get(at)?.map((step) => step.to) ?? [])) continue;
     told.add(key);
     const back = to === from ? '' : `, which leads back to frontends.${from}`;
     report(
@@ -46,13 +47,12 @@ interface Door {
 
 function stepsOf(shape: Shape): Step[] {
   const doors = new Map(Object.keys(shape.pools).map((pool) => [pool, doorsOf(pool, shape)]));
-  return Object.entries(shape.frontends).flatMap(([from, { mode, pool, routes }]) => {
-    const pools = new Set([...routes.map((route) => route.pool), ...(pool === undefined ? [] : [pool])]);
-    return [...pools]
+  return Object.entries(shape.frontends).flatMap(([from, frontend]) =>
+    [...poolsOf(frontend)]
       .flatMap((name) => doors.get(name) ?? [])
-      .filter(({ to }) => (shape.frontends[to]!.mode === 'udp') === (mode === 'udp'))
-      .map((door) => ({ from, ...door }));
-  });
+      .filter(({ to }) => (shape.frontends[to]!.mode === 'udp') === (frontend.mode === 'udp'))
+      .map((door) => ({ from, ...door })),
+  );
 }
 
 /** Looked at once for each pool: there may be hundreds of frontends, and thousands of backends. */
@@ -60,32 +60,30 @@ function doorsOf(pool: string, shape: Shape): Door[] {
   return Object.entries(shape.pools[pool]!.backends).flatMap(([backend, { address }]) => {
     const host = plain(address.host);
     const own = isOwn(host, shape);
-    return Object.entries(shape.frontends)
-      .filter(([, { bind }]) => bind.some((one) => isAt(one, host, address.port, own)))
-      .map(([to]) => ({ to, address, path: ['pools', pool, 'backends', backend, 'address'] }));
+    const path = ['pools', pool, 'backends', backend, 'address'];
+    return ['tcp', 'udp'].flatMap((protocol) => {
+      const there = listenersAt(address.port, protocol === 'udp', shape);
+      return [...new Set(takersOf(there, host, own).map(({ to }) => to))].map((to) => ({
+        to,
+        address,
+        path,
+      }));
+    });
   });
 }
 
-/** Whether what is at one frontend can come to another one. */
-function leads(start: string, end: string, steps: readonly Step[]): boolean {
-  const seen = new Set([start]);
-  for (const at of seen) {
-    if (at === end) return true;
-    for (const { from, to } of steps) if (from === at) seen.add(to);
-  }
-  return false;
-}
-
-/** @param own the address is of this machine, see `isOwn` */
-function isAt(bind: BindRange, address: string, port: number, own: boolean): boolean {
-  if (port < bind.port || port > bind.lastPort) return false;
-  return bind.host === address || (own && takes(bind.host, address));
+function listenersAt(port: number, udp: boolean, { frontends }: Shape): { host: string; to: string }[] {
+  return Object.entries(frontends).flatMap(([to, { mode, bind }]) =>
+    (mode === 'udp') !== udp
+      ? []
+      : bind.filter((one) => port >= one.port && port <= one.lastPort).map(({ host }) => ({ host, to })),
+  );
 }
 
 /** An address as connections to it have it. */
 function plain(host: string): string {
   const name = host.toLowerCase().replace(/\.$/, '');
-  return name === 'localhost' ? '127.0.0.1' : name.replace(/^::ffff:(?=[\d.]+$)/, '');
+  return name === 'localhost' ? '127.0.0.1' : unmapped(name);
 }
 
 /** Of this machine, or of the other node, which has the same config. VIPs are refused as backends anyway. */
@@ -93,9 +91,4 @@ function isOwn(address: string, { cluster }: Shape): boolean {
   if (canonicalIp(address) === undefined) return false;
   if (LOOPBACK.check(address, ipFamily(address) === 4 ? 'ipv4' : 'ipv6')) return true;
   return Object.values(cluster?.nodes ?? {}).some((node) => node.address === address);
-}
-
-/** `[::]` listens on IPv4 too, see `checkListeners`. */
-function takes(wildcard: string, address: string): boolean {
-  return wildcard === '*' || wildcard === '::' || (wildcard === '0.0.0.0' && ipFamily(address) === 4);
 }

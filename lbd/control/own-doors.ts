@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { ipFamily } from '../../common/address.ts';
+import { unmapped } from '../../common/address.ts';
+import { poolsOf, reaches, takersOf } from '../../common/doors.ts';
 import type { Config, FrontendConfig } from '../../common/model.ts';
 
 /** Says at which frontend what a pool sends to this address and port begins to come round; undefined: it does not. */
@@ -31,31 +32,18 @@ export function doorsOf(config: Config, hostAddresses: ReadonlySet<string> = own
   const frontendAt = (protocol: string, address: string, port: number): FrontendConfig | undefined => {
     const there = listeners.get(`${protocol} ${port}`);
     if (there === undefined) return undefined;
-    const plain = address.replace(/^::ffff:(?=[\d.]+$)/, '');
-    // The kernel prefers who listens on the one address.
-    const at =
-      there.find(({ host }) => host === plain) ??
-      (isOwn(plain) ? there.find(({ host }) => takes(host, plain)) : undefined);
-    return at?.frontend;
+    const plain = unmapped(address);
+    return takersOf(there, plain, isOwn(plain))[0]?.frontend;
   };
   const next = (from: FrontendConfig): FrontendConfig[] =>
-    poolsOf(from)
+    [...poolsOf(from)]
       .flatMap((pool) => pools.get(pool)?.backends ?? [])
       .filter(({ address }) => isIP(address.host) !== 0)
       .flatMap(({ address }) => frontendAt(protocolOf(from), address.host, address.port) ?? []);
-  const leads = (start: FrontendConfig, end: FrontendConfig): boolean => {
-    const seen = new Set([start]);
-    for (const at of seen) {
-      if (at === end) return true;
-      for (const to of next(at)) seen.add(to);
-    }
-    return false;
-  };
-
   return (pool, address, port) => {
     for (const protocol of ['tcp', 'udp'] as const) {
       const door = frontendAt(protocol, address, port);
-      const comesBack = (user: FrontendConfig) => protocolOf(user) === protocol && leads(door!, user);
+      const comesBack = (user: FrontendConfig) => protocolOf(user) === protocol && reaches(door!, user, next);
       if (door !== undefined && users.get(pool)?.some(comesBack)) return door.name;
     }
     return undefined;
@@ -87,17 +75,8 @@ function usersOf({ frontends }: Config): ReadonlyMap<string, readonly FrontendCo
   return users;
 }
 
-function poolsOf({ pool, routes }: FrontendConfig): string[] {
-  return [...new Set([...routes.map((route) => route.pool), ...(pool === undefined ? [] : [pool])])];
-}
-
 function protocolOf({ mode }: FrontendConfig): 'tcp' | 'udp' {
   return mode === 'udp' ? 'udp' : 'tcp';
-}
-
-/** `[::]` listens on IPv4 too. */
-function takes(host: string, address: string): boolean {
-  return host === '*' || host === '::' || (host === '0.0.0.0' && ipFamily(address) === 4);
 }
 
 function ownAddresses(): ReadonlySet<string> {

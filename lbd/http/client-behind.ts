@@ -1,4 +1,4 @@
-import { canonicalIp } from '../../common/address.ts';
+import { canonicalIp, unmapped } from '../../common/address.ts';
 import type { ForwardingConfig } from '../../common/forwarding-config.ts';
 import type { RequestFacts } from '../route/facts.ts';
 
@@ -115,7 +115,7 @@ function hopAddress(hop: string): string | undefined {
   const text = hop.trim();
   const [, bracketed, plain] = /^(?:\[([^\]]*)\]|([\d.]+))(?::\d{1,5})?$/.exec(text) ?? [];
   const ip = canonicalIp(bracketed ?? plain ?? text);
-  return ip?.startsWith('::ffff:') && ip.includes('.') ? ip.slice(7) : ip;
+  return ip && unmapped(ip);
 }
 
 function schemeIn(text: string | undefined): 'http' | 'https' | undefined {

@@ -200,6 +200,7 @@ export function endpointsOf(socket: net.Socket): Endpoints {
   };
 }
 
-function asIPv4(address: string): string {
+/** An address as the kernel tells it of a socket of both families, as IPv4 where it is. */
+export function asIPv4(address: string): string {
   return address.startsWith('::ffff:') ? address.slice(7) : address;
 }

@@ -11,6 +11,7 @@ import { HttpConnection } from '../http/h1/connection.ts';
 import { RequestIds } from '../http/request-ids.ts';
 import { HttpService } from '../http/service.ts';
 import { Deadlines, type Timed } from '../io/deadlines.ts';
+import { asIPv4 } from '../io/raw-socket.ts';
 import type { SendLines } from '../log/access-log.ts';
 import { AccessLogs } from '../log/access-logs.ts';
 import type { SessionTable } from '../session/table.ts';
@@ -316,9 +317,7 @@ export class DataPlane {
 
   #atVipsOf(group: string): Connection[] {
     return this.#connections().filter(({ localAddress }) => {
-      if (localAddress === undefined) return false;
-      const address = localAddress.startsWith('::ffff:') ? localAddress.slice(7) : localAddress;
-      return this.#groupOfVip.get(address) === group;
+      return localAddress !== undefined && this.#groupOfVip.get(asIPv4(localAddress)) === group;
     });
   }
 

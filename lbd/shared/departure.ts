@@ -1,3 +1,4 @@
+import { poolsOf } from '../../common/doors.ts';
 import type { Config, FrontendConfig } from '../../common/model.ts';
 
 /**
@@ -7,8 +8,8 @@ import type { Config, FrontendConfig } from '../../common/model.ts';
  * @param config the last one that has it
  * @returns milliseconds
  */
-export function departureMs({ routes, pool }: FrontendConfig, { pools }: Config): number {
-  const names = new Set([pool, ...routes.map((route) => route.pool)]);
+export function departureMs(frontend: FrontendConfig, { pools }: Config): number {
+  const names = poolsOf(frontend);
   const own = pools.filter(({ name }) => names.has(name));
   return Math.max(0, ...(own.length > 0 ? own : pools).map(({ drainTimeoutMs }) => drainTimeoutMs));
 }

@@ -46,6 +46,13 @@ t.test('what is no loop passes', async (t) => {
     [],
     'a chain',
   );
+  const narrow =
+    'all: { bind: "*:8080", mode: tcp, pool: one }, one: { bind: "127.0.0.1:8080", mode: tcp, pool: two }';
+  t.same(
+    problemsIn(config(narrow, `${pool('one', '127.0.0.1:8080')}, ${pool('two', '10.0.0.1:80')}`)),
+    [],
+    'who listens on the one address takes it',
+  );
   const udp = 'web: { bind: "*:8080", pool: web }, dns: { bind: "*:53", mode: udp, pool: dns }';
   const health = 'dns: { health: { type: none }, backends: { s1: { address: "127.0.0.1:8080" } } }';
   t.same(problemsIn(config(udp, `${pool('web', '10.0.0.1:80')}, ${health}`)), [], 'another protocol');

@@ -114,7 +114,7 @@ export function targetsOf(
       host: backend.address.host,
       port: backend.address.port,
       ...(isMute
-        ? { addresses: [], unusable: NO_TLS }
+        ? { addresses: [], nowhere: NO_TLS }
         : whereabouts(pool.name, backend.address, resolve(backend.address.host), doors)),
       config: pool.health,
       ...(tls && { tls }),
@@ -129,17 +129,18 @@ function whereabouts(
   { host, port }: SocketAddress,
   resolution: Resolution | undefined,
   doors: Doors,
-): Pick<BackendTarget, 'addresses' | 'unresolved' | 'leadsBack'> {
+): Pick<BackendTarget, 'addresses' | 'nowhere' | 'leadsBack'> {
   if (resolution === undefined) {
     const door = doors(pool, host, port);
     return door === undefined
       ? { addresses: [host] }
-      : { addresses: [], leadsBack: `its address is one ${goesRound(door)}` };
+      : { addresses: [], nowhere: `its address is one ${goesRound(door)}`, leadsBack: true };
   }
   const addresses = resolution.addresses.filter((address) => doors(pool, address, port) === undefined);
   if (addresses.length > 0 || resolution.pending) return { addresses };
   const [back] = resolution.addresses;
-  if (back === undefined) return { addresses, unresolved: resolution.trouble };
+  if (back === undefined) return { addresses, nowhere: `host name ${host}: ${resolution.trouble}` };
   const at = formatEndpoint({ host: back, port });
-  return { addresses, leadsBack: `host name ${host} leads to ${at}, ${goesRound(doors(pool, back, port)!)}` };
+  const nowhere = `host name ${host} leads to ${at}, ${goesRound(doors(pool, back, port)!)}`;
+  return { addresses, nowhere, leadsBack: true };
 }

@@ -53,13 +53,7 @@ export class BackendCheck {
   update(target: BackendTarget): void {
     const before = this.#checks;
     const added: TargetCheck[] = [];
-    const {
-      addresses,
-      unresolved: _unresolved,
-      unusable: _unusable,
-      leadsBack: _leadsBack,
-      ...rest
-    } = target;
+    const { addresses, nowhere: _nowhere, leadsBack: _leadsBack, ...rest } = target;
     const samePort = this.#target.port === target.port && this.#target.host === target.host;
     const stays = addresses.some((address) => before.has(address));
     const was = samePort && !stays && before.size > 0 ? this.report : undefined;
@@ -131,17 +125,16 @@ export class BackendCheck {
   }
 
   #join(sinceMs: number): HealthReport {
-    const { host, unresolved, unusable, leadsBack } = this.#target;
-    if (leadsBack !== undefined) return { ...joined([], sinceMs, leadsBack), leadsBack: true };
+    const { nowhere, leadsBack } = this.#target;
     const reports = [...this.#checks].map(([address, { report }]) => ({ address, report }));
-    return joined(reports, sinceMs, unresolved === undefined ? unusable : `host name ${host}: ${unresolved}`);
+    return { ...joined(reports, sinceMs, nowhere), ...(leadsBack && { leadsBack }) };
   }
 
   #judge(): void {
     const checks = [...this.#checks.values()];
     const isOver =
       checks.length === 0
-        ? (this.#target.unresolved ?? this.#target.unusable ?? this.#target.leadsBack) !== undefined
+        ? this.#target.nowhere !== undefined
         : checks.every((check) => this.#done.has(check)) ||
           checks.some((check) => this.#done.has(check) && check.report.state === 'healthy');
     if (isOver) this.#settle();

@@ -10,14 +10,12 @@ export interface BackendTarget {
   readonly id: string;
   /** As in the config: a name or an IP address. */
   readonly host: string;
-  /** IP addresses of the host now; empty: its name has not been resolved yet, or all of them lead back. */
+  /** IP addresses of the host now; empty: its name has not been resolved yet, or `nowhere` says why. */
   readonly addresses: readonly string[];
-  /** Why its name could not be resolved; undefined: it could, or the first answer has not come yet. */
-  readonly unresolved?: string | undefined;
-  /** Why it must not be spoken to at all; undefined: it may. */
-  readonly unusable?: string | undefined;
-  /** Why what it gets would come round, in words; undefined: it would not. */
-  readonly leadsBack?: string | undefined;
+  /** Why there is no address to check; undefined: there is one, or the first answer about its name has not come yet. */
+  readonly nowhere?: string | undefined;
+  /** What it gets would come round. */
+  readonly leadsBack?: boolean;
   /** The backend's own port; `config.port` goes before it. */
   readonly port: number;
   readonly config: HealthConfig;
@@ -28,8 +26,7 @@ export interface BackendTarget {
 }
 
 /** One address of a backend to check. */
-export interface HealthTarget
-  extends Omit<BackendTarget, 'addresses' | 'unresolved' | 'unusable' | 'leadsBack'> {
+export interface HealthTarget extends Omit<BackendTarget, 'addresses' | 'nowhere' | 'leadsBack'> {
   readonly address: string;
 }
 

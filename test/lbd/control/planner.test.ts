@@ -66,9 +66,9 @@ t.test('a host that is a name is checked and reached at its addresses', async (t
   t.match(targets, [
     { id: 'web/s1', addresses: ['127.0.0.1'] },
     { id: 'api/a1', host: 'A.test', addresses: ['10.0.0.1'] },
-    { id: 'api/a2', host: 'b.test', addresses: [], unresolved: 'the name is not known' },
+    { id: 'api/a2', host: 'b.test', addresses: [], nowhere: 'host name b.test: the name is not known' },
   ]);
-  t.equal(targets[1]!.unresolved, undefined, 'the last good address is of use');
+  t.equal(targets[1]!.nowhere, undefined, 'the last good address is of use');
   const usable = (id: string) => (id === 'api/a1' ? ['10.0.0.1'] : []);
   t.strictSame(addressesOf(config, usable), { 'api/a1 A.test:80': ['10.0.0.1'] });
   t.equal(addressesOf(testConfig(), usable), undefined, 'nobody is told anything where there is no name');
@@ -87,7 +87,7 @@ pools:
   );
   const led = (...addresses: string[]) =>
     targetsOf(config, undefined, () => ({ addresses, pending: false, trouble: '', ageMs: 0 })).map(
-      ({ id, addresses: where, leadsBack = '' }) => [id, where.join(), leadsBack],
+      ({ id, addresses: where, nowhere = '' }) => [id, where.join(), nowhere],
     );
   t.match(led('127.0.0.1'), [
     ['p/a', '', 'host name a.test leads to 127.0.0.1:5000, where frontends.in listens: what'],
@@ -111,7 +111,8 @@ pools: { p: { backends: { a: { address: "192.0.2.7:5000" }, b: { address: "192.0
   t.match(targetsOf(config, undefined, undefined, doors), [
     {
       ...{ id: 'p/a', addresses: [] },
-      leadsBack: 'its address is one where frontends.in listens: what it gets would go round for ever',
+      nowhere: 'its address is one where frontends.in listens: what it gets would go round for ever',
+      leadsBack: true,
     },
     { id: 'p/b', addresses: ['192.0.2.8'], leadsBack: undefined },
   ]);

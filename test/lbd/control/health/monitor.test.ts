@@ -259,9 +259,9 @@ t.test('pauses', (t) => {
 });
 
 /** A target whose host is a name. */
-function named(port: number, addresses: readonly string[], unresolved?: string) {
+function named(port: number, addresses: readonly string[], nowhere?: string) {
   const { address: _address, ...one } = target(port, { intervalMs: 3_600_000 });
-  return { ...one, host: 'app.test', addresses, ...(unresolved !== undefined && { unresolved }) };
+  return { ...one, host: 'app.test', addresses, ...(nowhere !== undefined && { nowhere }) };
 }
 
 t.test(
@@ -271,7 +271,7 @@ t.test(
     const { port } = await serve(t, answer(http('200 OK')));
     monitor.apply([named(port, [])]);
     t.match(monitor.report('web/s1'), { state: 'unknown', why: 'waiting for the address of its host name' });
-    monitor.apply([named(port, [], 'no name server answers')]);
+    monitor.apply([named(port, [], 'host name app.test: no name server answers')]);
     await monitor.settled();
     t.match(monitor.report('web/s1'), {
       state: 'unhealthy',
@@ -290,11 +290,11 @@ t.test('a backend that leads back to its frontend is down at once, and nothing c
   const { monitor, changes } = monitorFor(t);
   let connections = 0;
   const { port } = await serve(t, () => connections++);
-  const leadsBack = 'its address is one where frontends.in listens';
-  monitor.apply([{ ...named(port, []), host: '192.0.2.7', leadsBack }]);
+  const nowhere = 'its address is one where frontends.in listens';
+  monitor.apply([{ ...named(port, []), host: '192.0.2.7', nowhere, leadsBack: true }]);
   await monitor.settled();
-  t.match(monitor.report('web/s1'), { state: 'unhealthy', why: leadsBack, leadsBack: true });
-  t.strictSame(changes, [`web/s1 unhealthy: ${leadsBack}`]);
+  t.match(monitor.report('web/s1'), { state: 'unhealthy', why: nowhere, leadsBack: true });
+  t.strictSame(changes, [`web/s1 unhealthy: ${nowhere}`]);
   t.equal(connections, 0);
 });
 
@@ -303,7 +303,7 @@ t.test('an update leaves the others, and those that are not checked any more, as
   const { port } = await serve(t, answer(http('200 OK')));
   monitor.apply([named(port, []), target(port, { intervalMs: 3_600_000 }, 'web/s2')]);
   monitor.update([
-    named(port, [], 'the name is not known'),
+    named(port, [], 'host name app.test: the name is not known'),
     target(port, { intervalMs: 3_600_000 }, 'web/gone'),
   ]);
   await monitor.settled();

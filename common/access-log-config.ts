@@ -30,7 +30,7 @@ export const accessLog = z.union(
       path: text(/^\/[^\0]{1,4095}$/, PATH)
         .optional()
         .meta({
-          description: 'The file. It is opened anew at a SIGUSR1 to lbd.',
+          description: 'The file. It is opened anew at a SIGUSR2 to lbd.',
           'x-default': 'none; `stdout: true` is required then',
           'x-example': '/var/log/tandem/access.log',
         }),

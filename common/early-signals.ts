@@ -1,7 +1,7 @@
 /**
- * By default they kill the process, or (SIGUSR1, which log rotation sends) open a port for Node's debugger, through which
- * every user of this machine could run code in it. `--disable-sigusr1`, by which all that starts us starts Node, covers
- * the time before there is a listener.
+ * By default they kill the process, or (SIGUSR1) open a port for Node's debugger, through which every user of this machine
+ * could run code in it. `--disable-sigusr1`, by which all that starts us starts Node, covers the time before there is a
+ * listener; it blocks the signal for good, so that nothing can be asked for by it. SIGUSR2 is what log rotation sends.
  */
 const HELD = ['SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
 

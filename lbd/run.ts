@@ -54,7 +54,7 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
-  signals.handle('SIGUSR1', () => plane.reopenLogs());
+  signals.handle('SIGUSR2', () => plane.reopenLogs());
   try {
     await plane.start();
   } catch (error) {

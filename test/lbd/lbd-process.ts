@@ -26,7 +26,8 @@ export class LbdProcess {
 
   constructor(t: Test, dir: string, args: readonly string[], runDir = join(dir, 'run'), program = MAIN) {
     this.runDir = runDir;
-    this.child = spawn(...nodeCommand(program, ...args, '--run-dir', runDir), {
+    // As all that starts it in life does.
+    this.child = spawn(...nodeCommand('--disable-sigusr1', program, ...args, '--run-dir', runDir), {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, TANDEM_LOG: 'info' },
     });

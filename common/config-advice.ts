@@ -1,5 +1,5 @@
 import { poolsOf } from './doors.ts';
-import type { Config } from './model.ts';
+import { type Config, IGNORING_WEIGHTS } from './model.ts';
 import type { Path } from './source.ts';
 
 /** Something that is allowed and that its author hardly meant. */
@@ -8,8 +8,25 @@ export interface Advice {
   readonly message: string;
 }
 
-/** What of a good config is likely to disappoint, in the order of its pools. */
-export function adviceOf({ frontends, pools }: Config): readonly Advice[] {
+/** What of a good config is likely to disappoint. */
+export function adviceOf(config: Config): readonly Advice[] {
+  return [...ignoredWeights(config), ...droppedCookies(config)];
+}
+
+function ignoredWeights({ pools }: Config): Advice[] {
+  return pools
+    .filter(({ algorithm }) => IGNORING_WEIGHTS.has(algorithm))
+    .flatMap(({ name, algorithm, backends }) =>
+      backends
+        .filter(({ weight }) => weight > 1)
+        .map((backend) => ({
+          path: ['pools', name, 'backends', backend.name, 'weight'],
+          message: `${algorithm}, the algorithm of the pool, ignores every weight but 0`,
+        })),
+    );
+}
+
+function droppedCookies({ frontends, pools }: Config): Advice[] {
   return pools.flatMap(({ name, stick }): Advice[] => {
     if (stick?.type !== 'insert' || stick.attributes?.sameSite !== 'none') return [];
     if (stick.attributes.secure === true) return [];

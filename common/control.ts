@@ -245,6 +245,8 @@ export interface LbdStatus {
   >;
   /** Refusals and fallbacks that are in force, each one line. */
   readonly warnings: readonly string[];
+  /** What an operator should know and need not mend, as it goes with the config; left out: nothing. */
+  readonly notes?: readonly string[] | undefined;
 }
 
 export interface VipStatus {

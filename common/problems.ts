@@ -43,13 +43,17 @@ function withoutGiven(source: Source, path: Path, message: string): string {
   if (written === undefined) return message;
   let said = message.replaceAll(show(valueAt(source.value, path)), () => show(written.text));
   for (const [name, value] of written.given)
-    if (value !== '') said = said.replaceAll(wholeWord(value), () => `\${${name}}`);
+    if (value !== '') said = said.replaceAll(traceOf(value), () => `\${${name}}`);
   return said;
 }
 
-/** Not within another word or number: a short value is part of many. */
-function wholeWord(text: string): RegExp {
-  return new RegExp(`(?<!\\w)${RegExp.escape(text)}(?!\\w)`, 'g');
+/** From so many characters on a value may be a secret, or a part of one. */
+const SECRET_CHARS = 4;
+
+/** A short value is part of many words and numbers: not within those. What is longer may be a secret, wherever it stands. */
+function traceOf(value: string): RegExp {
+  const text = RegExp.escape(value);
+  return new RegExp(value.length < SECRET_CHARS ? `(?<!\\w)${text}(?!\\w)` : text, 'g');
 }
 
 interface Finding extends ConfigProblem {

@@ -369,6 +369,7 @@ export class ControlPlane {
         'start',
         `ready: ${count(config.workers, 'worker')}, ${count(config.frontends.length, 'frontend')}`,
       );
+      for (const note of this.#notes()) this.#tell('info', 'start', note);
       this.#refreshLive();
       this.#closers.push(
         () => this.#sync.close(),
@@ -438,6 +439,7 @@ export class ControlPlane {
       engine: (frontend) => this.#kernel.engine(frontend),
       resolved: (id, host) => this.#whereabouts.resolved(id, host),
       warnings: () => this.#warnings(),
+      notes: () => this.#notes(),
     };
   }
 
@@ -685,6 +687,12 @@ export class ControlPlane {
   /** Between two heartbeats of an agent. */
   #heartbeatMs(): number {
     return this.#reloader.config.ha?.heartbeat.intervalMs ?? 0;
+  }
+
+  #notes(): string[] {
+    return this.#started.directIo === false
+      ? ['direct_io is false: workers leave all reading and writing to Node']
+      : [];
   }
 
   #warnings(): string[] {

@@ -79,7 +79,8 @@ function protocolOf({ mode }: FrontendConfig): 'tcp' | 'udp' {
   return mode === 'udp' ? 'udp' : 'tcp';
 }
 
-function ownAddresses(): ReadonlySet<string> {
+/** IP addresses of this host, as the kernel has them now. */
+export function ownAddresses(): ReadonlySet<string> {
   return new Set(
     Object.values(networkInterfaces()).flatMap((addresses = []) => addresses.map(({ address }) => address)),
   );

@@ -33,6 +33,7 @@ export interface StatusSources {
   /** Of `pool/backend` with this host. */
   resolved(id: string, host: string): BackendStatus['resolved'];
   warnings(): string[];
+  notes(): string[];
 }
 
 /** What `GET /v1/status` answers. */
@@ -58,6 +59,7 @@ export function* statusInSteps(sources: StatusSources): Generator<void, LbdStatu
   const pools: Record<string, LbdStatus['pools'][string]> = {};
   for (const pool of config.pools) pools[pool.name] = yield* poolStatus(pool, sources);
   const warnings = sources.warnings();
+  const notes = sources.notes();
   yield;
   return {
     node: sources.node,
@@ -73,6 +75,7 @@ export function* statusInSteps(sources: StatusSources): Generator<void, LbdStatu
     frontends,
     pools,
     warnings,
+    ...(notes.length > 0 && { notes }),
   };
 }
 

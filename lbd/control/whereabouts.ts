@@ -4,7 +4,11 @@ import type { Addresses } from '../shared/plan.ts';
 import type { PoolTls } from '../tls/backend-tls.ts';
 import type { BackendTarget, HealthMonitor } from './health/monitor.ts';
 import { Names } from './names/names.ts';
+import { doorsOf, ownAddresses } from './own-doors.ts';
 import { addressesOf, hostsOf, targetsOf } from './planner.ts';
+
+/** An address that this host gets, as at its boot, may lead what a backend gets back to it: so often that is looked for. */
+const LOOK_MS = 5_000;
 
 /** How the backends of a pool are spoken to; undefined: in the clear. */
 type TlsOf = (pool: string) => PoolTls | undefined;
@@ -14,6 +18,9 @@ export interface WhereaboutsOptions {
   /** For the workers: backends with host names are elsewhere. */
   readdress(addresses: Addresses): void;
   tell(level: 'info' | 'warn', text: string): void;
+  /** Others only in tests. */
+  readonly hostAddresses?: () => ReadonlySet<string>;
+  readonly lookMs?: number;
 }
 
 /** Where the backends of the config are: their names are resolved, their addresses checked, and the workers told of both. */
@@ -24,6 +31,9 @@ export class Whereabouts {
   #config: Config | undefined;
   #tls: TlsOf = () => undefined;
   #readdressing: NodeJS.Immediate | undefined;
+  /** Of this host, when the backends were looked at last. */
+  #own: ReadonlySet<string> = new Set();
+  #looking: NodeJS.Timeout | undefined;
 
   constructor(options: WhereaboutsOptions) {
     this.#options = options;
@@ -39,6 +49,13 @@ export class Whereabouts {
     this.#tls = tls;
     this.#names.apply(hostsOf(config), config.resolver);
     this.check();
+    this.#looking ??= setInterval(() => {
+      if (this.#hostAddresses().symmetricDifference(this.#own).size > 0) this.check();
+    }, this.#options.lookMs ?? LOOK_MS).unref();
+  }
+
+  #hostAddresses(): ReadonlySet<string> {
+    return (this.#options.hostAddresses ?? ownAddresses)();
   }
 
   /** Checks the backends where they are now. @param tls how they are spoken to from now on */
@@ -54,7 +71,9 @@ export class Whereabouts {
 
   #targets(): BackendTarget[] {
     if (this.#config === undefined) return [];
-    return targetsOf(this.#config, this.#tls, (host) => this.#names.of(host));
+    this.#own = this.#hostAddresses();
+    const doors = doorsOf(this.#config, this.#own);
+    return targetsOf(this.#config, this.#tls, (host) => this.#names.of(host), doors);
   }
 
   /** Other addresses of a backend pass their checks: the workers are told, once for all that changes in one turn. */
@@ -91,6 +110,7 @@ export class Whereabouts {
 
   close(): void {
     clearImmediate(this.#readdressing);
+    clearInterval(this.#looking);
     this.#names.close();
   }
 }

@@ -187,7 +187,7 @@ export class Upstream implements ByteSink, Timed {
   releaseLater(keepMs: number): void {
     this.user = undefined;
     if (!this.backend.watch(this)) {
-      this.destroy();
+      this.discard();
       return;
     }
     this.#keepMs = keepMs;
@@ -227,6 +227,15 @@ export class Upstream implements ByteSink, Timed {
     }
     this.user = undefined;
     this.socket.destroy();
+  }
+
+  /**
+   * Ends a connection that has served well and will not be used again, with a reset: an end would keep its local port from
+   * the next one for a minute, and what clients can cause at will must not use these up.
+   */
+  discard(): void {
+    if (this.user === undefined) this.backend.dropIdle(this);
+    this.reset();
   }
 
   /** As `destroy`, but the backend gets a reset, so that it cannot take a cut for an orderly end. */

@@ -5,22 +5,33 @@ import type { BodySource, PolicySet, WrappedBody } from './policy/policy.ts';
 export class BodyChain implements BodySink {
   #outermost: BodySink;
   #wrapped: readonly WrappedBody[] = [];
-  #dropped = false;
+  /** The end has left, or nobody waits for it. */
+  #over = false;
 
   /** @param client takes what becomes of the body */
   constructor(client: BodySink) {
     // What is late for one answer must not come into the next one.
     this.#outermost = {
       body: (buffer, start, length, ended, trailers) => {
-        if (!this.#dropped) client.body(buffer, start, length, ended, trailers);
+        if (this.#over) return;
+        this.#over = ended;
+        client.body(buffer, start, length, ended, trailers);
       },
     };
   }
 
   /** @returns whether a policy wants the body */
   wrap({ wrapBody }: PolicySet, answer: HttpAnswer, source: BodySource): boolean {
+    const own: BodySource = {
+      pause: () => {
+        if (!this.#over) source.pause();
+      },
+      resume: () => {
+        if (!this.#over) source.resume();
+      },
+    };
     for (const policy of wrapBody) {
-      const wrapped = policy.wrapBody(answer, this.#outermost, source);
+      const wrapped = policy.wrapBody(answer, this.#outermost, own);
       if (wrapped === undefined) continue;
       this.#outermost = wrapped;
       this.#wrapped = [...this.#wrapped, wrapped];
@@ -34,7 +45,7 @@ export class BodyChain implements BodySink {
 
   /** The answer is over, or nobody waits for it. */
   drop(): void {
-    this.#dropped = true;
+    this.#over = true;
     for (const wrapped of this.#wrapped) wrapped.drop();
     this.#wrapped = [];
   }

@@ -58,7 +58,7 @@ export class Checkout implements UpstreamKeeper {
     const leadsThere = own?.backend === backend && backend.has(own.address);
     const isOfClient = this.#told === this.#client.asker.address;
     if (leadsThere && isOfClient && own.usable && own.idleSinceMs >= usedAfterMs) return own;
-    own?.destroy();
+    own?.discard();
     return undefined;
   }
 
@@ -100,7 +100,7 @@ export class Checkout implements UpstreamKeeper {
     else if (sendProxy === undefined) {
       if (doubtful) upstream.releaseLater(keepMs);
       else upstream.release(keepMs);
-    } else if (doubtful) upstream.destroy();
+    } else if (doubtful) upstream.discard();
     else {
       upstream.park(keepMs);
       this.#own = upstream;

@@ -1,3 +1,4 @@
+import { LOCAL_ERRORS } from '../../common/local-errors.ts';
 import { Attempts } from '../dispatch/attempts.ts';
 import type { Backend } from '../dispatch/backend.ts';
 import type { QueueUser } from '../dispatch/queue.ts';
@@ -54,6 +55,8 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
   #backend: BackendStream | undefined;
   /** What policies have put between the body of the answer and the client; undefined: nothing. */
   #chain: BodyChain | undefined;
+  /** A policy has asked for no more of the body for now. */
+  #isHeld = false;
   /** The answer has left in full. */
   #sentAll = false;
   #idempotent = false;
@@ -225,7 +228,9 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
 
   #forward(buffer: Buffer, start: number, length: number, trailers: string): void {
     const transit = this.#request;
-    const backend = this.#backend!;
+    const backend = this.#backend;
+    // It has answered, and what a policy makes of its answer is still on its way: nobody wants the rest.
+    if (backend === undefined) return;
     if (length > 0 || (transit.done && transit.length !== 0)) transit.sent = true;
     backend.body(buffer, start, length, transit.done, trailers);
     this.#attempts.count(COUNTER.bytes_sent, length);
@@ -274,7 +279,7 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
   /** The client has read what was written to it. */
   onClientDrain(): void {
     this.#patience.drained();
-    this.#backend?.resume();
+    if (!this.#isHeld) this.#backend?.resume();
   }
 
   /** The client reads more slowly than its backend sends. */
@@ -325,11 +330,14 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
     return true;
   }
 
+  /** What wraps a body cannot work on more of it. */
   pause(): void {
+    this.#isHeld = true;
     this.#backend?.pause();
   }
 
   resume(): void {
+    this.#isHeld = false;
     this.#backend?.resume();
   }
 
@@ -360,8 +368,10 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
   }
 
   #unwrap(): void {
-    this.#chain?.drop();
+    if (this.#chain === undefined) return;
+    this.#chain.drop();
     this.#chain = undefined;
+    this.#isHeld = false;
   }
 
   onSwitched(answer: HttpAnswer, upstream: Upstream, buffer: Buffer, start: number, end: number): void {
@@ -389,11 +399,16 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
     if (this.started) this.#abort();
     else if (!connected) {
       this.#attempts.count(COUNTER.connect_failures, 1);
+      // What this node lacks says nothing about the backend.
+      if (LOCAL_ERRORS[why] === undefined) this.#attempts.failed();
       this.#failTry('connect', unreachable(why === '' ? 'closed the connection' : why), replayable);
     } else if (reused && this.#idempotent && replayable)
       // The backend closed an idle connection while the request was on its way: a new one tells how it is.
       this.#restart(why);
-    else this.#failTry('reset', backendClosed(why), replayable);
+    else {
+      this.#attempts.failed();
+      this.#failTry('reset', backendClosed(why), replayable);
+    }
   }
 
   onBackendStale(why: string): void {
@@ -408,7 +423,6 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
 
   /** The backend did not answer: another one gets the request, or the client is told. */
   #failTry(failure: Failure, refusal: Refusal, replayable: boolean): void {
-    this.#attempts.failed();
     if (this.#another(failure, 0, replayable)) return;
     this.#dropBackend();
     this.#fail(refusal);
@@ -504,7 +518,10 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
       this.#dropBackend();
       this.#fail(TOTAL_TIMEOUT);
     } else if (!this.#request.done && !client.paused) client.refuse(BODY_TIMEOUT);
-    else this.#failTry('timeout', BACKEND_TIMEOUT, this.replayable);
+    else {
+      this.#attempts.failed();
+      this.#failTry('timeout', BACKEND_TIMEOUT, this.replayable);
+    }
   }
 }
 

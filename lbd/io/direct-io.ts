@@ -19,10 +19,13 @@ let rings: readonly Ring[] = [];
  *
  * @param isWanted as `direct_io` of the config says
  * @param newRing for tests
- * @returns what is not done, and why, as what the thread does instead, which costs more; empty: all of it is
+ * @returns what is wanted and not possible, and why, as what the thread does instead, which costs more; empty: nothing
  */
 export function beginDirectIo(isWanted = true, newRing = () => new Ring()): string {
-  if (!isWanted) return leaveToNode('direct_io is false');
+  if (!isWanted) {
+    leaveToNode();
+    return '';
+  }
   try {
     const [reads, writes, trouble] = makeRings(newRing);
     rings = [reads, writes].filter((ring) => ring !== undefined);
@@ -30,16 +33,16 @@ export function beginDirectIo(isWanted = true, newRing = () => new Ring()): stri
     held = new HoldBack((buffer) => new DirectWriter(buffer, writes), readMore);
     return trouble;
   } catch (error) {
-    return leaveToNode(messageOf(error));
+    leaveToNode();
+    return `leaves all reading and writing to Node: ${messageOf(error)}`;
   }
 }
 
-function leaveToNode(cause: string): string {
+function leaveToNode(): void {
   for (const ring of rings) ring.close();
   rings = [];
   reader = undefined;
   held = new HoldBack();
-  return `leaves all reading and writing to Node: ${cause}`;
 }
 
 /** @returns one to read and one to write, as one may be used while the other's results are looked at; or why there are none */

@@ -154,14 +154,15 @@ export class DataPlane {
         const slot = plan.slots[`${config.name}/${backend.name}`]!;
         const { host, port } = backend.address;
         // Connections and sessions of another TLS must not be used any more.
-        const key = `${config.name}/${backend.name} ${slot} ${host}:${port} ${tls?.version}`;
+        const isMute = config.tls !== undefined && tls === undefined;
+        const key = `${config.name}/${backend.name} ${slot} ${host}:${port} ${isMute ? 'mute' : tls?.version}`;
         const it =
           this.#backends.get(key) ??
           new Backend(config.name, backend, slot, this.#context.shared, tls && new BackendTls(tls, host));
         it.maxConnections = backend.maxConnections ?? UNLIMITED;
         it.drainTimeoutMs = config.drainTimeoutMs;
         // Files of its TLS cannot be used: never in the clear what was to be secret.
-        if (config.tls !== undefined && tls === undefined) it.setAddresses([]);
+        if (isMute) it.setAddresses([]);
         else readdress(it, plan.addresses);
         kept.set(key, it);
         return it;

@@ -1,5 +1,6 @@
 import type net from 'node:net';
 import { hashText } from '../../common/hash.ts';
+import { LOCAL_ERRORS } from '../../common/local-errors.ts';
 import { type Endpoints, proxyHeader } from '../../common/proxy-protocol.ts';
 import type { Backend } from '../dispatch/backend.ts';
 import type { Pool } from '../dispatch/pool.ts';
@@ -272,7 +273,9 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
       const { slot } = upstream.backend;
       const { outlier } = this.#pool.config;
       shared.countBackend(slot, COUNTER.connect_failures, 1);
-      if (outlier !== undefined) shared.vitals.failed(slot, outlier.consecutiveFailures);
+      // What this node lacks says nothing about the backend.
+      if (outlier !== undefined && LOCAL_ERRORS[why] === undefined)
+        shared.vitals.failed(slot, outlier.consecutiveFailures);
       this.#tried ??= [];
       this.#tried.push(this.#pool.backends[this.#backend]!.triedAs(this.#backend));
       if (!this.#socket.destroyed) this.#connect();

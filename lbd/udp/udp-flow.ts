@@ -1,6 +1,7 @@
 import type dgram from 'node:dgram';
 import { descriptorOfDatagrams } from '../../common/datagram-descriptor.ts';
 import { hashText } from '../../common/hash.ts';
+import { LOCAL_ERRORS } from '../../common/local-errors.ts';
 import type { Backend } from '../dispatch/backend.ts';
 import type { Pool } from '../dispatch/pool.ts';
 import type { Frontend } from '../entry/frontend.ts';
@@ -165,7 +166,9 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
     else {
       shared.countBackend(backend.slot, this.#answered ? COUNTER.errors : COUNTER.connect_failures, 1);
       const outlier = this.#pool!.config.outlier;
-      if (outlier !== undefined) shared.vitals.failed(backend.slot, outlier.consecutiveFailures);
+      // What this node lacks says nothing about the backend.
+      if (outlier !== undefined && LOCAL_ERRORS[error.code ?? ''] === undefined)
+        shared.vitals.failed(backend.slot, outlier.consecutiveFailures);
     }
     backend.failedAt(this.#at);
     this.#tried ??= [];

@@ -91,7 +91,7 @@ export function statusJson({ lbd, agent }: NodeView): object {
     frontends: l?.frontends ?? {},
     pools: l?.pools ?? {},
     warnings: warningsOf({ lbd, agent }),
-    notes: a?.notes ?? [],
+    notes: [...(a?.notes ?? []), ...(l?.notes ?? [])],
     lbd:
       l === null
         ? { running: false, error: lbd.error }
@@ -119,7 +119,7 @@ export function statusText(answers: NodeView): string {
   }
   const warnings = warningsOf(view);
   if (warnings.length > 0) parts.push(warnings.map((w) => paint('yellow', `! ${w}`)).join('\n'));
-  const notes = view.agent.status?.notes ?? [];
+  const notes = [...(view.agent.status?.notes ?? []), ...(view.lbd.status?.notes ?? [])];
   if (notes.length > 0) parts.push(notes.map((note) => `note: ${note}`).join('\n'));
   return parts.filter((part) => part !== '').join('\n\n');
 }

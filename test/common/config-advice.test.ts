@@ -21,3 +21,19 @@ t.test('a cookie that browsers drop, as it is set over plain HTTP', async (t) =>
   const route = ', routes: [{ match: { path: /a }, pool: web }]';
   t.equal(advice('same_site: none', route).length, 1);
 });
+
+t.test('a weight that the algorithm of its pool ignores', async (t) => {
+  const of = (pool: string) =>
+    adviceOf(
+      parseConfig(
+        `frontends: { web: { bind: ["*:80"], pool: web } }
+pools: { web: { ${pool}, backends: { s1: { address: "10.0.0.1:80", weight: 3 }, s2: { address: "10.0.0.2:80", weight: 0 } } } }
+`,
+        '/f',
+      ),
+    ).map(({ path, message }) => `${path.join('.')}: ${message}`);
+  t.same(of('algorithm: round-robin'), [
+    'pools.web.backends.s1.weight: round-robin, the algorithm of the pool, ignores every weight but 0',
+  ]);
+  t.same(of('algorithm: weighted-round-robin'), []);
+});

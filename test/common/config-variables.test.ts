@@ -49,6 +49,10 @@ t.test('what came from the environment is not shown in an error', async (t) => {
     ],
     [`${frontend('pool: "${POOL}"')}${pools}`, 'there is no pool "${POOL}"'],
     [`${frontend('routes: [{ match: { path: { regex: "(${SECRET}" } }, pool: web }]')}${pools}`, '${SECRET}'],
+    [
+      `${frontend('routes: [{ match: { path: { regex: "^/(${SECRET}tail" } }, pool: web }]')}${pools}`,
+      '${SECRET}',
+    ],
     [`x-a: &a { mode: "\${SECRET}" }\n${frontend('pool: web, <<: *a')}${pools}`, 'found "${SECRET}"'],
   ];
   const before = { ...process.env };

@@ -137,11 +137,11 @@ t.test('with direct_io false lbd serves by Node alone, and its status says so', 
   const a = await origin(t, (_req, res) => res.end('a'));
   const file = writeConfig(dir, config(port, { s1: a }, ['direct_io: false']));
   const lbd = new LbdProcess(t, dir, ['--config', file]);
-  const told = 'worker 0 leaves all reading and writing to Node: direct_io is false';
-  await lbd.logged(new RegExp(`^${told}$`));
+  const told = 'direct_io is false: workers leave all reading and writing to Node';
   await lbd.logged(/^ready: 1 worker,/);
+  await lbd.logged(new RegExp(`^${told}$`));
   t.equal(await get(port), '200 a');
-  t.match(await lbd.status(), { warnings: [told] });
+  t.match(await lbd.status(), { warnings: [], notes: [told] });
 });
 
 t.test('a frontend that a reload takes out is in the status until its last client has gone', async (t) => {

@@ -167,7 +167,7 @@ t.test('a worker applies plan after plan; connections of a frontend that stays g
   t.equal(await other.until((text) => text === 'twofour'), 'twofour', 'its connections may finish');
 });
 
-t.test('with direct_io false a worker serves by Node alone, and says so once', async (t) => {
+t.test('with direct_io false a worker serves by Node alone, and that is no fallback', async (t) => {
   const origin = await RawOrigin.start(t, answering(OK));
   const port = await freePort();
   const config = (direct: boolean) => `direct_io: ${direct}${http(port, origin.port)}`;
@@ -178,7 +178,7 @@ t.test('with direct_io false a worker serves by Node alone, and says so once', a
     await client.until((text) => text.split('200 OK').length > request && text.endsWith('ok'));
   }
   t.strictSame(await workers.reload(config(true)), []);
-  t.strictSame(workers.indirect, ['leaves all reading and writing to Node: direct_io is false']);
+  t.strictSame(workers.indirect, []);
 });
 
 t.test('a bind that is taken is told, and all else is in force', async (t) => {

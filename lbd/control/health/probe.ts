@@ -1,5 +1,6 @@
 import { formatDuration } from '../../../common/duration.ts';
 import { messageOf } from '../../../common/errors.ts';
+import { LOCAL_ERRORS } from '../../../common/local-errors.ts';
 import type { HealthConfig } from '../../../common/model.ts';
 import { trackingFill } from '../../kernel/tracking-fill.ts';
 import type { PoolTls } from '../../tls/backend-tls.ts';
@@ -113,15 +114,6 @@ export function runBounded(
   });
 }
 
-/** Errors of this node, not of the backend. */
-const LOCAL: Readonly<Record<string, string>> = {
-  EMFILE: 'this node has no file descriptor left',
-  ENFILE: 'this node has no file descriptor left',
-  ENOBUFS: 'this node has no network buffer left',
-  ENOMEM: 'this node has no memory left',
-  EADDRNOTAVAIL: 'this node has no local address or port left',
-};
-
 const WORDS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'connection reset',
@@ -141,7 +133,7 @@ const OPENSSL = /error:[0-9A-F]{8}:[^:\n]*:[^:\n]*:([^:\n]+)/;
 /** What a failed connection means. @param fill as in `runBounded` */
 export function resultOfError(error: NodeJS.ErrnoException, fill: () => number = trackingFill): ProbeResult {
   const code = error.code ?? '';
-  const local = LOCAL[code];
+  const local = LOCAL_ERRORS[code];
   if (local !== undefined) return inconclusive(local);
   if (DROPPED.has(code) && fill() >= FULL_SHARE) return FULL;
   if (code.startsWith('HPE_')) return failed(`not a valid HTTP answer: ${messageOf(error)}`.slice(0, 200));

@@ -299,6 +299,7 @@ pools: { web: { backends: { ${Object.keys(backends)
     engine: () => undefined,
     resolved: () => undefined,
     warnings: () => [],
+    notes: () => [],
   };
   const { pieces } = await collectMetrics({
     shared,

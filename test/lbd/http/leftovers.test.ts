@@ -123,6 +123,8 @@ t.test('many HEAD requests of one client take few backend connections', async (t
     most = Math.max(most, open());
   }
   t.ok(most <= 24, `${most} at once`);
+  const ended = exchange.origin.received.filter((text) => text.includes('<end>'));
+  t.same(ended, [], 'one that is not kept ends with a reset, which leaves its local port to the next one');
 });
 
 t.test('a backend that answers early and stops reading is not in the next request’s way', async (t) => {

@@ -8,7 +8,7 @@ import { FieldName } from '../../../lbd/http/field-names.ts';
 import { newHttp1Stream } from '../../../lbd/http/h1/backend-stream.ts';
 import { HttpConnection } from '../../../lbd/http/h1/connection.ts';
 import type { BodySink, HttpAnswer } from '../../../lbd/http/model.ts';
-import type { Policy } from '../../../lbd/http/policy/policy.ts';
+import type { BodySource, Policy } from '../../../lbd/http/policy/policy.ts';
 import { HttpService } from '../../../lbd/http/service.ts';
 import { poolTarget, type Target } from '../../../lbd/http/target.ts';
 import { Deadlines } from '../../../lbd/io/deadlines.ts';
@@ -86,9 +86,14 @@ pools: { web: { backends: { s1: { address: "127.0.0.1:${origin.port}" } } } }
   return {
     origin,
     service,
-    async ask(request: string, until: (text: string) => boolean): Promise<string> {
+    async ask(
+      request: string,
+      until: (text: string) => boolean,
+      more: (client: RawClient, origin: RawOrigin) => Promise<void> = async () => {},
+    ): Promise<string> {
       const client = await RawClient.open(t, port);
       client.write(request);
+      await more(client, origin);
       const text = await client.until(until);
       client.socket.destroy();
       return text;
@@ -276,6 +281,66 @@ t.test(
     t.same(dropped, ['half']);
   },
 );
+
+t.test('what a client still sends of a request whose answer is being worked on is thrown away', async (t) => {
+  const dropped: string[] = [];
+  const { ask } = await start(t, [late(dropped)], OK);
+  const head = 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n';
+  const text = await ask(
+    head,
+    () => false,
+    async (client, origin) => {
+      await origin.until(() => origin.received.join('').endsWith('\r\n\r\n'));
+      for (let i = 0; i < 50 && client.closed === 'no' && !client.ended; i++) {
+        client.write('x');
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    },
+  );
+  t.match(text, /Connection: close\r\n\r\n2\r\nOK\r\n0\r\n\r\n$/);
+});
+
+t.test('a body that a policy holds up stays held up when its client reads on', async (t) => {
+  let source: BodySource | undefined;
+  let came = 0;
+  const holding: Policy = {
+    wrapBody(_answer, out, from) {
+      source = from;
+      return {
+        body(buffer, start, length, ended, trailers) {
+          came += length;
+          out.body(buffer, start, length, ended, trailers);
+        },
+        drop() {},
+      };
+    },
+  };
+  const size = 8_000_000;
+  const answer = `HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n${'x'.repeat(size)}`;
+  const { ask } = await start(t, [holding], answer);
+  let atPause = 0;
+  const text = await ask(
+    GET,
+    (text) => text.endsWith('\r\n0\r\n\r\n'),
+    async (client) => {
+      client.socket.pause();
+      // Until the client is full, and with it the way from the backend.
+      for (let before = -1; before !== came || came === 0; ) {
+        before = came;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      source!.pause();
+      atPause = came;
+      client.socket.resume();
+      await client.until((text) => text.length >= atPause);
+      t.equal(came, atPause, 'nothing more comes');
+      source!.resume();
+    },
+  );
+  t.ok(atPause > 0 && atPause < size);
+  t.equal(came, size);
+  t.ok(text.length > size);
+});
 
 t.test('a policy gives a request another host: one Host, whatever form the target has', async (t) => {
   const seen: (string | undefined)[] = [];

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
@@ -242,6 +242,18 @@ t.test(
     t.match(status.pools.secret!.backends.s1, { state: 'down', why: /the files of its TLS cannot be used/ });
     t.equal((await check(config)).code, 1);
     t.match(await lbd.call('POST', '/v1/reload'), { outcome: 'unchanged' }, 'and is in the way of no reload');
+
+    const text = readFileSync(config, 'utf8');
+    writeFileSync(config, text.replace('tls: { ca: none.pem }, ', ''));
+    await lbd.call('POST', '/v1/reload');
+    t.equal(await get('/s'), '200 ok', 'a pool that is spoken to in the clear after all');
+    writeFileSync(config, text);
+    t.match(
+      await lbd.call('POST', '/v1/reload'),
+      { outcome: 'refused' },
+      'which now serves more than the file would',
+    );
+    t.equal(await get('/s'), '200 ok');
 
     files.server('shop');
     files.write('none.pem', files.root.cert);

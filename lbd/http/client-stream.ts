@@ -6,7 +6,6 @@ import type { Cause } from '../log/cause.ts';
 import type { Refusal } from '../log/refusal.ts';
 import type { Asker } from './asker.ts';
 import type { BodySink, HttpAnswer } from './model.ts';
-import type { OwnAnswer } from './own-answer.ts';
 import type { Phase } from './phase.ts';
 import type { HttpService } from './service.ts';
 
@@ -75,12 +74,6 @@ export interface ClientStream extends BodySink {
   start(answer: HttpAnswer, length: number, whole: boolean): void;
   /** The answer is out. */
   done(): void;
-  /**
-   * Answers a request in the place of a backend, whole; the next one comes where its body is out of the way.
-   *
-   * @param whole as of `start`
-   */
-  say(answer: OwnAnswer, whole: boolean): void;
   /** Answers what is not a request that can be relayed, and closes: nobody knows where the next one starts. */
   refuse(refusal: Refusal): void;
   /**

@@ -1,5 +1,6 @@
 import { hyphened } from '../tls/client-identity.ts';
 import { FIELD, FIELD_IDS, Field, type FieldBlock, type FieldName } from './field-names.ts';
+import type { FieldSink } from './model.ts';
 import { NO_BYTES } from './no-bytes.ts';
 
 /** Fields that end here or frame the message, a bit each: what a policy said there could be read as another message. */
@@ -89,6 +90,11 @@ export class FieldEdits {
    */
   reserve(names: ReadonlySet<string>): void {
     this.#reserved = names;
+  }
+
+  /** Hands on all that was added. */
+  addTo(out: FieldSink): void {
+    for (let at = 0; at < this.count; at++) out.added(this.#fields[at]!.name, this.#fields[at]!.value);
   }
 
   field(at: number): Field {

@@ -30,6 +30,7 @@ import { FIELD, FieldName } from './field-names.ts';
 import { type BodySink, type HttpAnswer, type HttpRequest, UNKNOWN } from './model.ts';
 import { NO_BYTES } from './no-bytes.ts';
 import { type OwnAnswer, refusalAnswer } from './own-answer.ts';
+import { ownHead } from './own-head.ts';
 import { Patience } from './patience.ts';
 import { CONNECTING, EXCHANGE } from './phase.ts';
 import type { BodySource, PolicySet } from './policy/policy.ts';
@@ -51,6 +52,7 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
   readonly #attempts: Attempts;
   readonly #checkout: Checkout;
   readonly #patience: Patience;
+  /** undefined: no pool has the request. */
   #target: PoolTarget | undefined;
   #backend: BackendStream | undefined;
   /** What policies have put between the body of the answer and the client; undefined: nothing. */
@@ -99,6 +101,7 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
     this.#idempotent = request.idempotent;
     this.#upgrade = request.upgrade;
     this.started = this.#sentAll = false;
+    this.#target = undefined;
     transit.begin(request.length, request.method === 'HEAD');
     this.#patience.beginPaces(transit.done);
     const answer = this.#lead(request) ?? this.#dispatch(request);
@@ -174,7 +177,28 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
     else if (status === 504) client.frontend.count('answered_504', 1);
     if (cause === undefined) client.log?.answered(status);
     else client.log?.fault(cause, status, reason);
-    client.say(answer, this.#request.done);
+    const transit = this.#request;
+    const head = ownHead.begin(answer, transit.toHead);
+    const { body } = head;
+    this.started = true;
+    const policies = this.#target?.policies ?? client.service.rest;
+    for (const policy of policies.onAnswer) policy.onAnswer(head, client, undefined);
+    this.#start(head, policies);
+    (this.#chain ?? this).body(body, 0, body.length, true, '');
+    if (this.#sentAll) return;
+    // A policy still works on it.
+    client.phase = EXCHANGE;
+    this.#patience.beginOwn();
+    this.arm();
+  }
+
+  /** Begins an answer for the client, whose head is as it should be but for what is of this hop. */
+  #start(answer: HttpAnswer, policies: PolicySet): void {
+    // RFC 9110 §6.6.1: who has a clock says when an answer came that does not say so itself.
+    if (!answer.has(FIELD.date)) answer.edits.addBlock(dateBlock());
+    const { length } = answer;
+    const isWrapped = length !== 0 && policies.wrapBody.length > 0 && this.#wrap(answer, policies);
+    this.#client.start(answer, isWrapped ? UNKNOWN : length, this.#request.done);
   }
 
   /** Nothing is read from the client meanwhile, and only the total time runs. */
@@ -304,11 +328,7 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
     }
     this.started = true;
     this.#edit(answer);
-    // RFC 9110 §6.6.1: who has a clock says when an answer came that does not say so itself.
-    if (!answer.has(FIELD.date)) answer.edits.addBlock(dateBlock());
-    const { length } = answer;
-    const isWrapped = length !== 0 && this.#wrap(answer);
-    this.#client.start(answer, isWrapped ? UNKNOWN : length, this.#request.done);
+    this.#start(answer, this.#target!.policies);
     return true;
   }
 
@@ -320,9 +340,7 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
     for (const policy of this.#target!.policies.onAnswer) policy.onAnswer(answer, client, attempts);
   }
 
-  #wrap(answer: HttpAnswer): boolean {
-    const { policies } = this.#target!;
-    if (policies.wrapBody.length === 0) return false;
+  #wrap(answer: HttpAnswer, policies: PolicySet): boolean {
     const chain = new BodyChain(this);
     if (!chain.wrap(policies, answer, this)) return false;
     this.#chain = chain;

@@ -1,6 +1,8 @@
 import type { AnswerFacts, LoggedRequest } from '../route/facts.ts';
 import type { FieldEdits } from './edits.ts';
+import type { FieldName } from './field-names.ts';
 import type { Message } from './message.ts';
+import type { RequestEdits } from './request-edits.ts';
 
 /** Length of a body that nobody knows before its end. */
 export const UNKNOWN = -1;
@@ -19,8 +21,8 @@ export interface HttpRequest extends LoggedRequest {
   readonly upgrade: boolean;
   /** The client's own request id, where it sent a usable one. */
   readonly requestId: string | undefined;
-  /** What its backend gets besides what came. `header` tells of both. */
-  readonly edits: FieldEdits;
+  /** What its backend gets besides what came. `header`, `path` and `query` tell of both. */
+  readonly edits: RequestEdits;
   /** Whether such a field came. @param id of `FIELD`, not `other` */
   has(id: number): boolean;
   /** As `header`, but as it came. */
@@ -51,14 +53,31 @@ export interface HttpAnswer extends AnswerFacts {
   /** As `header`, but as it came. */
   sent(name: string): string | undefined;
   /**
-   * The head as HTTP/1 writes it: fields of its hop taken out, `edits` laid over.
+   * Hands on its fields one by one, as its client gets them: fields of its hop taken out, `edits` laid over.
    *
-   * @param out takes it, and nothing else
-   * @param extra lines that frame it for its client, each with its CRLF
-   * @param upgraded it is the 101 that the client asked for
    * @param trailed its trailers reach the client, and so are announced
    */
-  render(out: Message, extra: string, upgraded: boolean, trailed: boolean): void;
+  fields(out: FieldSink, trailed: boolean): void;
+}
+
+/** Takes the fields of a message. */
+export interface FieldSink {
+  /**
+   * One that came.
+   *
+   * @param buffer valid during the call; the name in any case
+   * @param id of `FIELD`
+   */
+  came(
+    buffer: Buffer,
+    nameStart: number,
+    nameEnd: number,
+    valueStart: number,
+    valueEnd: number,
+    id: number,
+  ): void;
+  /** One that was added. */
+  added(name: FieldName, value: string): void;
 }
 
 /** Takes the body of a message, piece by piece. */

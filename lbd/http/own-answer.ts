@@ -2,12 +2,20 @@ import { STATUS_CODES } from 'node:http';
 import type { Cause } from '../log/cause.ts';
 import type { Refusal } from '../log/refusal.ts';
 import type { FrontendCounter } from '../shared/shared.ts';
+import { Field, FieldName } from './field-names.ts';
+
+const CONTENT_TYPE = new FieldName('Content-Type');
+const CONTENT_LENGTH = new FieldName('Content-Length');
+const CACHE_CONTROL = new FieldName('Cache-Control');
+const RETRY_AFTER = new FieldName('Retry-After');
+const REQUEST_ID = new FieldName('X-Request-Id');
+const LOCATION = new FieldName('Location');
 
 /** An answer of lbd's own, in the place of a backend's. */
 export interface OwnAnswer {
   readonly status: number;
   /** Besides `Date` and those of the codec; values latin1 without CR and LF. */
-  readonly fields: readonly (readonly [name: string, value: string])[];
+  readonly fields: readonly Field[];
   /** latin1 */
   readonly body: string;
   /** For the access log: why it is not a backend's; undefined: as it should be. */
@@ -26,11 +34,11 @@ export function refusalAnswer(
   return {
     status,
     fields: [
-      ['Content-Type', 'text/plain'],
-      ['Content-Length', `${body.length}`],
-      ['Cache-Control', 'no-store'],
-      ...(status === 503 ? ([['Retry-After', '1']] as const) : []),
-      ...(requestId === '' ? [] : ([['X-Request-Id', requestId]] as const)),
+      new Field(CONTENT_TYPE, 'text/plain'),
+      new Field(CONTENT_LENGTH, `${body.length}`),
+      new Field(CACHE_CONTROL, 'no-store'),
+      ...(status === 503 ? [new Field(RETRY_AFTER, '1')] : []),
+      ...(requestId === '' ? [] : [new Field(REQUEST_ID, requestId)]),
     ],
     body,
     cause,
@@ -43,11 +51,7 @@ export function refusalAnswer(
 export function redirectAnswer(status: number, location: string, requestId: string): OwnAnswer {
   return {
     status,
-    fields: [
-      ['Location', location],
-      ['Content-Length', '0'],
-      ['X-Request-Id', requestId],
-    ],
+    fields: [new Field(LOCATION, location), new Field(CONTENT_LENGTH, '0'), new Field(REQUEST_ID, requestId)],
     body: '',
     cause: undefined,
   };

@@ -41,6 +41,12 @@ export class Patience {
     this.#responseMs = responseMs;
   }
 
+  /** The answer is lbd's own, and takes its time. */
+  beginOwn(): void {
+    this.#endMs = 0;
+    this.#idleMs = this.#client.frontend.config.timeouts.idleMs;
+  }
+
   /** The total time is over. */
   get over(): boolean {
     return this.#endMs !== 0 && this.#client.frontend.context.deadlines.now >= this.#endMs;

@@ -23,6 +23,8 @@ export class HttpService {
   entry: PolicySet = new PolicySet([]);
   /** Fields that tell backends who a client is, and that no client may send; undefined: none. */
   reserved: ReadonlySet<string> | undefined;
+  /** What meets every answer that is not of a pool. */
+  rest: PolicySet = new PolicySet([]);
   router: Router;
   /** By index of the route. */
   #targets: readonly Target[] = [];
@@ -52,6 +54,7 @@ export class HttpService {
       ...(adds(config, 'CDN-Loop') ? [new LoopMarkPolicy(loopId, config)] : []),
       ...(config.hsts === undefined ? [] : [new HstsPolicy(config.hsts)]),
     ];
+    this.rest = new PolicySet(shared);
     this.router = compileRoutes(config.routes, config.pool);
     this.#targets = routePools.map((it, route) => poolTarget(route, it, shared));
     if (pool !== undefined) this.#rest = poolTarget(-1, pool, shared);

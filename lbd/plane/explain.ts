@@ -68,7 +68,7 @@ function explained({ onRequest }: PolicySet, head: RequestHead, client: PolicyCl
 
 /** Why lbd answers itself, in words, or where the client is sent to. */
 function causeOf({ status, fields, body }: OwnAnswer): string {
-  const location = fields.find(([name]) => name === 'Location')?.[1];
+  const location = fields.find(({ name }) => name.lower === 'location')?.value;
   return location === undefined
     ? body
         .trim()

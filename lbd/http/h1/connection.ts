@@ -9,14 +9,14 @@ import { handshakeMs } from '../../tls/terminator.ts';
 import type { ClientStream, UpgradedStream } from '../client-stream.ts';
 import { Exchange } from '../exchange.ts';
 import { type HttpAnswer, UNKNOWN } from '../model.ts';
-import { type OwnAnswer, refusalAnswer } from '../own-answer.ts';
+import { refusalAnswer } from '../own-answer.ts';
 import { CLOSED, CONNECTING, EXCHANGE, HEAD, IDLE, LINGER, type Phase, TUNNEL } from '../phase.ts';
 import type { HttpService } from '../service.ts';
 import { Backlog } from './backlog.ts';
 import { BodyReader, BROKEN } from './body-reader.ts';
 import { ClientSocket } from './client-socket.ts';
 import { CR, LF } from './grammar.ts';
-import { ownAnswerText } from './own-answer.ts';
+import { lastAnswerText } from './own-answer.ts';
 import { afterEmptyLines, type RequestHead } from './request-head.ts';
 import { type Outlet, ResponseWriter } from './response-writer.ts';
 import { requestScratch } from './scratch.ts';
@@ -58,7 +58,6 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
   // Of the request under way.
   #keepAlive = true;
   #http10 = false;
-  #toHead = false;
   requestId = '';
 
   /** @param endpoints from a PROXY header; undefined: the ends of the socket are those of the client */
@@ -180,7 +179,6 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
   #begin(head: RequestHead, buffer: Buffer, start: number, after: number, end: number): number {
     this.#keepAlive = head.keepAlive && !this.frontend.closes;
     this.#http10 = head.http10;
-    this.#toHead = head.method === 'HEAD';
     this.requestId = head.requestId ?? this.frontend.context.nextRequestId();
     this.asker.identify(head, this.log);
     head.scheme = this.asker.scheme;
@@ -371,18 +369,6 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
 
   // Answers of our own.
 
-  say(answer: OwnAnswer, whole: boolean): void {
-    if (!whole || this.#http10) this.#keepAlive = false;
-    this.#sayText(ownAnswerText(answer, this.#keepAlive, this.#toHead));
-    this.done();
-  }
-
-  /** @param answer whole */
-  #sayText(answer: string): void {
-    this.#countHead(answer.indexOf('\r\n\r\n') + 4);
-    this.writeText(answer);
-  }
-
   #awaitRequest(): void {
     this.phase = IDLE;
     this.#resting = false;
@@ -413,7 +399,9 @@ export class HttpConnection extends ClientSocket implements ByteSink, ClientStre
       this.reset(cause);
       return;
     }
-    this.#sayText(ownAnswerText(refusalAnswer(refusal, ''), false, false));
+    const answer = lastAnswerText(refusalAnswer(refusal, ''));
+    this.#countHead(answer.indexOf('\r\n\r\n') + 4);
+    this.writeText(answer);
     this.#linger();
   }
 

@@ -1,7 +1,7 @@
-import { FieldEdits } from '../edits.ts';
 import { FIELD } from '../field-names.ts';
 import type { Message } from '../message.ts';
 import { type HttpRequest, UNKNOWN } from '../model.ts';
+import { RequestEdits } from '../request-edits.ts';
 import { BODY } from './body.ts';
 import { ConnectionOptions } from './connection-options.ts';
 import { writeAdded } from './edits.ts';
@@ -56,7 +56,7 @@ export class RequestHead implements HttpRequest {
   started = false;
   /** Its reader says so. */
   scheme: 'http' | 'https' = 'http';
-  readonly edits = new FieldEdits();
+  readonly edits = new RequestEdits();
 
   readonly #fields: FieldLines;
   readonly #connection = new ConnectionOptions();
@@ -283,11 +283,15 @@ export class RequestHead implements HttpRequest {
   }
 
   get path(): string {
+    const { target } = this.edits;
+    if (target !== undefined) return target.split('?', 1)[0]!;
     const path = this.#buffer.latin1Slice(this.#targetStart, this.#queryStart);
     return path === '' ? '/' : path;
   }
 
   get query(): string {
+    const { target } = this.edits;
+    if (target !== undefined) return target.includes('?') ? target.slice(target.indexOf('?') + 1) : '';
     return this.#queryStart < this.#targetEnd
       ? this.#buffer.latin1Slice(this.#queryStart + 1, this.#targetEnd)
       : '';
@@ -339,8 +343,9 @@ export class RequestHead implements HttpRequest {
     const { edits } = this;
     const asksAll = this.#connection.namesFields || edits.removesOthers;
     let run = this.#lineStart;
-    if (this.#restarts) {
-      const target = buffer.latin1Slice(this.#targetStart, this.#targetEnd);
+    const restarts = this.#restarts || edits.target !== undefined;
+    if (restarts) {
+      const target = edits.target ?? buffer.latin1Slice(this.#targetStart, this.#targetEnd);
       // RFC 9112 §3.2.4: an absolute target without path means the server as a whole to OPTIONS, else its root.
       const root = this.method === 'OPTIONS' && target === '' ? '*' : '/';
       out.text(
@@ -354,7 +359,7 @@ export class RequestHead implements HttpRequest {
       const id = fields.id(line);
       last = fields.lineEnd(line);
       if (id === FIELD.other && !asksAll) continue;
-      if (!this.#strips(line, id)) continue;
+      if (id === FIELD.host ? !restarts && !edits.removesKnown(id) : !this.#strips(line, id)) continue;
       const lineStart = fields.lineStart(line);
       if (lineStart > run) out.copy(buffer, run, lineStart);
       run = last;
@@ -380,8 +385,6 @@ export class RequestHead implements HttpRequest {
   /** Host, Content-Length and Transfer-Encoding never go because Connection names them: GHSA-ggv3-7p47-pfv8. */
   #strips(line: number, id: number): boolean {
     switch (id) {
-      case FIELD.host:
-        return this.#restarts || this.edits.removesKnown(FIELD.host);
       case FIELD.connection:
       case FIELD.keepAlive:
       case FIELD.proxyConnection:

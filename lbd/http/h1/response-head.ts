@@ -1,7 +1,7 @@
 import { FieldEdits } from '../edits.ts';
 import { FIELD } from '../field-names.ts';
 import type { Message } from '../message.ts';
-import { type HttpAnswer, UNKNOWN } from '../model.ts';
+import { type FieldSink, type HttpAnswer, UNKNOWN } from '../model.ts';
 import { BODY } from './body.ts';
 import { ConnectionOptions } from './connection-options.ts';
 import { writeAdded } from './edits.ts';
@@ -164,8 +164,25 @@ export class ResponseHead implements HttpAnswer {
     return undefined;
   }
 
+  fields(out: FieldSink, trailed: boolean): void {
+    const fields = this.#fields;
+    for (let line = 0; line < fields.count; line++) {
+      const id = fields.id(line);
+      if (this.#strips(line, id, false, trailed)) continue;
+      out.came(
+        this.#buffer,
+        fields.lineStart(line),
+        fields.nameEnd(line),
+        fields.valueStart(line),
+        fields.valueEnd(line),
+        id,
+      );
+    }
+    this.edits.addTo(out);
+  }
+
   /**
-   * The head as the client gets it: fields of this hop taken out, framing said anew, `edits` laid over.
+   * As `fields`, but whole, as a client of HTTP/1 gets it: most of it is copied in runs of lines.
    *
    * @param out takes it, and nothing else
    * @param extra further lines, each with its CRLF: `Connection`, `Transfer-Encoding`

@@ -1,6 +1,9 @@
+import { STATUS_CODES } from 'node:http';
+import type { FieldName } from '../field-names.ts';
 import { type Message, scratch } from '../message.ts';
-import { type HttpAnswer, UNKNOWN } from '../model.ts';
+import { type FieldSink, type HttpAnswer, UNKNOWN } from '../model.ts';
 import { asChunk, JOIN_BYTES, lastChunk } from './chunk.ts';
+import { ResponseHead } from './response-head.ts';
 
 /** Takes what a client is to get. */
 export interface Outlet {
@@ -9,6 +12,34 @@ export interface Outlet {
   send(buffer: Buffer, start: number, length: number): void;
   sendMessage(message: Message): void;
   writeText(latin1: string): void;
+}
+
+/** Writes fields into `scratch`, a line each. */
+const LINES: FieldSink = {
+  came(buffer, nameStart, nameEnd, valueStart, valueEnd) {
+    scratch.copy(buffer, nameStart, nameEnd);
+    scratch.text(': ');
+    scratch.copy(buffer, valueStart, valueEnd);
+    scratch.line();
+  },
+  added({ prefix }: FieldName, value) {
+    scratch.text(prefix);
+    scratch.text(value);
+    scratch.line();
+  },
+};
+
+/** The head of an answer in `scratch`; parameters as of `ResponseHead.render`. */
+function render(answer: HttpAnswer, extra: string, upgraded: boolean, trailed: boolean): void {
+  if (answer instanceof ResponseHead) {
+    answer.render(scratch, extra, upgraded, trailed);
+    return;
+  }
+  const { status } = answer;
+  scratch.clear().text(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`);
+  answer.fields(LINES, trailed);
+  if (extra !== '') scratch.text(extra);
+  scratch.line();
 }
 
 /** Frames answers for one client. What it renders lies in `scratch`, and so leaves before anything else is done. */
@@ -20,13 +51,13 @@ export class ResponseWriter {
 
   /** A 1xx. */
   interim(answer: HttpAnswer): Message {
-    answer.render(scratch, '', false, false);
+    render(answer, '', false, false);
     return scratch;
   }
 
   /** A 101 that the client asked for. */
   switched(answer: HttpAnswer): Message {
-    answer.render(scratch, 'Connection: upgrade\r\n', true, false);
+    render(answer, 'Connection: upgrade\r\n', true, false);
     return scratch;
   }
 
@@ -44,7 +75,7 @@ export class ResponseWriter {
     let extra = this.#chunks ? 'Transfer-Encoding: chunked\r\n' : '';
     if (!keep) extra += 'Connection: close\r\n';
     else if (http10) extra += 'Connection: keep-alive\r\n';
-    answer.render(scratch, extra, false, this.#chunks);
+    render(answer, extra, false, this.#chunks);
     return scratch.length;
   }
 

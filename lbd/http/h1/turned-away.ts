@@ -3,7 +3,7 @@ import type { ByteSink } from '../../io/byte-sink.ts';
 import type { Deadlines, Timed } from '../../io/deadlines.ts';
 import type { Refusal } from '../../log/refusal.ts';
 import { refusalAnswer } from '../own-answer.ts';
-import { ownAnswerText } from './own-answer.ts';
+import { lastAnswerText } from './own-answer.ts';
 
 /** So long a client that was turned away may take to read why. */
 const LINGER_MS = 1_000;
@@ -24,7 +24,7 @@ export class TurnedAway implements ByteSink, Timed {
     socket.on('error', ignore);
     socket.once('end', () => socket.destroySoon());
     socket.once('close', () => deadlines.remove(this));
-    socket.end(ownAnswerText(refusalAnswer(refusal, ''), false, false), 'latin1');
+    socket.end(lastAnswerText(refusalAnswer(refusal, '')), 'latin1');
     socket.resume();
   }
 

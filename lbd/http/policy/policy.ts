@@ -23,8 +23,12 @@ export interface Policy {
   onRequest?(request: HttpRequest, client: PolicyClient): OwnAnswer | undefined;
   /** A backend was chosen, and will get the request as it is after this. */
   onSend?(request: HttpRequest, client: PolicyClient, attempts: Attempts): void;
-  /** The client will get an answer of the backend as it is after this. */
-  onAnswer?(answer: HttpAnswer, client: PolicyClient, attempts: Attempts): void;
+  /**
+   * The client will get an answer as it is after this.
+   *
+   * @param attempts by which a backend gave it; undefined: it is lbd's own
+   */
+  onAnswer?(answer: HttpAnswer, client: PolicyClient, attempts: Attempts | undefined): void;
   /**
    * @param out where the body goes: the answer is over once it has taken the end, which may be later than the backend's
    * @param source to be held up where more comes than can be worked on

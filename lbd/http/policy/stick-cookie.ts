@@ -27,7 +27,8 @@ export class StickCookiePolicy implements Policy {
     else request.edits.set(COOKIE, kept);
   }
 
-  onAnswer({ edits }: HttpAnswer, { asker }: PolicyClient, { needsCookie, index }: Attempts): void {
-    if (needsCookie) edits.add(SET_COOKIE, this.#pool.cookieText(index, asker.scheme));
+  onAnswer({ edits }: HttpAnswer, { asker }: PolicyClient, attempts: Attempts | undefined): void {
+    if (attempts?.needsCookie === true)
+      edits.add(SET_COOKIE, this.#pool.cookieText(attempts.index, asker.scheme));
   }
 }

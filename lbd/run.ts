@@ -4,7 +4,7 @@ import type { EarlySignals } from '../common/early-signals.ts';
 import { OperatorError, problemLines } from '../common/errors.ts';
 import { createLogger } from '../common/logger.ts';
 import { ServiceNotifier } from '../common/sd-notify.ts';
-import { StartConfigs } from '../common/start-config.ts';
+import { type StartConfig, StartConfigs } from '../common/start-config.ts';
 import { ControlPlane } from './control/control-plane.ts';
 import type { LoadedConfig } from './control/loaded-config.ts';
 
@@ -28,7 +28,9 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
     keep: (text: string) => configs.keep(text),
     warnings: () => configs.warnings,
   };
-  let plane = new ControlPlane(options, start, source, node, log);
+  const planeOf = (from: StartConfig<LoadedConfig>) =>
+    new ControlPlane({ daemon: options, start: from, source, node, log });
+  let plane = planeOf(start);
   const manager = new ServiceNotifier();
   process.once('exit', () => {
     configs.reader.close();
@@ -49,7 +51,7 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
   /** A certificate that cannot be used must not keep all else from being served. */
   const startPartly = async (error: unknown) => {
     if (options.strict || !(error instanceof OperatorError && error.code === 'TLS')) throw error;
-    plane = new ControlPlane(options, start, source, node, log);
+    plane = planeOf(start);
     await plane.start(true);
   };
   process.on('SIGTERM', stop);
@@ -62,7 +64,7 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
     const former = start.substitute === undefined ? await configs.substitute(problemLines(error)) : undefined;
     if (former === undefined || former.read.fingerprint === start.read.fingerprint) await startPartly(error);
     else {
-      plane = new ControlPlane(options, former, source, node, log);
+      plane = planeOf(former);
       // What is wrong with the file may be wrong with both, and is what can be mended.
       await plane.start().catch(() => startPartly(error));
     }

@@ -3,8 +3,8 @@ import type { Logger } from '../../common/logger.ts';
 import type { ClusterConfig } from '../../common/model.ts';
 import type { Keys } from '../../common/secret.ts';
 import type { Registers } from '../session/registers.ts';
+import type { SyncCompanion } from '../session/sync-companion.ts';
 import { SessionSync, type SessionSyncOptions } from '../session/sync-link.ts';
-import type { SyncCompanion } from '../session/sync-protocol.ts';
 import type { SessionTable } from '../session/table.ts';
 
 export interface SyncEnd {

@@ -1,4 +1,4 @@
-import type { SyncCompanion } from '../session/sync-protocol.ts';
+import type { SyncCompanion } from '../session/sync-companion.ts';
 import { flowFrame, KIND, parseFlowFrame } from './flow-frame.ts';
 import { FlowReceiver } from './flow-receiver.ts';
 import type { FlowReplica } from './flow-replica.ts';

@@ -2,7 +2,7 @@ import { networkInterfaces } from 'node:os';
 import type { FlowSyncStatus } from '../../common/control.ts';
 import { messageOf } from '../../common/errors.ts';
 import { monotonicMs } from '../session/memory.ts';
-import type { SyncCompanion } from '../session/sync-protocol.ts';
+import type { SyncCompanion } from '../session/sync-companion.ts';
 import { Conntrack } from './conntrack.ts';
 import { ConntrackMessage } from './conntrack-message.ts';
 import { endText } from './flow.ts';

@@ -7,7 +7,8 @@ import { HeartbeatLink, type HeartbeatLinkOptions } from './heartbeat-link.ts';
 import { KeyRing, type SyncPurpose, type TlsEnds } from './key-ring.ts';
 import { monotonicMs } from './memory.ts';
 import type { Registers } from './registers.ts';
-import { type SyncCompanion, SyncProtocol, type TicketSharing } from './sync-protocol.ts';
+import type { SyncCompanion, TicketSharing } from './sync-companion.ts';
+import { SyncProtocol } from './sync-protocol.ts';
 import { dialTls, listenTls, type SyncListener, tlsCause } from './sync-tls.ts';
 import type { SessionTable } from './table.ts';
 

@@ -1,5 +1,5 @@
 import { monotonicMs } from '../../common/events.ts';
-import type { TicketSharing } from '../session/sync-protocol.ts';
+import type { TicketSharing } from '../session/sync-companion.ts';
 import { TicketRing } from './ticket-ring.ts';
 
 const TICK_MS = 10_000;

@@ -1,8 +1,9 @@
 import t from 'tap';
 import { Registers } from '../../../lbd/session/registers.ts';
+import type { SyncCompanion } from '../../../lbd/session/sync-companion.ts';
 import { FRAME, wordsFrame } from '../../../lbd/session/sync-frame.ts';
 import { type Hello, helloFrame } from '../../../lbd/session/sync-hello.ts';
-import { type SyncCompanion, SyncProtocol } from '../../../lbd/session/sync-protocol.ts';
+import { SyncProtocol } from '../../../lbd/session/sync-protocol.ts';
 import { SessionTable } from '../../../lbd/session/table.ts';
 
 function node(nowMs: number, companion?: SyncCompanion) {

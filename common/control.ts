@@ -230,6 +230,11 @@ export interface LbdStatus {
   readonly flows?: FlowSyncStatus | undefined;
   /** undefined: from a release that does not say it. */
   readonly leaving?: readonly LeavingStatus[] | undefined;
+  /**
+   * `frontend NAME` or `pool NAME` that serves nobody, since no TLS files of it can be used, nor ever could in this run. The
+   * warnings say why. undefined: from a release that does not say it.
+   */
+  readonly left_out?: readonly string[] | undefined;
   readonly frontends: Readonly<Record<string, FrontendStatus>>;
   readonly pools: Readonly<
     Record<

@@ -56,6 +56,7 @@ export function statusSources(parts: ToldParts): StatusSources {
     sync: () => parts.sync.status(),
     flows: () => parts.flows.status(),
     leaving: () => parts.departures.status(),
+    leftOut: () => parts.tls.leftOut,
     certificates: (frontend) => parts.tls.certificates(frontend),
     engine: (frontend) => parts.kernel.engine(frontend),
     resolved: (id, host) => parts.whereabouts.resolved(id, host),

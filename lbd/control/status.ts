@@ -26,6 +26,8 @@ export interface StatusSources {
   sync(): SyncStatus;
   flows(): FlowSyncStatus;
   leaving(): readonly LeavingStatus[];
+  /** Frontends and pools whose TLS files cannot be used. */
+  leftOut(): readonly string[];
   /** Those that clients of a frontend are shown. */
   certificates(frontend: string): readonly CertificateStatus[];
   /** Undefined for mode http. */
@@ -72,6 +74,7 @@ export function* statusInSteps(sources: StatusSources): Generator<void, LbdStatu
     sync: sources.sync(),
     flows: sources.flows(),
     leaving: sources.leaving(),
+    left_out: sources.leftOut(),
     frontends,
     pools,
     warnings,

@@ -88,6 +88,7 @@ export function statusJson({ lbd, agent }: NodeView): object {
     sync: l?.sync ?? null,
     flows: l?.flows ?? null,
     leaving: l?.leaving ?? [],
+    left_out: l?.left_out ?? [],
     frontends: l?.frontends ?? {},
     pools: l?.pools ?? {},
     warnings: warningsOf({ lbd, agent }),

@@ -1,4 +1,4 @@
-import type { BackendStatus } from '../../common/control.ts';
+import type { BackendStatus, LbdStatus } from '../../common/control.ts';
 import type { NodeView } from './status.ts';
 
 /** Backends that take no client though nobody has asked for that. */
@@ -39,14 +39,41 @@ function agentTroubles(agent: NodeView['agent']['status']): string[] {
 
 function lbdTroubles(lbd: NodeView['lbd']['status']): string[] {
   if (lbd === null) return [];
-  const { workers, config } = lbd;
+  const { workers, config, left_out = [], pools } = lbd;
   return [
     ...(workers.running < workers.wanted ? [`${workers.running} of ${workers.wanted} workers run`] : []),
     ...(config.reload_error === undefined ? [] : [`the config file is refused: ${config.reload_error}`]),
-    ...Object.entries(lbd.pools).flatMap(([pool, { backends }]) =>
-      Object.entries(backends)
-        .filter(([, backend]) => isDown(backend))
-        .map(([name, { state, why }]) => `${pool}/${name} is ${state}: ${why}`),
-    ),
+    ...left_out.map((name) => `${name} serves nobody: its TLS files cannot be used`),
+    ...Object.entries(pools).flatMap(([name, pool]) => poolTroubles(name, pool)),
   ];
+}
+
+function poolTroubles(pool: string, status: LbdStatus['pools'][string]): string[] {
+  const backends = Object.entries(status.backends);
+  return [
+    ...(takesClients(status) ? [] : [`pool ${pool} has no backend that takes clients${countsOf(status)}`]),
+    ...backends
+      .filter(([, backend]) => isDown(backend))
+      .map(([name, { state, why }]) => `${pool}/${name} is ${state}: ${why}`),
+  ];
+}
+
+/** Or will be known to, once a first check is done. */
+function takesClients({ backends, strain }: LbdStatus['pools'][string]): boolean {
+  return Object.values(backends).some(
+    ({ state, weight }) =>
+      state === 'starting' ||
+      (weight > 0 && (state === 'ready' || (strain?.panic === true && DOWN.has(state)))),
+  );
+}
+
+/** How many backends of a pool that takes no clients are what, such as `: 2 drained, 1 of weight 0`. */
+function countsOf({ backends }: LbdStatus['pools'][string]): string {
+  const counts = new Map<string, number>();
+  for (const { state } of Object.values(backends)) {
+    const what = state === 'ready' ? 'of weight 0' : state;
+    counts.set(what, (counts.get(what) ?? 0) + 1);
+  }
+  const texts = [...counts].map(([what, number]) => `${number} ${what}`);
+  return texts.length === 0 ? '' : `: ${texts.join(', ')}`;
 }

@@ -295,6 +295,7 @@ pools: { web: { backends: { ${Object.keys(backends)
     sync: () => status().sync,
     flows: () => status().flows!,
     leaving: () => [],
+    leftOut: () => [],
     certificates: () => [],
     engine: () => undefined,
     resolved: () => undefined,

@@ -240,6 +240,7 @@ t.test(
     t.equal(said(/^pool secret: .*none\.pem: no such file; nothing is served there$/).length, 1);
     t.equal(said(/^frontend api: .*old\.key: .*PEM$/).length, 1);
     t.match(status.pools.secret!.backends.s1, { state: 'down', why: /the files of its TLS cannot be used/ });
+    t.same(status.left_out, ['frontend web', 'pool secret']);
     t.equal((await check(config)).code, 1);
     t.match(await lbd.call('POST', '/v1/reload'), { outcome: 'unchanged' }, 'and is in the way of no reload');
 
@@ -259,7 +260,9 @@ t.test(
     files.write('none.pem', files.root.cert);
     await lbd.logged(/certificates were read again and are in force/);
     t.equal(await shown(t, port), 'shop', 'once it is mended it serves without a restart');
-    t.match((await lbd.status()).pools.secret!.backends.s1, { state: 'ready' });
+    const mended = await lbd.status();
+    t.match(mended.pools.secret!.backends.s1, { state: 'ready' });
+    t.same(mended.left_out, []);
   },
 );
 

@@ -2,7 +2,7 @@ import t from 'tap';
 import type { NodeView } from '../../../scripts/lbctl/status.ts';
 import { troublesOf } from '../../../scripts/lbctl/trouble.ts';
 
-const backend = (state: string) => ({ state, why: 'connection refused' });
+const backend = (state: string) => ({ state, weight: 1, why: 'connection refused' });
 const lbd = (change: object = {}) => ({
   status: {
     sync: { state: 'synced' },
@@ -38,6 +38,7 @@ t.test('what is well, and what an operator wants so, is no trouble', async (t) =
 t.test('each thing that is down is told', async (t) => {
   const pools = { web: { backends: { s1: backend('down'), s2: backend('ejected') } } };
   t.same(troubles(lbd({ pools }), agent()), [
+    'pool web has no backend that takes clients: 1 down, 1 ejected',
     'web/s1 is down: connection refused',
     'web/s2 is ejected: connection refused',
   ]);
@@ -70,4 +71,32 @@ t.test('each thing that is down is told', async (t) => {
     'the guardian is not running',
     'the witness is silent: no answer',
   ]);
+});
+
+t.test('a pool that takes no clients is down, whatever the reason of each backend', async (t) => {
+  const pool = (...backends: object[]) => ({
+    web: { backends: Object.fromEntries(backends.map((it, i) => [`s${i}`, it])) },
+  });
+  const of = (pools: object) => troubles(lbd({ pools }), agent());
+  const idle = { state: 'ready', weight: 0, why: 'weight 0: no new clients' };
+  t.same(of(pool(backend('drained'), backend('draining'), backend('drained'))), [
+    'pool web has no backend that takes clients: 2 drained, 1 draining',
+  ]);
+  t.same(of(pool(backend('maint'))), ['pool web has no backend that takes clients: 1 maint']);
+  t.same(of(pool(idle, backend('maint'))), [
+    'pool web has no backend that takes clients: 1 of weight 0, 1 maint',
+  ]);
+  t.same(of(pool()), ['pool web has no backend that takes clients']);
+  t.same(of(pool(backend('drained'), backend('starting'))), [], 'it is not known yet');
+  t.same(of(pool(idle, backend('ready'))), []);
+  const panic = { web: { strain: { panic: true }, ...pool(backend('down')).web } };
+  t.same(of(panic), ['web/s0 is down: connection refused'], 'all are used in a panic');
+});
+
+t.test('a frontend or pool whose TLS files cannot be used is down', async (t) => {
+  t.same(troubles(lbd({ left_out: ['frontend shop', 'pool secret'] }), agent()), [
+    'frontend shop serves nobody: its TLS files cannot be used',
+    'pool secret serves nobody: its TLS files cannot be used',
+  ]);
+  t.same(troubles(lbd({ left_out: [] }), agent()), []);
 });

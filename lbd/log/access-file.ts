@@ -1,4 +1,5 @@
 import { close, fstat, open, rename, write } from 'node:fs';
+import { count } from '../../common/count.ts';
 import { formatSize } from '../../common/duration.ts';
 import { messageOf } from '../../common/errors.ts';
 
@@ -71,7 +72,7 @@ export class AccessFile {
 
   /** What is wrong now; undefined: nothing. */
   get warning(): string | undefined {
-    if (this.#problem !== undefined) return `access log: ${this.#problem}; ${this.#lost} lines are lost`;
+    if (this.#problem !== undefined) return `access log: ${this.#problem}; ${count(this.#lost, 'line')} lost`;
     const said = this.#reopenProblem ?? (this.#moved > 0 ? this.#tooLong() : undefined);
     return said && `access log: ${said}`;
   }
@@ -259,7 +260,7 @@ export class AccessFile {
 
   #recovered(): void {
     if (this.#problem === undefined) return;
-    this.#tell('info', `access log: ${this.#name} is written again; ${this.#lost} lines are lost`);
+    this.#tell('info', `access log: ${this.#name} is written again; ${count(this.#lost, 'line')} lost`);
     this.#problem = undefined;
     this.#lost = 0;
   }

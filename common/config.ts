@@ -37,11 +37,12 @@ export function loadConfig(file: string, options: ConfigOptions = {}): Config {
   return loadWithNeeds(file, options).config;
 }
 
-/** A config, what it needs of the host that it is for, and where in the file something stands. */
+/** A config, what it needs of the host that it is for, and what stands in the file, and where. */
 export interface PlacedConfig {
   readonly config: Config;
   readonly needs: readonly PlacedNeed[];
   readonly where: Source['where'];
+  readonly has: Source['has'];
 }
 
 /** Like `loadConfig`, with the text, needs and places. */
@@ -79,8 +80,8 @@ export function loadSound(
 
 function placed(config: Config, source: Source): PlacedConfig {
   const needs = config.ha === undefined ? [] : hostNeeds(config.ha, source.has(['ha', 'groups']));
-  const { where } = source;
-  return { config, needs: needs.map((need) => ({ ...need, where: where(need.path) })), where };
+  const { where, has } = source;
+  return { config, needs: needs.map((need) => ({ ...need, where: where(need.path) })), where, has };
 }
 
 /**

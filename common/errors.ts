@@ -12,11 +12,14 @@ export interface ConfigProblem {
 export class ConfigError extends Error {
   readonly code = 'CONFIG';
   readonly problems: readonly ConfigProblem[];
+  /** What else is to be said of the file, one line each. */
+  readonly warnings: readonly string[];
 
-  constructor(problems: readonly ConfigProblem[]) {
+  constructor(problems: readonly ConfigProblem[], warnings: readonly string[] = []) {
     super(problems.map((p) => `${p.where}: ${p.message}`).join('\n'));
     this.name = 'ConfigError';
     this.problems = problems;
+    this.warnings = warnings;
   }
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env -S sh -c 'PATH="$(dirname "$(readlink -f "$0")")/../node_modules/.bin:$PATH" exec node --disable-sigusr1 "$0" "$@"'
 import { CommanderError, Command as Program } from 'commander';
 import { count } from '../common/count.ts';
-import { ConfigError, messageOf, OperatorError } from '../common/errors.ts';
+import { ConfigError, messageOf, OperatorError, problemLines } from '../common/errors.ts';
 import { printable, printableJson } from '../common/printable.ts';
 import { VERSION } from '../common/version.ts';
 import { COMMANDS, type Command, type Output, UsageError } from './lbctl/commands.ts';
@@ -93,10 +93,11 @@ function printNext(text: string, answer: unknown, json: boolean): void {
 
 function fail(error: unknown, json: boolean): void {
   if (error instanceof ConfigError) {
-    if (json) print({ text: '', json: { ok: false, problems: error.problems } }, json);
+    if (json)
+      print({ text: '', json: { ok: false, problems: error.problems, warnings: error.warnings } }, json);
     else
-      for (const { where, message } of error.problems)
-        process.stderr.write(`${printable(`${where}: ${message}`)}\n`);
+      for (const line of [...problemLines(error), ...error.warnings])
+        process.stderr.write(`${printable(line)}\n`);
     process.stderr.write(`lbctl: ${count(error.problems.length, 'problem')}\n`);
   } else {
     const message = messageOf(error);

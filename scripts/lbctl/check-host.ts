@@ -3,24 +3,21 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { formatEndpoint } from '../../common/address.ts';
 import { secretProblems } from '../../common/cluster-keys.ts';
+import type { PlacedConfig } from '../../common/config.ts';
 import { type LbdStatus, SOCKETS } from '../../common/control.ts';
 import { control } from '../../common/control-client.ts';
 import type { ConfigProblem } from '../../common/errors.ts';
 import { type HostFacts, hostFacts, lameNeeds, unmetNeeds } from '../../common/host-facts.ts';
-import type { PlacedNeed } from '../../common/host-needs.ts';
-import type { Config } from '../../common/model.ts';
 import { settlePrograms } from '../../common/programs.ts';
-import type { Path, Source } from '../../common/source.ts';
+import type { Path } from '../../common/source.ts';
 import type { NamedBind } from '../../lbd/control/preflight.ts';
+import { checkAccessLogs } from './check-access-log.ts';
 
 export const NOT_LOOKED =
   'Its interfaces, programs and secret were not looked for: this machine does not have the address of that node.';
 
 /** A config that is good in itself, and where it is to run. */
-export interface Checked {
-  readonly config: Config;
-  readonly needs: readonly PlacedNeed[];
-  readonly where: Source['where'];
+export interface Checked extends PlacedConfig {
   /** Of the daemons that may run already. */
   readonly runDir: string;
   /** The operator has named the node: this machine need not be it. */
@@ -55,6 +52,7 @@ export async function checkHost(checked: Checked): Promise<HostVerdict> {
   const unmet = await unmetNeeds(needs, facts);
   const secrets = secretProblems(cluster);
   const binds = await bindProblems(checked);
+  const logs = await checkAccessLogs(checked);
   return {
     looked: true,
     problems: [
@@ -63,21 +61,26 @@ export async function checkHost(checked: Checked): Promise<HostVerdict> {
       ...loops,
       ...binds.taken.map(({ path, message }) => at(path, message)),
     ],
-    warnings: lameNeeds(needs, facts).map((lame) => `${lame.where}: warning: ${lame.message}`),
-    denied: [...secrets.denied, ...binds.denied].map((line) => `Not looked at: ${line}`),
+    warnings: [
+      ...lameNeeds(needs, facts).map((lame) => `${lame.where}: warning: ${lame.message}`),
+      ...logs.warnings,
+    ],
+    denied: [...secrets.denied, ...binds.denied, ...logs.denied].map((line) => `Not looked at: ${line}`),
   };
 }
 
 /** Nothing in the file tells whether it is for this machine: what lbd could not have here is a warning. */
 async function ofSingle(checked: Checked, loops: readonly ConfigProblem[]): Promise<HostVerdict> {
   const { taken, denied } = await bindProblems(checked);
+  const logs = await checkAccessLogs(checked);
   return {
     ...NOTHING,
     warnings: [
       ...loops.map(({ where, message }) => `${where}: warning: ${message}`),
       ...taken.map(({ path, message }) => `${checked.where(path)}: warning: ${path.join('.')}: ${message}`),
+      ...logs.warnings,
     ],
-    denied: denied.map((line) => `Not looked at: ${line}`),
+    denied: [...denied, ...logs.denied].map((line) => `Not looked at: ${line}`),
   };
 }
 

@@ -96,21 +96,21 @@ export const COMMANDS: readonly Command[] = [
       const { loadSound } = await configModule();
       const { problems: wrong, sound } = loadSound(file!, { node: node ?? sameNode, anyNode: true });
       if (sound === undefined) throw new ConfigError(wrong);
-      const { config, needs, where } = sound;
+      const { config, where } = sound;
       const { adviceOf } = await import('../../common/config-advice.ts');
       const { problemsOf } = await import('../../lbd/tls/tls-control.ts');
       const chosen = (node ?? sameNode) !== undefined;
-      const host = await checkHost({ config, needs, where, runDir, chosen });
+      const host = await checkHost({ ...sound, runDir, chosen });
       const problems = [
         ...wrong,
         ...host.problems,
         ...problemsOf(config).map((message) => ({ where: file!, key: '', message })),
       ];
-      if (problems.length > 0) throw new ConfigError(problems);
       const advice = adviceOf(config).map(
         ({ path, message }) => `${where(path)}: warning: ${path.join('.')}: ${message}`,
       );
       const warnings = [...advice, ...host.warnings];
+      if (problems.length > 0) throw new ConfigError(problems, warnings);
       const not = host.looked || config.cluster === undefined ? host.denied : [NOT_LOOKED];
       return {
         text: [`${file}: good: ${summaryOf(config)}`, ...warnings, ...not].map(printable).join('\n'),

@@ -581,6 +581,31 @@ pools: { web: { stick: { cookie: { name: S, same_site: none } }, backends: { s1:
   t.match(out, /single\.yaml:2:\d+: warning: pools\.web\.stick\.cookie\.same_site: browsers drop/);
 });
 
+t.test('check tells warnings beside problems', { buffered: true }, async (t) => {
+  const directory = tempDir(t);
+  const file = join(directory, 'single.yaml');
+  writeFileSync(
+    file,
+    `access_log: { path: ${directory}/none/access.log }
+frontends: { web: { bind: ["127.0.0.1:${await freePort()}"], pool: nosuch } }
+pools: { web: { algorithm: round-robin, backends: { s1: { address: "192.0.2.9:80", weight: 3 } } } }
+`,
+  );
+  const { code, err } = await lbctl('--run-dir', directory, 'check', file);
+  t.equal(code, 1);
+  t.match(err.split('\n'), [
+    /^\S+:2:\d+: frontends\.web\.pool: there is no pool "nosuch"/,
+    /^\S+:3:\d+: warning: pools\.web\.backends\.s1\.weight: round-robin, .*, ignores every weight but 0$/,
+    /^\S+:1:\d+: warning: access_log\.path: found \S+, but there is no folder \S+none; lines will be lost$/,
+    'lbctl: 1 problem',
+  ]);
+  const json = await lbctl('--json', '--run-dir', directory, 'check', file);
+  t.match(JSON.parse(json.out), {
+    ...{ ok: false, problems: [{ key: 'frontends.web.pool' }] },
+    warnings: [/ignores every weight but 0$/, /there is no folder/],
+  });
+});
+
 t.test(
   'check tells what is wrong with file, host and certificates in one round',
   { buffered: true },

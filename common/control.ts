@@ -516,6 +516,8 @@ export interface Explanation {
   readonly mode: 'http' | 'tcp' | 'udp';
   /** Only of modes tcp and udp. */
   readonly engine?: FrontendStatus['engine'];
+  /** Why nothing is served there, one line each; empty: it serves. An lbd of a former release does not say it. */
+  readonly unserved?: readonly string[];
   /** What lbd answers itself instead of asking a backend, with the cause. */
   readonly answer: { readonly status: number; readonly cause: string } | undefined;
   /** Each route up to the one that matches, with the first condition that fails; empty: it matches. */

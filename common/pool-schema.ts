@@ -187,7 +187,7 @@ export const pool = mapping({
   ...resilience,
   send_proxy: z.enum(['v1', 'v2']).optional().meta({
     description:
-      'Version of the PROXY protocol header with which each connection to a backend begins, and which tells it the client. In mode http a connection then serves one client only. Modes http and tcp.',
+      'Version of the PROXY protocol header with which each connection to a backend begins, and which tells it the client. In mode http a connection then serves one client only; behind `trusted_proxies` each change of the client costs a new one. Modes http and tcp.',
     'x-default': 'none is sent',
   }),
   queue: mapping({

@@ -134,7 +134,7 @@ export class ControlPlane {
   }
 
   async #openSockets(): Promise<void> {
-    const { backends, table, reloader, supervisor, kernel, events, stat, live } = this.#parts;
+    const { backends, table, reloader, supervisor, kernel, events, stat, live, tls } = this.#parts;
     const routes = controlRoutes({
       status: () => this.status(),
       events: () => events.list(),
@@ -152,6 +152,7 @@ export class ControlPlane {
       ask: (frontend, query) => supervisor.explain(frontend, query),
       status: (id) => backends.status(id),
       engine: (frontend) => kernel.engine(frontend),
+      unserved: (frontend) => tls.unserved(frontend),
     });
     const [controlPath, livePath] = [join(this.#runDir, SOCKETS.lbd), join(this.#runDir, SOCKETS.live)];
     const statPath = join(this.#runDir, SOCKETS.stat);

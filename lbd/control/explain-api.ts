@@ -13,6 +13,8 @@ export interface ExplainApi {
   readonly status: Backends['status'];
   /** Undefined for mode http. */
   engine?(frontend: string): Explanation['engine'];
+  /** Why its TLS serves nothing, one line each. */
+  unserved(frontend: string): readonly string[];
 }
 
 /** `POST /v1/explain`: an `ExplainQuery`, with `frontend` (a name) or `port` where the config has several. */
@@ -27,9 +29,11 @@ export function explainRoute(api: ExplainApi): ControlRoute {
       const answers = await api.ask(frontend.name, query);
       if (answers.length === 0) throw new ControlError(503, 'no worker answered');
       const engine = api.engine?.(frontend.name);
-      const explanation = { ...merge(answers, api.status), engine };
+      const unserved = api.unserved(frontend.name);
+      const explanation = { ...merge(answers, api.status), engine, unserved };
       // The kernel's turn is not the workers'.
-      return engine?.engine === 'kernel' ? { ...explanation, picks: [] } : explanation;
+      const isTheirs = engine?.engine !== 'kernel' && unserved.length === 0;
+      return isTheirs ? explanation : { ...explanation, picks: [] };
     },
   };
 }
@@ -75,7 +79,7 @@ function isField(value: unknown): value is [string, string] {
   return Array.isArray(value) && value.length === 2 && value.every(isLine);
 }
 
-/** The frontend by name, else the one that listens on the port, else the only one of mode http. */
+/** The frontend by name, else the one that listens on the port; for a path alone the only one of mode http. */
 function frontendOf(
   frontends: readonly FrontendConfig[],
   { frontend: name, port }: Readonly<Record<string, unknown>>,
@@ -86,15 +90,16 @@ function frontendOf(
     if (named !== undefined) return named;
     throw new ControlError(404, noSuch('frontend', String(name), names));
   }
-  const http = frontends.filter((it) => it.mode === 'http');
-  const listening = frontends.filter((it) => it.mode !== 'udp' && it.bind.some((bind) => bind.port === port));
-  const [found, ...others] = listening.length > 0 ? listening : http;
+  const [found, ...others] = frontends.filter(
+    port === undefined
+      ? ({ mode }) => mode === 'http'
+      : ({ mode, bind }) => mode !== 'udp' && bind.some((address) => address.port === port),
+  );
   if (found !== undefined && others.length === 0) return found;
-  const why =
-    found === undefined ? 'no frontend has mode http' : `${untold(port)} does not tell which frontend`;
+  const [none, several] =
+    port === undefined
+      ? ['no frontend has mode http', 'a path alone']
+      : [`no frontend takes port ${port}`, `port ${port}`];
+  const why = found === undefined ? none : `${several} does not tell which frontend`;
   throw new ControlError(404, `${why}; name one of ${names.join(', ')}`);
-}
-
-function untold(port: unknown): string {
-  return port === undefined ? 'a path alone' : `port ${port}`;
 }

@@ -185,6 +185,12 @@ export class TlsControl {
     ];
   }
 
+  /** Why a frontend is left out, as `warnings` says it; empty: it is not. */
+  unserved(frontend: string): string[] {
+    const what = `frontend ${frontend}`;
+    return this.leftOut.includes(what) ? this.#problems.filter((line) => line.startsWith(`${what}: `)) : [];
+  }
+
   #isKnown(line: string): boolean {
     return this.#problems.some((known) => known.startsWith(line));
   }

@@ -42,9 +42,10 @@ export function explainRequest(
 /** For people: the routes tried, the candidates, the pick. */
 export function explanationText(explanation: Explanation): string {
   const shown = printableAll(explanation);
-  const { frontend, mode, engine, routes, pool, algorithm, candidates, answer } = shown;
+  const { frontend, mode, engine, unserved = [], routes, pool, algorithm, candidates, answer } = shown;
   const lines = [fact('frontend', `${frontend} · ${mode}`)];
   if (engine !== undefined) lines.push(fact('engine', `${engine.engine} · ${engine.why}`));
+  for (const why of unserved) lines.push(fact('tls', paint('yellow', why)));
   for (const { route, pool, matched, failed } of routes) {
     const verdict = matched ? paint('green', 'matches') : failed;
     lines.push(fact(`route ${route}`, `${pool === undefined ? '' : `→ ${pool} · `}${verdict}`));

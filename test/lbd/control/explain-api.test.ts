@@ -12,7 +12,7 @@ frontends:
 pools: { web: { backends: { s1: { address: "127.0.0.1:1" } } } }
 `;
 
-function setUp(yaml = CONFIG, workers = 1) {
+function setUp(yaml = CONFIG, workers = 1, unserved: readonly string[] = []) {
   const config = parseConfig(yaml, '/test.yaml', { cpus: 1 });
   const asked: [frontend: string, query: ExplainQuery][] = [];
   const route = explainRoute({
@@ -28,6 +28,7 @@ function setUp(yaml = CONFIG, workers = 1) {
     status: () => {
       throw new Error('there is no candidate to ask for');
     },
+    unserved: () => unserved,
   });
   const call = (body: unknown) => route.handle({ params: {}, query: new URLSearchParams(), body });
   return { asked, call };
@@ -48,7 +49,13 @@ t.test('which frontend', async (t) => {
     t.strictSame(asked, [[frontend, { ...GOOD, source: undefined }]]);
   }
   const single = setUp(CONFIG.replace(/ {2}shop.*\n/, ''));
-  t.match(await single.call({ ...GOOD, port: 443 }), { frontend: 'web' }, 'the only one of mode http');
+  t.match(await single.call(GOOD), { frontend: 'web' }, 'a path: the only one of mode http');
+});
+
+t.test('a frontend that serves nothing: why, and nobody is picked', async (t) => {
+  const unserved = ['frontend shop: no.crt: no such file; nothing is served there'];
+  const answer = await setUp(CONFIG, 1, unserved).call({ ...GOOD, port: 81 });
+  t.match(answer, { frontend: 'shop', unserved, picks: [] });
 });
 
 t.test('refusals help', async (t) => {
@@ -64,6 +71,7 @@ t.test('refusals help', async (t) => {
     ],
     [{ ...GOOD, source: 7 }, 400, 'source: expected an IP address'],
     [GOOD, 404, 'a path alone does not tell which frontend; name one of web, shop, db'],
+    [{ ...GOOD, port: 443 }, 404, 'no frontend takes port 443; name one of web, shop, db'],
     [
       { ...GOOD, frontend: 'wbe' },
       404,
@@ -75,6 +83,11 @@ t.test('refusals help', async (t) => {
     await t.rejects(async () => call(body), new ControlError(status, message));
     t.strictSame(asked, []);
   }
+  await t.rejects(
+    async () => setUp(CONFIG.replace(/ {2}shop.*\n/, '')).call({ ...GOOD, port: 443 }),
+    new ControlError(404, 'no frontend takes port 443; name one of web, db'),
+    'though there is only one of mode http',
+  );
   await t.rejects(
     async () => setUp(CONFIG, 0).call({ ...GOOD, port: 80 }),
     new ControlError(503, 'no worker answered'),

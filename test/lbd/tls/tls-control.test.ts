@@ -242,6 +242,12 @@ t.test(
     t.match(status.pools.secret!.backends.s1, { state: 'down', why: /the files of its TLS cannot be used/ });
     t.same(status.left_out, ['frontend web', 'pool secret']);
     t.equal((await check(config)).code, 1);
+    const asked = { method: 'GET', target: '/', headers: [['Host', 'shop']] };
+    t.match(await lbd.call('POST', '/v1/explain', { ...asked, frontend: 'web' }), {
+      unserved: [/^frontend web: .*shop\.key: .*; nothing is served there$/],
+      picks: [],
+    });
+    t.match(await lbd.call('POST', '/v1/explain', { ...asked, frontend: 'api' }), { unserved: [] });
     t.match(await lbd.call('POST', '/v1/reload'), { outcome: 'unchanged' }, 'and is in the way of no reload');
 
     const text = readFileSync(config, 'utf8');

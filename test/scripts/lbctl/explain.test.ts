@@ -40,7 +40,14 @@ t.test('a URL as a request', async (t) => {
 });
 
 const EXPLANATION: Explanation = {
-  ...{ frontend: 'web', mode: 'http', answer: undefined, pool: 'web', algorithm: 'round-robin' },
+  ...{
+    frontend: 'web',
+    mode: 'http',
+    unserved: [],
+    answer: undefined,
+    pool: 'web',
+    algorithm: 'round-robin',
+  },
   routes: [{ route: 0, pool: 'api', matched: false, failed: 'path "/\x1b" does not start with "/api/"' }],
   candidates: [
     {
@@ -75,6 +82,14 @@ t.test('for people', async (t) => {
     picks: [first!, { worker: 1, backend: undefined, by: 'x' }],
   });
   t.match(split, /^pick +s1 · round-robin · in worker 0\npick +nobody · x · in worker 1$/m);
+  t.match(
+    explanationText({
+      ...EXPLANATION,
+      unserved: ['frontend web: a; nothing is served there', 'b'],
+      picks: [],
+    }),
+    /^frontend +web · http\ntls +frontend web: a; nothing is served there\ntls +b\nroute 0 (.*\n)+s2 .*$/m,
+  );
   const refused = { status: 404, cause: 'no route matches' };
   t.match(
     explanationText({ ...EXPLANATION, pool: undefined, candidates: [], answer: refused, picks: [] }),

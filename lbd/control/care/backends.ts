@@ -232,7 +232,9 @@ export class Backends {
         pool.entries.map(({ slot }) => slot),
         this.#options.shared,
       ).map((limit) => `pool ${name} refuses what is more: ${limit}`),
-      ...(pool.care.panic ? [`pool ${name} panics: too few backends are healthy, all are used`] : []),
+      ...(pool.care.panic
+        ? [`pool ${name} panics: too few backends are healthy, ${this.#usedIn(pool)}`]
+        : []),
     ]);
   }
 
@@ -322,8 +324,24 @@ export class Backends {
     const share = Math.round(pool.config.panicShare * 100);
     const text = `${healthy} of ${pool.entries.length} backends healthy`;
     if (pool.care.panic)
-      this.#options.tell('warn', 'pool', `pool ${name} panics: ${text}, below ${share}%: all are used`);
+      this.#options.tell(
+        'warn',
+        'pool',
+        `pool ${name} panics: ${text}, below ${share}%: ${this.#usedIn(pool)}`,
+      );
     else this.#options.tell('info', 'pool', `pool ${name} panics no more: ${text}`);
+  }
+
+  /** What a panic comes to: what leads back to the frontend is no use in any case. */
+  #usedIn(pool: PoolEntry): string {
+    const isDown = ({ life }: Entry) => life?.state === 'down' || life?.state === 'ejected';
+    const out = pool.entries.filter(isDown);
+    const back = out.filter((entry) => !this.#isForced(entry, entry.life!, pool));
+    if (back.length === 0) return 'all are used';
+    const names = someOf(back.map(({ name }) => name));
+    const leads = `${back.length === 1 ? 'leads' : 'lead'} back to the frontend`;
+    const used = takingOf(pool).length + out.length - back.length;
+    return used > 0 ? `all are used but ${names}, which ${leads}` : `none is used: ${names} ${leads}`;
   }
 
   #judgePool(name: string, pool: PoolEntry): void {

@@ -218,6 +218,24 @@ t.test('panic: a backend that leads back to its frontend gets nobody', async (t)
   t.equal(it.backends.strain('web')!.panic, true);
   t.same([it.shares()[0], it.shares()[1]! > 0.2], [0, true]);
   t.equal(it.status('s1').why, 'its address is one where frontends.web listens');
+  t.match(
+    it.news().at(-1),
+    /: 1 of 4 backends healthy, below 50%: all are used but s1, which leads back to the frontend$/,
+  );
+  t.match(it.backends.warnings(), [
+    /^pool web panics: .*, all are used but s1, which leads back to the frontend$/,
+  ]);
+});
+
+t.test('panic: where all backends lead back to the frontend, none is said to be used', async (t) => {
+  const it = setUp(t, 'panic: 50%', 3);
+  it.backends.set('web/s3', { admin: 'maint' });
+  for (const name of ['s1', 's2']) it.health(name, 'unhealthy', { why: 'own', leadsBack: true });
+  t.ok(it.news().some((line) => /panics: .*: none is used: s1, s2 lead back to the frontend$/.test(line)));
+  t.match(it.backends.warnings(), [
+    'pool web has no backend that takes clients: ',
+    'pool web panics: too few backends are healthy, none is used: s1, s2 lead back to the frontend',
+  ]);
 });
 
 t.test('the status tells what a pool has open, and which limit is reached', async (t) => {

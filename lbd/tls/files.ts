@@ -30,8 +30,8 @@ export interface Loaded<T> {
   readonly files: T | undefined;
   /** What could not be used, a line each. */
   readonly problems: readonly string[];
-  /** Files of certificates that should be there and could not be used. */
-  readonly broken: readonly string[];
+  /** Files of certificates that should be there and could not be used, by their lines in `problems`. */
+  readonly broken: ReadonlyMap<string, string>;
 }
 
 /** Everything that TLS of a config needs. */
@@ -62,7 +62,7 @@ export function readTlsFiles(
     const attempt = attemptFor(`pool ${name}`, problems);
     const ca = tls.ca === undefined ? undefined : attempt(() => readAuthorities(from, tls.ca!));
     const client = tls.client === undefined ? undefined : attempt(() => readPair(from, tls.client!));
-    pools.set(name, { files: problems.length > 0 ? undefined : { ca, client }, problems, broken: [] });
+    pools.set(name, { files: problems.length > 0 ? undefined : { ca, client }, problems, broken: new Map() });
   }
   cache.sweep();
   return { frontends, pools };
@@ -110,10 +110,10 @@ function readFrontend(what: string, tls: TerminationConfig, from: Origin): Loade
       ? (attempt(() => pairsIn(from, tls.certificates as string)) ?? [])
       : tls.certificates;
   const certificates: Certificate[] = [];
-  const broken: string[] = [];
+  const broken = new Map<string, string>();
   for (const pair of pairs) {
     const certificate = attempt(() => readPair(from, pair));
-    if (certificate === undefined) broken.push(resolve(base, pair.cert));
+    if (certificate === undefined) broken.set(problems.at(-1)!, resolve(base, pair.cert));
     else certificates.push(certificate);
   }
   if (certificates.length === 0 && problems.length === 0)

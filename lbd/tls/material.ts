@@ -116,10 +116,15 @@ export function compareFiles(wanted: TlsWanted, read: TlsFiles, inForce: InForce
   const found: string[] = [];
   const problems: string[] = [];
   /** @returns whether it can serve */
-  const judge = (loaded: Loaded<unknown>, hasOld: boolean) => {
+  const judge = (loaded: Loaded<unknown>, hasOld: boolean, before: readonly Certificate[] = []) => {
     found.push(...loaded.problems);
-    const without = loaded.files === undefined ? '; nothing is served there' : '';
-    problems.push(...loaded.problems.map((line) => `${line}${hasOld ? '; the old one stays' : without}`));
+    const without = loaded.files === undefined && !hasOld ? '; nothing is served there' : '';
+    const files = new Set(before.map((old) => old.file));
+    for (const line of loaded.problems) {
+      const file = loaded.broken.get(line);
+      const stays = file === undefined ? hasOld : files.has(file);
+      problems.push(`${line}${stays ? '; the old one stays' : without}`);
+    }
     if (loaded.files === undefined && !hasOld) missing.push(...loaded.problems);
     return loaded.files !== undefined || hasOld;
   };
@@ -127,8 +132,11 @@ export function compareFiles(wanted: TlsWanted, read: TlsFiles, inForce: InForce
   for (const { name, tls } of wanted.frontends) {
     const loaded = read.frontends.get(name);
     const old = inForce.frontends[name];
-    if (tls?.mode !== 'terminate' || loaded === undefined || !judge(loaded, old !== undefined)) continue;
-    const files = merge(loaded, old);
+    if (tls?.mode !== 'terminate' || loaded === undefined) continue;
+    const before =
+      old === undefined || loaded.problems.length === 0 ? [] : new CertificateBook(old.certificates).all();
+    if (!judge(loaded, old !== undefined, before)) continue;
+    const files = merge(loaded, old, before);
     const version = versionOf(tls, files);
     frontends[name] = version === old?.version ? 'same' : frontendNews(name, tls, files, version, old);
   }
@@ -164,9 +172,9 @@ export function tlsMaterial(read: TlsRead, secrets: readonly Uint8Array[]): TlsM
 function merge(
   { files, problems, broken }: Loaded<FrontendFiles>,
   old: InForce['frontends'][string],
+  before: readonly Certificate[],
 ): FrontendFiles {
   if (files !== undefined && (old === undefined || problems.length === 0)) return files;
-  const before = new CertificateBook(old!.certificates).all();
   if (files === undefined) return { certificates: before, clientCa: old!.clientCa };
   return { clientCa: files.clientCa, certificates: inPlace(files.certificates, before, broken) };
 }
@@ -175,11 +183,12 @@ function merge(
 function inPlace(
   sound: readonly Certificate[],
   before: readonly Certificate[],
-  broken: readonly string[],
+  broken: Loaded<unknown>['broken'],
 ): Certificate[] {
   const all = [...sound];
+  const files = new Set(broken.values());
   for (const [i, old] of before.entries()) {
-    if (!broken.includes(old.file)) continue;
+    if (!files.has(old.file)) continue;
     const earlier = new Set(before.slice(0, i).map(({ file }) => file));
     all.splice(all.findLastIndex(({ file }) => earlier.has(file)) + 1, 0, old);
   }

@@ -83,6 +83,18 @@ t.test('a directory of certificates: each counts for itself', async (t) => {
   t.match(take(NOTHING_READ).missing, [/no such directory/], 'a start has nothing to go on with');
 });
 
+t.test('after a restart no old one is said to stay in the place of a broken certificate', async (t) => {
+  const { files, write } = directory(t);
+  const wanted = wantedOf(config(files.directory, 'certificates: certs'));
+  write('a.crt', 'garbage');
+  const start = compareFiles(wanted, readTlsFiles(wanted), NOTHING_READ);
+  const inForce = { frontends: { web: start.frontends.web }, pools: {} } as InForce;
+  const c = certify({ name: 'c', alternatives: ['c.example'] });
+  write('c.pem', c.cert + c.key);
+  for (const { problems } of [start, compareFiles(wanted, readTlsFiles(wanted), inForce)])
+    t.match(problems, [/certs\/a\.crt: found no certificate, expected PEM$/]);
+});
+
 t.test('a directory of more certificates than are allowed is refused, not cut short', async (t) => {
   const { files, inside } = directory(t);
   const certificate = certify({ name: 'n', alternatives: ['n.example'] });

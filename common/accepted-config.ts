@@ -1,8 +1,22 @@
-import { statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { within } from './bounded.ts';
 import { messageOf } from './errors.ts';
+import { MAX_CONFIG_BYTES } from './model.ts';
 import { writeWhole } from './whole-file.ts';
+
+/** The last line of a copy, for people and for `AcceptedConfig.last`; to a parser it is a comment. */
+const ORIGIN = /\n# accepted from (".*")\n$/;
+/** A path has 4096 bytes at most, and JSON may make six of one. */
+const ORIGIN_BYTES = 32 * 1024;
+
+/** The config that a daemon accepted last, for people. */
+export interface Accepted {
+  /** Milliseconds of the wall clock. */
+  readonly atMs: number;
+  /** Path of its file; undefined: it is not known, as of a copy of a former release. */
+  readonly from: string | undefined;
+}
 
 /**
  * A copy of the config file as a daemon accepted it last, in its state directory, so that a file that is broken meanwhile
@@ -11,6 +25,7 @@ import { writeWhole } from './whole-file.ts';
  */
 export class AcceptedConfig {
   readonly path: string;
+  readonly #file: string;
   readonly #onTrouble: (text: string) => void;
   /** The latest write; they come one after the other. */
   #writing: Promise<void> = Promise.resolve();
@@ -21,15 +36,32 @@ export class AcceptedConfig {
   /**
    * @param directory see `DaemonOptions.stateDir`; made when it is needed
    * @param daemon each has a folder of its own: what one of them refuses the other may accept
+   * @param file the config file
    */
-  constructor(directory: string, daemon: string, onTrouble: (text: string) => void) {
+  constructor(directory: string, daemon: string, file: string, onTrouble: (text: string) => void) {
+    this.#file = resolve(file);
     this.path = join(resolve(directory), daemon, 'accepted.yaml');
     this.#onTrouble = onTrouble;
   }
 
-  /** When the copy was accepted, milliseconds of the wall clock, for people only; undefined: there is none. @throws what the file system says */
-  get acceptedMs(): number | undefined {
-    return statSync(this.path, { throwIfNoEntry: false })?.mtimeMs;
+  /** undefined: there is no copy. @throws what the file system says */
+  get last(): Accepted | undefined {
+    let descriptor: number;
+    try {
+      descriptor = openSync(this.path, 'r');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }
+    try {
+      const { mtimeMs, size } = fstatSync(descriptor);
+      const end = Buffer.alloc(Math.min(size, ORIGIN_BYTES));
+      readSync(descriptor, end, 0, end.length, size - end.length);
+      const from = ORIGIN.exec(end.toString())?.[1];
+      return { atMs: mtimeMs, from: from && (JSON.parse(from) as string) };
+    } finally {
+      closeSync(descriptor);
+    }
   }
 
   /** One line each. */
@@ -48,10 +80,16 @@ export class AcceptedConfig {
     await within(ms, this.#writing);
   }
 
+  /** A file as large as one may be stays readable. */
+  #copyOf(text: string): string {
+    const copy = `${text}${text.endsWith('\n') ? '' : '\n'}# accepted from ${JSON.stringify(this.#file)}\n`;
+    return Buffer.byteLength(copy) > MAX_CONFIG_BYTES ? text : copy;
+  }
+
   async #write(text: string): Promise<void> {
     if (text === this.#written) return;
     try {
-      await writeWhole(this.path, text);
+      await writeWhole(this.path, this.#copyOf(text));
       this.#written = text;
       this.#problem = undefined;
     } catch (error) {

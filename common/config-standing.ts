@@ -1,3 +1,4 @@
+import type { Accepted } from './accepted-config.ts';
 import { formatAge } from './duration.ts';
 
 /** Of what is wrong with a file; the log has all of it. */
@@ -7,22 +8,22 @@ const MAX_CHARS = 2000;
 export interface Substitute {
   /** What is wrong with the file, one line each. */
   readonly problems: readonly string[];
-  /** When the config that is in force instead was accepted: milliseconds of the wall clock, for people only. */
-  readonly acceptedMs: number;
+  /** The config that is in force instead. */
+  readonly accepted: Accepted;
 }
 
 /** Whether the config file is what is in force, and what an operator is told for as long as it is not. */
 export class ConfigStanding {
   readonly #daemon: string;
   /** That of an earlier run; undefined: this run has accepted what is in force. */
-  #acceptedMs: number | undefined;
+  #accepted: Accepted | undefined;
   #refused: { readonly when: string; readonly why: string } | undefined;
 
   /** @param daemon its name */
   constructor(daemon: string, substitute?: Substitute) {
     this.#daemon = daemon;
     if (substitute === undefined) return;
-    this.#acceptedMs = substitute.acceptedMs;
+    this.#accepted = substitute.accepted;
     this.refuse(substitute.problems, new Date().toISOString());
   }
 
@@ -38,7 +39,7 @@ export class ConfigStanding {
 
   accept(): void {
     this.#refused = undefined;
-    this.#acceptedMs = undefined;
+    this.#accepted = undefined;
   }
 
   /**
@@ -49,11 +50,13 @@ export class ConfigStanding {
   warnings(nowMs = Date.now()): readonly string[] {
     if (this.#refused === undefined) return [];
     const { when, why } = this.#refused;
-    const accepted = this.#acceptedMs;
-    const inForce =
-      accepted === undefined ? 'had before' : `accepted ${formatAge(Math.max(0, nowMs - accepted))} ago`;
+    const what = `${this.#daemon} did not load the config file at ${when}`;
+    if (this.#accepted === undefined) return [`${what}, what it had before stays in force: ${why}`];
+    const { atMs, from } = this.#accepted;
+    const file = from === undefined ? '' : ` from ${from}`;
+    const age = formatAge(Math.max(0, nowMs - atMs));
     return [
-      `${this.#daemon} did not load the config file at ${when}, what it ${inForce} stays in force: ${why}`,
+      `${what}, what it accepted${file} ${age} ago, at ${new Date(atMs).toISOString()}, is in force: ${why}`,
     ];
   }
 }

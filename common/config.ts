@@ -5,15 +5,12 @@ import { checkTogether } from './checks.ts';
 import { complete } from './complete.ts';
 import { ConfigError, type ConfigProblem } from './errors.ts';
 import { hostNeeds, type PlacedNeed } from './host-needs.ts';
-import type { Config } from './model.ts';
+import { type Config, MAX_CONFIG_BYTES } from './model.ts';
 import { expectation, problem, problemsOf, show } from './problems.ts';
 import { checkReferences } from './references.ts';
 import { type Shape, schema } from './schema.ts';
 import { parseSource, type Source } from './source.ts';
 import { didYouMean } from './suggest.ts';
-
-/** Thousands of backends fit; what is larger is not a config file. */
-const MAX_FILE_BYTES = 1024 * 1024;
 
 export interface ConfigOptions {
   /** Which node of the cluster this is; default: the host name. */
@@ -130,11 +127,11 @@ function readText(file: string): string {
   }
   try {
     if (!fstatSync(fd).isFile()) return refuse('expected a regular file');
-    const buffer = Buffer.alloc(MAX_FILE_BYTES + 1);
+    const buffer = Buffer.alloc(MAX_CONFIG_BYTES + 1);
     let length = 0;
     for (let n = 1; n > 0 && length < buffer.length; length += n)
       n = readSync(fd, buffer, length, buffer.length - length, null);
-    if (length > MAX_FILE_BYTES) return refuse(`larger than ${MAX_FILE_BYTES} bytes`);
+    if (length > MAX_CONFIG_BYTES) return refuse(`larger than ${MAX_CONFIG_BYTES} bytes`);
     return new TextDecoder('utf-8', { fatal: true }).decode(buffer.subarray(0, length));
   } catch (error) {
     if (error instanceof ConfigError) throw error;

@@ -6,6 +6,9 @@ import type { ResilienceConfig } from './resilience-config.ts';
 import type { StickConfig } from './stick-config.ts';
 import type { FrontendTlsConfig, PoolTlsConfig, RedirectConfig } from './tls-config.ts';
 
+/** Thousands of backends fit; what is larger is not a config file. */
+export const MAX_CONFIG_BYTES = 1024 * 1024;
+
 /**
  * The configuration as the daemons see it: checked, defaults applied, durations in milliseconds, sizes in
  * bytes, names resolved. `common/config.ts` produces it from the YAML file; it is plain data, frozen, and

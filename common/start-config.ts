@@ -1,4 +1,4 @@
-import { AcceptedConfig } from './accepted-config.ts';
+import { type Accepted, AcceptedConfig } from './accepted-config.ts';
 import type { ReadConfig } from './config-process.ts';
 import { ConfigReader } from './config-reader.ts';
 import type { Substitute } from './config-standing.ts';
@@ -42,7 +42,7 @@ export class StartConfigs<T extends Judged> {
     this.#script = script;
     this.#options = options;
     this.reader = new ConfigReader(script, options.config, options.node);
-    this.#accepted = new AcceptedConfig(options.stateDir, daemon, onTrouble);
+    this.#accepted = new AcceptedConfig(options.stateDir, daemon, options.config, onTrouble);
   }
 
   /** @throws ConfigError, OperatorError where the file cannot be used, and nothing else either */
@@ -62,7 +62,7 @@ export class StartConfigs<T extends Judged> {
       return { read };
     const problems = newlyUnmet(former.read.value.config.ha, read.unmet);
     if (problems.length === 0) return { read };
-    return { read: former.read, substitute: { problems, acceptedMs: former.acceptedMs } };
+    return { read: former.read, substitute: { problems, accepted: former.accepted } };
   }
 
   /**
@@ -73,7 +73,7 @@ export class StartConfigs<T extends Judged> {
    */
   async substitute(problems: readonly string[]): Promise<StartConfig<T> | undefined> {
     const former = await this.#former();
-    return former && { read: former.read, substitute: { problems, acceptedMs: former.acceptedMs } };
+    return former && { read: former.read, substitute: { problems, accepted: former.accepted } };
   }
 
   /** A config of this text is in force. Nothing waits for the disk. */
@@ -91,14 +91,14 @@ export class StartConfigs<T extends Judged> {
     return [...(this.#unusable === undefined ? [] : [this.#unusable]), ...this.#accepted.warnings];
   }
 
-  async #former(): Promise<{ readonly read: ReadConfig<T>; readonly acceptedMs: number } | undefined> {
+  async #former(): Promise<{ readonly read: ReadConfig<T>; readonly accepted: Accepted } | undefined> {
     const { path } = this.#accepted;
     const { config, node, strict } = this.#options;
     if (strict) return undefined;
     const reader = new ConfigReader<T>(this.#script, config, node, path);
     try {
-      const { acceptedMs } = this.#accepted;
-      return acceptedMs === undefined ? undefined : { read: await reader.read(), acceptedMs };
+      const { last } = this.#accepted;
+      return last && { read: await reader.read(), accepted: last };
     } catch (error) {
       this.#unusable = `the config that was accepted last (${path}) cannot be used: ${messageOf(error)}`;
       return undefined;

@@ -14,6 +14,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import t, { type Test } from 'tap';
 import { AcceptedConfig } from '../../common/accepted-config.ts';
 import type { ConfigError } from '../../common/errors.ts';
+import { parseSource } from '../../common/source.ts';
 import { type StartConfig, StartConfigs } from '../../common/start-config.ts';
 import type { LoadedConfig } from '../../ha-agent/config-process.ts';
 import { filesIn, tempDir } from './temp-dir.ts';
@@ -35,6 +36,7 @@ pools: { web: { backends: { s1: { address: "127.0.0.1:9000" } } } }
 `;
 const MORE = '    - { address: 192.0.2.101/24, interface: nosuch0 }\n';
 const LACKING = GOOD.replace('  paths:', `${MORE}  paths:`);
+const FILE = '/etc/tandem "x"\n.yaml';
 const BROKEN = `${GOOD}pols: {}\n`;
 
 interface Given {
@@ -71,10 +73,25 @@ t.test('a file that cannot be used leaves what was accepted last in force', asyn
   const chosen = await start(t, { file: BROKEN, accepted: GOOD });
   t.match(chosen.substitute, {
     problems: [/tandem\.yaml:11:1: .*pols/],
-    acceptedMs: ACCEPTED.getTime(),
+    accepted: { atMs: ACCEPTED.getTime(), from: undefined },
   });
   t.match(chosen.read.value.config.file, /tandem\.yaml$/, 'what it refers to is beside the file');
   t.equal(chosen.read.text, GOOD);
+});
+
+t.test('a copy is what was accepted, and says which file that was', async (t) => {
+  const directory = tempDir(t);
+  const accepted = new AcceptedConfig(directory, 'ha-agent', FILE, (text) => t.fail(text));
+  for (const text of [GOOD, GOOD.trimEnd(), `${GOOD}x-note: |+\n  text\n\n`]) {
+    await accepted.keep(text);
+    t.equal(accepted.last?.from, FILE);
+    const copy = readFileSync(accepted.path, 'utf8');
+    t.ok(copy.startsWith(text));
+    t.same(parseSource(copy, FILE).value, parseSource(text, FILE).value);
+  }
+  await accepted.keep(`${GOOD}#${'x'.repeat(1024 ** 2 - GOOD.length - 1)}`);
+  t.equal(readFileSync(accepted.path).length, 1024 ** 2, 'a file that fills what it may have: whole');
+  t.match(accepted.last, { atMs: Number, from: undefined });
 });
 
 t.test('an interface that is missing is no reason to leave what was accepted last', async (t) => {
@@ -122,7 +139,7 @@ t.test('a disk that takes nothing is told, and the next config is kept again', a
   const directory = join(tempDir(t), 'state');
   writeFileSync(directory, 'not a directory');
   const said: string[] = [];
-  const accepted = new AcceptedConfig(directory, 'lbd', (text) => said.push(text));
+  const accepted = new AcceptedConfig(directory, 'lbd', FILE, (text) => said.push(text));
   await accepted.keep('one');
   t.match(accepted.warnings, [
     /^a start with a broken config file would fail, since this one could not be kept/,
@@ -131,21 +148,20 @@ t.test('a disk that takes nothing is told, and the next config is kept again', a
   await accepted.keep('one');
   t.equal(said.length, 1, 'said once');
   rmSync(directory);
-  t.equal(accepted.acceptedMs, undefined);
+  t.equal(accepted.last, undefined);
   await accepted.keep('two');
   t.same(accepted.warnings, []);
-  t.equal(readFileSync(accepted.path, 'utf8'), 'two');
-  t.type(accepted.acceptedMs, 'number');
+  t.match(accepted.last, { atMs: Number, from: FILE });
 });
 
 t.test('at its end a daemon waits for what the disk takes, and not for ever', async (t) => {
   const directory = tempDir(t);
-  const accepted = new AcceptedConfig(directory, 'lbd', (text) => t.fail(text));
+  const accepted = new AcceptedConfig(directory, 'lbd', FILE, (text) => t.fail(text));
   void accepted.keep('one');
   await accepted.kept(60_000);
   t.same(filesIn(directory), ['lbd/accepted.yaml']);
 
-  const stuck = new AcceptedConfig(directory, 'ha-agent', () => {});
+  const stuck = new AcceptedConfig(directory, 'ha-agent', FILE, () => {});
   const next = join(directory, 'ha-agent/accepted.yaml.new');
   mkdirSync(dirname(next));
   execFileSync('mkfifo', [next]);
@@ -160,7 +176,7 @@ t.test('what could not be written leaves nothing behind', async (t) => {
   const directory = tempDir(t);
   mkdirSync(join(directory, 'lbd/accepted.yaml'), { recursive: true });
   const said: string[] = [];
-  const accepted = new AcceptedConfig(directory, 'lbd', (text) => said.push(text));
+  const accepted = new AcceptedConfig(directory, 'lbd', FILE, (text) => said.push(text));
   await accepted.keep('one');
   t.match(said, [/could not be kept: EISDIR/]);
   t.same(filesIn(directory), []);

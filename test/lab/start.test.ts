@@ -32,7 +32,8 @@ t.test('a broken file does not keep a pair from its start', { skip: skipLab() },
     writeFileSync(file, good.replace(`${vip}${INTERFACE}`, `${vip}eth9`));
     for (const node of NODES) t.equal((await pair.lbctl(node, 'reload')).code, 1);
     await powerCut(pair, NODES, () => {});
-    const why = /did not load the config file at .*, what it accepted .* ago stays in force: .*eth9/;
+    const why =
+      /did not load the config file at .*, what it accepted from \S+ .* ago, at \S+Z, is in force: .*eth9/;
     for (const node of NODES) {
       const said = await warnings(pair, node);
       for (const daemon of ['lbd', 'ha-agent'])

@@ -29,7 +29,9 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
   const manager = new ServiceNotifier();
   const path = join(options.runDir, SOCKETS.kernel);
   const reader = new ConfigReader<Config>(CONFIG_PROCESS, options.config, options.node);
-  const accepted = new AcceptedConfig(options.stateDir, 'lbd-kernel', (text) => log.warn(text));
+  const accepted = new AcceptedConfig(options.stateDir, 'lbd-kernel', options.config, (text) =>
+    log.warn(text),
+  );
   const configs = new ConfigByDigest({
     file: () => reader.read(),
     copy: () => readCopy(options, accepted, (text) => log.warn(text)),
@@ -71,10 +73,10 @@ export async function run(options: DaemonOptions, signals: EarlySignals): Promis
 /** @returns undefined where there is no copy, or it cannot be used */
 async function readCopy(
   { config, node }: DaemonOptions,
-  { path, acceptedMs }: AcceptedConfig,
+  { path, last }: AcceptedConfig,
   tell: (text: string) => void,
 ): Promise<ReadConfig<Config> | undefined> {
-  if (acceptedMs === undefined) return undefined;
+  if (last === undefined) return undefined;
   const reader = new ConfigReader<Config>(CONFIG_PROCESS, config, node, path);
   try {
     return await reader.read();

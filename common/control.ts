@@ -178,7 +178,7 @@ export interface FrontendStatus {
   readonly max_connections?: number;
   readonly accepted: number;
   readonly requests: number;
-  /** Clients that were turned away since the start, by cause; causes that never happened are left out. */
+  /** Clients that were turned away since the start, by a cause of the access log; those that never happened are left out. */
   readonly refused?: Readonly<Record<string, number>>;
   /** Only of mode udp. */
   readonly datagrams?:

@@ -11,6 +11,7 @@ import type {
 import type { Config } from '../../common/model.ts';
 import { ownRuntime } from '../../common/runtime.ts';
 import { VERSION } from '../../common/version.ts';
+import type { Cause } from '../log/cause.ts';
 import type { FrontendCounter, SharedState } from '../shared/shared.ts';
 import { addressText, type Backends } from './care/backends.ts';
 import type { Planner } from './planner.ts';
@@ -141,14 +142,14 @@ function frontendStatus(
   };
 }
 
-/** Why clients are turned away before they have a backend, as the status and the metrics name it, and its counter. */
-export const REFUSALS: readonly (readonly [cause: string, counter: FrontendCounter])[] = [
-  ['max_connections', 'refused_full'],
-  ['per_source', 'refused_source'],
-  ['open_files', 'refused_files'],
+/** Why clients are turned away before they have a backend, as the access log names it, too, and its counter. */
+export const REFUSALS: readonly (readonly [cause: Cause, counter: FrontendCounter])[] = [
+  ['too_many_clients', 'refused_full'],
+  ['too_many_of_client', 'refused_source'],
+  ['no_files', 'refused_files'],
   ['proxy_header', 'refused_proxy'],
   ['no_backend', 'refused_no_backend'],
-  ['circuit_breaker', 'refused_breaker'],
+  ['breaker_open', 'refused_breaker'],
   ['queue_full', 'refused_queue_full'],
   ['queue_timeout', 'refused_queue_timeout'],
 ];

@@ -44,7 +44,7 @@ const LBD: LbdStatus = {
       max_connections: 9,
       accepted: 2,
       requests: 3,
-      refused: { per_source: 4 },
+      refused: { too_many_of_client: 4 },
     },
   },
   pools: {
@@ -190,7 +190,7 @@ t.test('status for people', { buffered: true }, async (t) => {
     /^sync +synced · 5 of 1024 sessions · lag 0ms · tables equal$/m,
     /^! Node 26\.1\.0 is older than \S+ of \S+, so holes are known in it/m,
     /^lbd +pid 42 · 0\.1\.0 · Node 26\.1\.0 \(OpenSSL 3\.5\.8\) · up 1h 1m · 2 of 2 workers · config abcdef012345$/m,
-    /^web +http +\*:80 +1\/9 +2 +3 +4 per_source$/m,
+    /^web +http +\*:80 +1\/9 +2 +3 +4 too_many_of_client$/m,
     /^pool web: 5 of 256 places in its queue are taken$/m,
     /^web\/s1 +10\.0\.0\.1:80 +ready +healthy +2 +3 +1\.3ms +1 +1m 5s +answered 200$/m,
     /^web\/s2 .* down +unhealthy .* deep: \?\[31mbad \(failing: db\)$/m,

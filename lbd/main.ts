@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --disable-sigusr1
+#!/usr/bin/env -S sh -c 'exec "$(dirname "$(readlink -f "$0")")/../scripts/node" "$0" "$@"'
 import { EarlySignals } from '../common/early-signals.ts';
 
 // All else takes a while to load, and a signal may come meanwhile.

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S sh -c 'PATH="$(dirname "$(readlink -f "$0")")/../node_modules/.bin:$PATH" exec node --disable-sigusr1 "$0" "$@"'
+#!/usr/bin/env -S sh -c 'exec "$(dirname "$(readlink -f "$0")")/node" "$0" "$@"'
 import { CommanderError, Command as Program } from 'commander';
 import { count } from '../common/count.ts';
 import { ConfigError, messageOf, OperatorError, problemLines } from '../common/errors.ts';

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --disable-sigusr1
+#!/usr/bin/env -S sh -c 'exec "$(dirname "$(readlink -f "$0")")/node" "$0" "$@"'
 import { parseArgs } from 'node:util';
 import { EarlySignals } from '../common/early-signals.ts';
 

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { copyFileSync, realpathSync, symlinkSync } from 'node:fs';
+import { copyFileSync, mkdirSync, realpathSync, symlinkSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import t from 'tap';
 import { VERSION } from '../../../common/version.ts';
@@ -30,10 +30,11 @@ t.test('lbctl of a clone hands on arguments and exit codes as they are', async (
 
 t.test('lbctl of a clone without its packages says in one line what to do', async (t) => {
   const tree = realpathSync(tempDir(t));
-  copyFileSync(SHORT, join(tree, 'lbctl'));
+  mkdirSync(join(tree, 'scripts'));
+  for (const it of ['lbctl', 'scripts/node']) copyFileSync(join(ROOT, it), join(tree, it));
   t.match(spawnSync('./lbctl', ['status'], { cwd: tree, env, encoding: 'utf8' }), {
     status: 1,
     stdout: '',
-    stderr: `lbctl: ${tree}/node_modules is missing or incomplete: run npm ci there\n`,
+    stderr: `lbctl: it needs Node 26 or newer and its packages, and ${tree}/node_modules is missing or incomplete: run npm ci there\n`,
   });
 });

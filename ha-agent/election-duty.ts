@@ -5,11 +5,11 @@ import {
   deadTimeMs,
   isPeerHealthy,
   jointIntervalMs,
-  LEASE_GONE_MS,
   ownDeadTimeMs,
   probedAt,
   successorUntil,
   URGENT_COPIES,
+  VIP_GONE_MS,
   vacatedAt,
 } from './election-times.ts';
 import type { Turn } from './election-turn.ts';
@@ -100,8 +100,8 @@ function considerSucceeding(turn: Turn): void {
   }
   if (s.role !== 'active') return;
   checkLater(turn);
-  // Where nobody has seen the VIPs go, they may be there until their lease ends, and answer for themselves.
-  if (s.peer?.report.role === 'active') s.announceAgainMs = now + LEASE_GONE_MS;
+  // Where nobody has seen the VIPs go, they may be there until their lifetime ends, and answer for themselves.
+  if (s.peer?.report.role === 'active') s.announceAgainMs = now + VIP_GONE_MS;
 }
 
 /** Whether it is the peer that is cut off: a witness answered after the peer was missed. Not waited for at any price. */

@@ -3,8 +3,8 @@ import {
   ANSWER_MS,
   askVipsAt,
   deadTimeMs,
-  LEASE_GONE_MS,
   nextQuestion,
+  VIP_GONE_MS,
   vacancyAskedAt,
 } from './election-times.ts';
 import type { Turn } from './election-turn.ts';
@@ -18,7 +18,7 @@ const ANSWER_HOLDS_MS = 1_500;
  * A peer that is heard and cannot be believed holds a takeover off for so long where nobody answers for the VIPs:
  * anybody can send such datagrams.
  */
-const PRESENCE_MS = LEASE_GONE_MS;
+const PRESENCE_MS = VIP_GONE_MS;
 /** It counts for so long at least: how often such a peer sends, nobody can know. */
 const PRESENCE_HOLDS_MS = 1_000;
 /** Where nobody can be asked who answers, it does so for that many times as long. */
@@ -39,7 +39,7 @@ const CHECK_SPREAD_MS = 500;
  *
  * - the link of this node is new, so that it may be deaf (`settling`);
  * - the peer is heard and not believed: datagrams that cannot be read or authenticated, or that may be old ones;
- * - somebody answers for a VIP. A machine that stopped does so as well, until its lease ends: where the peer was heard
+ * - somebody answers for a VIP. A machine that stopped does so as well, until its lifetime ends: where the peer was heard
  *   as the active node, its silence counts more until then. A machine that answers for everybody is no other owner.
  *
  * Its host may say sooner that its agent is dead (`election-suspicion.ts`): that counts once, for a short time, and while
@@ -129,11 +129,11 @@ function isCheckDue({ s, now, peerAlive }: Turn): boolean {
 /** The takeover that just happened had no other reason than silence: look later whether the other node lives. */
 export function checkLater({ s, now, config }: Turn): void {
   const isLower = compareAddresses(config.self.address, config.peer.address) < 0;
-  s.check = { atMs: now + LEASE_GONE_MS + (isLower ? 0 : CHECK_SPREAD_MS), left: CHECKS };
+  s.check = { atMs: now + VIP_GONE_MS + (isLower ? 0 : CHECK_SPREAD_MS), left: CHECKS };
 }
 
 /**
- * Every lease that nobody renews has ended by now. Who still answers lives and served first, whatever keeps its
+ * Every VIP that nobody renews is gone by now. Who still answers lives and served first, whatever keeps its
  * heartbeats away.
  */
 function considerYielding(turn: Turn): void {
@@ -215,7 +215,7 @@ function rivalOf({ s, now }: Turn): Answers['rival'] {
 
 /** Until when a machine that has stopped may answer for the VIPs that it had. */
 function stoppedUntil({ s, now }: Turn): number {
-  return s.peer?.report.role === 'active' ? s.peer.heardMs + LEASE_GONE_MS : now;
+  return s.peer?.report.role === 'active' ? s.peer.heardMs + VIP_GONE_MS : now;
 }
 
 /** Where the peer was not heard as the active node, its VIPs are looked for first. */

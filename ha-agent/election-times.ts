@@ -1,12 +1,12 @@
 import type { ElectionConfig, ElectionState } from './election-types.ts';
 import { unheardMs } from './slowness.ts';
 
-/** Renewal of the VIPs' lease, a quarter of it. */
+/** Renewal of the VIPs' lifetime, a quarter of it. */
 export const RENEW_MS = 500;
-/** Without renewal the kernel keeps an address for so long at least: `LEASE_S` in `vip-lines.ts`. */
-const LEASE_MS = 2_000;
+/** Without renewal the kernel keeps an address for so long at least: `LIFETIME_S` in `vip-lines.ts`. */
+const LIFETIME_MS = 2_000;
 /** Without renewal the kernel has removed an address of 2 s after 3 s at the latest (it sweeps once a second). */
-export const LEASE_GONE_MS = 3_500;
+export const VIP_GONE_MS = 3_500;
 /** `lbd` must be without backends for so long before it matters, where no check of a backend takes longer. */
 export const HEALTH_HOLD_MS = 1_000;
 /** The active node must hear within this part of the longer interval that a probing peer hears it again. */
@@ -186,8 +186,8 @@ export function settleUntil(config: ElectionConfig, { link }: Pick<ElectionState
 }
 
 /** Until when the kernel surely keeps the VIPs that this node holds. */
-export function leaseUntil({ renewal }: Pick<ElectionState, 'renewal'>): number {
-  return renewal.goodMs + LEASE_MS;
+export function lifetimeUntil({ renewal }: Pick<ElectionState, 'renewal'>): number {
+  return renewal.goodMs + LIFETIME_MS;
 }
 
 /** Until when another process that claims this node's name counts without being heard again. */
@@ -224,7 +224,7 @@ export function wakeAt(config: ElectionConfig, s: ElectionState, now: number): n
   add(vacancyUntil(config, s));
   if (s.hello !== undefined) add(s.hello.heardMs + deadTimeMs(config, s));
   if (s.vip !== 'none' && s.vip !== 'held') add(s.vipDeadlineMs);
-  if (s.vip === 'held') add(leaseUntil(s));
+  if (s.vip === 'held') add(lifetimeUntil(s));
   if (s.vip === 'held' || s.vip === 'removing' || s.finishing !== undefined) add(s.renewAtMs);
   add(nextQuestion(s));
   if (s.answers.askedMs !== undefined) add(s.answers.askedMs + ANSWER_MS);

@@ -208,7 +208,7 @@ export type ElectionAction =
    * it. Answered by `vips-removed` as well.
    */
   | { readonly type: 'park-vips' }
-  /** Renew the lease of the parked VIPs. */
+  /** Renew the lifetime of the parked VIPs. */
   | { readonly type: 'renew-parked' }
   /** The parked VIPs go. Adding or removing the VIPs does that too. */
   | { readonly type: 'unpark-vips' }
@@ -347,7 +347,7 @@ export interface LinkView {
   readonly carriesSinceMs: number | undefined;
 }
 
-/** How the lease of the VIPs is kept alive. */
+/** How the lifetime of the VIPs is renewed. */
 export interface Renewal {
   /** When the renewal was asked for whose answer is still to come. */
   readonly askedMs: number | undefined;

@@ -1,5 +1,5 @@
 import { endFinishing, GOODBYE_COPIES } from './election-finishing.ts';
-import { jointIntervalMs, LEASE_GONE_MS, leaseUntil, RENEW_MS, URGENT_COPIES } from './election-times.ts';
+import { jointIntervalMs, lifetimeUntil, RENEW_MS, URGENT_COPIES, VIP_GONE_MS } from './election-times.ts';
 import type { Turn } from './election-turn.ts';
 import type { StepTime } from './election-types.ts';
 
@@ -14,7 +14,7 @@ const ANNOUNCE_SPACING_MS = 200;
 const ALONE_REFRESH_MS = 5_000;
 /** A failed removal or renewal is tried again so often. */
 const RETRY_MS = 100;
-/** A node that takes over has its VIPs by then, or lets the other one try. The kernel's lease may last as long. */
+/** A node that takes over has its VIPs by then, or lets the other one try. The kernel may keep them as long. */
 const ADD_MS = 3_000;
 /** A step of a takeover that took less is not worth a word. */
 const WORTH_A_WORD_MS = 50;
@@ -69,7 +69,7 @@ function seconds(ms: number): string {
 }
 
 /**
- * A renewal that fails or hangs costs nothing while the lease lasts.
+ * A renewal that fails or hangs costs nothing while the lifetime lasts.
  *
  * @param gone the host has looked, and the VIPs are not there
  */
@@ -78,12 +78,12 @@ export function renewed(turn: Turn, error: string | undefined, gone: boolean): v
   const { askedMs, goodMs, trouble } = s.renewal;
   if (s.vip !== 'held') return;
   if (error === undefined) {
-    if (trouble !== undefined) turn.log('info', 'vip', 'the lease of the VIPs is renewed again');
+    if (trouble !== undefined) turn.log('info', 'vip', 'the lifetime of the VIPs is renewed again');
     s.renewal = { askedMs: undefined, goodMs: askedMs ?? goodMs, trouble: undefined };
   } else if (gone) vipFailed(turn, `lost: ${error}`);
   else {
     if (trouble === undefined)
-      turn.log('warn', 'vip', `the lease of the VIPs was not renewed, trying again: ${error}`);
+      turn.log('warn', 'vip', `the lifetime of the VIPs was not renewed, trying again: ${error}`);
     s.renewal = { askedMs: undefined, goodMs, trouble: error };
     s.renewAtMs = now + RETRY_MS;
   }
@@ -115,7 +115,7 @@ export function parkVips(turn: Turn): void {
 
 function beginRemoval({ s, now }: Turn): void {
   s.vip = 'removing';
-  s.vipDeadlineMs = now + LEASE_GONE_MS;
+  s.vipDeadlineMs = now + VIP_GONE_MS;
   s.renewAtMs = now + RETRY_MS;
 }
 
@@ -203,14 +203,14 @@ export function tendVips(turn: Turn): void {
     parkVips(turn);
   }
   if (s.vip === 'removing' && now >= s.vipDeadlineMs)
-    gone(turn, 'the lease of the VIPs has run out, so they are gone from this node');
+    gone(turn, 'the lifetime of the VIPs has run out, so they are gone from this node');
   else if (s.vip === 'removing' && now >= s.renewAtMs) {
     s.renewAtMs = now + RETRY_MS;
     turn.act({ type: s.finishing === undefined ? 'remove-vips' : 'park-vips' });
   }
   if (s.vip === 'adding' && now >= s.vipDeadlineMs)
     vipFailed(turn, `could not be added: the host did not answer within ${seconds(ADD_MS)}`);
-  if (s.vip === 'held') tendLease(turn);
+  if (s.vip === 'held') tendLifetime(turn);
   // Not while it is open whether another node serves: its own announcement would be undone.
   const mayAnnounce = s.check === undefined || now < s.check.atMs;
   if (s.vip === 'held' && s.announceAgainMs !== undefined && now >= s.announceAgainMs && mayAnnounce) {
@@ -223,13 +223,13 @@ export function tendVips(turn: Turn): void {
   }
 }
 
-/** One renewal at a time; before the lease may end, the VIPs count as lost. */
-function tendLease(turn: Turn): void {
+/** One renewal at a time; before the lifetime may end, the VIPs count as lost. */
+function tendLifetime(turn: Turn): void {
   const { s, now } = turn;
   const { askedMs, goodMs, trouble } = s.renewal;
-  if (now >= leaseUntil(s)) {
+  if (now >= lifetimeUntil(s)) {
     const why = trouble ?? `the host has not answered for ${seconds(now - (askedMs ?? goodMs))}`;
-    vipFailed(turn, `could not be renewed before their lease ended: ${why}`);
+    vipFailed(turn, `could not be renewed before their lifetime ended: ${why}`);
   } else if (askedMs === undefined && now >= s.renewAtMs) {
     s.renewAtMs = now + RENEW_MS;
     s.renewal = { ...s.renewal, askedMs: now };

@@ -139,10 +139,10 @@ export function farewellOf(config: ElectionConfig, state: ElectionState): PeerRe
  * peer is heard, nobody takes over. When nobody is active, the better candidate takes over (`compareCandidates`). Silence is
  * death, unless something else speaks against it (`election-evidence.ts`): a node whose link is new, or that hears a peer
  * and does not understand it, or that sees somebody else answer for the VIPs, waits. One that took over on silence alone
- * yields to who still answers once every lease must be over. A node hands over in this order: VIPs removed and seen to be
+ * yields to who still answers once every lifetime must be over. A node hands over in this order: VIPs removed and seen to be
  * gone, priority 0, takeover by the peer. In a planned hand-over it keeps its open connections: the peer sends on to it what
  * belongs to them, until they are finished. When two active nodes hear each other, `compareActives` says which one drops its
- * VIPs at once. An active node whose VIPs are not there, or whose lease was not renewed in time, is in fault. A tick that
+ * VIPs at once. An active node whose VIPs are not there, or whose lifetime was not renewed in time, is in fault. A tick that
  * comes late means that the peer may have taken over: drop the VIPs, listen, elect again. A node that hears neither peer nor
  * witness is in fault.
  */

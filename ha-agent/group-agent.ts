@@ -32,7 +32,7 @@ export interface GroupHost {
   log(level: 'info' | 'warn' | 'error', kind: string, text: string): void;
 }
 
-/** After the VIPs could not be removed for so long, a stop goes on; guardian and lease remain. */
+/** After the VIPs could not be removed for so long, a stop goes on; guardian and lifetime remain. */
 const STOP_TIMEOUT_MS = 4_500;
 /** An operator waits so long for the outcome of a switchover. */
 const SWITCHOVER_TIMEOUT_MS = 3_000;
@@ -209,7 +209,7 @@ export class GroupAgent {
         this.#park();
         break;
       case 'renew-parked':
-        this.#attempt('the lease of the parked VIPs was not renewed', network.renewParked());
+        this.#attempt('the lifetime of the parked VIPs was not renewed', network.renewParked());
         break;
       case 'unpark-vips':
         this.#attempt('the parked VIPs were not removed', network.unparkVips());

@@ -145,7 +145,7 @@ remove() {
   return "$gone"
 }
 
-# What could not be removed is tried again so often, until the kernel ends its lease.
+# What could not be removed is tried again so often, until the kernel ends its lifetime.
 retry=0.1
 attempts=35
 # No time-out before the first beat, and none after it has fired: there is nothing more to remove then.

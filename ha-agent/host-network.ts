@@ -47,7 +47,7 @@ export interface Probed {
 /** What one group of VIPs does to the network. */
 export interface GroupNetwork {
   /**
-   * Adds all VIPs with a short lease, and looks whether they are there; then the routes. Rejects with the cause. A route
+   * Adds all VIPs with a short lifetime, and looks whether they are there; then the routes. Rejects with the cause. A route
    * that fails is only told as a warning.
    *
    * @returns what took how long
@@ -55,7 +55,7 @@ export interface GroupNetwork {
    */
   addVips(): Promise<readonly StepTime[]>;
   /**
-   * Renews the lease of all VIPs, within a second or not at all. Waits for nothing else that this host does.
+   * Renews the lifetime of all VIPs, within a second or not at all. Waits for nothing else that this host does.
    *
    * @throws OperatorError as `addVips` does; with another code it is not known whether a VIP is there
    */
@@ -82,13 +82,13 @@ export interface GroupNetwork {
   /** Removes all routes and VIPs, and looks whether the VIPs are gone. Rejects with the cause. */
   removeVips(): Promise<void>;
   /**
-   * Like `removeVips`, but the addresses stay on the loopback interface, with a lease, where no neighbour sees them,
+   * Like `removeVips`, but the addresses stay on the loopback interface, with a lifetime, where no neighbour sees them,
    * so that open connections go on.
    *
    * @returns whether they stay; if not, it is told as trouble
    */
   parkVips(): Promise<boolean>;
-  /** Renews the lease of the parked VIPs. */
+  /** Renews the lifetime of the parked VIPs. */
   renewParked(): Promise<void>;
   /** Removes the parked VIPs and undoes what parking changed. Adding or removing the VIPs does that too. */
   unparkVips(): Promise<void>;

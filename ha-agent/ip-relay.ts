@@ -2,7 +2,7 @@ import { within } from '../common/bounded.ts';
 import { messageOf, OperatorError } from '../common/errors.ts';
 import { type IpAnswer, IpBatch } from './ip-batch.ts';
 
-/** What does not answer for so long is overtaken: some of it fits into the lease of a VIP. */
+/** What does not answer for so long is overtaken: some of it fits into the lifetime of a VIP. */
 const OVERTAKE_MS = 300;
 /** So long is tried at all. */
 const LIMIT_MS = 1_000;
@@ -30,7 +30,7 @@ const USUAL: Patience = { overtakeMs: OVERTAKE_MS, limitMs: LIMIT_MS };
 
 /**
  * Two `ip` that run already: what one does not answer in time the other one is asked, so that one that stalls costs no
- * lease. Whatever order they come in: once a change has settled, nothing that was asked before it happens any more.
+ * lifetime. Whatever order they come in: once a change has settled, nothing that was asked before it happens any more.
  */
 export class IpRelay {
   readonly #events: IpRelayEvents;
@@ -48,7 +48,7 @@ export class IpRelay {
   }
 
   /**
-   * Carries out what may happen twice, such as to add an address or to renew its lease.
+   * Carries out what may happen twice, such as to add an address or to renew its lifetime.
    *
    * @param isWanted asked before each attempt; what is not wanted any more is given up
    * @throws OperatorError when nobody has answered in time

@@ -58,7 +58,7 @@ export class ParkedVips {
       const { objects } = await this.#host.relay.change([...vips.map(unparking), 'addr show dev lo']);
       const left = vips.filter((vip) => isOn(objects, 'lo', vip.address, hostPrefix(vip)));
       if (left.length > 0)
-        this.#host.onTrouble(`still on lo until its lease is over: ${left.map(cidr).join(', ')}`);
+        this.#host.onTrouble(`still on lo until its lifetime is over: ${left.map(cidr).join(', ')}`);
     }
     if (this.#vips.length === 0) this.#host.quietArp.release(this.#group);
   }

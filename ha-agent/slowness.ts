@@ -10,7 +10,7 @@ const LATE = 0.5;
 const ROOM = 1;
 const TIGHTEST_DEAD_AFTER = 2;
 /**
- * The longest silence for which a node that is slow may go on: well below the lease of the VIPs, which it has to renew.
+ * The longest silence for which a node that is slow may go on: well below the lifetime of the VIPs, which it renews.
  */
 const MAX_SILENCE_MS = 1_250;
 /** Changes of what the peer was told that are remembered; of two older ones the smaller counts. */

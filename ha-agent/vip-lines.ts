@@ -2,10 +2,10 @@ import type { VipConfig, VipRoute } from '../common/model.ts';
 import type { IpAnswer } from './ip-batch.ts';
 
 /**
- * Lease of a VIP. The kernel removes an address that nobody renews within 1 s after it (it sweeps once a
+ * Lifetime of a VIP. The kernel removes an address that nobody renews within 1 s after it (it sweeps once a
  * second), so this is the last of the three layers.
  */
-const LEASE_S = 2;
+const LIFETIME_S = 2;
 
 /** Tells routes of this agent from the host's own (rtnetlink(7), `rtm_protocol`); a number that no known program uses. */
 export const OUR_ROUTES = 77;
@@ -21,10 +21,10 @@ export function identity(vip: VipConfig): string {
   return `${cidr(vip)} dev ${vip.interface}`;
 }
 
-/** Adds it or renews its lease. Without duplicate address detection, which would keep it silent for a second. */
+/** Adds it or renews its lifetime. Without duplicate address detection, which would keep it silent for a second. */
 export function addition(vip: VipConfig): string {
   const flags = `${vip.prefixRoute ? '' : ' noprefixroute'}${vip.family === 6 ? ' nodad' : ''}`;
-  return `addr replace ${identity(vip)} ${lease(vip)}${flags}`;
+  return `addr replace ${identity(vip)} ${lifetime(vip)}${flags}`;
 }
 
 export function removal(vip: VipConfig): string {
@@ -33,7 +33,7 @@ export function removal(vip: VipConfig): string {
 
 /** Keeps it on the loopback interface for connections that are open. */
 export function parking(vip: VipConfig): string {
-  return `addr replace ${vip.address}/${hostPrefix(vip)} dev lo ${lease(vip)}${vip.family === 6 ? ' nodad' : ''}`;
+  return `addr replace ${vip.address}/${hostPrefix(vip)} dev lo ${lifetime(vip)}${vip.family === 6 ? ' nodad' : ''}`;
 }
 
 export function unparking(vip: VipConfig): string {
@@ -72,6 +72,6 @@ export function isOn(objects: IpAnswer['objects'], name: string, address: string
 }
 
 /** IPv6 would make the newest address the source of this host's own connections; one that is not preferred is never that. */
-function lease({ family }: VipConfig): string {
-  return `valid_lft ${LEASE_S} preferred_lft ${family === 6 ? 0 : LEASE_S}`;
+function lifetime({ family }: VipConfig): string {
+  return `valid_lft ${LIFETIME_S} preferred_lft ${family === 6 ? 0 : LIFETIME_S}`;
 }

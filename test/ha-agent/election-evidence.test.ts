@@ -12,7 +12,7 @@ const SETTLE = { settleMs: 30_000 };
 
 const STORIES: readonly Story[] = [
   {
-    name: 'only heartbeats are filtered: takeover without delay, and back once every lease would be over and one answers',
+    name: 'only heartbeats are filtered: takeover without delay, and back once every lifetime would be over and one answers',
     script: `${BEGIN}
       10 hears active e4
       20 answers 02:00:00:00:00:02
@@ -92,7 +92,7 @@ const STORIES: readonly Story[] = [
     happens: ['> 1005 end', '1010 active (epoch 5): lb2 is dead: refused'],
   },
   {
-    name: 'agent and guardian of the active peer are dead, its interval is long: its lease ends, then takeover',
+    name: 'agent and guardian of the active peer are dead, its interval is long: the lifetime of its VIPs ends, then takeover',
     script: `${BEGIN}
       10 hears active e4 d60000
       20 answers 02:00:00:00:00:02
@@ -138,7 +138,7 @@ const STORIES: readonly Story[] = [
     happens: ['3810 announce', '> 4809 end', '4810 remove-vips'],
   },
   {
-    name: 'a stopped machine answers until its lease ends: the role stays with the node that took over',
+    name: 'a stopped machine answers until the lifetime of its VIPs ends: the role stays with the node that took over',
     script: `${BEGIN}
       10 hears active e4
       20 answers 02:00:00:00:00:02

@@ -641,9 +641,9 @@ const STORIES: readonly Story[] = [
       620 vips-renewed ok
       2500 end`,
     happens: [
-      '515 log: the lease of the VIPs was not renewed, trying again: ip did not answer',
+      '515 log: the lifetime of the VIPs was not renewed, trying again: ip did not answer',
       '> 620 vips-renewed ok',
-      '620 log: the lease of the VIPs is renewed again',
+      '620 log: the lifetime of the VIPs is renewed again',
     ],
     never: [/remove-vips/],
   },
@@ -656,7 +656,7 @@ const STORIES: readonly Story[] = [
       2010 end`,
     happens: [
       '> 2009 end',
-      '2010 fault (epoch 1): the VIPs could not be renewed before their lease ended: ip is broken',
+      '2010 fault (epoch 1): the VIPs could not be renewed before their lifetime ended: ip is broken',
       '2010 remove-vips',
     ],
   },
@@ -669,7 +669,7 @@ const STORIES: readonly Story[] = [
       2020 vips-removed ok`,
     happens: [
       '> 2009 end',
-      '2010 fault (epoch 1): the VIPs could not be renewed before their lease ended: the host has not answered for 1.5 s',
+      '2010 fault (epoch 1): the VIPs could not be renewed before their lifetime ended: the host has not answered for 1.5 s',
       '2010 remove-vips',
       '2020 says fault p0',
     ],

@@ -11,10 +11,10 @@ import { until } from '../../scripts/lab/wait.ts';
 import { startPair } from './fault-run.ts';
 import { Helpers } from './helpers.ts';
 
-/** The lease lasts for four to six renewals. */
-const LEASES = 8;
+/** The lifetime of a VIP lasts for four to six renewals. */
+const RENEWALS = 8;
 const TIMEOUT_MS = 120_000;
-const NOT_RENEWED = /^fault .*: the VIPs could not be renewed before their lease ended: ip did not/;
+const NOT_RENEWED = /^fault .*: the VIPs could not be renewed before their lifetime ended: ip did not/;
 const NOTIFY = '/run/lab/notify';
 const MOVES = `
   vips:
@@ -24,7 +24,7 @@ const MOVES = `
 
 const other = (node: NodeName): NodeName => NODES.find((name) => name !== node)!;
 
-/** Waits until the kernel of a node has renewed the lease of the VIP so often. */
+/** Waits until the kernel of a node has renewed the VIP so often. */
 async function renewed(lab: Lab, node: NodeName, times: number): Promise<void> {
   const monitor = lab.spawn(node, ['ip', '-o', 'monitor', 'address'], {
     stdio: ['ignore', 'pipe', 'ignore'],
@@ -93,7 +93,7 @@ t.test(
       const since = mark();
       for (const pid of programs(lab, active, '/helpers-', '/bin/ip ', '-batch -')) {
         signalPid(pid, 'SIGSTOP');
-        await renewed(lab, active, LEASES);
+        await renewed(lab, active, RENEWALS);
       }
       stays(t, pair, active, since);
       await warned(pair, active, /ip is slow or fails: ip did not answer within 300 ms/);
@@ -104,7 +104,7 @@ t.test(
       const active = pair.active();
       const since = mark();
       helpers.hinder(active, 'ip', 'delay 0.5');
-      await renewed(lab, active, LEASES);
+      await renewed(lab, active, RENEWALS);
       helpers.hinder(active, 'ip', undefined);
       stays(t, pair, active, since);
     });
@@ -114,7 +114,7 @@ t.test(
       const since = mark();
       for (let i = 0; i < 3; i++) {
         helpers.hinder(active, 'ip', 'once 1.3');
-        await renewed(lab, active, LEASES);
+        await renewed(lab, active, RENEWALS);
       }
       stays(t, pair, active, since);
     });
@@ -128,7 +128,7 @@ t.test(
         helpers.hinder(other(from), 'nft', 'hang');
         await pair.switchover(from);
         await ownership.until('the VIP moves', () => ownership.holders().join() === other(from));
-        await renewed(lab, other(from), LEASES);
+        await renewed(lab, other(from), RENEWALS);
         moves(t, pair, from, since);
         await warned(pair, other(from), /nft/);
         helpers.hinder(other(from), 'nft', undefined);
@@ -140,7 +140,7 @@ t.test(
       const active = pair.active();
       const since = mark();
       helpers.hinder(active, 'nft', 'delay 6');
-      await renewed(lab, active, LEASES);
+      await renewed(lab, active, RENEWALS);
       helpers.hinder(active, 'nft', undefined);
       stays(t, pair, active, since);
     });
@@ -155,7 +155,7 @@ t.test(
         for (const name of ['socat', 'arping'] as const) helpers.hinder(other(from), name, 'hang');
         await lab.cut(from);
         await ownership.until('the VIP moves', () => ownership.holders().join() === other(from));
-        await renewed(lab, other(from), LEASES);
+        await renewed(lab, other(from), RENEWALS);
         for (const name of ['socat', 'arping'] as const) helpers.hinder(other(from), name, undefined);
         await lab.heal(from);
         await pair.whole();

@@ -121,7 +121,7 @@ t.test('the lab', { skip: skipLab() }, async (t) => {
         ['lb2', true],
         ['lb1', false],
       ],
-      'a renewed lease is no change',
+      'a renewed VIP is no change',
     );
     await watch.close();
   });

@@ -55,7 +55,7 @@ export const STEP_MS = 10;
 /** A guardian has removed the VIPs so long after it noticed something. */
 export const GUARDIAN_MS = 30;
 /** `valid_lft`, one sweep of the kernel, and the time in which somebody notices. */
-export const LEASE_GONE_MS = 3_050;
+export const VIP_GONE_MS = 3_050;
 
 export const never = (): number => 0;
 /** A machine that does not say goodbye is taken for dead, and the other one adds the VIPs. */

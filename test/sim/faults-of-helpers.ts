@@ -1,4 +1,4 @@
-import { type Fault, handover, LEASE_GONE_MS, never, type Scene } from './fault.ts';
+import { type Fault, handover, never, type Scene, VIP_GONE_MS } from './fault.ts';
 import type { Pace } from './machine.ts';
 import type { Node } from './node.ts';
 
@@ -44,11 +44,11 @@ export const FAULTS_OF_HELPERS: readonly Fault[] = [
   beside('ip', (scene) => between(scene, 5, 150), 'is slow'),
   beside('ip', (scene) => () => (scene.random() < 0.1 ? 'die' : 1), 'dies now and then'),
   {
-    name: 'ip of the active node is so slow that no lease is renewed',
+    name: 'ip of the active node is so slow that no VIP is renewed',
     begin: (scene) => set(scene.active, 'ip', between(scene, 3_000, 20_000), 'takes seconds'),
     end: ({ active }) => mend(active, 'ip'),
     lastsMs: [6_000, 8_000],
-    nobodyMs: () => LEASE_GONE_MS + 500,
+    nobodyMs: () => VIP_GONE_MS + 500,
     twoMs: never,
     who: 'any',
     moves: 2,
@@ -58,7 +58,7 @@ export const FAULTS_OF_HELPERS: readonly Fault[] = [
     begin: ({ active }) => set(active, 'ip', () => 'hang', 'hangs'),
     end: ({ active }) => mend(active, 'ip'),
     lastsMs: [6_000, 8_000],
-    nobodyMs: () => LEASE_GONE_MS + 500,
+    nobodyMs: () => VIP_GONE_MS + 500,
     twoMs: never,
     who: 'any',
     moves: 2,

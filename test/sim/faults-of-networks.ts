@@ -1,4 +1,4 @@
-import { type Fault, LEASE_GONE_MS, never, type Scene, silence, takeover } from './fault.ts';
+import { type Fault, never, type Scene, silence, takeover, VIP_GONE_MS } from './fault.ts';
 import { LANES, type Lane } from './network.ts';
 import type { Node } from './node.ts';
 import type { Pair } from './pair.ts';
@@ -185,7 +185,7 @@ export const FAULTS_OF_NETWORKS: readonly Fault[] = [
     end: (scene) => cutBoth(scene, false, [...HEARTBEATS, 'sync']),
     lastsMs: [500, 9_000],
     nobodyMs: meeting,
-    twoMs: (scene) => LEASE_GONE_MS + 500 + PROBE_SPREAD_MS + silence(scene),
+    twoMs: (scene) => VIP_GONE_MS + 500 + PROBE_SPREAD_MS + silence(scene),
     who: 'any',
     moves: 2,
   },

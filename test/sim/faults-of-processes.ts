@@ -1,4 +1,4 @@
-import { type Fault, farewell, handover, LEASE_GONE_MS, never, STEP_MS, silence } from './fault.ts';
+import { type Fault, farewell, handover, never, STEP_MS, silence, VIP_GONE_MS } from './fault.ts';
 
 /** A starved agent stands still for so long at most. */
 const MOST_STILL_MS = 700;
@@ -31,9 +31,9 @@ export const FAULTS_OF_PROCESSES: readonly Fault[] = [
     },
     end: ({ active }) => active.start(),
     nobodyMs: farewell,
-    twoMs: () => LEASE_GONE_MS,
+    twoMs: () => VIP_GONE_MS,
     who: 'other',
-    tailMs: { nobody: 400, two: LEASE_GONE_MS },
+    tailMs: { nobody: 400, two: VIP_GONE_MS },
   },
   {
     name: 'the agent of the active node is killed, and its guardian is slow',
@@ -74,7 +74,7 @@ export const FAULTS_OF_PROCESSES: readonly Fault[] = [
     end: ({ active }) => active.machine.resume(),
     lastsMs: [500, 8_000],
     nobodyMs: silence,
-    twoMs: () => LEASE_GONE_MS,
+    twoMs: () => VIP_GONE_MS,
     who: 'other',
     tailMs: { nobody: 700, two: 100 },
   },

@@ -1,6 +1,6 @@
 import type { Machine } from './machine.ts';
 
-/** How often the kernel looks for leases that have run out. */
+/** How often the kernel looks for addresses whose lifetime has run out. */
 const SWEEP_MS = 1_000;
 
 export interface Address {
@@ -26,7 +26,7 @@ export interface IpResult {
 
 const OK: IpResult = {};
 
-/** What a machine's kernel knows: interfaces, addresses with a lease, rules, settings. */
+/** What a machine's kernel knows: interfaces, addresses with a lifetime, rules, settings. */
 export class Kernel {
   readonly #machine: Machine;
   readonly devices = new Map<string, Device>();

@@ -10,7 +10,7 @@ const MOST_FAULTS = 6;
 /** All faults begin and end within this. */
 const STORY_MS = 4_000;
 const LONGEST_MS = 2_500;
-/** After the last end: a lease that runs out, restarts, two dead times, connections that finish. */
+/** After the last end: a VIP whose lifetime runs out, restarts, two dead times, connections that finish. */
 const SETTLED_MS = 4_500;
 const CALM_MS = 1_000;
 /** A node has removed the VIPs so long after it was told. */

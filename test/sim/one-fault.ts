@@ -1,4 +1,4 @@
-import { type Fault, handover, LEASE_GONE_MS, type Need, type Scene } from './fault.ts';
+import { type Fault, handover, type Need, type Scene, VIP_GONE_MS } from './fault.ts';
 import { FAULTS } from './faults.ts';
 import type { Node } from './node.ts';
 import type { Ownership } from './ownership.ts';
@@ -104,8 +104,8 @@ function judge(
   // A planned change follows where a node takes its role back.
   const plannedMs = choice.preemptMs === undefined ? 0 : handover(scene);
   const limits = {
-    nobody: Math.max(fault.nobodyMs(scene), plannedMs, isMet ? 0 : LEASE_GONE_MS + 500),
-    two: Math.max(fault.twoMs(scene), isMet ? 0 : LEASE_GONE_MS),
+    nobody: Math.max(fault.nobodyMs(scene), plannedMs, isMet ? 0 : VIP_GONE_MS + 500),
+    two: Math.max(fault.twoMs(scene), isMet ? 0 : VIP_GONE_MS),
   };
   for (const [who, count] of [
     ['nobody', 0],

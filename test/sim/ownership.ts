@@ -14,7 +14,7 @@ export interface Longest {
 }
 
 /** `valid_lft`, and one sweep of the kernel. */
-export const LEASE_MS = 3_000;
+export const LIFETIME_MS = 3_000;
 
 /** Looks after every happening who answers for a VIP, and which agent believes that it does. */
 export class Ownership {
@@ -68,7 +68,7 @@ export class Ownership {
     pair.log(`  ${this.vip}: ${owners.map(({ name }) => name).join(' and ') || 'nobody'}`);
   }
 
-  /** A role of `active` without the VIP must end with the lease, so that the other node takes over. */
+  /** A role of `active` without the VIP must end with the lifetime of that, so that the other node takes over. */
   #judgeRoles(): void {
     const { now } = this.#pair.sim;
     for (const node of this.#pair.nodes) {
@@ -78,7 +78,7 @@ export class Ownership {
       if (!empty) this.#emptySince.delete(node);
       else if (!this.#emptySince.has(node)) this.#emptySince.set(node, now);
       const sinceMs = this.#emptySince.get(node);
-      if (sinceMs === undefined || now - sinceMs <= LEASE_MS || this.#emptyTold.has(node)) continue;
+      if (sinceMs === undefined || now - sinceMs <= LIFETIME_MS || this.#emptyTold.has(node)) continue;
       this.#emptyTold.add(node);
       this.#pair.problem(`${node.name} is active without ${this.vip} for ${Math.round(now - sinceMs)} ms`);
     }

@@ -1,3 +1,4 @@
+import { LOCAL_ERRORS } from '../../common/local-errors.ts';
 import { turnNow } from '../io/turn-clock.ts';
 import type { RequestFacts } from '../route/facts.ts';
 import { COUNTER, GATE_CLOSED, type SharedState } from '../shared/shared.ts';
@@ -15,7 +16,10 @@ export interface AttemptsClient {
   readonly addressHash: number;
 }
 
-/** The backends that are tried for one request, one after the other, and their books in shared memory. */
+/**
+ * The backends that are tried for one request, connection or flow, one after the other, and their books in shared memory: all
+ * modes choose, enter, count and retry here. What is called a request below is a connection in mode tcp, a flow in mode udp.
+ */
 export class Attempts {
   pool: Pool | undefined;
   /** The client gets a cookie that names the backend. */
@@ -54,14 +58,19 @@ export class Attempts {
     return this.pool!.backends[this.#index]!;
   }
 
-  /** The first choice. @returns false: no backend takes the request */
-  begin(pool: Pool, request: RequestFacts): boolean {
+  /**
+   * The first choice.
+   *
+   * @param request undefined: nothing is known of it but whose it is
+   * @returns false: no backend takes the request
+   */
+  begin(pool: Pool, request?: RequestFacts): boolean {
     this.pool = pool;
     this.#index = 0;
     this.tries = 0;
     this.#tried = undefined;
-    this.#stickValue = pool.stickValue(request);
-    this.#hashKey = pool.hashKey(request);
+    this.#stickValue = request && pool.stickValue(request);
+    this.#hashKey = request === undefined ? 0 : pool.hashKey(request);
     return this.#choose();
   }
 
@@ -104,8 +113,7 @@ export class Attempts {
     }
     const failed = this.#index;
     const { slot } = this.backend;
-    this.#tried ??= [];
-    this.#tried.push(failure === 'connect' ? this.backend.triedAs(failed) : failed);
+    this.avoid(failure);
     const { needsCookie } = this;
     if (!this.#choose()) return false;
     // A retry does not wait: its client has waited already.
@@ -121,6 +129,31 @@ export class Attempts {
     this.#retrying = this.backend.slot;
     this.#shared.vitals.begin(RETRYING, this.#retrying);
     return true;
+  }
+
+  /** The next choice is another backend than this one, or another address of it. */
+  avoid(failure: Failure): void {
+    this.#tried ??= [];
+    this.#tried.push(failure === 'connect' ? this.backend.triedAs(this.#index) : this.#index);
+  }
+
+  /**
+   * The config has other pools, and the request goes on. What was avoided may be chosen again.
+   *
+   * @returns whether the backend at work is one of the pool's
+   */
+  follow(pool: Pool): boolean {
+    const index = pool.backends.indexOf(this.backend);
+    this.#tried = undefined;
+    if (index < 0) return false;
+    this.pool = pool;
+    this.#index = index;
+    return true;
+  }
+
+  /** What was avoided may be chosen again. */
+  forgive(): void {
+    this.#tried = undefined;
   }
 
   /**
@@ -178,6 +211,18 @@ export class Attempts {
     this.#shared.countBackend(slot, STATUS_COUNTER[Math.min((status / 100) | 0, 5)]!, 1);
     const { outlier } = this.pool!.config;
     if (outlier !== undefined) this.#shared.vitals.answered(slot, status >= 500, outlier.consecutive5xx);
+  }
+
+  /** The backend has done what the mode expects of it first: a connection is there, a datagram was answered. */
+  worked(): void {
+    const { outlier } = this.pool!.config;
+    if (outlier !== undefined) this.#shared.vitals.answered(this.backend.slot, false, outlier.consecutive5xx);
+  }
+
+  /** No connection. @param why code of the error, or in words. What this node lacks says nothing about the backend. */
+  unreachable(why: string): void {
+    this.count(COUNTER.connect_failures, 1);
+    if (LOCAL_ERRORS[why] === undefined) this.failed();
   }
 
   /** The backend did not answer. */

@@ -1,4 +1,3 @@
-import { LOCAL_ERRORS } from '../../common/local-errors.ts';
 import { Attempts } from '../dispatch/attempts.ts';
 import type { Backend } from '../dispatch/backend.ts';
 import type { QueueUser } from '../dispatch/queue.ts';
@@ -416,9 +415,7 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
     this.#backend = undefined;
     if (this.started) this.#abort();
     else if (!connected) {
-      this.#attempts.count(COUNTER.connect_failures, 1);
-      // What this node lacks says nothing about the backend.
-      if (LOCAL_ERRORS[why] === undefined) this.#attempts.failed();
+      this.#attempts.unreachable(why);
       this.#failTry('connect', unreachable(why === '' ? 'closed the connection' : why), replayable);
     } else if (reused && this.#idempotent && replayable)
       // The backend closed an idle connection while the request was on its way: a new one tells how it is.

@@ -1,7 +1,7 @@
 import type net from 'node:net';
 import { hashText } from '../../common/hash.ts';
-import { LOCAL_ERRORS } from '../../common/local-errors.ts';
 import { type Endpoints, proxyHeader } from '../../common/proxy-protocol.ts';
+import { Attempts } from '../dispatch/attempts.ts';
 import type { Backend } from '../dispatch/backend.ts';
 import type { Pool } from '../dispatch/pool.ts';
 import type { QueueUser, Waiter } from '../dispatch/queue.ts';
@@ -19,6 +19,7 @@ import {
   type Refusal,
   TOO_MANY_CONNECTIONS,
   TOO_MANY_REQUESTS,
+  unreachable,
 } from '../log/refusal.ts';
 import { COUNTER } from '../shared/shared.ts';
 import { handshakeMs } from '../tls/terminator.ts';
@@ -41,10 +42,8 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
   readonly #pool: Pool;
   readonly #socket: net.Socket;
   readonly #address: string;
-  readonly #addressHash: number;
-  #backend = -1;
+  readonly #attempts: Attempts;
   #upstream: Upstream | undefined;
-  #tried: number[] | undefined;
   readonly #endpoints: Endpoints | undefined;
   /** Its place in the queue of the pool. */
   #waiter: Waiter | undefined;
@@ -67,7 +66,8 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
     this.#pool = pool;
     this.#endpoints = endpoints;
     this.#address = endpoints?.address ?? clientAddress(socket);
-    this.#addressHash = hashText(this.#address);
+    const client = { address: this.#address, addressHash: hashText(this.#address) };
+    this.#attempts = new Attempts(frontend.context.shared, client);
     (socket as Owned).tcpConnection = this;
     socket.on('end', onEnd);
     socket.on('error', onError);
@@ -117,43 +117,38 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
       this.#refuse(TOO_MANY_REQUESTS);
       return;
     }
-    if (pool.breaker.refusesConnection()) {
-      this.#refuse(TOO_MANY_CONNECTIONS);
-      return;
+    const attempts = this.#attempts;
+    const chosen = attempts.begin(pool);
+    if (!chosen && !pool.saturated) this.#refuse(NO_BACKEND);
+    else if (chosen && attempts.enter()) this.#dial();
+    else {
+      this.#waiter = pool.queue?.join(this, chosen && pool.tied ? attempts.backend.slot : -1);
+      if (this.#waiter === undefined) this.#refuse(QUEUE_FULL);
+      else this.#log?.queued();
     }
-    const backend = this.chooseAgain();
-    if (backend !== undefined && pool.enter(this.#backend)) {
-      this.onTurn(backend);
-      return;
-    }
-    if (backend === undefined && (this.#exhausted || !pool.saturated)) {
-      this.#refuse(NO_BACKEND);
-      return;
-    }
-    this.#waiter = pool.queue?.join(this, backend !== undefined && pool.tied ? backend.slot : -1);
-    if (this.#waiter === undefined) this.#refuse(QUEUE_FULL);
-    else this.#log?.queued();
-  }
-
-  get #exhausted(): boolean {
-    const { connect, attempts } = this.#pool.config.retry;
-    return this.#tried !== undefined && (!connect || this.#tried.length > attempts);
   }
 
   chooseAgain(): Backend | undefined {
-    if (this.#exhausted) return undefined;
-    const index = this.#pool.choose(this.#address, this.#addressHash, undefined, 0, this.#tried);
-    if (index < 0) return undefined;
-    this.#backend = index;
-    return this.#pool.backends[index];
+    return this.#attempts.chooseAgain();
   }
 
-  onTurn(backend: Backend): void {
+  onTurn(): void {
     this.#waiter = undefined;
-    this.#log?.connecting(backend.name, 1 + (this.#tried?.length ?? 0));
-    const { shared, deadlines } = this.frontend.context;
-    shared.countBackend(backend.slot, COUNTER.requests, 1);
-    shared.countBackend(backend.slot, COUNTER.connects, 1);
+    this.#attempts.entered();
+    this.#dial();
+  }
+
+  /** The chosen backend, where it is entered, gets a connection. */
+  #dial(): void {
+    const { backend, tries } = this.#attempts;
+    if (this.#pool.breaker.refusesConnection()) {
+      this.#attempts.leave();
+      this.#refuse(TOO_MANY_CONNECTIONS);
+      return;
+    }
+    this.#log?.connecting(backend.name, tries);
+    this.#attempts.count(COUNTER.connects, 1);
+    const { deadlines } = this.frontend.context;
     const { sendProxy, timeouts } = this.#pool.config;
     this.#upstream = new Upstream(
       backend,
@@ -169,10 +164,10 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
     this.#refuse(QUEUE_TIMEOUT);
   }
 
-  #refuse({ cause, counter }: Refusal): void {
+  #refuse({ cause, counter, reason }: Refusal): void {
     this.frontend.count('answered_503', 1);
     if (counter !== undefined) this.frontend.count(counter, 1);
-    this.#log?.fault(this.#tried === undefined ? cause : 'connect_failed');
+    this.#log?.fault(cause, undefined, reason);
     resetNow(this.#socket);
   }
 
@@ -194,7 +189,7 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
     this.#touch();
     this.#log?.received(length);
     this.frontend.count('bytes_received', length);
-    this.frontend.context.shared.countBackend(upstream.backend.slot, COUNTER.bytes_sent, length);
+    this.#attempts.count(COUNTER.bytes_sent, length);
     if (!send(upstream.socket, buffer, 0, length)) this.#socket.pause();
   }
 
@@ -225,20 +220,13 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
 
   onUpstreamReady(): void {
     this.#touch();
-    const { outlier } = this.#pool.config;
-    const { slot } = this.#upstream!.backend;
-    if (outlier !== undefined)
-      this.frontend.context.shared.vitals.answered(slot, false, outlier.consecutive5xx);
+    this.#attempts.worked();
     const early = this.#early;
     this.#early = undefined;
     this.#log?.connected();
     if (early !== undefined) {
       this.#log?.received(early.length);
-      this.frontend.context.shared.countBackend(
-        this.#upstream!.backend.slot,
-        COUNTER.bytes_sent,
-        early.length,
-      );
+      this.#attempts.count(COUNTER.bytes_sent, early.length);
       this.#upstream!.socket.write(early);
     }
     if (this.#clientEnded) this.#upstream!.socket.end();
@@ -252,7 +240,7 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
     readSoon(this.#upstream!.socket);
     this.#log?.sentOn(length);
     this.frontend.count('bytes_sent', length);
-    this.frontend.context.shared.countBackend(this.#upstream!.backend.slot, COUNTER.bytes_received, length);
+    this.#attempts.count(COUNTER.bytes_received, length);
     if (!send(this.#socket, buffer, 0, length)) this.#upstream!.socket.pause();
   }
 
@@ -267,26 +255,31 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
   }
 
   onUpstreamClose(why: string): void {
-    const upstream = this.#leave()!;
-    const { shared } = this.frontend.context;
-    if (!upstream.connected) {
-      const { slot } = upstream.backend;
-      const { outlier } = this.#pool.config;
-      shared.countBackend(slot, COUNTER.connect_failures, 1);
-      // What this node lacks says nothing about the backend.
-      if (outlier !== undefined && LOCAL_ERRORS[why] === undefined)
-        shared.vitals.failed(slot, outlier.consecutiveFailures);
-      this.#tried ??= [];
-      this.#tried.push(this.#pool.backends[this.#backend]!.triedAs(this.#backend));
-      if (!this.#socket.destroyed) this.#connect();
-    } else if (this.#clientClosed) this.#finish();
+    if (!this.#upstream!.connected) {
+      this.#unreachable(why);
+      return;
+    }
+    this.#leave();
+    if (this.#clientClosed) this.#finish();
     else if (this.#backendEnded) {
       this.#linger();
       this.#socket.resume();
     } else {
-      if (why !== '') shared.countBackend(upstream.backend.slot, COUNTER.errors, 1);
+      if (why !== '') this.#attempts.count(COUNTER.errors, 1);
       this.#log?.fault('backend_closed');
       resetNow(this.#socket);
+    }
+  }
+
+  /** There was no connection: another backend gets the client, who has sent nothing yet that is not kept. */
+  #unreachable(why: string): void {
+    this.#upstream = undefined;
+    this.#attempts.unreachable(why);
+    const goesOn = !this.#socket.destroyed && this.#attempts.another('connect', 0, false, true);
+    if (goesOn) this.#dial();
+    else {
+      this.#attempts.leave();
+      if (!this.#socket.destroyed) this.#refuse(unreachable(why));
     }
   }
 
@@ -314,7 +307,7 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
     const upstream = this.#upstream;
     if (upstream === undefined) return undefined;
     this.#upstream = undefined;
-    this.#pool.leave(upstream.backend.slot);
+    this.#attempts.leave();
     return upstream;
   }
 

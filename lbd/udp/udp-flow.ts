@@ -1,9 +1,8 @@
 import type dgram from 'node:dgram';
 import { descriptorOfDatagrams } from '../../common/datagram-descriptor.ts';
 import { hashText } from '../../common/hash.ts';
-import { LOCAL_ERRORS } from '../../common/local-errors.ts';
+import { Attempts } from '../dispatch/attempts.ts';
 import type { Backend } from '../dispatch/backend.ts';
-import type { Pool } from '../dispatch/pool.ts';
 import type { Frontend } from '../entry/frontend.ts';
 import type { Timed } from '../io/deadlines.ts';
 import { connectDatagrams, type DatagramSink, sendDatagram } from '../io/udp-socket.ts';
@@ -55,15 +54,12 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
   readonly #frontend: Frontend;
   readonly #address: string;
   readonly #port: number;
-  readonly #addressHash: number;
+  readonly #attempts: Attempts;
   #client: UdpSocket;
-  #pool: Pool | undefined;
   #backend: Backend | undefined;
   /** IP address of the backend to which `#upstream` is connected. */
   #at = '';
   #upstream: dgram.Socket | undefined;
-  #tried: number[] | undefined;
-  #index = -1;
   #answered = false;
   #askedMs = 0;
   #closed = false;
@@ -76,7 +72,8 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
     this.key = key;
     this.#address = from.address;
     this.#port = from.port;
-    this.#addressHash = hashText(from.address);
+    const { shared } = frontend.context;
+    this.#attempts = new Attempts(shared, { address: from.address, addressHash: hashText(from.address) });
     client.flows.set(key, this);
     frontend.context.deadlines.add(this);
   }
@@ -141,13 +138,12 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
     const slot = this.#backend!.slot;
     if (!this.#answered) {
       context.shared.observeLatency(slot, performance.now() - this.#askedMs);
-      const outlier = this.#pool!.config.outlier;
-      if (outlier !== undefined) context.shared.vitals.answered(slot, false, outlier.consecutive5xx);
+      this.#attempts.worked();
     }
     this.#answered = true;
-    this.#tried = undefined;
+    this.#attempts.forgive();
     this.#touch();
-    context.shared.countBackend(slot, COUNTER.bytes_received, bytes.length);
+    this.#attempts.count(COUNTER.bytes_received, bytes.length);
     const { socket } = this.#client;
     if (socket === undefined || !sendDatagram(socket, bytes, this.#port, this.#address)) {
       this.#frontend.count('datagrams_dropped', 1);
@@ -159,20 +155,16 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
 
   /** Most of all an ICMP answer that nobody listens there; or this node has no descriptor left. */
   onSocketError(error: NodeJS.ErrnoException): void {
-    const { shared } = this.#frontend.context;
     const backend = this.#backend;
     if (backend === undefined) return;
+    const attempts = this.#attempts;
     if (error.code === 'EMFILE' || error.code === 'ENFILE') this.#books.outOfFiles(this);
-    else {
-      shared.countBackend(backend.slot, this.#answered ? COUNTER.errors : COUNTER.connect_failures, 1);
-      const outlier = this.#pool!.config.outlier;
-      // What this node lacks says nothing about the backend.
-      if (outlier !== undefined && LOCAL_ERRORS[error.code ?? ''] === undefined)
-        shared.vitals.failed(backend.slot, outlier.consecutiveFailures);
-    }
+    else if (this.#answered) {
+      attempts.count(COUNTER.errors, 1);
+      attempts.failed();
+    } else attempts.unreachable(error.code ?? '');
     backend.failedAt(this.#at);
-    this.#tried ??= [];
-    this.#tried.push(backend.triedAs(this.#index));
+    attempts.avoid('connect');
     this.#leave();
   }
 
@@ -203,12 +195,9 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
     const backend = this.#backend;
     if (backend === undefined) return false;
     const { pool, context } = this.#frontend;
-    if (pool !== this.#pool) {
-      this.#pool = pool;
-      this.#tried = undefined;
-      this.#index = pool?.backends.indexOf(backend) ?? -1;
-    }
-    const isOpen = this.#index >= 0 && context.shared.gate(backend.slot) !== GATE_CLOSED;
+    const attempts = this.#attempts;
+    const isThere = pool === attempts.pool || (pool !== undefined && attempts.follow(pool));
+    const isOpen = isThere && context.shared.gate(backend.slot) !== GATE_CLOSED;
     if (isOpen && backend.has(this.#at)) return true;
     this.#leave();
     return false;
@@ -216,9 +205,8 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
 
   /** @returns false: no backend takes it */
   #connect(): boolean {
-    const { pool, context } = this.#frontend;
-    if (pool !== this.#pool) this.#tried = undefined;
-    this.#pool = pool;
+    const { pool } = this.#frontend;
+    const attempts = this.#attempts;
     if (pool === undefined) return false;
     if (pool.breaker.refusesRequest()) {
       this.#refuse(TOO_MANY_REQUESTS);
@@ -228,18 +216,16 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
       this.#refuse(TOO_MANY_CONNECTIONS);
       return false;
     }
-    const index = pool.choose(this.#address, this.#addressHash, undefined, 0, this.#tried);
+    // What has failed is avoided until something has answered; a datagram that is lost is its client's to send again.
+    const chosen = pool === attempts.pool ? attempts.chooseAgain() !== undefined : attempts.begin(pool);
     // A datagram does not wait.
-    if (index < 0 || !pool.enter(index)) {
-      this.#refuse(index < 0 && !pool.saturated ? NO_BACKEND : QUEUE_FULL);
+    if (!chosen || !attempts.enter()) {
+      this.#refuse(!chosen && !pool.saturated ? NO_BACKEND : QUEUE_FULL);
       return false;
     }
-    const backend = pool.backends[index]!;
-    const { shared } = context;
-    this.#index = index;
+    const { backend } = attempts;
     this.#backend = backend;
-    shared.countBackend(backend.slot, COUNTER.requests, 1);
-    shared.countBackend(backend.slot, COUNTER.connects, 1);
+    attempts.count(COUNTER.connects, 1);
     // By an IP address it can send at once.
     backend.connecting();
     backend.connected();
@@ -264,7 +250,7 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
   #send(bytes: Buffer): void {
     if (this.#upstream === undefined || !sendDatagram(this.#upstream, bytes))
       this.#frontend.count('datagrams_dropped', 1);
-    else this.#frontend.context.shared.countBackend(this.#backend!.slot, COUNTER.bytes_sent, bytes.length);
+    else this.#attempts.count(COUNTER.bytes_sent, bytes.length);
   }
 
   #leave(): void {
@@ -272,7 +258,7 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
     if (backend === undefined) return;
     this.#backend = undefined;
     backend.disconnected(true);
-    this.#pool!.leave(backend.slot);
+    this.#attempts.leave();
     const upstream = this.#upstream;
     this.#upstream = undefined;
     upstream?.close();

@@ -409,6 +409,11 @@ t.test('a backend that refuses: the next one gets every byte of the client', asy
   t.equal(origin.received[0], 'sent before any backend was there<end>');
   t.equal(relay.control.backendCounter(0, 'connect_failures'), 1);
   t.equal(relay.control.backendCounter(1, 'connect_failures'), 1);
+  t.strictSame(
+    [0, 1, 2].map((slot) => relay.control.backendCounter(slot, 'retries')),
+    [1, 1, 0],
+    'as in mode http',
+  );
   t.strictSame([relay.active(0), relay.active(1), relay.active(2)], [0, 0, 1]);
   origin.sockets[0]!.end();
   await relay.atRest(t, 3);

@@ -209,6 +209,9 @@ export interface LeavingStatus {
   readonly connections: number;
   /** Until what is still open is cut. */
   readonly left_ms: number;
+  /** What its checks say, and why; only of a backend that is not in the config again. */
+  readonly health?: HealthState | undefined;
+  readonly why?: string | undefined;
 }
 
 /** `GET /v1/status` on `lbd.sock`. */

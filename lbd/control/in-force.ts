@@ -5,7 +5,6 @@ import type { Keys } from '../../common/secret.ts';
 import type { KernelEngine } from '../kernel/kernel-engine.ts';
 import type { AccessFiles } from '../log/access-files.ts';
 import type { Plan } from '../shared/plan.ts';
-import type { PoolTls } from '../tls/backend-tls.ts';
 import type { TlsControl } from '../tls/tls-control.ts';
 import type { Backends } from './care/backends.ts';
 import type { Departures } from './care/departures.ts';
@@ -58,10 +57,14 @@ export class InForce {
    * @throws OperatorError `TOO_MANY` when it does not fit
    */
   async begin(config: Config): Promise<Plan> {
-    const { planner, tls, access } = this.#options;
+    const { planner, tls, access, backends, whereabouts } = this.#options;
     const plan = planner.plan(config);
     this.#plan = plan;
-    await this.#checkBackends(config, plan.slots, (pool) => tls.pool(pool));
+    backends.apply(config, plan.slots);
+    await nextTurn();
+    whereabouts.follow(config, (pool) => tls.pool(pool));
+    await this.#checked(config);
+    backends.evaluate();
     access.apply(config);
     return this.#withTls(plan);
   }
@@ -93,14 +96,22 @@ export class InForce {
   /** In turns of a few milliseconds each, however large the config is. */
   async #apply(next: Config, keys: Keys | undefined): Promise<string[]> {
     const { planner, departures, access, supervisor, kernel, metrics, sync, roles, tls } = this.#options;
+    const { backends, whereabouts } = this.#options;
+    planner.checkRoom(next);
     await nextTurn();
     const prepared = await tls.prepare(next);
     await nextTurn();
+    // What serves is judged as before until it does not serve any more.
+    const tlsOf = (pool: string) => prepared.pools.get(pool);
+    whereabouts.prepare(next, tlsOf);
+    await this.#checked(next);
     departures.look();
     const before = this.#plan!;
     const plan = planner.plan(next);
+    departures.given(plan);
+    whereabouts.follow(next, tlsOf);
+    backends.apply(next, plan.slots);
     access.apply(next);
-    await this.#checkBackends(next, plan.slots, (pool) => prepared.pools.get(pool));
     // Both in one turn: whatever changes for the workers gives them these two together.
     tls.take(prepared);
     this.#plan = plan;
@@ -108,6 +119,7 @@ export class InForce {
     await nextTurn();
     const problems = await supervisor.update(this.#withTls(plan));
     departures.take(before, plan);
+    whereabouts.release(departures.checked);
     // The workers have it: what fails from here on is told and does not take it back.
     await kernel.apply(next).catch((error: unknown) => problems.push(`kernel engine: ${messageOf(error)}`));
     roles.assignFlows(next);
@@ -115,16 +127,9 @@ export class InForce {
     return problems;
   }
 
-  /** Puts the backends of a config in their slots and waits, not for long, until it is known how they are. */
-  async #checkBackends(
-    config: Config,
-    slots: Readonly<Record<string, number>>,
-    tlsOf: (pool: string) => PoolTls | undefined,
-  ): Promise<void> {
-    const { backends, whereabouts, learnt, monitor } = this.#options;
-    backends.apply(config, slots);
-    await nextTurn();
-    whereabouts.follow(config, tlsOf);
+  /** Waits, not for long, until it is known how the backends of a config are. */
+  async #checked(config: Config): Promise<void> {
+    const { learnt, monitor } = this.#options;
     for (const id of backendIds(config)) learnt.seed(id);
     const patience = new AbortController();
     await Promise.race([
@@ -133,7 +138,6 @@ export class InForce {
     ]);
     patience.abort();
     await nextTurn();
-    backends.evaluate();
   }
 
   /** With the certificates and addresses of now: they may change between two plans. */

@@ -117,6 +117,7 @@ export class Parts {
       onChange: (id, report) => {
         this.learnt.learn(id, report);
         this.backends.evaluate(id);
+        this.departures.healthChanged(id);
       },
     });
     this.whereabouts = new Whereabouts({
@@ -151,10 +152,11 @@ export class Parts {
       },
     });
     this.departures = new Departures({
-      connections: (row) => this.shared.frontendCounter(row, 'connections'),
-      active: (slot) => this.shared.active(slot),
+      shared: this.shared,
+      health: (id) => this.monitor.report(id),
       now: () => performance.now(),
       tell: (level, text) => this.tell(level, 'reload', text),
+      released: () => this.whereabouts.release(this.departures.checked),
     });
     this.tickets = new Tickets({
       leads: () =>

@@ -366,8 +366,9 @@ function lbdRows(lbd: LbdStatus | null): string[][] {
 }
 
 /** What is left of something that a reload has taken out. */
-export function leavingFacts({ name, connections, left_ms }: LeavingStatus): string[] {
-  return [name, `${connections} open`, `cut in ${formatAge(left_ms)}`];
+export function leavingFacts({ name, connections, left_ms, health, why }: LeavingStatus): string[] {
+  const sick = health === 'unhealthy' ? [paint('red', `unhealthy: ${why}`)] : [];
+  return [name, `${connections} open`, `cut in ${formatAge(left_ms)}`, ...sick];
 }
 
 function frontendTable({ frontends }: LbdStatus): string {

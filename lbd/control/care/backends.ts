@@ -5,7 +5,7 @@ import { GATE_OPEN, type SharedState } from '../../shared/shared.ts';
 import { FULL_SHARE } from '../../shared/vitals.ts';
 import type { HealthReport } from '../health/monitor.ts';
 import { type AdminEntry, adminKey, adminValue, parseAdmin } from '../replicated.ts';
-import { type BackendLife, drainedLife, nextLife } from './backend-life.ts';
+import { type BackendFacts, type BackendLife, drainedLife, nextLife } from './backend-life.ts';
 import { newPatient, type Patient, PoolCare } from './pool-care.ts';
 import { limitsReached, poolStrain } from './pool-status.ts';
 
@@ -287,22 +287,23 @@ export class Backends {
     const { admin, weight: wanted } = this.#admin(entry.id);
     const weight = wanted ?? entry.configWeight;
     const report = health(entry.id);
-    const before = entry.life;
     const { care } = pool;
-    const { life, cut: mustCut } = nextLife(before, {
+    const facts: Omit<BackendFacts, 'health'> = {
       nowMs,
       admin,
-      health: report.state,
       healthWhy: report.why,
       drainRequested: report.drainRequested,
-      ejected: care.ejected(entry.patient, before?.state, () => takingOf(pool).length, nowMs),
+      ejected: care.ejected(entry.patient, entry.life?.state, () => takingOf(pool).length, nowMs),
       active: this.#active(entry),
       weight,
       sticky: entry.sticky,
       drainTimeoutMs: entry.drainTimeoutMs,
-    });
+    };
+    // What its first check found is news, also where that was before it came here.
+    const before = entry.life ?? nextLife(undefined, { ...facts, health: 'unknown' }).life;
+    const { life, cut: mustCut } = nextLife(before, { ...facts, health: report.state });
     if (weight !== entry.weight) tell('info', 'backend', `${entry.id}: weight ${entry.weight} → ${weight}`);
-    if (before !== undefined && before.state !== life.state) {
+    if (before.state !== life.state) {
       const level = life.state === 'down' || life.state === 'ejected' ? 'warn' : 'info';
       tell(level, 'backend', `${entry.id}: ${before.state} → ${life.state}: ${life.why}`);
       const settledMs = pool.state === 'taking' ? nowMs - pool.takingSinceMs : 0;
@@ -313,7 +314,8 @@ export class Backends {
       tell('warn', 'backend', `${entry.id}: drain_timeout is over, connections that are still open are cut`);
       overdue.push(entry);
     }
-    const changed = before?.state !== life.state || before.gate !== life.gate || weight !== entry.weight;
+    const { life: was } = entry;
+    const changed = was?.state !== life.state || was.gate !== life.gate || weight !== entry.weight;
     entry.life = life;
     entry.weight = weight;
     return changed;

@@ -21,6 +21,7 @@ pools: { p: { backends: { s1: { address: "192.0.2.7:28201" } } } }
         applied.push(targets);
         heard();
       },
+      prepare: () => {},
       update: () => {},
       usable: () => [],
     },

@@ -215,3 +215,17 @@ t.test('without pools a node is of use', async (t) => {
   const { backends } = setUp({ ...testConfig(), pools: [] });
   t.same(backends.usable(), { healthy: true, why: '' });
 });
+
+t.test('what the first check of a new backend found is told, also where it was over before', async (t) => {
+  const { backends, shared, report, news } = setUp();
+  report('web/s1', HEALTHY);
+  report('web/s2', HEALTHY);
+  report('api/a1', REFUSED);
+  news();
+  backends.apply(testConfig({ pools: { web: { s1: 1, s2: 3 }, api: { a1: 1 } } }), SLOTS);
+  t.same(news(), [
+    'warn backend api/a1: starting → down: connection refused',
+    'warn pool pool api has no backend that takes clients: a1 is down (connection refused)',
+  ]);
+  t.equal(shared.gate(2), GATE_CLOSED);
+});

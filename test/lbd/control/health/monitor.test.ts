@@ -346,3 +346,47 @@ t.test(
     t.strictSame(changes, ['web/s1 healthy: status 200', 'web/s1 unhealthy: connection refused']);
   },
 );
+
+t.test('a backend that is to move is checked at both places, and is what it is at the old one', async (t) => {
+  const { monitor, changes, until } = monitorFor(t);
+  let status = '200 OK';
+  const here = await serve(
+    t,
+    answer(() => http(status)),
+  );
+  const there = await freePort();
+  monitor.apply([target(here.port, { fall: 1 })]);
+  await monitor.settled();
+  monitor.prepare([target(there, { fall: 1 }), target(here.port, {}, 'web/new')]);
+  await monitor.settled();
+  t.match(monitor.report('web/s1'), { state: 'healthy' });
+  t.same(monitor.report('web/new').state, 'unknown', 'what is new is told and not judged by');
+  status = '500 Oops';
+  await until(({ state }) => state === 'unhealthy');
+  monitor.apply([target(there, { fall: 1 }), target(here.port, {}, 'web/new')]);
+  t.match(monitor.report('web/s1'), { state: 'unhealthy', why: 'connection refused' });
+  t.strictSame(changes, [
+    'web/s1 healthy: status 200',
+    'web/new healthy: status 200',
+    'web/s1 unhealthy: status 500, expected 200–399',
+    'web/s1 unhealthy: connection refused',
+  ]);
+});
+
+t.test('who stays is checked on, and what was prepared in vain is not', async (t) => {
+  const { monitor, until } = monitorFor(t);
+  let status = '200 OK';
+  const server = await serve(
+    t,
+    answer(() => http(status)),
+  );
+  monitor.apply([target(server.port, { fall: 1 }), target(server.port, {}, 'web/s2')]);
+  await monitor.settled();
+  monitor.prepare([target(server.port, {}, 'web/s3')]);
+  monitor.apply([target(server.port, {}, 'web/s2')], new Set(['web/s1', 'web/s2']));
+  status = '500 Oops';
+  await until(({ state }) => state === 'unhealthy');
+  t.match(monitor.report('web/s3'), { why: 'it is not checked' });
+  monitor.apply([target(server.port, {}, 'web/s2')]);
+  t.match(monitor.report('web/s1'), { why: 'it is not checked' });
+});

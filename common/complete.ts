@@ -22,6 +22,7 @@ import type {
   VipConfig,
   WitnessConfig,
 } from './model.ts';
+import { isHttpProtocol } from './protocols.ts';
 import { resilienceOf } from './resilience-config.ts';
 import { resolverOf } from './resolver-config.ts';
 import type { Shape } from './schema.ts';
@@ -186,6 +187,7 @@ function frontendOf(
     tls: frontendTlsOf(frontend.tls, frontend.mode),
     hsts: frontend.hsts,
     redirect: frontend.redirect,
+    ...protocolsPart(frontend),
     accessLog: accessLogOf(frontend.access_log, accessLog),
     routes: frontend.routes.map(routeOf),
     pool: frontend.pool,
@@ -205,6 +207,18 @@ function frontendOf(
       perSource: limits.per_source,
     },
   };
+}
+
+/** Only what is written: the nodes of a pair, and releases before this one, compare what a file becomes. */
+function protocolsPart({
+  mode,
+  protocols,
+  tls,
+}: Shape['frontends'][string]): Pick<FrontendConfig, 'protocols'> {
+  if (mode !== 'http') return {};
+  if (protocols !== undefined) return { protocols };
+  const alpn = tls?.mode === 'terminate' ? tls.alpn : undefined;
+  return alpn === undefined ? {} : { protocols: alpn.filter(isHttpProtocol) };
 }
 
 function routeOf({ match, pool }: Shape['frontends'][string]['routes'][number]): RouteConfig {

@@ -59,6 +59,17 @@ export const frontend = mapping({
     'x-default': 'none',
     'x-example': '{ certificates: [{ cert: shop.crt, key: shop.key }] }',
   }),
+  protocols: z
+    .array(z.enum(['h2', 'http/1.1'], { error: 'h2 or http/1.1' }), { error: 'a list of h2 and http/1.1' })
+    .min(1, { error: 'h2, http/1.1 or both' })
+    .max(2, { error: 'h2, http/1.1 or both' })
+    .optional()
+    .meta({
+      description:
+        'What clients may speak, most wanted first: with `tls` it is offered by ALPN, in the clear a client of `h2` begins with it (prior knowledge); `Upgrade: h2c` is not known. Mode http.',
+      'x-default': '`[h2, http/1.1]` with `tls`, else `[http/1.1]`',
+      'x-example': '[h2, http/1.1]',
+    }),
   hsts: hsts.optional().meta({
     description:
       'Tells browsers to come by HTTPS only (Strict-Transport-Security, RFC 6797) for so long. Mode http with `tls`. A text is `max_age` alone.',

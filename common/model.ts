@@ -2,6 +2,7 @@ import type { AccessLogConfig } from './access-log-config.ts';
 import type { SocketAddress } from './address.ts';
 import type { EngineConfig } from './engine-config.ts';
 import type { ForwardingConfig } from './forwarding-config.ts';
+import type { HttpProtocol } from './protocols.ts';
 import type { ResilienceConfig } from './resilience-config.ts';
 import type { StickConfig } from './stick-config.ts';
 import type { FrontendTlsConfig, PoolTlsConfig, RedirectConfig } from './tls-config.ts';
@@ -213,6 +214,8 @@ export interface FrontendConfig extends ForwardingConfig {
   readonly hsts: string | undefined;
   /** Where no route matches, in the place of `pool`. */
   readonly redirect: RedirectConfig | undefined;
+  /** Left out: as `protocolsOf` has it. */
+  readonly protocols?: readonly HttpProtocol[] | undefined;
   /** Undefined: none. In mode udp only clients that are refused are in it. */
   readonly accessLog: AccessLogConfig | undefined;
   /** First match wins. Empty for `mode: udp`, and for `tcp` without `tls: passthrough`. */

@@ -1,3 +1,4 @@
+import { isHttpProtocol } from './protocols.ts';
 import type { Report } from './report.ts';
 import type { Shape } from './schema.ts';
 
@@ -26,6 +27,24 @@ export function checkTls(shape: Shape, report: Report): void {
   }
 }
 
+function checkProtocols({ mode, protocols, tls }: Frontend, path: string[], report: Report): void {
+  const alpn = tls?.mode === 'terminate' ? tls.alpn : undefined;
+  if (protocols !== undefined && mode !== 'http')
+    report([...path, 'protocols'], `is for mode http only, found mode ${mode}`, 'key');
+  if (protocols !== undefined && new Set(protocols).size < protocols.length)
+    report([...path, 'protocols'], 'names one of them twice');
+  if (alpn === undefined || mode !== 'http') return;
+  if (protocols !== undefined)
+    report(
+      [...path, 'tls', 'alpn'],
+      'stands beside "protocols", which says the same: expected one of them',
+      'key',
+    );
+  const other = alpn.find((name) => !isHttpProtocol(name));
+  if (other !== undefined)
+    report([...path, 'tls', 'alpn'], `found ${other}: mode http speaks h2 and http/1.1`);
+}
+
 function checkFrontend(name: string, frontend: Frontend, report: Report): void {
   const path = ['frontends', name];
   const { mode, tls, hsts, redirect, routes } = frontend;
@@ -36,6 +55,7 @@ function checkFrontend(name: string, frontend: Frontend, report: Report): void {
       [...path, 'tls'],
       'found passthrough, which is for mode tcp only: lbd cannot read what it does not decrypt',
     );
+  checkProtocols(frontend, path, report);
   if (hsts !== undefined && (mode !== 'http' || !terminates))
     report([...path, 'hsts'], 'is for mode http with "tls" only (RFC 6797 section 7.2)', 'key');
   if (redirect !== undefined) {

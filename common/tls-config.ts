@@ -110,8 +110,9 @@ export const frontendTls = z.union(
         .max(16, { error: 'at most 16 protocol names' })
         .optional()
         .meta({
-          description: 'Protocols that are offered by ALPN (RFC 7301), most wanted first.',
-          'x-default': '`[http/1.1]`; mode tcp: none',
+          description:
+            'Protocols that are offered by ALPN (RFC 7301), most wanted first. Mode http has `protocols` for it.',
+          'x-default': 'mode http: as `protocols`; mode tcp: none',
         }),
       client: mapping({
         mode: z

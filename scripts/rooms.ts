@@ -36,11 +36,13 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   'lbd/entry': ['common', 'lbd/dispatch', 'lbd/io', 'lbd/log', 'lbd/route', 'lbd/shared', 'lbd/tls'],
   'lbd/http': STREAM_MODE,
   'lbd/http/h1': [...STREAM_MODE, 'lbd/http'],
+  // What comes by HTTP/2 becomes a head of HTTP/1, which is read by the rules of HTTP/1.
+  'lbd/http/h2': [...STREAM_MODE, 'lbd/http', 'lbd/http/h1'],
   'lbd/tcp': STREAM_MODE,
   'lbd/udp': ['common', 'lbd/dispatch', 'lbd/entry', 'lbd/io', 'lbd/log', 'lbd/route', 'lbd/shared'],
   'lbd/plane': [
     ...['common', 'lbd/dispatch', 'lbd/entry', 'lbd/http', 'lbd/io', 'lbd/log', 'lbd/route', 'lbd/session'],
-    ...['lbd/http/h1', 'lbd/shared', 'lbd/tcp', 'lbd/tls', 'lbd/udp'],
+    ...['lbd/http/h1', 'lbd/http/h2', 'lbd/shared', 'lbd/tcp', 'lbd/tls', 'lbd/udp'],
   ],
   'lbd/control': ['common', 'lbd/flow', 'lbd/kernel', 'lbd/log', 'lbd/session', 'lbd/shared', 'lbd/tls'],
   // What starts threads and processes, and nothing else.

@@ -125,12 +125,13 @@ export class Frontend {
    * not fill a disk. All of it is counted.
    *
    * @param tlsMs what a handshake took
+   * @param reason what the cause leaves open
    */
-  logFlood(client: string, cause: Cause, tlsMs = 0): void {
+  logFlood(client: string, cause: Cause, tlsMs = 0, reason = ''): void {
     if (this.config.accessLog === undefined || !this.#floods.allows(this.context.deadlines.now)) return;
     const record = this.record(undefined, client);
     record?.begin(tlsMs);
-    record?.fault(cause, 0);
+    record?.fault(cause, 0, reason);
     record?.end();
   }
 }

@@ -7,6 +7,7 @@ import { askedBy, type Believed, type Client } from './client-behind.ts';
 import { FieldBlock } from './field-names.ts';
 import { forwardedFields } from './forwarded-fields.ts';
 import type { HttpRequest } from './model.ts';
+import type { Peer } from './peer.ts';
 
 const NO_FIELDS = new FieldBlock();
 
@@ -24,23 +25,25 @@ export class Asker {
   believed: Believed = 'nothing';
   /** Tell a backend who asked, and how. */
   fields = NO_FIELDS;
-  /** Tells backends whose certificate the client has shown; undefined: none. */
-  readonly identity: FieldBlock | undefined;
   /** Who has the connection. */
-  readonly #peer: Client;
+  readonly #peer: Peer;
   readonly #frontend: Frontend;
   /** By which the last request was identified. */
   #identifiedBy: FrontendConfig | undefined;
   /** Where the request under way is counted on its client; see `SourceLimits`. */
   #sourceCell = UNCOUNTED;
 
-  constructor(frontend: Frontend, peer: Client, identity: FieldBlock | undefined) {
+  constructor(frontend: Frontend, peer: Peer) {
     this.#frontend = frontend;
     this.#peer = peer;
     this.address = peer.address;
     this.addressHash = hashText(peer.address);
     this.scheme = peer.scheme;
-    this.identity = identity;
+  }
+
+  /** Tells backends whose certificate the client has shown; undefined: none. */
+  get identity(): FieldBlock | undefined {
+    return this.#peer.identity;
   }
 
   /** Finds out whose request this is. */

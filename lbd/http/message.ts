@@ -31,27 +31,33 @@ export class Message {
     return this;
   }
 
+  /**
+   * Adds bytes that the caller writes, or some of them: it may set `length` back to where it ended.
+   *
+   * @returns where in `bytes`, which this may replace
+   */
+  room(bytes: number): number {
+    const at = this.length;
+    this.length += bytes;
+    if (this.length > this.bytes.length) this.#grow(at);
+    return at;
+  }
+
   /** Adds `start` to `end` of a buffer. */
   copy(from: Buffer, start: number, end: number): void {
-    const at = this.length;
-    this.length += end - start;
-    if (this.length > this.bytes.length) this.#grow(at);
+    const at = this.room(end - start);
     from.copy(this.bytes, at, start, end);
   }
 
   /** @param latin1 best one that was not joined of others, which costs a copy more */
   text(latin1: string): void {
-    const at = this.length;
-    this.length += latin1.length;
-    if (this.length > this.bytes.length) this.#grow(at);
+    const at = this.room(latin1.length);
     this.bytes.latin1Write(latin1, at);
   }
 
   /** Ends a line. */
   line(): void {
-    const at = this.length;
-    this.length += 2;
-    if (this.length > this.bytes.length) this.#grow(at);
+    const at = this.room(2);
     this.bytes[at] = CR;
     this.bytes[at + 1] = LF;
   }

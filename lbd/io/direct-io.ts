@@ -3,7 +3,7 @@ import { messageOf } from '../../common/errors.ts';
 import type { Holdings } from '../../common/holdings.ts';
 import { DirectReader } from './direct-read.ts';
 import { DirectWriter } from './direct-write.ts';
-import { HoldBack } from './hold-back.ts';
+import { HoldBack, type TurnWork } from './hold-back.ts';
 import { readBuffer } from './read-buffer.ts';
 import { RelaySocket } from './relay-socket.ts';
 import { Ring } from './ring.ts';
@@ -84,6 +84,12 @@ function readMore(): number {
 export function writeSoon(socket: net.Socket, from: Buffer, start: number, length: number): boolean {
   if (held === undefined) beginDirectIo();
   return held!.add(socket, from, start, length);
+}
+
+/** Has something done at the end of this turn of the event loop, before what `writeSoon` holds back leaves. */
+export function atTurnEnd(work: TurnWork): void {
+  if (held === undefined) beginDirectIo();
+  held!.atEnd(work);
 }
 
 /** A connection has been used more than once, so that it is worth while to read from it beside Node. */

@@ -14,6 +14,11 @@ const BUSY = 4;
 /** After so many pieces of work without Node, its timers and new connections have their turn: a few milliseconds. */
 const ROUNDS = 8;
 
+/** Something that is done once a turn of the event loop, before what is held back is let go. */
+export interface TurnWork {
+  endTurn(): void;
+}
+
 /**
  * Holds back what is written to sockets until the event loop has read what there was to read. A write wakes whoever
  * waits for it, and writes one behind the other mostly find it awake, where each among reads wakes it again. With 50
@@ -29,6 +34,9 @@ export class HoldBack {
   readonly #together: (RelaySocket | undefined)[] = [];
   readonly #lengths = new Int32Array(RING_ENTRIES);
   #due = false;
+  /** To be done at the end of this turn; and the array of the last one. */
+  #works: TurnWork[] = [];
+  #spare: TurnWork[] = [];
   readonly #readMore: () => number;
   readonly #onTurn = () => this.#endTurn();
 
@@ -63,26 +71,46 @@ export class HoldBack {
     return socket.write(from.latin1Slice(start, start + length), 'latin1');
   }
 
+  /** @param work to be done at the end of this turn, once for each call */
+  atEnd(work: TurnWork): void {
+    this.#works.push(work);
+    this.#beDue();
+  }
+
   #await(socket: net.Socket): void {
     this.#held.push(socket);
     if (this.#held.length > MOST) this.#letGo();
-    else if (!this.#due) {
-      this.#due = true;
-      setImmediate(this.#onTurn);
-    }
+    else this.#beDue();
+  }
+
+  #beDue(): void {
+    if (this.#due) return;
+    this.#due = true;
+    setImmediate(this.#onTurn);
   }
 
   #endTurn(): void {
     try {
+      this.#work();
       let busy = this.#held.length >= BUSY;
       this.#letGo();
       for (let round = 0; busy && round < ROUNDS; round++) {
         busy = this.#readMore() > 0;
+        this.#work();
         this.#letGo();
       }
     } finally {
       this.#due = false;
     }
+  }
+
+  #work(): void {
+    const works = this.#works;
+    if (works.length === 0) return;
+    this.#works = this.#spare;
+    for (let i = 0; i < works.length; i++) works[i]!.endTurn();
+    works.length = 0;
+    this.#spare = works;
   }
 
   #letGo(): void {

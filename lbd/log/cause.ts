@@ -12,6 +12,7 @@ export const CAUSES = {
   no_files: 'too few open files are left',
   tls_failed: 'the TLS handshake with the client failed; the log of lbd says how',
   proxy_header: 'a peer of accept_proxy did not begin with a usable PROXY header',
+  http2_error: 'the client broke a rule of HTTP/2, or asked for too much; the reason says which',
   no_route: 'no route matches and the frontend has no pool',
   no_host: 'a redirect needs a host, and the request has none',
   loop: 'the request has come round: a backend of the pool leads back to this frontend',

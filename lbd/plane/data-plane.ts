@@ -1,6 +1,7 @@
 import type { ExplainQuery } from '../../common/control.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Config, FrontendConfig, PoolConfig } from '../../common/model.ts';
+import { alpnOf } from '../../common/protocols.ts';
 import { Backend } from '../dispatch/backend.ts';
 import { Pool } from '../dispatch/pool.ts';
 import { PoolQueue } from '../dispatch/queue.ts';
@@ -8,6 +9,8 @@ import { Admission, type WorkerLog } from '../entry/admission.ts';
 import { Frontend, type WorkerContext } from '../entry/frontend.ts';
 import { newHttp1Stream } from '../http/h1/backend-stream.ts';
 import { HttpConnection } from '../http/h1/connection.ts';
+import { Http2Connection } from '../http/h2/connection.ts';
+import { Http2Stream } from '../http/h2/stream.ts';
 import { RequestIds } from '../http/request-ids.ts';
 import { HttpService } from '../http/service.ts';
 import { Deadlines, type Timed } from '../io/deadlines.ts';
@@ -34,7 +37,7 @@ import { UdpPlane } from './udp-plane.ts';
 /** Between two counts of the connections that are still open when this node has given up the active role. */
 const COUNT_MS = 100;
 
-type Connection = HttpConnection | TcpConnection | UdpFlow;
+type Connection = HttpConnection | Http2Connection | Http2Stream | TcpConnection | UdpFlow;
 
 /** Everything that one worker serves: its listeners, frontends, pools and connections. */
 export class DataPlane {
@@ -140,6 +143,7 @@ export class DataPlane {
       if (names.has(name)) continue;
       this.#frontends.delete(name);
       frontend.gone = true;
+      this.#askToGo((connection) => connection.frontend === frontend);
       this.#leavers.add(frontend, this.#context.deadlines.in(departureMs(frontend.config, this.#config!)));
     }
   }
@@ -213,12 +217,13 @@ export class DataPlane {
   #terminatorOf(frontend: Frontend, material: FrontendMaterial | undefined): Terminator | undefined {
     const { tls, timeouts } = frontend.config;
     if (tls?.mode !== 'terminate' || material === undefined) return undefined;
-    const version = `${material.policy} ${timeouts.headMs}`;
+    const alpn = alpnOf(frontend.config);
+    const version = `${material.policy} ${timeouts.headMs} ${alpn}`;
     if (frontend.terminator?.version === version) {
       frontend.terminator.renew(material);
       return frontend.terminator;
     }
-    return new Terminator(version, tls, material, timeouts.headMs, {
+    return new Terminator(version, { ...tls, alpn }, material, timeouts.headMs, {
       done: (resumed) => frontend.count(resumed ? 'tls_resumed' : 'tls_handshakes', 1),
       failed: (cause, client, tookMs) => {
         frontend.leave();
@@ -278,6 +283,7 @@ export class DataPlane {
     this.#context.retiring = names.length > 0;
     clearInterval(this.#counting);
     if (names.length === 0) return;
+    for (const name of names) for (const connection of this.#atVipsOf(name)) askToGo(connection);
     for (const name of names)
       if (groups[name] === 'cut')
         for (const connection of this.#atVipsOf(name)) {
@@ -296,6 +302,7 @@ export class DataPlane {
    */
   async stop(graceMs: number): Promise<void> {
     this.#context.stopping = true;
+    this.#askToGo(() => true);
     this.#listeners.close();
     this.#udp.close();
     const end = performance.now() + graceMs;
@@ -309,6 +316,11 @@ export class DataPlane {
     this.#context.deadlines.stop();
     this.#context.accessLogs?.flush();
     clearInterval(this.#counting);
+  }
+
+  /** Connections that carry many requests are told that they will end; others end with their next answer. */
+  #askToGo(isMeant: (connection: Connection) => boolean): void {
+    for (const connection of this.#connections()) if (isMeant(connection)) askToGo(connection);
   }
 
   #beat(): void {
@@ -336,6 +348,12 @@ function placeOf({ slot, authority }: Backend): string {
   return `${slot} ${authority}`;
 }
 
+function askToGo(connection: Connection): void {
+  if (connection instanceof Http2Connection) connection.retire();
+}
+
+const CONNECTIONS = [HttpConnection, Http2Connection, Http2Stream, TcpConnection, UdpFlow];
+
 function isConnection(item: Timed): item is Connection {
-  return item instanceof HttpConnection || item instanceof TcpConnection || item instanceof UdpFlow;
+  return CONNECTIONS.some((kind) => item instanceof kind);
 }

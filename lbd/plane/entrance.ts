@@ -1,4 +1,5 @@
 import type net from 'node:net';
+import { protocolsOf } from '../../common/protocols.ts';
 import { type Endpoints, INVALID, MORE, ProxyHeader } from '../../common/proxy-protocol.ts';
 import { type Admission, drop } from '../entry/admission.ts';
 import type { Frontend } from '../entry/frontend.ts';
@@ -6,11 +7,18 @@ import { HelloPeek } from '../entry/hello-peek.ts';
 import { Preface } from '../entry/preface.ts';
 import { HttpConnection } from '../http/h1/connection.ts';
 import { TurnedAway } from '../http/h1/turned-away.ts';
+import { Http2Connection } from '../http/h2/connection.ts';
+import { PREFACE } from '../http/h2/frames.ts';
+import { NO_BYTES } from '../http/no-bytes.ts';
 import type { HttpService } from '../http/service.ts';
 import type { ByteSink } from '../io/byte-sink.ts';
 import { clientAddress } from '../io/raw-socket.ts';
 import { PLAIN_HTTP, type Refusal } from '../log/refusal.ts';
 import { TcpConnection } from '../tcp/tcp-connection.ts';
+import { isSecure } from '../tls/client-identity.ts';
+
+/** No method of HTTP begins with so many bytes of the preface of HTTP/2. */
+const PREFACE_PEEK = 4;
 
 /**
  * The way of a new connection through the door: is there a descriptor for it, whose is it (PROXY protocol), may this
@@ -81,9 +89,72 @@ export class Entrance {
       frontend.leave();
       return drop(socket);
     }
-    const connection = new HttpConnection(socket, service, endpoints);
-    socket.resume();
-    return connection;
+    const protocols = protocolsOf(frontend.config);
+    if (isSecure(socket)) {
+      const isHttp2 = socket.alpnProtocol === 'h2' || !protocols.includes('http/1.1');
+      return begin(socket, service, endpoints, isHttp2);
+    }
+    if (protocols.length > 1) return new ProtocolPeek(socket, service, endpoints);
+    return begin(socket, service, endpoints, protocols[0] === 'h2');
+  }
+}
+
+/** A connection of mode http whose protocol is known. */
+function begin(
+  socket: net.Socket,
+  service: HttpService,
+  endpoints: Endpoints | undefined,
+  isHttp2: boolean,
+): ByteSink {
+  const connection = isHttp2
+    ? new Http2Connection(socket, service, endpoints)
+    : new HttpConnection(socket, service, endpoints);
+  socket.resume();
+  return connection;
+}
+
+/** Where clients in the clear may speak either protocol, their first bytes tell (RFC 9113 §3.3). */
+class ProtocolPeek extends Preface {
+  readonly #service: HttpService;
+  readonly #endpoints: Endpoints | undefined;
+  #bytes = NO_BYTES;
+
+  constructor(socket: net.Socket, service: HttpService, endpoints: Endpoints | undefined) {
+    super(socket, service.frontend);
+    this.#service = service;
+    this.#endpoints = endpoints;
+  }
+
+  protected read(buffer: Buffer, length: number): void {
+    const first = buffer.subarray(0, Math.min(length, PREFACE_PEEK));
+    this.#bytes = Buffer.concat([this.#bytes, first]);
+    const isLike = PREFACE.subarray(0, Math.min(this.#bytes.length, PREFACE_PEEK));
+    const isHttp2 = this.#bytes.subarray(0, isLike.length).equals(isLike);
+    if (isHttp2 && this.#bytes.length < PREFACE_PEEK) return;
+    this.#begin(isHttp2, this.#bytes.length - first.length);
+    this.sink!.onBytes(buffer, length);
+  }
+
+  /** @param before bytes that came before those of the read under way */
+  #begin(isHttp2: boolean, before: number): void {
+    this.release();
+    this.sink = begin(this.socket, this.#service, this.#endpoints, isHttp2);
+    if (before > 0) this.sink.onBytes(this.#bytes.subarray(0, before), before);
+  }
+
+  /** HTTP/1 says what is missing. */
+  onDeadline(): void {
+    this.#begin(false, this.#bytes.length);
+  }
+
+  onEnd(): void {
+    this.#begin(false, this.#bytes.length);
+    this.socket.emit('end');
+  }
+
+  onClose(): void {
+    this.release();
+    this.frontend.leave();
   }
 }
 

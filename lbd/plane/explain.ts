@@ -30,7 +30,7 @@ export function explain(
   if (size < 0) return refused(nothing, head.status, head.fault);
   if (bytes.length > limits.headBytes) return refused(nothing, 431, 'head too large');
   const scheme = frontend.terminator === undefined ? 'http' : 'https';
-  const asker = new Asker(frontend, { address: query.source ?? '', scheme }, undefined);
+  const asker = new Asker(frontend, { address: query.source ?? '', scheme, identity: undefined });
   asker.identify(head, undefined);
   head.scheme = asker.scheme;
   const client = { asker, requestId: '' };

@@ -2,13 +2,12 @@ import type net from 'node:net';
 import type { Endpoints } from '../../../common/proxy-protocol.ts';
 import type { Frontend } from '../../entry/frontend.ts';
 import { writeSoon } from '../../io/direct-io.ts';
-import { clientAddress, endpointsOf, resetNow, send } from '../../io/raw-socket.ts';
+import { endpointsOf, resetNow, send } from '../../io/raw-socket.ts';
 import type { AccessRecord } from '../../log/access-record.ts';
 import type { Cause } from '../../log/cause.ts';
-import { identityText, isSecure } from '../../tls/client-identity.ts';
 import { Asker } from '../asker.ts';
-import { Field, FieldBlock, FieldName } from '../field-names.ts';
 import { type Message, scratch } from '../message.ts';
+import { peerOf } from '../peer.ts';
 import type { HttpService } from '../service.ts';
 
 /** A client of an HTTP frontend and its socket: who it is, what is read from it, and what is written and counted. */
@@ -32,12 +31,7 @@ export abstract class ClientSocket {
     this.service = service;
     this.frontend = frontend;
     this.#endpoints = endpoints;
-    const address = endpoints?.address ?? clientAddress(socket);
-    if (isSecure(socket)) {
-      const identity = identityText(socket, frontend.config.tls);
-      const field = identity && new FieldBlock(new Field(new FieldName(identity.header), identity.subject));
-      this.asker = new Asker(frontend, { address, scheme: 'https' }, field);
-    } else this.asker = new Asker(frontend, { address, scheme: 'http' }, undefined);
+    this.asker = new Asker(frontend, peerOf(socket, frontend, endpoints));
   }
 
   /** What was written waits for a client that reads slowly. */

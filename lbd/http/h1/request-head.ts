@@ -265,6 +265,11 @@ export class RequestHead implements HttpRequest {
     );
   }
 
+  /** Field lines that came. */
+  get fieldCount(): number {
+    return this.#fields.count;
+  }
+
   get host(): string {
     const host = this.authority.toLowerCase();
     const colon = host.lastIndexOf(':');

@@ -32,7 +32,7 @@ const service = new HttpService(
  * @param host of the backend
  */
 export function renderSent(request: HttpRequest, out: Message, requestId: string, host: string): void {
-  const asker = new Asker(service.frontend, { address: '192.0.2.1', scheme: 'http' }, undefined);
+  const asker = new Asker(service.frontend, { address: '192.0.2.1', scheme: 'http', identity: undefined });
   asker.identify(request, undefined);
   const client = { asker, requestId };
   for (const policy of service.entry.onRequest) policy.onRequest(request, client);

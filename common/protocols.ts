@@ -1,0 +1,20 @@
+import type { FrontendConfig } from './model.ts';
+
+/** What clients of a frontend of mode http may speak, by its name in ALPN (RFC 7301). */
+export type HttpProtocol = 'h2' | 'http/1.1';
+
+/** Most wanted first. Where TLS does not tell which, a client of `h2` begins with its preface (RFC 9113 §3.3). */
+export function protocolsOf({ mode, protocols, tls }: FrontendConfig): readonly HttpProtocol[] {
+  if (mode !== 'http') return [];
+  return protocols ?? (tls === undefined ? ['http/1.1'] : ['h2', 'http/1.1']);
+}
+
+/** What is offered by ALPN. */
+export function alpnOf(frontend: FrontendConfig): readonly string[] {
+  if (frontend.tls?.mode !== 'terminate') return [];
+  return frontend.mode === 'http' ? protocolsOf(frontend) : frontend.tls.alpn;
+}
+
+export function isHttpProtocol(name: string): name is HttpProtocol {
+  return name === 'h2' || name === 'http/1.1';
+}

@@ -16,7 +16,7 @@ import type { Upstream, UpstreamBackend } from './upstream.ts';
  */
 const MAX_WATCHED = 16;
 /** Idle connections that a worker keeps to one backend; more are closed when their request is over. */
-const MAX_IDLE = 256;
+const MAX_IDLE = 1024;
 
 /** One server of a pool, as a worker sees it: its row in the shared memory and its idle connections. */
 export class Backend implements UpstreamBackend {

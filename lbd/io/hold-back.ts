@@ -101,6 +101,8 @@ export class HoldBack {
       }
     } finally {
       this.#due = false;
+      // What the work of this turn has begun is the next one's.
+      if (this.#works.length > 0) this.#beDue();
     }
   }
 

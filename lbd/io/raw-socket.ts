@@ -4,6 +4,7 @@ import { descriptorOf } from '../../common/descriptors.ts';
 import type { Endpoints } from '../../common/proxy-protocol.ts';
 import type { ByteSink } from './byte-sink.ts';
 import { writeSoon } from './direct-io.ts';
+import { encryptsAtOnce } from './encrypting.ts';
 import { release } from './hold-back.ts';
 import { readBuffer } from './read-buffer.ts';
 import { RelaySocket } from './relay-socket.ts';
@@ -78,7 +79,7 @@ export function send(to: net.Socket, buffer: Buffer, start: number, length: numb
   if (to instanceof RelaySocket && to.writableLength === 0 && !to.writableEnded) {
     if (to.fd >= 0) sent = sendNow(to, buffer, start, length);
     if (sent === length) return true;
-  }
+  } else if (encryptsAtOnce(to)) return to.write(buffer.subarray(start, start + length));
   return to.write(Buffer.copyBytesFrom(buffer, start + sent, length - sent));
 }
 

@@ -90,6 +90,8 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
   #spare: Http2Stream[] = [];
   /** Streams that have something to send and could not. */
   #waiting: Http2Stream[] = [];
+  /** Streams whose backends are held up, since the socket has taken as much as it can, though they had nothing to send just then. */
+  #held: Http2Stream[] = [];
   readonly #late = new Set<number>();
   readonly #calm: Calm;
   readonly #out = new Message(512);
@@ -110,7 +112,7 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
   /** Of a block of fields that goes on in CONTINUATIONs; 0: none. */
   #blockStream = 0;
   #blockEnds = false;
-  #block: Backlog | undefined;
+  #pieces: Backlog | undefined;
   #continuations = 0;
   /** Something may be sent that could not be. */
   #mayProceed = false;
@@ -229,7 +231,7 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
     this.#mode = OVER;
     for (const stream of [...this.#streams.values()]) stream.onGone(true);
     this.endTurn();
-    this.#block = undefined;
+    this.#pieces = undefined;
     this.deadline = this.frontend.context.deadlines.in(LINGER_MS);
     this.#socket.end();
     if (this.ended) this.#socket.destroySoon();
@@ -250,7 +252,7 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
     for (const stream of [...this.#streams.values()]) stream.onGone(!this.ended);
     for (const stream of this.#spare) stream.dispose();
     this.#spare = [];
-    this.#block = undefined;
+    this.#pieces = undefined;
   }
 
   onDeadline(): void {
@@ -542,21 +544,21 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
     this.#blockStream = id;
     this.#blockEnds = ends;
     this.#continuations = 0;
-    this.#block = new Backlog(buffer, at, end - padding);
+    this.#pieces = new Backlog(buffer, at, end - padding);
     const { config, context } = this.frontend;
     if (this.#mode === OPEN) this.deadline = context.deadlines.in(config.timeouts.headMs);
-    return this.#isBlockBounded(this.#block);
+    return this.#isBlockBounded(this.#pieces);
   }
 
   #onContinuation(flags: number, buffer: Buffer, start: number, end: number): boolean {
-    const block = this.#block!;
+    const block = this.#pieces!;
     block.append(buffer, start, end);
     this.#continuations++;
     if (!this.#isBlockBounded(block)) return false;
     if ((flags & FLAG.endHeaders) === 0) return true;
     const id = this.#blockStream;
     this.#blockStream = 0;
-    this.#block = undefined;
+    this.#pieces = undefined;
     if (this.#mode === OPEN) this.deadline = 0;
     const goesOn = this.#onBlock(id, this.#blockEnds, block.bytes, 0, block.length);
     if (goesOn && this.#streams.size === 0) this.#awaitRequest();
@@ -711,6 +713,8 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
     this.#streams.delete(stream.id);
     const at = this.#waiting.indexOf(stream);
     if (at >= 0) this.#waiting.splice(at, 1);
+    const heldAt = this.#held.indexOf(stream);
+    if (heldAt >= 0) this.#held.splice(heldAt, 1);
     this.#spare.push(stream);
     if (isComplete) this.#calm.answered();
     if (this.#streams.size === 0) this.#awaitRequest();
@@ -750,6 +754,7 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
   endTurn(): void {
     this.#isDue = false;
     this.#flush();
+    if (this.#held.length > 0) this.#letGo();
   }
 
   #flush(): void {
@@ -763,12 +768,32 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
         ? socket.destroyed || socket.writableEnded || send(socket, out.bytes, 0, length)
         : writeSoon(socket, out.bytes, 0, length);
     out.clear();
-    if (!goesOn) this.blocked = true;
+    if (!goesOn && !this.blocked) this.#block();
+  }
+
+  /** What backends send now would only have to be kept. */
+  #block(): void {
+    this.blocked = true;
+    for (const stream of this.#streams.values())
+      if (stream.hold() && !this.#held.includes(stream)) this.#held.push(stream);
   }
 
   onDrain(): void {
     this.blocked = false;
-    if (this.#mode !== OVER) this.#proceed();
+    if (this.#mode === OVER) return;
+    this.#proceed();
+    this.#letGo();
+  }
+
+  /** One after the other: what the first one brings may be as much as the socket takes. */
+  #letGo(): void {
+    while (!this.blocked) {
+      const stream = this.#held.shift();
+      if (stream === undefined) return;
+      if (!stream.release()) continue;
+      this.#beDue();
+      return;
+    }
   }
 
   /** Ends it now; the client gets a reset. */

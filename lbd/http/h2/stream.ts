@@ -354,6 +354,21 @@ export class Http2Stream implements ClientStream, Timed {
     }
   }
 
+  /** The connection takes no more for now. @returns whether a backend is held up, and nothing waits that will let it go on */
+  hold(): boolean {
+    if (this.wants || !this.#answered || (this.phase !== EXCHANGE && this.phase !== TUNNEL)) return false;
+    if (this.#tunnel !== undefined) this.#tunnel.holdBackend();
+    else this.#exchange.holdBackend();
+    return true;
+  }
+
+  /** It takes more again. @returns whether its backend may send now */
+  release(): boolean {
+    if (this.wants || (this.phase !== EXCHANGE && this.phase !== TUNNEL)) return false;
+    this.#moved();
+    return true;
+  }
+
   done(): void {
     this.asker.leaveSource();
     if (this.#saidAll) {

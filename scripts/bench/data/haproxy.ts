@@ -23,6 +23,8 @@ ${setup.listeners.some((listener) => listener !== 'tcp') ? web(setup, place) : '
 function web({ features, listeners }: Setup, place: Place): string {
   const binds = listeners.flatMap((listener) => {
     if (listener === 'http') return [`  bind 127.0.0.1:${place.ports.http}`];
+    if (listener === 'h2c') return [`  bind 127.0.0.1:${place.ports.h2c} proto h2`];
+    if (listener === 'h2') return [`  bind 127.0.0.1:${place.ports.h2} ssl crt ${place.certificate} alpn h2`];
     if (listener === 'https')
       return [`  bind 127.0.0.1:${place.ports.https} ssl crt ${place.certificate} alpn http/1.1`];
     return [];

@@ -22,7 +22,11 @@ function frontend(listener: Listener, setup: Setup, place: Place): string {
   if (listener === 'tcp') return `  tcp: { ${bind}, mode: tcp, pool: plain }\n`;
   const { certificate } = place;
   const tls =
-    listener === 'https' ? `, tls: { certificates: [{ cert: ${certificate}, key: ${certificate} }] }` : '';
+    listener === 'https' || listener === 'h2'
+      ? `, tls: { certificates: [{ cert: ${certificate}, key: ${certificate} }] }`
+      : listener === 'h2c'
+        ? ', protocols: [h2]'
+        : '';
   if (!setup.features) return `  ${listener}: { ${bind}, mode: http, pool: plain${tls} }\n`;
   const routes = [...OTHER_ROUTES, ROUTE].map((path) => `{ match: { path: ${path} }, pool: web }`);
   return `  ${listener}: { ${bind}, mode: http${tls}, routes: [${routes.join(', ')}] }\n`;

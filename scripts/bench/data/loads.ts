@@ -77,6 +77,15 @@ const handshakes: Load = {
   argv: (order) => generator('tls-load.ts', SMALL_PATH, order),
 };
 
+/** Neither http-proxy-3 nor a proxy of `node:http` speaks HTTP/2 with clients. */
+const HTTP2_CONTENDERS = [lbd, haproxy, nginx];
+const http2: Load = {
+  ...kept,
+  listener: 'h2',
+  contenders: HTTP2_CONTENDERS,
+  argv: (order) => [...generator('h2-load.ts', SMALL_PATH, order), '--tls'],
+};
+
 export const LOADS: Readonly<Record<CostName, Load>> = {
   http: kept,
   bare: { ...kept, features: false, contenders: [lbd, haproxy, nginx] },
@@ -107,6 +116,15 @@ export const LOADS: Readonly<Record<CostName, Load>> = {
   },
   'tls-new': handshakes,
   'tls-resumed': { ...handshakes, argv: (order) => [...handshakes.argv(order), '--resume'] },
+  h2: http2,
+  h2c: { ...http2, listener: 'h2c', argv: (order) => generator('h2-load.ts', SMALL_PATH, order) },
+  'h2-download': {
+    ...http2,
+    connections: FEW,
+    path: LARGE_PATH,
+    bytesOfUnit: LARGE_BYTES,
+    argv: (order) => [...generator('h2-load.ts', LARGE_PATH, order), '--tls'],
+  },
   tcp: { ...kept, listener: 'tcp', features: false, contenders: TCP_CONTENDERS },
   'tcp-bulk': { ...kept, ...large, listener: 'tcp', features: false, contenders: TCP_CONTENDERS },
 };

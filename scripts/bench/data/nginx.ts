@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { hasTool } from '../../lab/missing.ts';
 import type { Contender } from './contender.ts';
-import { BACKENDS, COOKIE, OTHER_ROUTES, type Place, ROUTE, type Setup } from './setup.ts';
+import { BACKENDS, COOKIE, type Listener, OTHER_ROUTES, type Place, ROUTE, type Setup } from './setup.ts';
 
 /** Debian has it in a package of its own, libnginx-mod-stream. */
 const STREAM_MODULE = '/usr/lib/nginx/modules/ngx_stream_module.so';
@@ -45,11 +45,14 @@ export function temporary(directory: string): string {
   return kinds.map((kind) => `${kind}_temp_path ${directory}/${kind};`).join(' ');
 }
 
+/** What the directive `listen` says besides. */
+const KINDS: Partial<Record<Listener, string>> = { https: ' ssl', h2: ' ssl http2', h2c: ' http2' };
+
 function web({ features, listeners, workers }: Setup, place: Place): string {
   const reuse = workers > 1 ? ' reuseport' : '';
   const listen = listeners.flatMap((listener) => {
     if (listener === 'tcp') return [];
-    const kind = listener === 'https' ? ' ssl' : '';
+    const kind = KINDS[listener] ?? '';
     return [`    listen 127.0.0.1:${place.ports[listener]}${kind} backlog=4096${reuse};`];
   });
   const names = features ? BACKENDS : BACKENDS.slice(0, 1);
@@ -69,7 +72,7 @@ function web({ features, listeners, workers }: Setup, place: Place): string {
   }
   server {
 ${listen.join('\n')}
-    ${listeners.includes('https') ? `ssl_certificate ${place.certificate}; ssl_certificate_key ${place.certificate}; ssl_protocols TLSv1.2 TLSv1.3;` : ''}
+    ${listeners.includes('https') || listeners.includes('h2') ? `ssl_certificate ${place.certificate}; ssl_certificate_key ${place.certificate}; ssl_protocols TLSv1.2 TLSv1.3;` : ''}
     client_max_body_size 0;
     proxy_request_buffering off;
     proxy_max_temp_file_size 0;

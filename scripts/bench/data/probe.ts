@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import http from 'node:http';
+import http2 from 'node:http2';
 import https from 'node:https';
 import { connect as connectPlain, type Socket } from 'node:net';
 import { buffer } from 'node:stream/consumers';
@@ -46,6 +47,10 @@ export async function ready(running: Running, listener: Listener, path: string):
 async function exchange({ place }: Running, listener: Listener, path: string): Promise<void> {
   // Its generator checks every message; here it is enough that the origin answers.
   const asked = path === WEBSOCKET_PATH ? SMALL_PATH : path;
+  if (listener === 'h2' || listener === 'h2c') {
+    judge(asked, ...(await askHttp2(place.ports[listener], listener === 'h2', asked)));
+    return;
+  }
   const { request } = listener === 'https' ? https : http;
   const client = request({
     ...{ host: '127.0.0.1', port: place.ports[listener], path: asked, agent: false, timeout: 5000 },
@@ -55,8 +60,27 @@ async function exchange({ place }: Running, listener: Listener, path: string): P
   client.on('timeout', () => client.destroy(new Error('no answer within 5 s')));
   client.end(asked === UPLOAD_PATH ? Buffer.alloc(LARGE_BYTES, FILL) : undefined);
   const [answer] = (await once(client, 'response')) as [http.IncomingMessage];
-  const body = await buffer(answer);
-  if (answer.statusCode !== 200) throw new Error(`status ${answer.statusCode}`);
+  judge(asked, answer.statusCode, await buffer(answer));
+}
+
+async function askHttp2(port: number, tls: boolean, path: string): Promise<[status: number, body: Buffer]> {
+  const session = http2.connect(`${tls ? 'https' : 'http'}://127.0.0.1:${port}`, {
+    // The certificate is one of the bench's own.
+    rejectUnauthorized: false,
+  });
+  session.on('error', () => {});
+  try {
+    const stream = session.request({ ':path': path });
+    stream.setTimeout(5000, () => stream.close(http2.constants.NGHTTP2_CANCEL));
+    const [fields] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders];
+    return [Number(fields[':status']), await buffer(stream)];
+  } finally {
+    session.destroy();
+  }
+}
+
+function judge(asked: string, status: number | undefined, body: Buffer): void {
+  if (status !== 200) throw new Error(`status ${status}`);
   const length = asked === LARGE_PATH ? LARGE_BYTES : SMALL_BYTES;
   if (!body.equals(Buffer.alloc(length, FILL)))
     throw new Error(`the body is not the ${length} bytes that were sent`);

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 
 /** What clients can connect to. */
-export type Listener = 'http' | 'https' | 'tcp';
+export type Listener = 'http' | 'https' | 'tcp' | 'h2' | 'h2c';
 
 /** What a proxy is set up to do; the same for all that are compared. */
 export interface Setup {
@@ -30,12 +30,19 @@ export const ORIGIN_PORT = FIRST_PORT;
 
 /** @param index of the proxy among those that run at the same time */
 export function placeOf(directory: string, index: number): Place {
-  const first = FIRST_PORT + 10 + index * 4;
+  const first = FIRST_PORT + 10 + index * 6;
   return {
     directory,
     certificate: join(directory, 'bench.pem'),
     originPort: ORIGIN_PORT,
-    ports: { http: first, https: first + 1, tcp: first + 2, metrics: first + 3 },
+    ports: {
+      http: first,
+      https: first + 1,
+      tcp: first + 2,
+      metrics: first + 3,
+      h2: first + 4,
+      h2c: first + 5,
+    },
   };
 }
 

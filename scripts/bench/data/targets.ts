@@ -23,6 +23,9 @@ const TARGETS: readonly Target<Results>[] = [
   costTarget('kept-alive HTTP with all features, CPU', 'http', 'haproxy', 1.1),
   costTarget('kept-alive HTTP with all features, CPU', 'http', 'http-proxy-3', 0.25),
   costTarget('TLS kept alive, CPU', 'tls', 'haproxy', 1.35),
+  costTarget('HTTP/2 over TLS, CPU', 'h2', 'haproxy', 1.1),
+  costTarget('HTTP/2 in the clear, CPU', 'h2c', 'haproxy', 1.1),
+  costTarget('1 MiB responses by HTTP/2, CPU', 'h2-download', 'haproxy', 1),
   costTarget('TCP relay, CPU', 'tcp', 'haproxy', 1.2),
   costTarget('1 MiB responses, CPU', 'download', 'haproxy', 1.3),
   {

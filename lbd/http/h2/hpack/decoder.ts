@@ -24,8 +24,8 @@ export interface FieldSink {
    *
    * @param sensitive to be passed on as never indexed (RFC 7541 §6.2.3)
    * @param index of the name in the static table, the first one where it has several; 0: the name is not there
-   * @param note 0: the field is new; above: it stands in the table, since a call that returned this; below: it is a whole
-   *   entry of the static table, the one at `-note`
+   * @param note 0: the field is new, or was noted as 0; above: it stands in the table, since a call that returned this;
+   *   below: it is a whole entry of the static table, the one at `-note`
    * @returns what to note with the field, should it come again: 0 to 2^31 - 1, or `STOP`: the decoder goes on only to keep
    *   its table right, and calls no more
    */
@@ -134,23 +134,13 @@ export class HpackDecoder {
       if (sink === undefined) return 0;
       const { bytes } = table;
       const known = table.staticName(row);
-      const nameStart = table.nameStart(row);
       const valueStart = table.valueStart(row);
       const valueEnd = valueStart + table.valueLength(row);
+      const name = known > 0 ? STATIC_BYTES : bytes;
+      const nameStart = known > 0 ? NAME_START[known]! : table.nameStart(row);
+      const nameEnd = known > 0 ? NAME_END[known]! : valueStart;
       const note = table.note(row);
-      return known > 0
-        ? sink.field(
-            STATIC_BYTES,
-            NAME_START[known]!,
-            NAME_END[known]!,
-            bytes,
-            valueStart,
-            valueEnd,
-            false,
-            known,
-            note,
-          )
-        : sink.field(bytes, nameStart, valueStart, bytes, valueStart, valueEnd, false, 0, note);
+      return sink.field(name, nameStart, nameEnd, bytes, valueStart, valueEnd, false, known, note);
     }
     if (index <= 0) return index === 0 ? this.#fail('index 0') : FAULTY;
     if (sink === undefined) return 0;
@@ -219,45 +209,32 @@ export class HpackDecoder {
     const fits = length <= table.maxSize;
     const start = fits ? table.reserve(length) : 0;
     const to = fits ? table.bytes : scratchOf(length);
-    let nameEnd = start;
+    let valueStart = start;
     let known = 0;
     if (index === 0) {
-      nameEnd = this.#copy(buffer, this.#nameStart, this.#nameEnd, this.#isNameHuffman, to, start);
-      if (nameEnd < 0) return FAULTY;
-      known = staticName(to, start, nameEnd, EXACT);
-      if (known > 0) nameEnd = start;
+      valueStart = this.#copy(buffer, this.#nameStart, this.#nameEnd, this.#isNameHuffman, to, start);
+      if (valueStart < 0) return FAULTY;
+      known = staticName(to, start, valueStart, EXACT);
+      if (known > 0) valueStart = start;
     } else if (index <= STATIC_ENTRIES) known = NAME_INDEX[index]!;
     else {
       const row = table.row(index - STATIC_ENTRIES);
       known = table.staticName(row);
       if (known === 0) {
-        const nameStart = table.nameStart(row);
-        nameEnd = start + table.valueStart(row) - nameStart;
-        copyBytes(table.bytes, nameStart, table.valueStart(row), to, start);
+        const from = table.nameStart(row);
+        valueStart = start + table.valueStart(row) - from;
+        copyBytes(table.bytes, from, table.valueStart(row), to, start);
       }
     }
-    const valueEnd = this.#copy(buffer, this.#valueStart, this.#at, this.#isValueHuffman, to, nameEnd);
+    const valueEnd = this.#copy(buffer, this.#valueStart, this.#at, this.#isValueHuffman, to, valueStart);
     if (valueEnd < 0) return FAULTY;
-    let note = 0;
-    if (sink !== undefined)
-      note =
-        known > 0
-          ? sink.field(
-              STATIC_BYTES,
-              NAME_START[known]!,
-              NAME_END[known]!,
-              to,
-              nameEnd,
-              valueEnd,
-              false,
-              known,
-              0,
-            )
-          : sink.field(to, start, nameEnd, to, nameEnd, valueEnd, false, 0, 0);
-    const nameLength = known > 0 ? NAME_END[known]! - NAME_START[known]! : nameEnd - start;
+    const name = known > 0 ? STATIC_BYTES : to;
+    const nameStart = known > 0 ? NAME_START[known]! : start;
+    const nameEnd = known > 0 ? NAME_END[known]! : valueStart;
+    const note = sink?.field(name, nameStart, nameEnd, to, valueStart, valueEnd, false, known, 0) ?? 0;
     if (!fits && valueEnd - start <= table.maxSize)
       to.copy(table.bytes, table.reserve(valueEnd - start), start, valueEnd);
-    table.add(known, nameLength, valueEnd - nameEnd, Math.max(0, note));
+    table.add(known, nameEnd - nameStart, valueEnd - valueStart, Math.max(0, note));
     return note;
   }
 

@@ -4,6 +4,7 @@ import { NAME_END, NAME_START } from './static-table.ts';
 export const ENTRY_OVERHEAD = 32;
 
 const NOTHING = Buffer.alloc(0);
+const NO_ROWS = new Int32Array(0);
 /** For the fields of one browser's request, more or less. */
 const FIRST_BYTES = 1024;
 const FIRST_ROWS = 32;
@@ -24,7 +25,7 @@ export class DynamicTable {
   size = 0;
   maxSize: number;
   /** A ring: the newest entry is the one before `#next`. */
-  #rows = new Int32Array(0);
+  #rows = NO_ROWS;
   #next = 0;
   #tail = 0;
 
@@ -101,7 +102,7 @@ export class DynamicTable {
     this.#evict(maxSize);
     if (maxSize > 0) return;
     this.bytes = NOTHING;
-    this.#rows = new Int32Array(0);
+    this.#rows = NO_ROWS;
     this.#next = 0;
     this.#tail = 0;
   }
@@ -112,10 +113,11 @@ export class DynamicTable {
 
   #evict(maxSize: number): void {
     while (this.size > maxSize && this.count > 0) {
-      const row = this.row(this.count--);
+      const row = this.row(this.count);
       const name = this.#rows[row]!;
       const nameLength = name < 0 ? NAME_END[~name]! - NAME_START[~name]! : name;
       this.size -= nameLength + this.#rows[row + 2]! + ENTRY_OVERHEAD;
+      this.count--;
     }
   }
 

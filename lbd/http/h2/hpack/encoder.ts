@@ -37,7 +37,7 @@ for (const [i, status] of [200, 204, 206, 304, 400, 404, 500].entries())
 /**
  * Writes header blocks of one side of a connection (RFC 7541). It uses the static table, and literals that no table keeps
  * and that are not Huffman-coded: bytes cost a link less than finding or coding them costs the CPU. So a field is written
- * the same to all peers, and what is said often can be put together once (`literal`).
+ * the same to all peers, and what is said often can be put together once (`encodeField`).
  */
 export class HpackEncoder {
   /** The peer's table is larger than its next acknowledged setting allows. */

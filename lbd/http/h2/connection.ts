@@ -3,40 +3,36 @@ import type { Endpoints } from '../../../common/proxy-protocol.ts';
 import type { Frontend } from '../../entry/frontend.ts';
 import type { ByteSink } from '../../io/byte-sink.ts';
 import type { Timed } from '../../io/deadlines.ts';
-import { atTurnEnd, readSoon, writeSoon } from '../../io/direct-io.ts';
-import type { TurnWork } from '../../io/hold-back.ts';
-import { endpointsOf, resetNow, send } from '../../io/raw-socket.ts';
+import { readSoon } from '../../io/direct-io.ts';
+import { endpointsOf } from '../../io/raw-socket.ts';
 import { badRequest, HEAD_TOO_LARGE } from '../../log/refusal.ts';
 import { handshakeMs } from '../../tls/terminator.ts';
-import { Backlog } from '../h1/backlog.ts';
 import { passesTrailer } from '../h1/trailers.ts';
-import { Message } from '../message.ts';
 import type { HttpAnswer } from '../model.ts';
 import { type Peer, peerOf } from '../peer.ts';
 import type { HttpService } from '../service.ts';
-import { ANSWER_FIELDS, block, writeTrailers } from './answer-fields.ts';
+import { ANSWER_FIELDS, block } from './answer-fields.ts';
+import { BAD_PADDING, BlockReader, MORE, TOO_LONG } from './block-reader.ts';
 import { Calm } from './calm.ts';
 import { FrameReader, type FrameSink } from './frame-reader.ts';
+import { frameFault } from './frame-rules.ts';
 import {
   ERROR,
   type ErrorCode,
   FLAG,
   FRAME,
-  FRAME_BYTES,
   MAX_STREAM_ID,
   MAX_WINDOW_BYTES,
   PREFACE,
   readUint32,
   SETTING,
-  WINDOW_BYTES,
-  writeBlock,
   writeFrameHeader,
   writeGoAway,
-  writeNumberFrame,
   writeSettings,
 } from './frames.ts';
 import { HpackDecoder } from './hpack/decoder.ts';
-import { HpackEncoder, writeStatus } from './hpack/encoder.ts';
+import { writeStatus } from './hpack/encoder.ts';
+import { Http2Link } from './link.ts';
 import { readPriority } from './priority.ts';
 import { builder, requestScratch } from './scratch.ts';
 import { Http2Stream } from './stream.ts';
@@ -44,12 +40,6 @@ import { newKey } from './websocket-key.ts';
 
 /** Requests at a time. */
 export const MAX_STREAMS = 100;
-/** The client gets credit for its connection once it has used so much of it. */
-const CREDIT_BYTES = WINDOW_BYTES >>> 1;
-/** What is to be written waits for the end of the turn, but no more than so much. */
-const OUT_BYTES = 64 * 1024;
-/** Behind a HEADERS frame. */
-const MAX_CONTINUATIONS = 16;
 /** Streams that lbd has reset, of which frames may still be under way. */
 const MAX_LATE = 200;
 /** A connection without a request for so long lets go of what they have left. */
@@ -71,31 +61,21 @@ const OVER = 3;
 type Owned = net.Socket & { http2?: Http2Connection };
 
 /** One HTTP/2 connection of a client (RFC 9113): frames, windows, and who may send next. Requests are its streams'. */
-export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
+export class Http2Connection extends Http2Link implements ByteSink, FrameSink, Timed {
   deadline: number;
   listed = -1;
   ended = false;
-  /** The socket has taken as much as it can. */
-  blocked = false;
   readonly service: HttpService;
   readonly frontend: Frontend;
   readonly peer: Peer;
-  readonly #socket: net.Socket;
   readonly #endpoints: Endpoints | undefined;
   readonly #reader = new FrameReader(this);
   readonly #decoder = new HpackDecoder();
-  readonly #encoder = new HpackEncoder();
   readonly #streams = new Map<number, Http2Stream>();
   /** Of streams that are over. */
   #spare: Http2Stream[] = [];
-  /** Streams that have something to send and could not. */
-  #waiting: Http2Stream[] = [];
-  /** Streams whose backends are held up, since the socket has taken as much as it can, though they had nothing to send just then. */
-  #held: Http2Stream[] = [];
   readonly #late = new Set<number>();
   readonly #calm: Calm;
-  readonly #out = new Message(512);
-  #isDue = false;
   #mode = OPEN;
   #prefaceBytes = 0;
   /** The client's first SETTINGS are here. */
@@ -103,26 +83,14 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
   #lastStream = 0;
   /** The last one that is served, once it is said. */
   #lastServed = MAX_STREAM_ID;
-  #receiveWindow = WINDOW_BYTES;
-  #taken = 0;
-  #sendWindow = WINDOW_BYTES;
-  /** Of streams, by the client's settings. */
-  #firstWindow = WINDOW_BYTES;
-  #mostPayload = FRAME_BYTES;
-  /** Of a block of fields that goes on in CONTINUATIONs; 0: none. */
-  #blockStream = 0;
-  #blockEnds = false;
-  #pieces: Backlog | undefined;
-  #continuations = 0;
-  /** Something may be sent that could not be. */
-  #mayProceed = false;
+  readonly #block = new BlockReader();
   #resting = true;
   #tookHandshake = false;
 
   /** @param endpoints from a PROXY header; undefined: the ends of the socket are those of the client */
   constructor(socket: net.Socket, service: HttpService, endpoints?: Endpoints) {
+    super(socket);
     const { frontend } = service;
-    this.#socket = socket;
     this.service = service;
     this.frontend = frontend;
     this.#endpoints = endpoints;
@@ -138,21 +106,21 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
     this.deadline = deadlines.in(frontend.config.timeouts.headMs);
     deadlines.add(this);
     readSoon(socket);
-    writeSettings(this.#out, [
+    writeSettings(this.out, [
       [SETTING.maxConcurrentStreams, MAX_STREAMS],
       [SETTING.maxHeaderListSize, frontend.config.limits.headBytes],
       [SETTING.enableConnectProtocol, 1],
       [SETTING.noRfc7540Priorities, 1],
     ]);
-    this.#beDue();
+    this.beDue();
   }
 
   get endpoints(): Endpoints {
-    return this.#endpoints ?? endpointsOf(this.#socket);
+    return this.#endpoints ?? endpointsOf(this.socket);
   }
 
   get localAddress(): string | undefined {
-    return this.#socket.localAddress;
+    return this.socket.localAddress;
   }
 
   /** Backends work for its streams. */
@@ -165,14 +133,14 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
   }
 
   get gone(): boolean {
-    return this.#mode === OVER || this.#socket.destroyed;
+    return this.#mode === OVER || this.socket.destroyed;
   }
 
   /** How long the handshake took, for the first request; then 0. */
   takeHandshakeMs(): number {
     if (this.#tookHandshake) return 0;
     this.#tookHandshake = true;
-    return handshakeMs(this.#socket);
+    return handshakeMs(this.socket);
   }
 
   // How it ends.
@@ -184,10 +152,10 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
   retire(): void {
     if (this.#mode !== OPEN || !this.#isSet) return;
     this.#mode = WARNED;
-    writeGoAway(this.#out, MAX_STREAM_ID, ERROR.noError, '');
-    writeFrameHeader(this.#out, 8, FRAME.ping, 0, 0);
-    this.#out.text(GOING);
-    this.#beDue();
+    writeGoAway(this.out, MAX_STREAM_ID, ERROR.noError, '');
+    writeFrameHeader(this.out, 8, FRAME.ping, 0, 0);
+    this.out.text(GOING);
+    this.beDue();
     this.deadline = this.frontend.context.deadlines.in(PING_MS);
   }
 
@@ -200,8 +168,8 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
       this.#end(ERROR.noError, '');
       return;
     }
-    writeGoAway(this.#out, this.#lastServed, ERROR.noError, '');
-    this.#beDue();
+    writeGoAway(this.out, this.#lastServed, ERROR.noError, '');
+    this.beDue();
     this.deadline = 0;
   }
 
@@ -216,7 +184,7 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
   }
 
   /** The client has broken the rules, or asks for too much. @returns false: nothing more is to be read */
-  #fail(code: ErrorCode, why: string): false {
+  protected fail(code: ErrorCode, why: string): false {
     if (this.#mode === OVER) return false;
     this.frontend.count('refused_400', 1);
     this.frontend.logFlood(this.peer.address, 'http2_error', 0, why);
@@ -227,20 +195,20 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
   /** Says the last word, and waits for the client's end, so that it is not lost in a reset. */
   #end(code: ErrorCode, why: string): void {
     if (this.#mode === OVER) return;
-    writeGoAway(this.#out, Math.min(this.#lastStream, this.#lastServed), code, why);
+    writeGoAway(this.out, Math.min(this.#lastStream, this.#lastServed), code, why);
     this.#mode = OVER;
     for (const stream of [...this.#streams.values()]) stream.onGone(true);
     this.endTurn();
-    this.#pieces = undefined;
+    this.#block.drop();
     this.deadline = this.frontend.context.deadlines.in(LINGER_MS);
-    this.#socket.end();
-    if (this.ended) this.#socket.destroySoon();
-    else this.#socket.resume();
+    this.socket.end();
+    if (this.ended) this.socket.destroySoon();
+    else this.socket.resume();
   }
 
   onClientEnd(): void {
     this.ended = true;
-    if (this.#mode === OVER) this.#socket.destroySoon();
+    if (this.#mode === OVER) this.socket.destroySoon();
     else if (this.#streams.size === 0) this.#end(ERROR.noError, '');
     else for (const stream of [...this.#streams.values()]) stream.onEnd();
   }
@@ -252,21 +220,21 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
     for (const stream of [...this.#streams.values()]) stream.onGone(!this.ended);
     for (const stream of this.#spare) stream.dispose();
     this.#spare = [];
-    this.#pieces = undefined;
+    this.#block.drop();
   }
 
   onDeadline(): void {
     const { config, context } = this.frontend;
-    if (this.#mode === OVER) this.#socket.destroy();
+    if (this.#mode === OVER) this.socket.destroy();
     else if (this.#mode === WARNED) this.#leave();
-    else if (!this.#isSet || this.#blockStream !== 0) this.#fail(ERROR.enhanceYourCalm, 'head too slow');
+    else if (!this.#isSet || this.#block.stream !== 0) this.fail(ERROR.enhanceYourCalm, 'head too slow');
     else if (this.#streams.size > 0) return;
     else if (this.#resting) this.#end(ERROR.noError, '');
     else {
       this.#resting = true;
       for (const stream of this.#spare) stream.dispose();
       this.#spare = [];
-      this.#out.shrink();
+      this.out.shrink();
       const leftMs = config.timeouts.keepAliveMs - REST_MS;
       if (leftMs <= 0) this.#end(ERROR.noError, '');
       else this.deadline = context.deadlines.in(leftMs);
@@ -291,18 +259,14 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
     if (this.#prefaceBytes < PREFACE.length) {
       while (at < length && this.#prefaceBytes < PREFACE.length)
         if (buffer[at++] !== PREFACE[this.#prefaceBytes++]) {
-          this.#fail(ERROR.protocol, 'no connection preface');
+          this.fail(ERROR.protocol, 'no connection preface');
           return;
         }
     }
     this.#reader.read(buffer, at, length);
     if (this.#mode === OVER) return;
-    if (this.#taken >= CREDIT_BYTES) {
-      this.#receiveWindow += this.#taken;
-      this.credit(0, this.#taken);
-      this.#taken = 0;
-    }
-    if (this.#mayProceed) this.#proceed();
+    this.creditAll();
+    if (this.mayProceed) this.proceed();
   }
 
   get #nowMs(): number {
@@ -310,81 +274,58 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
   }
 
   #spendFrame(): boolean {
-    return this.#calm.frame(this.#nowMs) || this.#fail(ERROR.enhanceYourCalm, 'too many frames to no end');
+    return this.#calm.frame(this.#nowMs) || this.fail(ERROR.enhanceYourCalm, 'too many frames to no end');
   }
 
   #spendReset(): boolean {
-    return this.#calm.reset(this.#nowMs) || this.#fail(ERROR.enhanceYourCalm, 'too many streams are reset');
+    return this.#calm.reset(this.#nowMs) || this.fail(ERROR.enhanceYourCalm, 'too many streams are reset');
   }
 
   onBadPadding(): boolean {
-    return this.#fail(ERROR.protocol, 'padding longer than its frame');
+    return this.fail(ERROR.protocol, 'padding longer than its frame');
   }
 
   onFrameHeader(type: number, flags: number, id: number, length: number): boolean {
-    if (length > FRAME_BYTES) return this.#fail(ERROR.frameSize, 'frame too large');
+    const fault = frameFault(type, flags, id, length);
+    if (fault !== undefined) return this.fail(fault.code, fault.why);
     if (!this.#isSet && (type !== FRAME.settings || (flags & FLAG.ack) !== 0))
-      return this.#fail(ERROR.protocol, 'no SETTINGS behind the preface');
-    if (this.#blockStream !== 0 && (type !== FRAME.continuation || id !== this.#blockStream))
-      return this.#fail(ERROR.protocol, 'a frame within a block of fields');
+      return this.fail(ERROR.protocol, 'no SETTINGS behind the preface');
+    if (
+      this.#block.stream !== 0
+        ? type !== FRAME.continuation || id !== this.#block.stream
+        : type === FRAME.continuation
+    )
+      return this.fail(ERROR.protocol, 'a block of fields that is interrupted, or goes on without a start');
     switch (type) {
       case FRAME.data:
         return this.#chargeData(flags, id, length);
       case FRAME.headers:
-        if (id === 0) return this.#fail(ERROR.protocol, 'HEADERS on stream 0');
-        return true;
       case FRAME.continuation:
-        if (this.#blockStream === 0) return this.#fail(ERROR.protocol, 'CONTINUATION of nothing');
         return true;
-      case FRAME.priority:
-        return this.#spendFrame() && (id !== 0 || this.#fail(ERROR.protocol, 'PRIORITY on stream 0'));
       case FRAME.rstStream:
-        if (length !== 4) return this.#fail(ERROR.frameSize, 'RST_STREAM of another size');
-        if (id === 0 || id > this.#lastStream || (id & 1) === 0)
-          return this.#fail(ERROR.protocol, 'RST_STREAM of an idle stream');
-        return true;
-      case FRAME.settings:
-        if (id !== 0) return this.#fail(ERROR.protocol, 'SETTINGS on a stream');
-        if ((flags & FLAG.ack) !== 0 ? length !== 0 : length % 6 !== 0)
-          return this.#fail(ERROR.frameSize, 'SETTINGS of another size');
-        return this.#spendFrame();
-      case FRAME.pushPromise:
-        return this.#fail(ERROR.protocol, 'PUSH_PROMISE of a client');
-      case FRAME.ping:
-        if (id !== 0) return this.#fail(ERROR.protocol, 'PING on a stream');
-        if (length !== 8) return this.#fail(ERROR.frameSize, 'PING of another size');
-        return this.#spendFrame();
-      case FRAME.goAway:
-        if (id !== 0) return this.#fail(ERROR.protocol, 'GOAWAY on a stream');
-        if (length < 8) return this.#fail(ERROR.frameSize, 'GOAWAY of another size');
-        return this.#spendFrame();
+        return !this.#isIdle(id) || this.fail(ERROR.protocol, 'RST_STREAM of an idle stream');
       case FRAME.windowUpdate:
-        if (length !== 4) return this.#fail(ERROR.frameSize, 'WINDOW_UPDATE of another size');
-        if (id !== 0 && (id > this.#lastStream || (id & 1) === 0))
-          return this.#fail(ERROR.protocol, 'WINDOW_UPDATE of an idle stream');
-        return this.#spendFrame();
-      case FRAME.priorityUpdate:
-        if (id !== 0) return this.#fail(ERROR.protocol, 'PRIORITY_UPDATE on a stream');
-        if (length < 4) return this.#fail(ERROR.frameSize, 'PRIORITY_UPDATE of another size');
+        if (id !== 0 && this.#isIdle(id)) return this.fail(ERROR.protocol, 'WINDOW_UPDATE of an idle stream');
         return this.#spendFrame();
       default:
-        // RFC 9113 §4.1: what is not known is ignored.
         return this.#spendFrame();
     }
   }
 
+  /** RFC 9113 §5.1: nothing has been said of it; even numbers are a server's, which has none. */
+  #isIdle(id: number): boolean {
+    return id > this.#lastStream || (id & 1) === 0;
+  }
+
   #chargeData(flags: number, id: number, length: number): boolean {
-    if (id === 0) return this.#fail(ERROR.protocol, 'DATA on stream 0');
-    if (id > this.#lastStream || (id & 1) === 0) return this.#fail(ERROR.protocol, 'DATA on an idle stream');
+    if (id === 0) return this.fail(ERROR.protocol, 'DATA on stream 0');
+    if (id > this.#lastStream || (id & 1) === 0) return this.fail(ERROR.protocol, 'DATA on an idle stream');
     // RFC 9113 §6.9.1: also of a stream that is over.
-    this.#receiveWindow -= length;
-    this.#taken += length;
-    if (this.#receiveWindow < 0)
-      return this.#fail(ERROR.flowControl, 'more DATA than the connection may have');
+    if (!this.charge(length)) return this.fail(ERROR.flowControl, 'more DATA than the connection may have');
     if (length === 0 && (flags & FLAG.endStream) === 0 && !this.#spendFrame()) return false;
     const stream = this.#streams.get(id);
     if (stream === undefined)
-      return this.#isLate(id) || this.#fail(ERROR.streamClosed, 'DATA on a closed stream');
+      return this.#isLate(id) || this.fail(ERROR.streamClosed, 'DATA on a closed stream');
     if (stream.heardAll) return this.#resetFor(stream, ERROR.streamClosed);
     return stream.charge(length) || this.#resetFor(stream, ERROR.flowControl);
   }
@@ -412,7 +353,7 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
       case FRAME.headers:
         return this.#onHeaders(flags, id, buffer, start, end);
       case FRAME.continuation:
-        return this.#onContinuation(flags, buffer, start, end);
+        return this.#onContinuation(flags, id, buffer, start, end);
       case FRAME.rstStream:
         return this.#onReset(id);
       case FRAME.settings:
@@ -444,18 +385,15 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
   /** RFC 9218 §7.1; of a stream that is still to come it is not kept. */
   #onPriorityUpdate(buffer: Buffer, start: number, end: number): boolean {
     const id = readUint32(buffer, start) & MAX_STREAM_ID;
-    if (id === 0) return this.#fail(ERROR.protocol, 'PRIORITY_UPDATE of stream 0');
+    if (id === 0) return this.fail(ERROR.protocol, 'PRIORITY_UPDATE of stream 0');
     const stream = this.#streams.get(id);
     if (stream !== undefined) stream.priority = readPriority(buffer.latin1Slice(start + 4, end));
     return true;
   }
 
   #onPing(flags: number, buffer: Buffer, start: number, end: number): void {
-    if ((flags & FLAG.ack) === 0) {
-      writeFrameHeader(this.#out, 8, FRAME.ping, FLAG.ack, 0);
-      this.#out.copy(buffer, start, end);
-      this.#beDue();
-    } else if (buffer.latin1Slice(start, end) === GOING) this.#leave();
+    if ((flags & FLAG.ack) === 0) this.sendPong(buffer, start, end);
+    else if (buffer.latin1Slice(start, end) === GOING) this.#leave();
   }
 
   #onReset(id: number): boolean {
@@ -467,31 +405,14 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
     return this.#spendReset();
   }
 
+  protected override onSetting(id: number, value: number): boolean {
+    if (id === SETTING.enablePush && value > 1)
+      return this.fail(ERROR.protocol, 'SETTINGS_ENABLE_PUSH neither 0 nor 1');
+    return super.onSetting(id, value);
+  }
+
   #onSettings(buffer: Buffer, start: number, end: number): boolean {
-    for (let at = start; at < end; at += 6) {
-      const value = readUint32(buffer, at + 2);
-      switch ((buffer[at]! << 8) | buffer[at + 1]!) {
-        case SETTING.headerTableSize:
-          this.#encoder.tableSize(value);
-          break;
-        case SETTING.enablePush:
-          if (value > 1) return this.#fail(ERROR.protocol, 'SETTINGS_ENABLE_PUSH neither 0 nor 1');
-          break;
-        case SETTING.initialWindowSize:
-          if (value > MAX_WINDOW_BYTES)
-            return this.#fail(ERROR.flowControl, 'SETTINGS_INITIAL_WINDOW_SIZE too large');
-          if (!this.#shiftWindows(value - this.#firstWindow)) return false;
-          this.#firstWindow = value;
-          break;
-        case SETTING.maxFrameSize:
-          if (value < FRAME_BYTES || value >= 1 << 24)
-            return this.#fail(ERROR.protocol, 'SETTINGS_MAX_FRAME_SIZE out of range');
-          this.#mostPayload = Math.min(value, OUT_BYTES);
-          break;
-      }
-    }
-    writeFrameHeader(this.#out, 0, FRAME.settings, FLAG.ack, 0);
-    this.#beDue();
+    if (!this.onSettings(buffer, start, end)) return false;
     if (!this.#isSet) {
       this.#isSet = true;
       this.#awaitRequest();
@@ -499,90 +420,53 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
     return true;
   }
 
-  /** RFC 9113 §6.9.2 */
-  #shiftWindows(by: number): boolean {
-    if (by === 0) return true;
-    for (const stream of this.#streams.values()) {
-      stream.sendWindow += by;
-      if (stream.sendWindow > MAX_WINDOW_BYTES)
-        return this.#fail(ERROR.flowControl, 'SETTINGS_INITIAL_WINDOW_SIZE makes a window too large');
-    }
-    this.#mayProceed ||= by > 0;
-    return true;
-  }
-
   #onWindowUpdate(id: number, by: number): boolean {
-    if (id === 0) {
-      if (by === 0) return this.#fail(ERROR.protocol, 'WINDOW_UPDATE by nothing');
-      this.#sendWindow += by;
-      if (this.#sendWindow > MAX_WINDOW_BYTES) return this.#fail(ERROR.flowControl, 'window too large');
-      this.#mayProceed = true;
-      return true;
-    }
+    if (id === 0) return this.onCredit(by);
     const stream = this.#streams.get(id);
     if (stream === undefined) return true;
     if (by === 0) return this.#resetFor(stream, ERROR.protocol);
     stream.sendWindow += by;
     if (stream.sendWindow > MAX_WINDOW_BYTES) return this.#resetFor(stream, ERROR.flowControl);
-    this.#mayProceed ||= stream.wants;
+    this.mayProceed ||= stream.wants;
     return true;
   }
 
   // Blocks of fields.
 
   #onHeaders(flags: number, id: number, buffer: Buffer, start: number, end: number): boolean {
-    let at = start;
-    let padding = 0;
-    if ((flags & FLAG.padded) !== 0) {
-      if (at === end) return this.onBadPadding();
-      padding = buffer[at++]!;
-    }
-    if ((flags & FLAG.priority) !== 0) at += 5;
-    if (at + padding > end) return this.onBadPadding();
-    const ends = (flags & FLAG.endStream) !== 0;
-    if ((flags & FLAG.endHeaders) !== 0) return this.#onBlock(id, ends, buffer, at, end - padding);
-    this.#blockStream = id;
-    this.#blockEnds = ends;
-    this.#continuations = 0;
-    this.#pieces = new Backlog(buffer, at, end - padding);
     const { config, context } = this.frontend;
+    const state = this.#block.begin(flags, id, buffer, start, end, config.limits.headBytes);
+    if (state !== MORE) return this.#afterPiece(state, id);
     if (this.#mode === OPEN) this.deadline = context.deadlines.in(config.timeouts.headMs);
-    return this.#isBlockBounded(this.#pieces);
+    return true;
   }
 
-  #onContinuation(flags: number, buffer: Buffer, start: number, end: number): boolean {
-    const block = this.#pieces!;
-    block.append(buffer, start, end);
-    this.#continuations++;
-    if (!this.#isBlockBounded(block)) return false;
-    if ((flags & FLAG.endHeaders) === 0) return true;
-    const id = this.#blockStream;
-    this.#blockStream = 0;
-    this.#pieces = undefined;
+  #onContinuation(flags: number, id: number, buffer: Buffer, start: number, end: number): boolean {
+    const state = this.#block.append(flags, buffer, start, end, this.frontend.config.limits.headBytes);
+    if (state === MORE) return true;
     if (this.#mode === OPEN) this.deadline = 0;
-    const goesOn = this.#onBlock(id, this.#blockEnds, block.bytes, 0, block.length);
+    const goesOn = this.#afterPiece(state, id);
     if (goesOn && this.#streams.size === 0) this.#awaitRequest();
     return goesOn;
   }
 
-  /** CVE-2024-27316 and those beside it. */
-  #isBlockBounded({ length }: Backlog): boolean {
-    return (
-      (length <= this.frontend.config.limits.headBytes && this.#continuations <= MAX_CONTINUATIONS) ||
-      this.#fail(ERROR.enhanceYourCalm, 'fields too large')
-    );
+  #afterPiece(state: number, id: number): boolean {
+    if (state === BAD_PADDING) return this.onBadPadding();
+    if (state === TOO_LONG) return this.fail(ERROR.enhanceYourCalm, 'fields too large');
+    return this.#onBlock(id);
   }
 
-  #onBlock(id: number, ends: boolean, buffer: Buffer, start: number, end: number): boolean {
+  #onBlock(id: number): boolean {
+    const { buffer, start, end, ends } = this.#block;
     const { limits } = this.frontend.config;
     const stream = this.#streams.get(id);
     builder.begin(limits.headBytes, limits.fields, stream !== undefined);
     const fault = this.#decoder.decode(buffer, start, end, builder);
-    if (fault !== '') return this.#fail(ERROR.compression, fault);
+    if (fault !== '') return this.fail(ERROR.compression, fault);
     if (stream !== undefined) return this.#onTrailers(stream, ends);
-    if ((id & 1) === 0) return this.#fail(ERROR.protocol, 'a stream of an even number');
+    if ((id & 1) === 0) return this.fail(ERROR.protocol, 'a stream of an even number');
     if (id <= this.#lastStream)
-      return this.#isLate(id) || this.#fail(ERROR.streamClosed, 'HEADERS on a closed stream');
+      return this.#isLate(id) || this.fail(ERROR.streamClosed, 'HEADERS on a closed stream');
     this.#lastStream = id;
     if (id > this.#lastServed) return true;
     if (this.#streams.size >= MAX_STREAMS) {
@@ -610,7 +494,7 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
     }
     const stream = this.#spare.pop() ?? new Http2Stream(this);
     stream.id = id;
-    stream.sendWindow = this.#firstWindow;
+    stream.sendWindow = this.firstWindow;
     stream.priority = readPriority(builder.priority);
     this.#streams.set(id, stream);
     if (this.#mode === OPEN) this.deadline = 0;
@@ -643,162 +527,41 @@ export class Http2Connection implements ByteSink, FrameSink, Timed, TurnWork {
   /** Puts together the fields of an answer, which leave with the next `sendHead`. */
   encode(status: number, answer: HttpAnswer): void {
     block.clear();
-    this.#encoder.begin(block);
+    this.encoder.begin(block);
     writeStatus(block, status);
     answer.fields(ANSWER_FIELDS, true);
   }
 
-  /** @param ends nothing comes behind them. @returns bytes of the block */
-  sendHead(id: number, ends: boolean): number {
-    writeBlock(this.#out, block, id, ends, this.#mostPayload);
-    this.#beDue();
-    return block.length;
-  }
-
-  /** @param trailers each with its CRLF. @returns bytes of their block */
-  sendTrailers(id: number, trailers: string): number {
-    block.clear();
-    this.#encoder.begin(block);
-    writeTrailers(trailers);
-    return this.sendHead(id, true);
-  }
-
-  /**
-   * Sends data of a stream, as much as windows allow, in frames.
-   *
-   * @param ends it is all there is; without any, an empty frame says so
-   * @returns how far it came
-   */
-  sendData(stream: Http2Stream, buffer: Buffer, start: number, end: number, ends: boolean): number {
-    const out = this.#out;
-    let at = start;
-    do {
-      const length = Math.min(end - at, this.#mostPayload, this.#sendWindow, stream.sendWindow);
-      if (length <= 0 && at < end) break;
-      const isLast = ends && at + length === end;
-      writeFrameHeader(out, length, FRAME.data, isLast ? FLAG.endStream : 0, stream.id);
-      out.copy(buffer, at, at + length);
-      at += length;
-      this.#sendWindow -= length;
-      stream.sendWindow -= length;
-      this.#calm.sent(length);
-      if (out.length >= OUT_BYTES) this.#flush();
-    } while (at < end && !this.blocked);
-    this.#beDue();
-    return at;
-  }
-
-  /** The client may send so much more. @param id of a stream; 0: all of them together */
-  credit(id: number, bytes: number): void {
-    if (bytes === 0) return;
-    writeNumberFrame(this.#out, FRAME.windowUpdate, id, bytes);
-    this.#beDue();
-  }
-
   resetStream(id: number, code: ErrorCode): void {
     if (this.#mode === OVER) return;
-    writeNumberFrame(this.#out, FRAME.rstStream, id, code);
-    this.#beDue();
+    this.sendReset(id, code);
     this.#late.add(id);
     if (this.#late.size > MAX_LATE) this.#late.delete(this.#late.values().next().value!);
-  }
-
-  /** A stream has something to send and cannot. */
-  await(stream: Http2Stream): void {
-    if (!this.#waiting.includes(stream)) this.#waiting.push(stream);
   }
 
   /** A stream is over, and may serve another request. @param isComplete it came to its end */
   closed(stream: Http2Stream, isComplete: boolean): void {
     this.#streams.delete(stream.id);
-    const at = this.#waiting.indexOf(stream);
-    if (at >= 0) this.#waiting.splice(at, 1);
-    const heldAt = this.#held.indexOf(stream);
-    if (heldAt >= 0) this.#held.splice(heldAt, 1);
+    this.forget(stream);
     this.#spare.push(stream);
     if (isComplete) this.#calm.answered();
     if (this.#streams.size === 0) this.#awaitRequest();
   }
 
-  /** Sends what waits, in the order of its urgency. */
-  #proceed(): void {
-    this.#mayProceed = false;
-    while (!this.blocked && this.#mode !== OVER) {
-      const at = this.#next();
-      if (at < 0) return;
-      const stream = this.#waiting[at]!;
-      this.#waiting.splice(at, 1);
-      stream.proceed(stream.priority.incremental ? this.#mostPayload : Number.MAX_SAFE_INTEGER);
-      // Behind those like it.
-      if (stream.wants) this.await(stream);
-    }
+  protected get sending(): Iterable<Http2Stream> {
+    return this.#streams.values();
   }
 
-  /** @returns place among those that wait; -1: none may go */
-  #next(): number {
-    let best = -1;
-    for (let at = 0; at < this.#waiting.length; at++) {
-      const stream = this.#waiting[at]!;
-      if (!stream.mayGo || (this.#sendWindow <= 0 && stream.hasData)) continue;
-      if (best < 0 || stream.priority.urgency < this.#waiting[best]!.priority.urgency) best = at;
-    }
-    return best;
+  protected get isOver(): boolean {
+    return this.#mode === OVER;
   }
 
-  #beDue(): void {
-    if (this.#isDue) return;
-    this.#isDue = true;
-    atTurnEnd(this);
+  protected override onSent(bytes: number): void {
+    this.#calm.sent(bytes);
   }
 
-  endTurn(): void {
-    this.#isDue = false;
-    this.#flush();
-    if (this.#held.length > 0) this.#letGo();
-  }
-
-  #flush(): void {
-    const out = this.#out;
-    const { length } = out;
-    if (length === 0) return;
-    this.frontend.count('bytes_sent', length);
-    const socket = this.#socket;
-    const goesOn =
-      socket.destroyed || socket.writableEnded || length > OUT_BYTES / 4
-        ? socket.destroyed || socket.writableEnded || send(socket, out.bytes, 0, length)
-        : writeSoon(socket, out.bytes, 0, length);
-    out.clear();
-    if (!goesOn && !this.blocked) this.#block();
-  }
-
-  /** What backends send now would only have to be kept. */
-  #block(): void {
-    this.blocked = true;
-    for (const stream of this.#streams.values())
-      if (stream.hold() && !this.#held.includes(stream)) this.#held.push(stream);
-  }
-
-  onDrain(): void {
-    this.blocked = false;
-    if (this.#mode === OVER) return;
-    this.#proceed();
-    this.#letGo();
-  }
-
-  /** One after the other: what the first one brings may be as much as the socket takes. */
-  #letGo(): void {
-    while (!this.blocked) {
-      const stream = this.#held.shift();
-      if (stream === undefined) return;
-      if (!stream.release()) continue;
-      this.#beDue();
-      return;
-    }
-  }
-
-  /** Ends it now; the client gets a reset. */
-  destroy(): void {
-    resetNow(this.#socket);
+  protected override onWritten(bytes: number): void {
+    this.frontend.count('bytes_sent', bytes);
   }
 }
 

@@ -22,7 +22,7 @@ import type {
   VipConfig,
   WitnessConfig,
 } from './model.ts';
-import { isHttpProtocol } from './protocols.ts';
+import { defaultProtocols, isHttpProtocol } from './protocols.ts';
 import { resilienceOf } from './resilience-config.ts';
 import { resolverOf } from './resolver-config.ts';
 import type { Shape } from './schema.ts';
@@ -209,16 +209,16 @@ function frontendOf(
   };
 }
 
-/** Only what is written: the nodes of a pair, and releases before this one, compare what a file becomes. */
+/** Only what is not the default: the nodes of a pair, also of different releases, compare what a file becomes. */
 function protocolsPart({
   mode,
   protocols,
   tls,
 }: Shape['frontends'][string]): Pick<FrontendConfig, 'protocols'> {
-  if (mode !== 'http') return {};
-  if (protocols !== undefined) return { protocols };
   const alpn = tls?.mode === 'terminate' ? tls.alpn : undefined;
-  return alpn === undefined ? {} : { protocols: alpn.filter(isHttpProtocol) };
+  const written = protocols ?? alpn?.filter(isHttpProtocol);
+  if (mode !== 'http' || written === undefined) return {};
+  return `${written}` === `${defaultProtocols(tls !== undefined)}` ? {} : { protocols: written };
 }
 
 function routeOf({ match, pool }: Shape['frontends'][string]['routes'][number]): RouteConfig {

@@ -67,7 +67,7 @@ export const frontend = mapping({
     .meta({
       description:
         'What clients may speak, most wanted first: with `tls` it is offered by ALPN, in the clear a client of `h2` begins with it (prior knowledge); `Upgrade: h2c` is not known. Mode http.',
-      'x-default': '`[h2, http/1.1]` with `tls`, else `[http/1.1]`',
+      'x-default': '`[http/1.1]`; with `tls`: `[h2, http/1.1]`',
       'x-example': '[h2, http/1.1]',
     }),
   hsts: hsts.optional().meta({

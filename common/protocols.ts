@@ -6,7 +6,12 @@ export type HttpProtocol = 'h2' | 'http/1.1';
 /** Most wanted first. Where TLS does not tell which, a client of `h2` begins with its preface (RFC 9113 §3.3). */
 export function protocolsOf({ mode, protocols, tls }: FrontendConfig): readonly HttpProtocol[] {
   if (mode !== 'http') return [];
-  return protocols ?? (tls === undefined ? ['http/1.1'] : ['h2', 'http/1.1']);
+  return protocols ?? defaultProtocols(tls !== undefined);
+}
+
+/** @param hasTls of the frontend */
+export function defaultProtocols(hasTls: boolean): readonly HttpProtocol[] {
+  return hasTls ? ['h2', 'http/1.1'] : ['http/1.1'];
 }
 
 /** What is offered by ALPN. */

@@ -65,8 +65,8 @@ ${top}`;
     'frontends.X.access_log.stdout': (setting) => file(access(setting)),
     'frontends.X.engine': (setting) => file(`mode: tcp, ${setting}`),
     'frontends.X.on_backend_down': (setting) => file(`mode: tcp, ${setting}`),
+    'frontends.X.protocols': (setting) => file(setting),
     'frontends.X.timeouts.idle': (setting) => file(`timeouts: { ${setting} }`),
-    'frontends.X.tls.alpn': (setting) => file(`tls: { certificates: directory, ${setting} }`),
     'pools.X.health.expect': (setting) => file('', `health: { type: http, ${setting} }`),
     'pools.X.health.timeout': (setting) => file('', `health: { ${setting} }`),
     ...Object.fromEntries(

@@ -11,6 +11,8 @@ export const MORE = 1;
 /** It is longer than allowed, or in more pieces than anybody needs (CVE-2024-27316 and those beside it). */
 export const TOO_LONG = 2;
 export const BAD_PADDING = 3;
+/** The frame is too short for what its flags say is in it (RFC 9113 §4.2). */
+export const SHORT = 4;
 
 /** Puts blocks of fields together that come in several frames (RFC 9113 §4.3). */
 export class BlockReader {
@@ -34,11 +36,12 @@ export class BlockReader {
     let at = start;
     let padding = 0;
     if ((flags & FLAG.padded) !== 0) {
-      if (at === end) return BAD_PADDING;
+      if (at === end) return SHORT;
       padding = buffer[at++]!;
     }
     // RFC 9113 §5.3.2: of no use any more.
     if ((flags & FLAG.priority) !== 0) at += 5;
+    if (at > end) return SHORT;
     if (at + padding > end) return BAD_PADDING;
     this.ends = (flags & FLAG.endStream) !== 0;
     if (end - padding - at > most) return TOO_LONG;

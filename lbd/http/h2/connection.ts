@@ -12,7 +12,7 @@ import type { HttpAnswer } from '../model.ts';
 import { type Peer, peerOf } from '../peer.ts';
 import type { HttpService } from '../service.ts';
 import { ANSWER_FIELDS, block } from './answer-fields.ts';
-import { BAD_PADDING, BlockReader, MORE, TOO_LONG } from './block-reader.ts';
+import { BAD_PADDING, BlockReader, MORE, SHORT, TOO_LONG } from './block-reader.ts';
 import { Calm } from './calm.ts';
 import { FrameReader, type FrameSink } from './frame-reader.ts';
 import { frameFault } from './frame-rules.ts';
@@ -281,8 +281,12 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
     return this.#calm.reset(this.#nowMs) || this.fail(ERROR.enhanceYourCalm, 'too many streams are reset');
   }
 
-  onBadPadding(): boolean {
+  onBadPadding(): false {
     return this.fail(ERROR.protocol, 'padding longer than its frame');
+  }
+
+  onShort(): false {
+    return this.fail(ERROR.frameSize, 'a frame too short for what its flags say');
   }
 
   onFrameHeader(type: number, flags: number, id: number, length: number): boolean {
@@ -378,14 +382,14 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
     if (length === 5) return true;
     const stream = this.#streams.get(id);
     if (stream !== undefined) return this.#resetFor(stream, ERROR.frameSize);
-    this.resetStream(id, ERROR.frameSize);
-    return this.#spendReset();
+    // An idle stream cannot be reset, and of a closed one it does not matter.
+    return !this.#isIdle(id) || this.fail(ERROR.frameSize, 'PRIORITY of another size');
   }
 
   /** RFC 9218 §7.1; of a stream that is still to come it is not kept. */
   #onPriorityUpdate(buffer: Buffer, start: number, end: number): boolean {
     const id = readUint32(buffer, start) & MAX_STREAM_ID;
-    if (id === 0) return this.fail(ERROR.protocol, 'PRIORITY_UPDATE of stream 0');
+    if ((id & 1) === 0) return this.fail(ERROR.protocol, 'PRIORITY_UPDATE of what is no stream of a client');
     const stream = this.#streams.get(id);
     if (stream !== undefined) stream.priority = readPriority(buffer.latin1Slice(start + 4, end));
     return true;
@@ -408,6 +412,8 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
   protected override onSetting(id: number, value: number): boolean {
     if (id === SETTING.enablePush && value > 1)
       return this.fail(ERROR.protocol, 'SETTINGS_ENABLE_PUSH neither 0 nor 1');
+    if (id === SETTING.noRfc7540Priorities && value > 1)
+      return this.fail(ERROR.protocol, 'SETTINGS_NO_RFC7540_PRIORITIES neither 0 nor 1');
     return super.onSetting(id, value);
   }
 
@@ -452,6 +458,7 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
 
   #afterPiece(state: number, id: number): boolean {
     if (state === BAD_PADDING) return this.onBadPadding();
+    if (state === SHORT) return this.onShort();
     if (state === TOO_LONG) return this.fail(ERROR.enhanceYourCalm, 'fields too large');
     return this.#onBlock(id);
   }

@@ -17,8 +17,10 @@ export interface FrameSink {
   onData(stream: number, buffer: Buffer, start: number, length: number, ended: boolean): boolean;
   /** The payload of any other frame, whole; valid during the call. */
   onPayload(type: number, flags: number, stream: number, buffer: Buffer, start: number, end: number): boolean;
-  /** Padding is longer than its frame, or one is too short to have any. */
-  onBadPadding(): boolean;
+  /** Padding is longer than its frame (RFC 9113 §6.1). */
+  onBadPadding(): false;
+  /** A frame is too short for what its flags say is in it (§4.2). */
+  onShort(): false;
 }
 
 /**
@@ -36,6 +38,8 @@ export class FrameReader {
   #left = -1;
   /** Of the end of a DATA frame; -1: not known yet. */
   #padding = 0;
+  /** All data of the frame under way has been handed on. */
+  #told = false;
   /** The part of a payload that is here. */
   #held = NO_BYTES;
   #heldBytes = 0;
@@ -58,7 +62,10 @@ export class FrameReader {
         if (this.#left < 0) return;
         if (!this.#sink.onFrameHeader(this.#type, this.#flags, this.#stream, this.#left)) return;
         this.#padding = this.#type === FRAME.data && (this.#flags & FLAG.padded) !== 0 ? -1 : 0;
-        if (this.#padding < 0 && this.#left === 0 && !this.#sink.onBadPadding()) return;
+        if (this.#padding < 0 && this.#left === 0) {
+          this.#sink.onShort();
+          return;
+        }
         continue;
       }
       const next =
@@ -97,12 +104,15 @@ export class FrameReader {
     if (this.#padding < 0) {
       this.#padding = buffer[at++]!;
       this.#left--;
-      if (this.#padding > this.#left) return this.#sink.onBadPadding() ? at : -1;
+      if (this.#padding > this.#left) {
+        this.#sink.onBadPadding();
+        return -1;
+      }
     }
     const length = Math.min(this.#left - this.#padding, end - at);
     const isLast = length === this.#left - this.#padding;
-    // What pads the end is told with no piece of its own.
-    if (length > 0 || (isLast && this.#left >= this.#padding && !this.#told)) {
+    // An end without data is handed on as well, once.
+    if (length > 0 || (isLast && !this.#told)) {
       this.#told = isLast;
       const ended = isLast && (this.#flags & FLAG.endStream) !== 0;
       this.#left -= length;
@@ -120,8 +130,6 @@ export class FrameReader {
     }
     return at;
   }
-  /** All data of the frame under way has been handed on. */
-  #told = false;
 
   #readPayload(buffer: Buffer, start: number, end: number): number {
     const length = Math.min(this.#left, end - start);

@@ -1,6 +1,6 @@
 import { Backlog } from '../h1/backlog.ts';
 import { NO_BYTES } from '../no-bytes.ts';
-import { FLAG } from './frames.ts';
+import { FLAG, PRIORITY_BYTES } from './frames.ts';
 
 /** Behind a HEADERS frame. */
 const MAX_CONTINUATIONS = 16;
@@ -28,20 +28,16 @@ export class BlockReader {
   #continuations = 0;
 
   /**
-   * The payload of HEADERS is here.
+   * The payload of HEADERS is here, long enough for what its flags tell of.
    *
    * @param most bytes of a block
    */
   begin(flags: number, stream: number, buffer: Buffer, start: number, end: number, most: number): number {
     let at = start;
     let padding = 0;
-    if ((flags & FLAG.padded) !== 0) {
-      if (at === end) return SHORT;
-      padding = buffer[at++]!;
-    }
+    if ((flags & FLAG.padded) !== 0) padding = buffer[at++]!;
     // RFC 9113 §5.3.2: of no use any more.
-    if ((flags & FLAG.priority) !== 0) at += 5;
-    if (at > end) return SHORT;
+    if ((flags & FLAG.priority) !== 0) at += PRIORITY_BYTES;
     if (at + padding > end) return BAD_PADDING;
     this.ends = (flags & FLAG.endStream) !== 0;
     if (end - padding - at > most) return TOO_LONG;

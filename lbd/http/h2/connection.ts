@@ -24,6 +24,7 @@ import {
   MAX_STREAM_ID,
   MAX_WINDOW_BYTES,
   PREFACE,
+  PRIORITY_BYTES,
   readUint32,
   SETTING,
   writeFrameHeader,
@@ -322,8 +323,7 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
   }
 
   #chargeData(flags: number, id: number, length: number): boolean {
-    if (id === 0) return this.fail(ERROR.protocol, 'DATA on stream 0');
-    if (id > this.#lastStream || (id & 1) === 0) return this.fail(ERROR.protocol, 'DATA on an idle stream');
+    if (this.#isIdle(id)) return this.fail(ERROR.protocol, 'DATA on an idle stream');
     // RFC 9113 §6.9.1: also of a stream that is over.
     if (!this.charge(length)) return this.fail(ERROR.flowControl, 'more DATA than the connection may have');
     if (length === 0 && (flags & FLAG.endStream) === 0 && !this.#spendFrame()) return false;
@@ -379,17 +379,17 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
 
   /** RFC 9113 §5.3.2: read for its form alone. */
   #onPriority(id: number, length: number): boolean {
-    if (length === 5) return true;
+    if (length === PRIORITY_BYTES) return true;
     const stream = this.#streams.get(id);
     if (stream !== undefined) return this.#resetFor(stream, ERROR.frameSize);
-    // An idle stream cannot be reset, and of a closed one it does not matter.
+    // RFC 9113 §6.4: what has not been opened cannot be reset, and what is closed need not be.
     return !this.#isIdle(id) || this.fail(ERROR.frameSize, 'PRIORITY of another size');
   }
 
   /** RFC 9218 §7.1; of a stream that is still to come it is not kept. */
   #onPriorityUpdate(buffer: Buffer, start: number, end: number): boolean {
     const id = readUint32(buffer, start) & MAX_STREAM_ID;
-    if ((id & 1) === 0) return this.fail(ERROR.protocol, 'PRIORITY_UPDATE of what is no stream of a client');
+    if ((id & 1) === 0) return this.fail(ERROR.protocol, 'PRIORITY_UPDATE of no stream of a client');
     const stream = this.#streams.get(id);
     if (stream !== undefined) stream.priority = readPriority(buffer.latin1Slice(start + 4, end));
     return true;

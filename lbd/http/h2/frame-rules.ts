@@ -1,4 +1,4 @@
-import { ERROR, type ErrorCode, FLAG, FRAME, FRAME_BYTES } from './frames.ts';
+import { ERROR, type ErrorCode, FLAG, FRAME, FRAME_BYTES, PRIORITY_BYTES } from './frames.ts';
 
 /** What is wrong, and with what it ends. */
 export interface Http2Fault {
@@ -11,7 +11,9 @@ const fault = (code: ErrorCode, why: string): Http2Fault => ({ code, why });
 
 const TOO_LARGE = fault(ERROR.frameSize, 'frame too large');
 const DATA_ON_0 = fault(ERROR.protocol, 'DATA on stream 0');
+const DATA_SIZE = fault(ERROR.frameSize, 'DATA too short');
 const HEADERS_ON_0 = fault(ERROR.protocol, 'HEADERS on stream 0');
+const HEADERS_SIZE = fault(ERROR.frameSize, 'HEADERS too short');
 const PRIORITY_ON_0 = fault(ERROR.protocol, 'PRIORITY on stream 0');
 const RESET_ON_0 = fault(ERROR.protocol, 'RST_STREAM on stream 0');
 const RESET_SIZE = fault(ERROR.frameSize, 'RST_STREAM of another size');
@@ -36,9 +38,9 @@ export function frameFault(type: number, flags: number, id: number, length: numb
   if (length > FRAME_BYTES) return TOO_LARGE;
   switch (type) {
     case FRAME.data:
-      return id === 0 ? DATA_ON_0 : undefined;
+      return id === 0 ? DATA_ON_0 : length < leastOf(flags & FLAG.padded) ? DATA_SIZE : undefined;
     case FRAME.headers:
-      return id === 0 ? HEADERS_ON_0 : undefined;
+      return id === 0 ? HEADERS_ON_0 : length < leastOf(flags) ? HEADERS_SIZE : undefined;
     case FRAME.priority:
       return id === 0 ? PRIORITY_ON_0 : undefined;
     case FRAME.rstStream:
@@ -60,4 +62,9 @@ export function frameFault(type: number, flags: number, id: number, length: numb
       // RFC 9113 §4.1: what is not known is ignored.
       return undefined;
   }
+}
+
+/** @returns bytes without which a frame with such flags cannot be read (RFC 9113 §4.2) */
+function leastOf(flags: number): number {
+  return ((flags & FLAG.padded) === 0 ? 0 : 1) + ((flags & FLAG.priority) === 0 ? 0 : PRIORITY_BYTES);
 }

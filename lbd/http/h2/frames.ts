@@ -54,6 +54,9 @@ export const WINDOW_BYTES = 65_535;
 export const MAX_WINDOW_BYTES = 2 ** 31 - 1;
 export const MAX_STREAM_ID = 2 ** 31 - 1;
 
+/** Of a PRIORITY frame, and of what a HEADERS frame may have of the same (RFC 9113 §6.2). */
+export const PRIORITY_BYTES = 5;
+
 /** What a client says first (RFC 9113 §3.4). */
 export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
 

@@ -133,6 +133,8 @@ export class Http2Client {
   /** Last stream and name of the code of each. */
   readonly goAways: [number, string][] = [];
   debug = '';
+  /** Rules that lbd has broken. */
+  readonly wrongs: string[] = [];
   ended = false;
   closed = false;
   /** Bytes of DATA that came, of all streams. */
@@ -209,6 +211,7 @@ export class Http2Client {
   #take(came: Came): void {
     const { type, flags, stream, payload } = came;
     this.frames.push(came);
+    if (stream !== 0) this.#judge(came);
     switch (type) {
       case FRAME.settings:
         if (flags === 0 && this.acknowledges) this.write(frame(FRAME.settings, FLAG.ack, 0));
@@ -224,7 +227,6 @@ export class Http2Client {
         break;
       case FRAME.data: {
         const answer = this.answer(stream);
-        if (answer.ended) throw new Error(`DATA behind the end of stream ${stream}`);
         answer.body += payload.latin1Slice(0, payload.length);
         answer.ended = (flags & FLAG.endStream) !== 0;
         this.received += payload.length;
@@ -245,14 +247,31 @@ export class Http2Client {
     }
   }
 
+  /** RFC 9113 §5.1: what a server may say on a stream. */
+  #judge({ type, flags, stream, payload }: Came): void {
+    const answer = this.answer(stream);
+    const what = FRAME_NAMES.get(type) ?? type;
+    if (answer.reset !== undefined) this.wrongs.push(`${what} behind the reset of stream ${stream}`);
+    if (answer.ended && type !== FRAME.rstStream && type !== FRAME.windowUpdate)
+      this.wrongs.push(`${what} behind the end of stream ${stream}`);
+    if (answer.ended && type === FRAME.rstStream && payload.readUInt32BE(0) !== ERROR.noError)
+      this.wrongs.push(`an error behind the end of stream ${stream}`);
+    if (type === FRAME.data && answer.status === 0)
+      this.wrongs.push(`DATA before HEADERS on stream ${stream}`);
+    if (type === FRAME.data && payload.length === 0 && (flags & FLAG.endStream) === 0)
+      this.wrongs.push(`DATA that says nothing on stream ${stream}`);
+  }
+
   #takeBlock(stream: number): void {
     const fields = decode(this.#decoder, Buffer.concat(this.#block));
-    if (typeof fields === 'string') throw new Error(`a block of fields that nobody can read: ${fields}`);
+    if (typeof fields === 'string') {
+      this.wrongs.push(`a block of fields that nobody can read: ${fields}`);
+      return;
+    }
     const answer = this.answer(stream);
-    if (answer.ended) throw new Error(`HEADERS behind the end of stream ${stream}`);
     const texts: Record<string, string> = {};
     for (const [name, value] of fields) {
-      if (name !== name.toLowerCase()) throw new Error(`a name in capital letters: ${name}`);
+      if (name !== name.toLowerCase()) this.wrongs.push(`a name in capital letters: ${name}`);
       texts[name] = texts[name] === undefined ? value : `${texts[name]}, ${value}`;
     }
     if (answer.status >= 200) answer.trailers = texts;
@@ -418,6 +437,7 @@ export function holdRules(t: Test, rules: readonly Rule[], own: Settings = {}, i
       const client = await (isRaw ? served.connect() : served.open());
       client.write(...frames);
       t.equal(await outcome(client, expected), expected, client.story);
+      t.same(client.wrongs, []);
       if (!expected.startsWith('connection')) {
         client.write(headers(NEXT, GET));
         t.match(

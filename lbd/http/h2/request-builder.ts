@@ -1,13 +1,15 @@
-import { DIGIT, HTAB, SP } from '../h1/grammar.ts';
+import { DIGIT, HTAB, SP, TOKEN } from '../h1/grammar.ts';
 import { Message } from '../message.ts';
 import { copyBytes } from './hpack/bytes.ts';
 import { type FieldSink, STOP } from './hpack/decoder.ts';
+import { LOWER } from './hpack/static-table.ts';
 
 /** RFC 9113 §8.3.1, RFC 8441 §4 */
 const PSEUDO = { method: 0, scheme: 1, authority: 2, path: 3, protocol: 4 } as const;
 const PSEUDO_NAMES = [':method', ':scheme', ':authority', ':path', ':protocol'].map((name) =>
   Buffer.from(name),
 );
+const CONNECT = Buffer.from('CONNECT');
 const COLON = 58;
 /** What every field is charged besides its bytes (RFC 9113 §6.5.2). */
 const FIELD_OVERHEAD = 32;
@@ -184,36 +186,59 @@ export class RequestBuilder implements FieldSink {
     const starts = this.#starts;
     const ends = this.#ends;
     const { bytes } = this.#pseudo;
-    if (starts[PSEUDO.method]! < 0 || starts[PSEUDO.scheme]! < 0 || starts[PSEUDO.path]! < 0) return false;
+    const method = starts[PSEUDO.method]!;
+    if (method < 0 || !isToken(bytes, method, ends[PSEUDO.method]!)) return false;
+    this.isExtended = starts[PSEUDO.protocol]! >= 0;
+    if (equals(CONNECT, bytes, method, ends[PSEUDO.method]!)) {
+      if (!this.isExtended) return this.#connectLine();
+    } else if (this.isExtended) return false;
+    if (starts[PSEUDO.scheme]! < 0 || starts[PSEUDO.path]! < 0) return false;
     const scheme = this.#text(PSEUDO.scheme);
     if (scheme !== 'https' && scheme !== 'http') return false;
     const path = starts[PSEUDO.path]!;
     // The asterisk is left to OPTIONS by the reader of the head.
     if (ends[PSEUDO.path] === path || (bytes[path] !== 47 && bytes[path] !== 42)) return false;
-    this.isExtended = starts[PSEUDO.protocol]! >= 0;
-    if (this.isExtended) {
-      if (this.#text(PSEUDO.method) !== 'CONNECT') return false;
-      out.text('GET');
-    } else out.copy(bytes, starts[PSEUDO.method]!, ends[PSEUDO.method]!);
+    if (this.isExtended) out.text('GET');
+    else out.copy(bytes, method, ends[PSEUDO.method]!);
     out.text(' ');
     out.copy(bytes, path, ends[PSEUDO.path]!);
     out.text(' HTTP/1.1\r\n');
+    return starts[PSEUDO.authority]! < 0 || this.#hostLine();
+  }
+
+  /** RFC 9113 §8.5: an authority, and nothing else. The reader of the head says what becomes of it. */
+  #connectLine(): boolean {
+    const starts = this.#starts;
     const authority = starts[PSEUDO.authority]!;
-    if (authority >= 0) {
-      const end = ends[PSEUDO.authority]!;
-      if (end === authority || isBlank(bytes[authority]!) || isBlank(bytes[end - 1]!)) return false;
-      out.text('host: ');
-      out.copy(bytes, authority, end);
-      out.line();
-      this.lines++;
-    }
+    if (authority < 0 || starts[PSEUDO.scheme]! >= 0 || starts[PSEUDO.path]! >= 0) return false;
+    const out = this.message;
+    out.text('CONNECT ');
+    out.copy(this.#pseudo.bytes, authority, this.#ends[PSEUDO.authority]!);
+    out.text(' HTTP/1.1\r\n');
+    return this.#hostLine();
+  }
+
+  #hostLine(): boolean {
+    const out = this.message;
+    const { bytes } = this.#pseudo;
+    const start = this.#starts[PSEUDO.authority]!;
+    const end = this.#ends[PSEUDO.authority]!;
+    if (end === start || isBlank(bytes[start]!) || isBlank(bytes[end - 1]!)) return false;
+    out.text('host: ');
+    out.copy(bytes, start, end);
+    out.line();
+    this.lines++;
     return true;
   }
 
-  /** RFC 9113 §8.3.1: where both are there they are the same. */
+  /** RFC 9113 §8.3.1: where both are there they are the same, but for letters' case. */
   #isAuthority(value: Buffer, start: number, end: number): boolean {
     const from = this.#starts[PSEUDO.authority]!;
-    return this.#pseudo.bytes.compare(value, start, end, from, this.#ends[PSEUDO.authority]!) === 0;
+    const { bytes } = this.#pseudo;
+    if (end - start !== this.#ends[PSEUDO.authority]! - from) return false;
+    for (let i = 0; i < end - start; i++)
+      if (LOWER[value[start + i]!] !== LOWER[bytes[from + i]!]) return false;
+    return true;
   }
 
   /** RFC 9113 §8.2.3 */
@@ -302,6 +327,11 @@ function kindOf(name: Buffer, start: number, end: number): number {
   for (let p = start; p < end; p++) if (NAME[name[p]!] === 0) return BANNED;
   if (end - start > LONGEST_SPECIAL) return PLAIN;
   return SPECIAL.get(name.latin1Slice(start, end)) ?? PLAIN;
+}
+
+function isToken(bytes: Buffer, start: number, end: number): boolean {
+  for (let p = start; p < end; p++) if (TOKEN[bytes[p]!] === 0) return false;
+  return start < end;
 }
 
 function isBlank(byte: number): boolean {

@@ -446,6 +446,7 @@ export function holdRules(t: Test, rules: readonly Rule[], own: Settings = {}, i
           'the connection goes on',
         );
       }
+      t.notMatch(served.got, /evil|x: y|z: z/, 'no line is of the client’s making');
       // An end alone leaves what it has asked for to be answered.
       client.socket.resetAndDestroy();
       t.ok(await served.stillServes(), 'the next connection is served');

@@ -11,8 +11,6 @@ export const MORE = 1;
 /** It is longer than allowed, or in more pieces than anybody needs (CVE-2024-27316 and those beside it). */
 export const TOO_LONG = 2;
 export const BAD_PADDING = 3;
-/** The frame is too short for what its flags say is in it (RFC 9113 §4.2). */
-export const SHORT = 4;
 
 /** Puts blocks of fields together that come in several frames (RFC 9113 §4.3). */
 export class BlockReader {

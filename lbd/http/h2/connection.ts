@@ -12,7 +12,7 @@ import type { HttpAnswer } from '../model.ts';
 import { type Peer, peerOf } from '../peer.ts';
 import type { HttpService } from '../service.ts';
 import { ANSWER_FIELDS, block } from './answer-fields.ts';
-import { BAD_PADDING, BlockReader, MORE, SHORT, TOO_LONG } from './block-reader.ts';
+import { BAD_PADDING, BlockReader, MORE, TOO_LONG } from './block-reader.ts';
 import { Calm } from './calm.ts';
 import { FrameReader, type FrameSink } from './frame-reader.ts';
 import { frameFault } from './frame-rules.ts';
@@ -286,10 +286,6 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
     return this.fail(ERROR.protocol, 'padding longer than its frame');
   }
 
-  onShort(): false {
-    return this.fail(ERROR.frameSize, 'a frame too short for what its flags say');
-  }
-
   onFrameHeader(type: number, flags: number, id: number, length: number): boolean {
     const fault = frameFault(type, flags, id, length);
     if (fault !== undefined) return this.fail(fault.code, fault.why);
@@ -458,7 +454,6 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
 
   #afterPiece(state: number, id: number): boolean {
     if (state === BAD_PADDING) return this.onBadPadding();
-    if (state === SHORT) return this.onShort();
     if (state === TOO_LONG) return this.fail(ERROR.enhanceYourCalm, 'fields too large');
     return this.#onBlock(id);
   }

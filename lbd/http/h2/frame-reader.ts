@@ -19,8 +19,6 @@ export interface FrameSink {
   onPayload(type: number, flags: number, stream: number, buffer: Buffer, start: number, end: number): boolean;
   /** Padding is longer than its frame (RFC 9113 §6.1). */
   onBadPadding(): false;
-  /** A frame is too short for what its flags say is in it (§4.2). */
-  onShort(): false;
 }
 
 /**
@@ -62,10 +60,6 @@ export class FrameReader {
         if (this.#left < 0) return;
         if (!this.#sink.onFrameHeader(this.#type, this.#flags, this.#stream, this.#left)) return;
         this.#padding = this.#type === FRAME.data && (this.#flags & FLAG.padded) !== 0 ? -1 : 0;
-        if (this.#padding < 0 && this.#left === 0) {
-          this.#sink.onShort();
-          return;
-        }
         continue;
       }
       const next =

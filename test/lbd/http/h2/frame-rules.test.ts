@@ -423,8 +423,8 @@ t.test('CONTINUATION', (t) => {
       '§6.10 trailers in two',
       'ignored',
       upload,
-      frame(FRAME.headers, FLAG.endStream, 1, encode([['x', 'y']])),
-      frame(FRAME.continuation, FLAG.endHeaders, 1, encode([['z', 'y']])),
+      frame(FRAME.headers, FLAG.endStream, 1, encode([['t', '1']])),
+      frame(FRAME.continuation, FLAG.endHeaders, 1, encode([['u', '2']])),
     ],
   ]);
   t.end();

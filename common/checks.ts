@@ -265,15 +265,26 @@ function checkModes(shape: Shape, source: Source, report: Report): void {
 }
 
 /** What only HTTP can do, in a pool to which no frontend of mode http leads. */
+/** Keys of pools that mean something in mode http only. */
+const HTTP_KEYS = [['connections', 'max_age'], ['connections', 'streams'], ['protocol']];
+
 function checkHttpPools(shape: Shape, source: Source, report: Report): void {
-  for (const name of Object.keys(shape.pools)) {
-    const path = ['pools', name, 'connections', 'max_age'];
-    if (!source.has(path)) continue;
+  for (const [name, { protocol, connections, send_proxy }] of Object.entries(shape.pools)) {
+    const path = ['pools', name];
+    if (protocol !== 'http/1.1' && send_proxy !== undefined)
+      report(
+        [...path, 'send_proxy'],
+        `tells of one client, where by HTTP/2 (protocol ${protocol}) many share a connection`,
+        'key',
+      );
+    if (protocol === 'http/1.1' && connections.streams !== undefined)
+      report([...path, 'connections', 'streams'], 'needs "protocol: h2" or "protocol: auto"', 'key');
     const users = Object.entries(shape.frontends).filter(([, frontend]) => poolsOf(frontend).has(name));
     const [first] = users;
-    if (first !== undefined && users.every(([, { mode }]) => mode !== 'http'))
+    if (first === undefined || users.some(([, { mode }]) => mode === 'http')) continue;
+    for (const key of HTTP_KEYS.filter((it) => source.has([...path, ...it])))
       report(
-        path,
+        [...path, ...key],
         `is for mode http only, and frontend "${first[0]}" uses this pool in mode ${first[1].mode}`,
         'key',
       );

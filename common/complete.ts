@@ -244,6 +244,8 @@ function poolOf(name: string, pool: Shape['pools'][string]): PoolConfig {
   const { timeouts } = pool;
   return {
     name,
+    // Only where it is another one: a node of the former release has another digest else.
+    ...(pool.protocol !== 'http/1.1' && { protocol: pool.protocol }),
     algorithm: pool.algorithm,
     hash: { key: pool.hash.key, loadFactor: pool.hash.load_factor },
     stick: stickOf(pool.stick),
@@ -257,7 +259,10 @@ function poolOf(name: string, pool: Shape['pools'][string]): PoolConfig {
       totalMs: timeouts.total,
       keepAliveMs: timeouts.keep_alive,
     },
-    connections: { maxAgeMs: pool.connections.max_age ?? 0 },
+    connections: {
+      maxAgeMs: pool.connections.max_age ?? 0,
+      ...(pool.connections.streams !== undefined && { streams: pool.connections.streams }),
+    },
     ...resilienceOf(pool),
     sendProxy: pool.send_proxy,
     queue: { length: pool.queue.length, timeoutMs: pool.queue.timeout },

@@ -2,7 +2,7 @@ import type { AccessLogConfig } from './access-log-config.ts';
 import type { SocketAddress } from './address.ts';
 import type { EngineConfig } from './engine-config.ts';
 import type { ForwardingConfig } from './forwarding-config.ts';
-import type { HttpProtocol } from './protocols.ts';
+import type { HttpProtocol, PoolProtocol } from './protocols.ts';
 import type { ResilienceConfig } from './resilience-config.ts';
 import type { StickConfig } from './stick-config.ts';
 import type { FrontendTlsConfig, PoolTlsConfig, RedirectConfig } from './tls-config.ts';
@@ -310,6 +310,8 @@ export type HashKey =
 
 export interface PoolConfig extends ResilienceConfig {
   readonly name: string;
+  /** http: what its backends are spoken to in. Left out: HTTP/1.1. */
+  readonly protocol?: Exclude<PoolProtocol, 'http/1.1'>;
   readonly algorithm: Algorithm;
   /** Used by `consistent-hash` only. */
   readonly hash: {
@@ -337,6 +339,8 @@ export interface PoolConfig extends ResilienceConfig {
   readonly connections: {
     /** http: a connection to a backend that is as old takes no further request; 0: any age. */
     readonly maxAgeMs: number;
+    /** http, by HTTP/2: requests at a time on one connection; left out: `DEFAULT_STREAMS`. */
+    readonly streams?: number;
   };
   /** Version of the PROXY protocol header with which each connection to a backend begins; undefined: none. */
   readonly sendProxy: 'v1' | 'v2' | undefined;

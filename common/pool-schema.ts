@@ -131,6 +131,12 @@ export const pool = mapping({
     .describe(
       'Who gets a client that is not stuck. `round-robin` and `least-connections` go by turns and by what is in flight, whatever the weights; `weighted-…`, `random` and `least-response-time` (latency times what is in flight) go by weights as well. `ip-hash`: a client has its backend, as long as that is there. `consistent-hash`: the same by `hash`, with bounded loads.',
     ),
+  protocol: z
+    .enum(['http/1.1', 'h2', 'auto'])
+    .default('http/1.1')
+    .describe(
+      'Mode http: what the backends are spoken to in. `h2`: HTTP/2, with `tls` by ALPN, else by prior knowledge; a backend that does not speak it counts as one that cannot be connected to. `auto`: with `tls` what the backend chooses by ALPN; without, HTTP/1.1. By HTTP/2, requests of all clients share connections.',
+    ),
   hash: hash
     .prefault({})
     .meta({ description: 'For `consistent-hash` only.', 'x-example': '{ key: { header: X-Tenant } }' }),
@@ -180,6 +186,12 @@ export const pool = mapping({
         'Mode http: how old a connection to a backend may become. At that age it is closed when its request is over; so a name that leads elsewhere, or a balancer behind this one, is heeded.',
       'x-default': 'any age',
       'x-example': '10m',
+    }),
+    streams: integer(1, 1000).optional().meta({
+      description:
+        'By HTTP/2 (`protocol`): requests at a time on one connection to a backend, which may ask for fewer. With more, another connection is made.',
+      'x-default': '32',
+      'x-example': '100',
     }),
   })
     .prefault({})

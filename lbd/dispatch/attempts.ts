@@ -221,7 +221,6 @@ export class Attempts {
 
   /** No connection. @param why code of the error, or in words. What this node lacks says nothing about the backend. */
   unreachable(why: string): void {
-    this.count(COUNTER.connect_failures, 1);
     if (LOCAL_ERRORS[why] === undefined) this.failed();
   }
 

@@ -2,11 +2,13 @@ import { isIP } from 'node:net';
 import { formatEndpoint } from '../../common/address.ts';
 import { backendId } from '../../common/hash.ts';
 import type { BackendConfig } from '../../common/model.ts';
+import type { PoolProtocol } from '../../common/protocols.ts';
 import { addressKey } from '../shared/plan.ts';
 import { GATE_CLOSED, type SharedState, UNLIMITED } from '../shared/shared.ts';
 import { CONNECTIONS, PENDING } from '../shared/vitals.ts';
 import type { BackendTls } from '../tls/backend-tls.ts';
 import { AddressTurn } from './address-turn.ts';
+import { SharedConnections } from './shared-connections.ts';
 import type { Upstream, UpstreamBackend } from './upstream.ts';
 
 /**
@@ -32,15 +34,28 @@ export class Backend implements UpstreamBackend {
   /** How long what is open to it may go on once it is in no config any more. */
   drainTimeoutMs = 0;
   readonly tls: BackendTls | undefined;
+  /** With `tls`: for a connection that has to speak HTTP/1.1. undefined: as `tls`. */
+  readonly http1Tls: BackendTls | undefined;
+  readonly protocol: PoolProtocol;
+  /** Those that carry several requests at a time. */
+  readonly shared = new SharedConnections();
   /** Of its addresses, where its host is a name; see `addressKey`. undefined: its host is its address. */
   readonly addressKey: string | undefined;
   readonly #addresses: AddressTurn;
-  readonly #shared: SharedState;
+  readonly #state: SharedState;
   readonly #idle: Upstream[] = [];
   readonly #watched: Upstream[] = [];
   #retired = false;
 
-  constructor(pool: string, config: BackendConfig, slot: number, shared: SharedState, tls?: BackendTls) {
+  constructor(
+    pool: string,
+    config: BackendConfig,
+    slot: number,
+    shared: SharedState,
+    tls?: BackendTls,
+    protocol: PoolProtocol = 'http/1.1',
+    http1Tls?: BackendTls,
+  ) {
     this.name = config.name;
     const { host, port } = config.address;
     const isName = isIP(host) === 0;
@@ -50,8 +65,10 @@ export class Backend implements UpstreamBackend {
     this.#addresses = new AddressTurn(isName ? [] : [host]);
     this.slot = slot;
     this.id = backendId(pool, config.name);
-    this.#shared = shared;
+    this.#state = shared;
     this.tls = tls;
+    this.protocol = protocol;
+    this.http1Tls = http1Tls;
   }
 
   /** Its name has an address: always true of a host that is one. */
@@ -63,6 +80,7 @@ export class Backend implements UpstreamBackend {
   setAddresses(addresses: readonly string[]): void {
     if (!this.#addresses.replace(addresses)) return;
     for (const upstream of this.#idle.filter(({ address }) => !this.has(address))) upstream.destroy();
+    this.shared.retire(({ address }) => !this.has(address));
   }
 
   /** Whether its host is still at this address. */
@@ -84,17 +102,17 @@ export class Backend implements UpstreamBackend {
   }
 
   connecting(): void {
-    this.#shared.vitals.begin(PENDING, this.slot);
-    this.#shared.vitals.begin(CONNECTIONS, this.slot);
+    this.#state.vitals.begin(PENDING, this.slot);
+    this.#state.vitals.begin(CONNECTIONS, this.slot);
   }
 
   connected(): void {
-    this.#shared.vitals.end(PENDING, this.slot);
+    this.#state.vitals.end(PENDING, this.slot);
   }
 
   disconnected(had: boolean): void {
-    if (!had) this.#shared.vitals.end(PENDING, this.slot);
-    this.#shared.vitals.end(CONNECTIONS, this.slot);
+    if (!had) this.#state.vitals.end(PENDING, this.slot);
+    this.#state.vitals.end(CONNECTIONS, this.slot);
   }
 
   get idleCount(): number {
@@ -122,10 +140,23 @@ export class Backend implements UpstreamBackend {
     return this.#idle.splice(at, 1)[0];
   }
 
+  /** The address that a connection should lead to whose turn it is; undefined: any will do. */
+  get wantedAddress(): string | undefined {
+    return this.#addresses.all.length > 1 ? this.#addresses.peek() : undefined;
+  }
+
+  /** A request goes over a connection that was there already. */
+  tookShared(): void {
+    if (this.#addresses.all.length > 1) this.#addresses.next();
+  }
+
+  /** Whether a connection to this address may be kept while nobody uses it. */
+  mayKeep(address: string): boolean {
+    return !this.#retired && this.#state.gate(this.slot) !== GATE_CLOSED && this.has(address);
+  }
+
   keepIdle(upstream: Upstream): boolean {
-    if (this.#retired || this.#idle.length >= MAX_IDLE || this.#shared.gate(this.slot) === GATE_CLOSED)
-      return false;
-    if (!this.has(upstream.address)) return false;
+    if (this.#idle.length >= MAX_IDLE || !this.mayKeep(upstream.address)) return false;
     this.#idle.push(upstream);
     return true;
   }
@@ -153,13 +184,15 @@ export class Backend implements UpstreamBackend {
   /** Closes the idle connection that was not used for the longest time. @returns false: there is none */
   dropOldest(): boolean {
     const oldest = this.#idle[0] ?? this.#watched[0];
-    oldest?.destroy();
-    return oldest !== undefined;
+    if (oldest === undefined) return this.shared.dropIdle();
+    oldest.destroy();
+    return true;
   }
 
   /** Closes the idle connections, and from now on each one whose request is over. */
   retire(): void {
     this.#retired = true;
     for (const upstream of this.#idle.splice(0)) upstream.destroy();
+    this.shared.retire();
   }
 }

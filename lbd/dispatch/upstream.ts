@@ -72,18 +72,23 @@ export class Upstream implements ByteSink, Timed {
   /** For how long it will be kept, once nothing has come for a while; 0: it is not on probation. */
   #keepMs = 0;
 
-  /** @param preamble the first bytes on the connection, before TLS: a PROXY header */
+  /**
+   * @param user undefined: it comes within the same call
+   * @param preamble the first bytes on the connection, before TLS: a PROXY header
+   * @param tls in which it is spoken to
+   */
   constructor(
     backend: UpstreamBackend,
-    user: UpstreamUser,
+    user: UpstreamUser | undefined,
     deadlines: Deadlines,
     connectMs: number,
     preamble?: Buffer,
+    tls = backend.tls,
   ) {
     this.backend = backend;
     this.user = user;
     this.#deadlines = deadlines;
-    const { port, tls } = backend;
+    const { port } = backend;
     const address = backend.nextAddress();
     this.address = address;
     const socket: Owned =

@@ -1,3 +1,5 @@
+import type { PoolConfig } from '../../common/model.ts';
+import type { Backend } from '../dispatch/backend.ts';
 import type { Upstream, UpstreamBackend, UpstreamUser } from '../dispatch/upstream.ts';
 import type { Frontend } from '../entry/frontend.ts';
 import type { Cause } from '../log/cause.ts';
@@ -8,8 +10,12 @@ import type { RequestTransit } from './request-transit.ts';
 export interface BackendUser {
   /** All of the request that has left is still here, and nothing of an answer. */
   readonly replayable: boolean;
-  /** The connection is there, and takes the request. Only for a stream on a new one. */
-  onBackendReady(): void;
+  /**
+   * The connection is there, and takes the request. Only for a stream on a new one.
+   *
+   * @param stream takes it: the one that was waited for, or another one, where only the new connection told what it speaks
+   */
+  onBackendReady(stream: BackendStream): void;
   /** A 1xx, but not a 101. */
   onInterim(answer: HttpAnswer): void;
   /**
@@ -76,15 +82,34 @@ export interface UpstreamStream extends BackendStream, UpstreamUser {
   rest(): void;
 }
 
+/** A backend stream on one of the connections that requests of all clients share, and then on another one. */
+export interface MultiplexedStream extends BackendStream {
+  /** Takes a place on a connection that is there. @returns false: none has room */
+  take(backend: Backend, pool: PoolConfig): boolean;
+  /** Takes a place on one that is being made. @returns false: none is, or would have room */
+  join(backend: Backend, pool: PoolConfig): boolean;
+  /** Begins a new connection. */
+  connect(backend: Backend, pool: PoolConfig): void;
+}
+
 /** Keeps backend connections between two requests. */
 export interface UpstreamKeeper {
+  /** The new connection speaks HTTP/1. @returns what brings it the request */
+  over(upstream: Upstream): BackendStream;
   /** @param doubtful more may come behind its last answer: not before that has had its time */
   giveBack(upstream: Upstream, doubtful: boolean): void;
 }
 
-/** The codec that backends are spoken to in. */
+/** A codec that backends are spoken to in. */
 export type NewBackendStream = (
   user: BackendUser,
   frontend: Frontend,
   keeper: UpstreamKeeper,
 ) => UpstreamStream;
+
+/** As `NewBackendStream`, for a codec of many streams on a connection. */
+export type NewMultiplexedStream = (
+  user: BackendUser,
+  frontend: Frontend,
+  keeper: UpstreamKeeper,
+) => MultiplexedStream;

@@ -3,7 +3,13 @@ import type { Attempts } from '../dispatch/attempts.ts';
 import type { QueueUser, Waiter } from '../dispatch/queue.ts';
 import { Upstream } from '../dispatch/upstream.ts';
 import { COUNTER } from '../shared/shared.ts';
-import type { BackendStream, BackendUser, UpstreamKeeper, UpstreamStream } from './backend-stream.ts';
+import type {
+  BackendStream,
+  BackendUser,
+  MultiplexedStream,
+  UpstreamKeeper,
+  UpstreamStream,
+} from './backend-stream.ts';
 import type { ClientStream } from './client-stream.ts';
 
 /** A request that must not be sent twice uses only a backend connection that worked just now. */
@@ -17,6 +23,9 @@ export class Checkout implements UpstreamKeeper {
   readonly #client: ClientStream;
   readonly #attempts: Attempts;
   readonly #stream: UpstreamStream;
+  readonly #user: BackendUser;
+  /** Made for the first request that may go by HTTP/2. */
+  #multiplexed: MultiplexedStream | undefined;
   /** A connection that told the backend this client's address, so that no other client may use it. */
   #own: Upstream | undefined;
   /** The address that was told last: behind a trusted proxy each request may be another client's. */
@@ -28,6 +37,7 @@ export class Checkout implements UpstreamKeeper {
   constructor(client: ClientStream, attempts: Attempts, user: BackendUser) {
     this.#client = client;
     this.#attempts = attempts;
+    this.#user = user;
     this.#stream = client.service.newStream(user, client.frontend, this);
   }
 
@@ -40,15 +50,37 @@ export class Checkout implements UpstreamKeeper {
    * An unspoilt connection to the chosen backend; where it began with the client's address, one of its own.
    *
    * @param idempotent the request may be sent again, should the backend be closing it just now
+   * @param upgrade it needs a connection of its own, by HTTP/1.1
    */
-  takeIdle(idempotent: boolean): BackendStream | undefined {
+  takeIdle(idempotent: boolean, upgrade: boolean): BackendStream | undefined {
     const { backend, pool } = this.#attempts;
+    const shared = this.takeShared(upgrade);
+    if (shared !== undefined || (backend.protocol === 'h2' && !upgrade)) return shared;
     const usedAfterMs = idempotent ? 0 : this.#client.frontend.context.deadlines.now - FRESH_MS;
     const upstream =
       pool!.config.sendProxy === undefined ? backend.takeIdle(usedAfterMs) : this.#takeOwn(usedAfterMs);
     if (upstream === undefined) return undefined;
     upstream.claim(this.#stream);
     return this.#stream.over(upstream);
+  }
+
+  /**
+   * A place on a connection to the chosen backend that requests share. Its age does not matter: a backend of HTTP/2 tells
+   * which requests it has not seen, when it closes one.
+   *
+   * @param upgrade as of `takeIdle`
+   */
+  takeShared(upgrade: boolean): BackendStream | undefined {
+    const { backend, pool } = this.#attempts;
+    if (backend.protocol === 'http/1.1' || upgrade) return undefined;
+    const stream = this.#shared();
+    return stream.take(backend, pool!.config) ? stream : undefined;
+  }
+
+  #shared(): MultiplexedStream {
+    const { service, frontend } = this.#client;
+    this.#multiplexed ??= service.newMultiplexed!(this.#user, frontend, this);
+    return this.#multiplexed;
   }
 
   #takeOwn(usedAfterMs: number): Upstream | undefined {
@@ -62,11 +94,17 @@ export class Checkout implements UpstreamKeeper {
     return undefined;
   }
 
-  /** Begins a new connection to the chosen backend. @returns undefined: the circuit breaker does not allow it */
-  connect(): BackendStream | undefined {
+  /**
+   * Begins a new connection to the chosen backend, or waits for one that others wait for as well.
+   *
+   * @param upgrade as of `takeIdle`
+   * @returns undefined: the circuit breaker does not allow it
+   */
+  connect(upgrade: boolean): BackendStream | undefined {
     const client = this.#client;
     const { backend, pool } = this.#attempts;
     const { sendProxy, timeouts } = pool!.config;
+    if (backend.protocol !== 'http/1.1' && !upgrade) return this.#connectShared();
     if (pool!.breaker.refusesConnection()) return undefined;
     const upstream = new Upstream(
       backend,
@@ -74,8 +112,24 @@ export class Checkout implements UpstreamKeeper {
       client.frontend.context.deadlines,
       timeouts.connectMs,
       sendProxy && proxyHeader(sendProxy, this.#endpointsToTell()),
+      backend.http1Tls ?? backend.tls,
     );
     this.#attempts.count(COUNTER.connects, 1);
+    return this.#stream.over(upstream);
+  }
+
+  #connectShared(): BackendStream | undefined {
+    const { backend, pool } = this.#attempts;
+    const stream = this.#shared();
+    if (stream.join(backend, pool!.config)) return stream;
+    if (pool!.breaker.refusesConnection()) return undefined;
+    stream.connect(backend, pool!.config);
+    this.#attempts.count(COUNTER.connects, 1);
+    return stream;
+  }
+
+  over(upstream: Upstream): BackendStream {
+    upstream.user = this.#stream;
     return this.#stream.over(upstream);
   }
 

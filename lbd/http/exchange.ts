@@ -10,6 +10,7 @@ import {
   backendClosed,
   badResponse,
   NO_BACKEND,
+  NO_UPGRADE,
   QUEUE_FULL,
   QUEUE_TIMEOUT,
   type Refusal,
@@ -37,6 +38,9 @@ import { RequestTransit } from './request-transit.ts';
 import type { PoolTarget } from './target.ts';
 import { Tunnel } from './tunnel.ts';
 
+/** A request that its backend has not looked at is sent there again, but not for ever. */
+const MAX_STALE = 3;
+
 const CONTENT_LENGTH = new FieldName('Content-Length');
 
 /**
@@ -62,6 +66,8 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
   #sentAll = false;
   #idempotent = false;
   #upgrade = false;
+  /** So often it was sent to who did not look at it. */
+  #stale = 0;
 
   constructor(client: ClientStream) {
     this.#client = client;
@@ -101,6 +107,7 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
     this.#upgrade = request.upgrade;
     this.started = this.#sentAll = false;
     this.#target = undefined;
+    this.#stale = 0;
     transit.begin(request.length, request.method === 'HEAD');
     this.#patience.beginPaces(transit.done);
     const answer = this.#lead(request) ?? this.#dispatch(request);
@@ -121,6 +128,7 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
     client.log?.routed(target.route, pool.config.name);
     return (
       askAll(policies, request, client) ??
+      (request.upgrade && pool.config.protocol === 'h2' ? this.#own(NO_UPGRADE) : undefined) ??
       (pool.breaker.refusesRequest() ? this.#own(TOO_MANY_REQUESTS) : undefined)
     );
   }
@@ -143,7 +151,7 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
       this.#awaitConnection();
       return undefined;
     }
-    const backend = this.#checkout.takeIdle(this.#idempotent);
+    const backend = this.#checkout.takeIdle(this.#idempotent, this.#upgrade);
     if (backend === undefined) {
       if (this.#connect()) {
         this.#awaitConnection();
@@ -214,14 +222,13 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
   onTurn(): void {
     this.#checkout.waited();
     this.#attempts.entered();
-    const backend = this.#checkout.takeIdle(this.#idempotent);
+    const backend = this.#checkout.takeIdle(this.#idempotent, this.#upgrade);
     if (backend === undefined) {
       this.#reconnect();
       return;
     }
-    this.#backend = backend;
     this.#client.log?.sent(backend.backend.name, this.#attempts.tries);
-    this.onBackendReady();
+    this.onBackendReady(backend);
   }
 
   onQueueTimeout(): void {
@@ -231,7 +238,7 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
 
   /** @returns false: the circuit breaker does not allow a connection; nothing was begun */
   #connect(): boolean {
-    const backend = this.#checkout.connect();
+    const backend = this.#checkout.connect(this.#upgrade);
     if (backend === undefined) return false;
     this.#backend = backend;
     this.#client.log?.connecting(backend.backend.name, this.#attempts.tries);
@@ -266,14 +273,15 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
     this.arm();
   }
 
-  onBackendReady(): void {
+  onBackendReady(stream: BackendStream): void {
     const client = this.#client;
     const transit = this.#request;
+    this.#backend = stream;
     client.phase = EXCHANGE;
     client.log?.connected();
-    this.#backend!.begin(transit);
+    stream.begin(transit);
     const held = transit.takeHeld();
-    if (transit.whole || transit.length === 0) this.#backend!.body(NO_BYTES, 0, 0, true, '');
+    if (transit.whole || transit.length === 0) stream.body(NO_BYTES, 0, 0, true, '');
     else this.#forward(held, 0, held.length, transit.takeTrailers());
     this.awaitMore();
     // Of a paused client the end comes nevertheless, where TLS tells it together with the last bytes.
@@ -428,7 +436,8 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
 
   onBackendStale(why: string): void {
     this.#backend = undefined;
-    this.#restart(why);
+    if (++this.#stale <= MAX_STALE) this.#restart(why);
+    else this.#failTry('connect', backendClosed(why), true);
   }
 
   #restart(why: string): void {
@@ -453,7 +462,11 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
   }
 
   #reconnect(): void {
-    if (this.#connect()) this.#awaitConnection();
+    const shared = this.#checkout.takeShared(this.#upgrade);
+    if (shared !== undefined) {
+      this.#client.log?.sent(shared.backend.name, this.#attempts.tries);
+      this.onBackendReady(shared);
+    } else if (this.#connect()) this.#awaitConnection();
     else {
       this.#attempts.leave();
       this.#tell(TOO_MANY_CONNECTIONS);

@@ -1,7 +1,7 @@
 import type { Frontend } from '../entry/frontend.ts';
 import { NO_ROUTE } from '../log/refusal.ts';
 import { compileRoutes, type Router } from '../route/router.ts';
-import type { NewBackendStream } from './backend-stream.ts';
+import type { NewBackendStream, NewMultiplexedStream } from './backend-stream.ts';
 import { adds } from './forwarded-fields.ts';
 import type { HttpRequest } from './model.ts';
 import { ForwardedPolicy } from './policy/forwarded.ts';
@@ -19,6 +19,7 @@ import { answerTarget, poolTarget, redirectTarget, type Target } from './target.
 export class HttpService {
   readonly frontend: Frontend;
   readonly newStream: NewBackendStream;
+  readonly newMultiplexed: NewMultiplexedStream | undefined;
   /** What meets every request before it has a route: what routes look at is what its backend would get. */
   entry: PolicySet = new PolicySet([]);
   /** Fields that tell backends who a client is, and that no client may send; undefined: none. */
@@ -30,10 +31,19 @@ export class HttpService {
   #targets: readonly Target[] = [];
   #rest: Target;
 
-  /** @param reserved see `reservedFields` */
-  constructor(frontend: Frontend, newStream: NewBackendStream, reserved: ReadonlySet<string> | undefined) {
+  /**
+   * @param reserved see `reservedFields`
+   * @param newMultiplexed for pools whose `protocol` is not HTTP/1.1
+   */
+  constructor(
+    frontend: Frontend,
+    newStream: NewBackendStream,
+    reserved: ReadonlySet<string> | undefined,
+    newMultiplexed?: NewMultiplexedStream,
+  ) {
     this.frontend = frontend;
     this.newStream = newStream;
+    this.newMultiplexed = newMultiplexed;
     this.router = compileRoutes([], undefined);
     this.#rest = answerTarget(NO_ROUTE);
     this.compile(reserved);

@@ -43,6 +43,13 @@ export const NO_BACKEND: Refusal = {
   text: 'no healthy backend',
   counter: 'refused_no_backend',
 };
+/** RFC 9110 §15.6.2 */
+export const NO_UPGRADE: Refusal = {
+  status: 501,
+  cause: 'bad_request',
+  text: 'the pool speaks HTTP/2, by which no protocol is switched',
+  reason: 'upgrade to a pool of HTTP/2',
+};
 export const TOO_MANY_REQUESTS: Refusal = {
   status: 503,
   cause: 'breaker_open',

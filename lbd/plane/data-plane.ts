@@ -1,7 +1,7 @@
 import type { ExplainQuery } from '../../common/control.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Config, FrontendConfig, PoolConfig } from '../../common/model.ts';
-import { alpnOf } from '../../common/protocols.ts';
+import { alpnOf, type PoolProtocol, poolProtocolOf } from '../../common/protocols.ts';
 import { Backend } from '../dispatch/backend.ts';
 import { Pool } from '../dispatch/pool.ts';
 import { PoolQueue } from '../dispatch/queue.ts';
@@ -9,6 +9,7 @@ import { Admission, type WorkerLog } from '../entry/admission.ts';
 import { Frontend, type WorkerContext } from '../entry/frontend.ts';
 import { newHttp1Stream } from '../http/h1/backend-stream.ts';
 import { HttpConnection } from '../http/h1/connection.ts';
+import { newHttp2Stream } from '../http/h2/backend-stream.ts';
 import { Http2Connection } from '../http/h2/connection.ts';
 import { Http2Stream } from '../http/h2/stream.ts';
 import { RequestIds } from '../http/request-ids.ts';
@@ -36,6 +37,13 @@ import { UdpPlane } from './udp-plane.ts';
 
 /** Between two counts of the connections that are still open when this node has given up the active role. */
 const COUNT_MS = 100;
+
+/** By ALPN, to backends. */
+const OFFERED: Readonly<Record<PoolProtocol, readonly string[]>> = {
+  'http/1.1': [],
+  h2: ['h2'],
+  auto: ['h2', 'http/1.1'],
+};
 
 type Connection = HttpConnection | Http2Connection | Http2Stream | TcpConnection | UdpFlow;
 
@@ -134,7 +142,7 @@ export class DataPlane {
     // Connections of a mode that it had keep asking.
     if (service !== undefined) service.compile(reserved);
     else if (frontend.config.mode === 'http')
-      this.#services.set(frontend, new HttpService(frontend, newHttp1Stream, reserved));
+      this.#services.set(frontend, new HttpService(frontend, newHttp1Stream, reserved, newHttp2Stream));
   }
 
   /** What is open of frontends that are in no config any more ends with its next answer, or at its time. */
@@ -154,15 +162,24 @@ export class DataPlane {
     const queues = new Map<string, PoolQueue>();
     for (const config of plan.config.pools) {
       const tls = this.#poolTlsOf(config, plan.tls?.pools[config.name]);
+      const protocol = poolProtocolOf(config);
       const backends = config.backends.map((backend) => {
         const slot = plan.slots[`${config.name}/${backend.name}`]!;
         const { host, port } = backend.address;
         // Connections and sessions of another TLS must not be used any more.
         const isMute = config.tls !== undefined && tls === undefined;
-        const key = `${config.name}/${backend.name} ${slot} ${host}:${port} ${isMute ? 'mute' : tls?.version}`;
+        const key = `${config.name}/${backend.name} ${slot} ${host}:${port} ${isMute ? 'mute' : tls?.version} ${protocol}`;
         const it =
           this.#backends.get(key) ??
-          new Backend(config.name, backend, slot, this.#context.shared, tls && new BackendTls(tls, host));
+          new Backend(
+            config.name,
+            backend,
+            slot,
+            this.#context.shared,
+            tls && new BackendTls(tls, host, OFFERED[protocol]),
+            protocol,
+            tls && protocol === 'auto' ? new BackendTls(tls, host) : undefined,
+          );
         it.maxConnections = backend.maxConnections ?? UNLIMITED;
         it.drainTimeoutMs = config.drainTimeoutMs;
         // Files of its TLS cannot be used: never in the clear what was to be secret.

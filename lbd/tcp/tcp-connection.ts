@@ -274,6 +274,7 @@ export class TcpConnection implements ByteSink, Timed, UpstreamUser, QueueUser {
   /** There was no connection: another backend gets the client, who has sent nothing yet that is not kept. */
   #unreachable(why: string): void {
     this.#upstream = undefined;
+    this.#attempts.count(COUNTER.connect_failures, 1);
     this.#attempts.unreachable(why);
     const goesOn = !this.#socket.destroyed && this.#attempts.another('connect', 0, false, true);
     if (goesOn) this.#dial();

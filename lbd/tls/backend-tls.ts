@@ -43,7 +43,8 @@ export class BackendTls {
   /** The latest session, so that the next connection need not prove everything again. */
   session: Buffer | undefined;
 
-  constructor(pool: PoolTls, host: string) {
-    this.options = pool.optionsFor(host);
+  /** @param alpn what is offered by ALPN (RFC 7301), most wanted first; none: nothing is said */
+  constructor(pool: PoolTls, host: string, alpn: readonly string[] = []) {
+    this.options = { ...pool.optionsFor(host), ...(alpn.length > 0 && { ALPNProtocols: [...alpn] }) };
   }
 }

@@ -162,7 +162,10 @@ export class UdpFlow implements ClientFlow, Timed, DatagramSink {
     else if (this.#answered) {
       attempts.count(COUNTER.errors, 1);
       attempts.failed();
-    } else attempts.unreachable(error.code ?? '');
+    } else {
+      attempts.count(COUNTER.connect_failures, 1);
+      attempts.unreachable(error.code ?? '');
+    }
     backend.failedAt(this.#at);
     attempts.avoid('connect');
     this.#leave();

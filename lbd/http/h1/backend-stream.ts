@@ -2,6 +2,7 @@ import type { Upstream, UpstreamBackend } from '../../dispatch/upstream.ts';
 import type { Frontend } from '../../entry/frontend.ts';
 import { writeSoon } from '../../io/direct-io.ts';
 import { send } from '../../io/raw-socket.ts';
+import { COUNTER } from '../../shared/shared.ts';
 import type { BackendUser, NewBackendStream, UpstreamKeeper, UpstreamStream } from '../backend-stream.ts';
 import { NO_BYTES } from '../no-bytes.ts';
 import type { RequestTransit } from '../request-transit.ts';
@@ -216,7 +217,7 @@ class Http1BackendStream implements UpstreamStream {
   // From the connection.
 
   onUpstreamReady(): void {
-    this.#user.onBackendReady();
+    this.#user.onBackendReady(this);
   }
 
   onUpstreamDrain(): void {
@@ -234,7 +235,8 @@ class Http1BackendStream implements UpstreamStream {
   }
 
   onUpstreamClose(why: string): void {
-    const { connected, reused } = this.#take();
+    const { connected, reused, backend } = this.#take();
+    if (!connected) this.#frontend.context.shared.countBackend(backend.slot, COUNTER.connect_failures, 1);
     this.#user.onBackendClose(why, connected, reused);
   }
 }

@@ -132,6 +132,10 @@ export class ResponseHead implements HttpAnswer {
     return true;
   }
 
+  get fieldCount(): number {
+    return this.#fields.count;
+  }
+
   get length(): number {
     if (this.body === BODY.none) return 0;
     return this.body === BODY.length ? this.contentLength : UNKNOWN;

@@ -29,8 +29,21 @@ export const ERROR = {
   cancel: 0x8,
   compression: 0x9,
   enhanceYourCalm: 0xb,
+  http11Required: 0xd,
 } as const;
 export type ErrorCode = (typeof ERROR)[keyof typeof ERROR];
+
+/** By number. */
+const ERROR_NAMES = [
+  ...['NO_ERROR', 'PROTOCOL_ERROR', 'INTERNAL_ERROR', 'FLOW_CONTROL_ERROR', 'SETTINGS_TIMEOUT'],
+  ...['STREAM_CLOSED', 'FRAME_SIZE_ERROR', 'REFUSED_STREAM', 'CANCEL', 'COMPRESSION_ERROR', 'CONNECT_ERROR'],
+  ...['ENHANCE_YOUR_CALM', 'INADEQUATE_SECURITY', 'HTTP_1_1_REQUIRED'],
+];
+
+/** For people; any number may come. */
+export function errorName(code: number): string {
+  return ERROR_NAMES[code] ?? `error ${code}`;
+}
 
 /** RFC 9113 §6.5.2, RFC 8441 §3, RFC 9218 §2.1 */
 export const SETTING = {

@@ -1,6 +1,6 @@
-import { DIGIT, HTAB, SP, TOKEN } from '../h1/grammar.ts';
+import { COLON, DIGIT, TOKEN } from '../h1/grammar.ts';
 import { Message } from '../message.ts';
-import { copyBytes } from './hpack/bytes.ts';
+import { FIELD_OVERHEAD, isFieldName, isPadded, trailersIn, writeLine } from './field-lines.ts';
 import { type FieldSink, STOP } from './hpack/decoder.ts';
 import { LOWER } from './hpack/static-table.ts';
 
@@ -10,16 +10,8 @@ const PSEUDO_NAMES = [':method', ':scheme', ':authority', ':path', ':protocol'].
   Buffer.from(name),
 );
 const CONNECT = Buffer.from('CONNECT');
-const COLON = 58;
-/** What every field is charged besides its bytes (RFC 9113 §6.5.2). */
-const FIELD_OVERHEAD = 32;
 /** A browser may send each cookie as a field of its own: they are as many as fields, besides. */
 const HEAD_BYTES = 2048;
-
-/** RFC 9113 §8.2.1: a field name in lower case. */
-const NAME = Uint8Array.from({ length: 256 }, (_, byte) =>
-  /[!#$%&'*+.^_`|~0-9a-z-]/.test(String.fromCharCode(byte)) ? 1 : 0,
-);
 
 /** What a field is, besides one that passes; as a note of the decoder, so that a name is looked at once. */
 const PLAIN = 1;
@@ -114,8 +106,7 @@ export class RequestBuilder implements FieldSink {
     const kind = note > 0 ? note : kindOf(name, nameStart, nameEnd);
     if (kind === BANNED) return this.#stop('malformed');
     // RFC 9113 §8.2.1
-    if (valueEnd > valueStart && (isBlank(value[valueStart]!) || isBlank(value[valueEnd - 1]!)))
-      return this.#stop('malformed');
+    if (isPadded(value, valueStart, valueEnd)) return this.#stop('malformed');
     if (!this.#hasFields) {
       this.#hasFields = true;
       if (!this.#isTrailers && !this.#startLine()) return this.#stop('malformed');
@@ -129,32 +120,9 @@ export class RequestBuilder implements FieldSink {
       if (kind === LENGTH && !this.#takeLength(value, valueStart, valueEnd)) return this.#stop('malformed');
     }
     if (--this.#fieldsLeft < 0) return this.#stop('too large');
-    this.#line(name, nameStart, nameEnd, value, valueStart, valueEnd);
-    return kind;
-  }
-
-  #line(
-    name: Buffer,
-    nameStart: number,
-    nameEnd: number,
-    value: Buffer,
-    valueStart: number,
-    valueEnd: number,
-  ): void {
-    const out = this.message;
-    const nameLength = nameEnd - nameStart;
-    const valueLength = valueEnd - valueStart;
-    let at = out.room(nameLength + valueLength + 4);
-    const { bytes } = out;
-    copyBytes(name, nameStart, nameEnd, bytes, at);
-    at += nameLength;
-    bytes[at++] = COLON;
-    bytes[at++] = SP;
-    copyBytes(value, valueStart, valueEnd, bytes, at);
-    at += valueLength;
-    bytes[at] = 13;
-    bytes[at + 1] = 10;
+    writeLine(this.message, name, nameStart, nameEnd, value, valueStart, valueEnd);
     this.lines++;
+    return kind;
   }
 
   /** RFC 9113 §8.3: before all other fields, each at most once, none but those that are known; none in trailers. */
@@ -223,7 +191,7 @@ export class RequestBuilder implements FieldSink {
     const { bytes } = this.#pseudo;
     const start = this.#starts[PSEUDO.authority]!;
     const end = this.#ends[PSEUDO.authority]!;
-    if (end === start || isBlank(bytes[start]!) || isBlank(bytes[end - 1]!)) return false;
+    if (end === start || isPadded(bytes, start, end)) return false;
     out.text('host: ');
     out.copy(bytes, start, end);
     out.line();
@@ -263,16 +231,7 @@ export class RequestBuilder implements FieldSink {
   /** All fields of trailers are here. @returns those that `passes`, each with its CRLF; undefined: they are malformed */
   trailers(passes: (name: string) => boolean): string | undefined {
     if (this.fault !== '') return undefined;
-    const lines = this.message.toString().split(/(?<=\r\n)/);
-    if (lines.length !== this.lines && this.lines > 0) return undefined;
-    let text = '';
-    for (const line of lines) {
-      if (this.lines === 0) break;
-      const name = /^([^:]+): [\t\x20-\x7e\x80-\xff]*\r\n$/.exec(line)?.[1];
-      if (name === undefined) return undefined;
-      if (passes(name)) text += line;
-    }
-    return text;
+    return trailersIn(this.message, this.lines, passes);
   }
 
   /**
@@ -323,8 +282,7 @@ export class RequestBuilder implements FieldSink {
 }
 
 function kindOf(name: Buffer, start: number, end: number): number {
-  if (start === end) return BANNED;
-  for (let p = start; p < end; p++) if (NAME[name[p]!] === 0) return BANNED;
+  if (!isFieldName(name, start, end)) return BANNED;
   if (end - start > LONGEST_SPECIAL) return PLAIN;
   return SPECIAL.get(name.latin1Slice(start, end)) ?? PLAIN;
 }
@@ -332,10 +290,6 @@ function kindOf(name: Buffer, start: number, end: number): number {
 function isToken(bytes: Buffer, start: number, end: number): boolean {
   for (let p = start; p < end; p++) if (TOKEN[bytes[p]!] === 0) return false;
   return start < end;
-}
-
-function isBlank(byte: number): boolean {
-  return byte === SP || byte === HTAB;
 }
 
 function isTrailers(value: Buffer, start: number, end: number): boolean {

@@ -307,6 +307,12 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
     else if (!this.#request.done) this.#client.leave();
   }
 
+  /** The client has read so much of what was written to it, and more waits. */
+  onClientRead(bytes: number): void {
+    this.#patience.received(bytes);
+    this.#patience.awaitReader();
+  }
+
   /** The client has read what was written to it. */
   onClientDrain(): void {
     this.#patience.drained();

@@ -21,6 +21,7 @@ import {
   type ErrorCode,
   FLAG,
   FRAME,
+  FRAME_BYTES,
   MAX_STREAM_ID,
   MAX_WINDOW_BYTES,
   PREFACE,
@@ -244,7 +245,7 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
 
   /** No stream is left. */
   #awaitRequest(): void {
-    if (this.#mode === LEAVING) this.#end(ERROR.noError, '');
+    if (this.#mode === LEAVING || this.ended) this.#end(ERROR.noError, '');
     if (this.#mode !== OPEN) return;
     const { config, context } = this.frontend;
     this.#resting = false;
@@ -435,16 +436,21 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
 
   // Blocks of fields.
 
+  /** A head that is too large can be answered, as long as it is not beyond all measure: it has to be decoded for that. */
+  get #mostBlock(): number {
+    return this.frontend.config.limits.headBytes + FRAME_BYTES;
+  }
+
   #onHeaders(flags: number, id: number, buffer: Buffer, start: number, end: number): boolean {
     const { config, context } = this.frontend;
-    const state = this.#block.begin(flags, id, buffer, start, end, config.limits.headBytes);
+    const state = this.#block.begin(flags, id, buffer, start, end, this.#mostBlock);
     if (state !== MORE) return this.#afterPiece(state, id);
     if (this.#mode === OPEN) this.deadline = context.deadlines.in(config.timeouts.headMs);
     return true;
   }
 
   #onContinuation(flags: number, id: number, buffer: Buffer, start: number, end: number): boolean {
-    const state = this.#block.append(flags, buffer, start, end, this.frontend.config.limits.headBytes);
+    const state = this.#block.append(flags, buffer, start, end, this.#mostBlock);
     if (state === MORE) return true;
     if (this.#mode === OPEN) this.deadline = 0;
     const goesOn = this.#afterPiece(state, id);

@@ -106,15 +106,17 @@ export abstract class Http2Link implements TurnWork {
   /**
    * Sends data of a stream, as much as windows allow, in frames.
    *
-   * @param ends it is all there is; without any, an empty frame says so
+   * @param ends it is all there is; without any, an empty frame says so, which needs no window
    * @returns how far it came
    */
   sendData(stream: SendingStream, buffer: Buffer, start: number, end: number, ends: boolean): number {
+    if (start === end && !ends) return end;
     const { out } = this;
     let at = start;
     do {
-      const length = Math.min(end - at, this.#mostPayload, this.#sendWindow, stream.sendWindow);
-      if (length <= 0 && at < end) break;
+      const room = Math.min(this.#mostPayload, this.#sendWindow, stream.sendWindow);
+      if (room <= 0 && at < end) break;
+      const length = Math.min(end - at, Math.max(0, room));
       const isLast = ends && at + length === end;
       writeFrameHeader(out, length, FRAME.data, isLast ? FLAG.endStream : 0, stream.id);
       out.copy(buffer, at, at + length);

@@ -333,18 +333,17 @@ export class Http2Stream implements ClientStream, Timed {
     const at = this.#sendData(waiting, 0, end, this.#endWaits && end === waiting.length);
     this.#waiting = at === waiting.length ? NO_BYTES : waiting.subarray(at);
     if (this.#saidAll) this.#endWaits = false;
-    if (at > 0) this.#moved();
+    if (this.phase !== CLOSED && (at > 0 || this.#saidAll)) this.#moved(at);
   }
 
-  /** The client takes what waited. */
-  #moved(): void {
-    if (this.phase === LINGER) {
-      if (this.#saidAll) this.#close();
-      else this.touch();
+  /** The client takes what waited. @param bytes of it */
+  #moved(bytes: number): void {
+    if (this.phase === LINGER && this.#saidAll) {
+      this.#close();
       return;
     }
     if (this.wants) {
-      if (this.phase === EXCHANGE) this.#exchange.arm();
+      if (this.phase !== TUNNEL) this.#exchange.onClientRead(bytes);
       return;
     }
     if (this.#tunnel !== undefined) this.#tunnel.onClientDrain();
@@ -365,7 +364,7 @@ export class Http2Stream implements ClientStream, Timed {
   /** It takes more again. @returns whether its backend may send now */
   release(): boolean {
     if (this.wants || (this.phase !== EXCHANGE && this.phase !== TUNNEL)) return false;
-    this.#moved();
+    this.#moved(0);
     return true;
   }
 

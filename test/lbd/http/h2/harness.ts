@@ -321,7 +321,7 @@ export class Http2Client {
 
   /** All that was written before has been read. */
   async settle(): Promise<void> {
-    const text = `settle${String(this.#settled++ % 100).padStart(2, '0')}`;
+    const text = String(this.#settled++).padStart(8, 's');
     this.write(ping(text));
     await this.until(() =>
       this.frames.some(({ type, payload }) => type === FRAME.ping && payload.toString() === text),
@@ -397,8 +397,13 @@ export class Served {
     return status === 200 && body === 'ok' && ended;
   }
 
-  /** Resolves once nothing is left of any client: of the connections that are open, each is one to the origin. */
-  async emptied(): Promise<void> {
+  /**
+   * Resolves once nothing is left of any client: of the connections that are open, each is one to the origin.
+   *
+   * @param clients are gone from now on. An end alone would leave what they have asked for to be answered
+   */
+  async emptied(...clients: readonly Http2Client[]): Promise<void> {
+    for (const { socket } of clients) socket.resetAndDestroy();
     const upstreams = () => this.origin.received.filter((text) => !/<(close|reset)>$/.test(text)).length;
     while (this.plane.plane.open > upstreams() || this.plane.active > 0) await new Promise(setImmediate);
   }
@@ -447,10 +452,8 @@ export function holdRules(t: Test, rules: readonly Rule[], own: Settings = {}, i
         );
       }
       t.notMatch(served.got, /evil|x: y|z: z/, 'no line is of the client’s making');
-      // An end alone leaves what it has asked for to be answered.
-      client.socket.resetAndDestroy();
       t.ok(await served.stillServes(), 'the next connection is served');
-      await served.emptied();
+      await served.emptied(client);
     });
 }
 

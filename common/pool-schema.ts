@@ -135,7 +135,7 @@ export const pool = mapping({
     .enum(['http/1.1', 'h2', 'auto'])
     .default('http/1.1')
     .describe(
-      'Mode http: what the backends are spoken to in. `h2`: HTTP/2, with `tls` by ALPN, else by prior knowledge; a backend that does not speak it counts as one that cannot be connected to. `auto`: with `tls` what the backend chooses by ALPN; without, HTTP/1.1. By HTTP/2, requests of all clients share connections.',
+      'Mode http: what the backends are spoken to in. `h2`: HTTP/2, with `tls` by ALPN, else by prior knowledge; a backend that does not speak it counts as one that cannot be connected to. `auto`: with `tls` what the backend chooses by ALPN; without, HTTP/1.1. By HTTP/2, requests of all clients share connections. Checks of type http and deep are made by HTTP/2 to backends of `h2`, unless `health.port` is set, else by HTTP/1.1.',
     ),
   hash: hash
     .prefault({})

@@ -120,6 +120,7 @@ export function targetsOf(
       ...(tls && { tls }),
       // A port of its own for checks is not the one that clients come to.
       ...(pool.sendProxy !== undefined && pool.health.port === undefined && { sendProxy: pool.sendProxy }),
+      ...(pool.protocol === 'h2' && pool.health.port === undefined && { http2: true }),
     }));
   });
 }

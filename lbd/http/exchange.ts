@@ -277,6 +277,7 @@ export class Exchange implements BackendUser, BodySink, BodySource, QueueUser {
     const client = this.#client;
     const transit = this.#request;
     this.#backend = stream;
+    transit.rewind();
     client.phase = EXCHANGE;
     client.log?.connected();
     stream.begin(transit);

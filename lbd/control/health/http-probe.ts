@@ -1,23 +1,12 @@
-import { type ClientRequest, type IncomingMessage, request } from 'node:http';
+import { type ClientRequest, request } from 'node:http';
 import { type RequestOptions, request as requestTls } from 'node:https';
-import { isIPv6, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { messageOf } from '../../../common/errors.ts';
-import type { HealthConfig } from '../../../common/model.ts';
 import { connectProxied } from './connect-proxied.ts';
-import { judgeDeepBody } from './deep-body.ts';
-import {
-  failed,
-  type HealthTarget,
-  type Probe,
-  type ProbeResult,
-  passed,
-  resultOfError,
-  runBounded,
-} from './probe.ts';
+import { authorityOf, fieldsOf, judgeAnswer } from './http-verdict.ts';
+import { failed, type HealthTarget, type Probe, resultOfError, runBounded } from './probe.ts';
 
 const MAX_HEAD_BYTES = 16 * 1024;
-/** A report of the health of one service; more is no report. */
-const MAX_BODY_BYTES = 64 * 1024;
 
 /**
  * One request on a connection of its own. `http` looks at the status, `deep` also at the body, see
@@ -56,7 +45,7 @@ export const probeHttp: Probe = (target, signal) =>
     outgoing.on('response', (response) => {
       answered = true;
       stage = 'while reading the body';
-      judge(response, config, settle);
+      judgeAnswer(response.statusCode ?? 0, response, config, settle);
     });
     outgoing.on('error', (error) => settle(resultOfError(error)));
     // Whatever ends without an answer or an error, such as 101 Switching Protocols.
@@ -78,7 +67,8 @@ function secureOptionsOf(target: HealthTarget): RequestOptions {
   return { ...optionsOf(target), ...options, servername: options.servername ?? '' };
 }
 
-function optionsOf({ host, address, port, config }: HealthTarget) {
+function optionsOf(target: HealthTarget) {
+  const { address, port, config } = target;
   const realPort = config.port ?? port;
   return {
     host: address,
@@ -88,66 +78,10 @@ function optionsOf({ host, address, port, config }: HealthTarget) {
     agent: false,
     maxHeaderSize: MAX_HEAD_BYTES,
     headers: {
-      host: config.host ?? `${isIPv6(host) ? `[${host}]` : host}:${realPort}`,
-      'user-agent': 'tandem-health',
-      accept: config.type === 'deep' ? 'application/health+json, application/json' : '*/*',
+      host: authorityOf(target),
+      ...fieldsOf(config),
       // As a client of the data path asks; else node:http asks for a close.
       connection: 'keep-alive',
     },
   } as const;
-}
-
-function judge(response: IncomingMessage, config: HealthConfig, settle: (result: ProbeResult) => void): void {
-  const status = response.statusCode ?? 0;
-  if (config.drain !== undefined && isOneOf(status, config.drain)) {
-    settle({ outcome: 'drain', detail: `status ${status}, asks to be drained`, failingChecks: [] });
-    return;
-  }
-  const expected = isOneOf(status, config.expect);
-  if (config.type !== 'deep') {
-    settle(expected ? passed(`status ${status}`) : failed(unexpected(status, config)));
-    return;
-  }
-  readBody(response, (body) => {
-    if (typeof body !== 'string')
-      return settle(expected ? body : failed(`${unexpected(status, config)}; ${body.detail}`));
-    const { ok, detail, failingChecks } = judgeDeepBody(body);
-    if (!expected) settle(failed(`${unexpected(status, config)}; ${detail}`, failingChecks));
-    else settle((ok ? passed : failed)(`status ${status}, ${detail}`, failingChecks));
-  });
-}
-
-/** Calls back once, with the body or with the reason why there is none. */
-function readBody(response: IncomingMessage, done: (body: string | ProbeResult) => void): void {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  let finished = false;
-  const finish = (body: string | ProbeResult) => {
-    if (finished) return;
-    finished = true;
-    done(body);
-  };
-  response.on('data', (chunk: Buffer) => {
-    length += chunk.length;
-    if (length > MAX_BODY_BYTES) finish(failed(`the body has more than ${MAX_BODY_BYTES / 1024} KiB`));
-    else chunks.push(chunk);
-  });
-  response.on('end', () =>
-    finish(
-      Buffer.concat(chunks)
-        .toString('utf8')
-        .replace(/^\uFEFF/, ''),
-    ),
-  );
-  response.on('error', () => finish(failed('the connection broke within the body')));
-  response.on('close', () => finish(failed('the connection broke within the body')));
-}
-
-function isOneOf(status: number, ranges: HealthConfig['expect']): boolean {
-  return ranges.some(([low, high]) => status >= low && status <= high);
-}
-
-function unexpected(status: number, config: HealthConfig): string {
-  const ranges = config.expect.map(([low, high]) => (low === high ? `${low}` : `${low}–${high}`));
-  return `status ${status}, expected ${ranges.join(', ')}`;
 }

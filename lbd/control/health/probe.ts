@@ -24,6 +24,8 @@ export interface BackendTarget {
   readonly tls?: PoolTls | undefined;
   /** Version of the PROXY header that it expects; undefined: none. */
   readonly sendProxy?: 'v1' | 'v2' | undefined;
+  /** It is asked by HTTP/2. */
+  readonly http2?: boolean;
 }
 
 /** One address of a backend to check. */

@@ -1,7 +1,8 @@
 import type { HealthState } from '../../../common/control.ts';
 import type { Logger } from '../../../common/logger.ts';
 import { probeHttp } from './http-probe.ts';
-import type { HealthTarget, ProbeResult } from './probe.ts';
+import { probeHttp2 } from './http2-probe.ts';
+import type { HealthTarget, Probe, ProbeResult } from './probe.ts';
 import { afterResult, provisional, type RiseFall, UNTESTED } from './rise-fall.ts';
 import { probeTcp } from './tcp-probe.ts';
 import { probeUdp } from './udp-probe.ts';
@@ -99,8 +100,7 @@ export class TargetCheck {
   }
 
   async #check(): Promise<void> {
-    const { type } = this.target.config;
-    const probe = type === 'tcp' ? probeTcp : type === 'udp' ? probeUdp : probeHttp;
+    const probe = probeOf(this.target);
     const startedMs = performance.now();
     const result = await probe(this.target, this.#abort.signal);
     if (this.#abort.signal.aborted) return;
@@ -160,6 +160,12 @@ export class TargetCheck {
       this.#log.error({ err: error, backend: this.target.id }, 'a change of health could not be applied');
     }
   }
+}
+
+function probeOf({ config: { type }, http2 }: HealthTarget): Probe {
+  if (type === 'tcp') return probeTcp;
+  if (type === 'udp') return probeUdp;
+  return http2 === true ? probeHttp2 : probeHttp;
 }
 
 /**

@@ -164,7 +164,7 @@ export class Http2BackendConnection extends Http2Link implements FrameSink, Upst
       this.#end(ERROR.noError, '');
       return;
     }
-    this.out.shrink();
+    if (this.out.length === 0) this.out.shrink();
     if (!this.#isDoubtful)
       this.#upstream.deadline = this.#context.deadlines.in(this.#pool.timeouts.keepAliveMs);
   }

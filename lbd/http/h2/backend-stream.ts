@@ -178,6 +178,7 @@ export class Http2BackendStream implements MultiplexedStream, SendingStream {
     const request = this.#request!;
     this.#trailers = trailers;
     if (!this.#headWaits) {
+      request.keep(buffer, start, length, trailers);
       this.#say(buffer, start, length, ended);
       return;
     }
@@ -189,6 +190,8 @@ export class Http2BackendStream implements MultiplexedStream, SendingStream {
       request.whole = true;
     }
     const isJoined = request.whole;
+    if (!isJoined && (length > 0 || (ended && request.length !== 0)))
+      request.keep(buffer, start, length, trailers);
     const bodyLength = isJoined ? head.length - headEnd : length;
     const endsNow = ended && bodyLength === 0 && trailers === '';
     this.#connection!.sendHead(this.id, endsNow);

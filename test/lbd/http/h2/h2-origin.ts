@@ -9,6 +9,8 @@ export type Answer = (stream: http2.ServerHttp2Stream, headers: http2.IncomingHt
 export class Http2Origin {
   answer: Answer;
   readonly sessions: http2.ServerHttp2Session[] = [];
+  /** Under the sessions. */
+  readonly sockets: net.Socket[] = [];
   /** Requests, as `METHOD path`. */
   readonly requests: string[] = [];
   readonly server: http2.Http2Server;
@@ -17,6 +19,7 @@ export class Http2Origin {
   private constructor(answer: Answer, server: http2.Http2Server) {
     this.answer = answer;
     this.server = server;
+    server.on('connection', (socket: net.Socket) => this.sockets.push(socket));
     server.on('session', (session) => {
       this.sessions.push(session);
       session.on('error', () => {});

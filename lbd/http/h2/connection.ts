@@ -506,17 +506,18 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
     stream.priority = readPriority(builder.priority);
     this.#streams.set(id, stream);
     if (this.#mode === OPEN) this.deadline = 0;
-    if (isTooLarge) {
-      stream.beginRefused(HEAD_TOO_LARGE, ends);
-      return this.#mode !== OVER;
-    }
     const head = requestScratch;
     const { message } = builder;
     const after = head.parse(message.bytes, 0, message.length, Number.MAX_SAFE_INTEGER);
     // A line end within a value would make lines of its own.
-    if (after < 0) stream.beginRefused(badRequest(head.fault, head.status), ends);
-    else if (after !== message.length || head.fieldCount !== builder.lines)
-      stream.beginRefused(badRequest('invalid byte in a field value'), ends);
+    const refusal = isTooLarge
+      ? HEAD_TOO_LARGE
+      : after < 0
+        ? badRequest(head.fault, head.status)
+        : after !== message.length || head.fieldCount !== builder.lines
+          ? badRequest('invalid byte in a field value')
+          : undefined;
+    if (refusal !== undefined) stream.beginRefused(refusal, ends, head, message);
     else stream.begin(head, bytes, ends, builder.length, key);
     return this.#mode !== OVER;
   }

@@ -9,6 +9,7 @@ import { Asker } from '../asker.ts';
 import type { ClientStream, UpgradedStream } from '../client-stream.ts';
 import { Exchange } from '../exchange.ts';
 import type { RequestHead } from '../h1/request-head.ts';
+import type { Message } from '../message.ts';
 import type { HttpAnswer } from '../model.ts';
 import { NO_BYTES } from '../no-bytes.ts';
 import { refusalAnswer } from '../own-answer.ts';
@@ -166,11 +167,17 @@ export class Http2Stream implements ClientStream, Timed {
     this.frontend.context.deadlines.add(this);
   }
 
-  /** The head is too large or breaks rules that a stream can be told about. @param ended as of `begin` */
-  beginRefused(refusal: Refusal, ended: boolean): void {
+  /**
+   * The head is too large or breaks rules that a stream can be told about.
+   *
+   * @param ended as of `begin`
+   * @param head as far as it was read, and how long it is
+   */
+  beginRefused(refusal: Refusal, ended: boolean, head: RequestHead, message: Message): void {
     this.#reset(ended, -1, '');
     this.log = this.frontend.record(this.log, this.asker.address);
     this.log?.begin(this.#connection.takeHandshakeMs());
+    this.log?.part(head, message.bytes, 0, message.length);
     this.refuse(refusal);
   }
 

@@ -119,6 +119,24 @@ t.test('fields: bytes, fields and pieces of cookies have limits of their own', a
   t.notOk(client.ended, 'what is too large is one request’s');
 });
 
+t.test('a request that is refused is in the log with what is known of it', async (t) => {
+  const served = await Served.start(t, { more: 'access_log: { path: /log }', limits: 'head: 1KiB' });
+  const client = await served.open();
+  client.write(headers(1, request('GET', '/large', ['x', 'y'.repeat(1000)])));
+  client.write(headers(3, request('GET', '/odd', ['expect', 'nonsense'])));
+  t.match(await client.answered(1), { status: 431 });
+  t.match(await client.answered(3), { status: 417 });
+  const lines = await served.plane.accessLines(2);
+  t.match(
+    lines[0],
+    /"method":"GET".*"target":"\/large","protocol":"HTTP\/2.0","status":431,"cause":"head_too_large"/,
+  );
+  t.match(
+    lines[1],
+    /"method":"GET".*"target":"\/odd","protocol":"HTTP\/2.0","status":417,"cause":"bad_request"/,
+  );
+});
+
 t.test('CVE-2026-49975: a block of one-byte fields is charged while it is decoded', async (t) => {
   const served = await Served.start(t);
   const client = await served.open();

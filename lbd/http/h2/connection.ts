@@ -516,7 +516,9 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
         ? badRequest(head.fault, head.status)
         : after !== message.length || head.fieldCount !== builder.lines
           ? badRequest('invalid byte in a field value')
-          : undefined;
+          : builder.isExtended && !builder.isWebSocket
+            ? badRequest('unsupported protocol', 501)
+            : undefined;
     if (refusal !== undefined) stream.beginRefused(refusal, ends, head, message);
     else stream.begin(head, bytes, ends, builder.length, key);
     return this.#mode !== OVER;
@@ -548,11 +550,16 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
     if (this.#late.size > MAX_LATE) this.#late.delete(this.#late.values().next().value!);
   }
 
-  /** A stream is over, and may serve another request. @param isComplete it came to its end */
-  closed(stream: Http2Stream, isComplete: boolean): void {
+  /**
+   * A stream is over.
+   *
+   * @param isComplete it came to its end
+   * @param isReusable it may serve another request
+   */
+  closed(stream: Http2Stream, isComplete: boolean, isReusable: boolean): void {
     this.#streams.delete(stream.id);
     this.forget(stream);
-    this.#spare.push(stream);
+    if (isReusable) this.#spare.push(stream);
     if (isComplete) this.#calm.answered();
     if (this.#streams.size === 0) this.#awaitRequest();
   }

@@ -10,6 +10,7 @@ const PSEUDO_NAMES = [':method', ':scheme', ':authority', ':path', ':protocol'].
   Buffer.from(name),
 );
 const CONNECT = Buffer.from('CONNECT');
+const WEBSOCKET = Buffer.from('websocket');
 /** A browser may send each cookie as a field of its own: they are as many as fields, besides. */
 const HEAD_BYTES = 2048;
 
@@ -21,12 +22,14 @@ const LENGTH = 4;
 const TE = 5;
 const BANNED = 6;
 const PRIORITY = 7;
+const WEBSOCKET_KEY = 8;
 const SPECIAL: ReadonlyMap<string, number> = new Map([
   ['cookie', COOKIE],
   ['host', HOST],
   ['content-length', LENGTH],
   ['te', TE],
   ['priority', PRIORITY],
+  ['sec-websocket-key', WEBSOCKET_KEY],
   // RFC 9113 §8.2.2
   ['connection', BANNED],
   ['keep-alive', BANNED],
@@ -54,6 +57,8 @@ export class RequestBuilder implements FieldSink {
   lines = 0;
   /** It is CONNECT with a protocol to speak (RFC 8441). */
   isExtended = false;
+  /** And that is WebSocket. */
+  isWebSocket = false;
   /** Of its `content-length`; -1: it has none. */
   length = -1;
   /** Of its `priority` (RFC 9218); empty: it has none. */
@@ -80,7 +85,7 @@ export class RequestBuilder implements FieldSink {
     this.lines = 0;
     this.length = -1;
     this.priority = '';
-    this.isExtended = false;
+    this.isExtended = this.isWebSocket = false;
     this.#starts.fill(-1);
     this.#isTrailers = isTrailers;
     this.#hasFields = false;
@@ -115,6 +120,8 @@ export class RequestBuilder implements FieldSink {
       if (kind === COOKIE) return this.#crumb(value, valueStart, valueEnd);
       if (kind === HOST && this.#starts[PSEUDO.authority]! >= 0)
         return this.#isAuthority(value, valueStart, valueEnd) ? kind : this.#stop('malformed');
+      // RFC 8441 §5: it is of no use, and the backend gets another one.
+      if (kind === WEBSOCKET_KEY && this.isExtended) return kind;
       if (kind === PRIORITY) this.priority = value.latin1Slice(valueStart, valueEnd);
       if (kind === TE && !isTrailers(value, valueStart, valueEnd)) return this.#stop('malformed');
       if (kind === LENGTH && !this.#takeLength(value, valueStart, valueEnd)) return this.#stop('malformed');
@@ -252,6 +259,13 @@ export class RequestBuilder implements FieldSink {
     }
     if (this.isExtended) {
       if (ended || this.length > 0) return this.#malformed();
+      const { bytes } = this.#pseudo;
+      this.isWebSocket = equals(
+        WEBSOCKET,
+        bytes,
+        this.#starts[PSEUDO.protocol]!,
+        this.#ends[PSEUDO.protocol]!,
+      );
       out.text(
         `connection: upgrade\r\nupgrade: ${this.#text(PSEUDO.protocol)}\r\nsec-websocket-key: ${key()}\r\n`,
       );
@@ -277,6 +291,8 @@ export class RequestBuilder implements FieldSink {
 
   #stop(fault: RequestFault): number {
     this.fault = fault;
+    // For the log.
+    if (!this.#hasFields && !this.#isTrailers) this.#startLine();
     return STOP;
   }
 }

@@ -243,7 +243,9 @@ export class Http2Stream implements ClientStream, Timed {
   }
 
   #credit(): void {
-    if (this.#taken < CREDIT_BYTES || this.heardAll) return;
+    if (this.#taken < CREDIT_BYTES || this.heardAll || this.phase === CLOSED) return;
+    // What waits for a backend to agree to a WebSocket has not been read by anybody.
+    if (this.#key !== '' && this.#tunnel === undefined) return;
     this.#receiveWindow += this.#taken;
     this.#connection.credit(this.id, this.#taken);
     this.#taken = 0;
@@ -414,7 +416,8 @@ export class Http2Stream implements ClientStream, Timed {
     this.#countHead(this.#connection.sendHead(this.id, false));
     const early = this.#early;
     this.#early = NO_BYTES;
-    this.resume();
+    this.paused = false;
+    this.#credit();
     if (early.length > 0) tunnel.onBytes(early, early.length);
     if (this.heardAll || this.ended) tunnel.onClientEnd();
   }
@@ -423,7 +426,8 @@ export class Http2Stream implements ClientStream, Timed {
     if (this.phase === CLOSED) return;
     this.log?.fault(cause);
     this.log?.end();
-    this.resetWith(CODES[cause] ?? ERROR.cancel);
+    // RFC 8441 §4: the reset of a connection that is a stream here.
+    this.resetWith(this.phase === TUNNEL ? ERROR.cancel : (CODES[cause] ?? ERROR.cancel));
   }
 
   /** As `reset`. @param code says why to the client */
@@ -487,10 +491,12 @@ export class Http2Stream implements ClientStream, Timed {
   }
 
   #forget(isComplete: boolean): void {
+    // A tunnel may go on without its client until its backend has read all, and keeps the books of the request.
+    const isReusable = this.#tunnel === undefined;
     this.#tunnel = undefined;
     this.#waiting = this.#early = NO_BYTES;
     this.#endWaits = false;
-    this.#connection.closed(this, isComplete);
+    this.#connection.closed(this, isComplete, isReusable);
   }
 
   /** The connection is gone, and nothing was under way. */

@@ -1,7 +1,15 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import type { Test } from 'tap';
-import { ERROR, FLAG, FRAME, PREFACE, SETTING } from '../../../../lbd/http/h2/frames.ts';
+import {
+  ERROR,
+  FLAG,
+  FRAME,
+  FRAME_BYTES,
+  PREFACE,
+  SETTING,
+  WINDOW_BYTES,
+} from '../../../../lbd/http/h2/frames.ts';
 import { HpackDecoder } from '../../../../lbd/http/h2/hpack/decoder.ts';
 import { Plane, RawOrigin } from '../../harness.ts';
 import { type Reply, type Settings, yaml } from '../exchange.ts';
@@ -317,6 +325,23 @@ export class Http2Client {
     const answer = this.answer(stream);
     await this.until(() => answer.ended || answer.reset !== undefined);
     return answer;
+  }
+
+  /** Bytes that a stream may have sent up to now. */
+  credited(stream: number): number {
+    return this.frames
+      .filter((it) => it.type === FRAME.windowUpdate && it.stream === stream)
+      .reduce((sum, { payload }) => sum + payload.readUInt32BE(0), WINDOW_BYTES);
+  }
+
+  /** Sends data on a new stream for as long as its window lasts and opens again; what it leads to should not read. */
+  async fill(stream: number): Promise<void> {
+    let sent = 0;
+    for (let quiet = 0; quiet < 10; quiet++) {
+      for (; this.credited(stream) - sent >= FRAME_BYTES; sent += FRAME_BYTES, quiet = 0)
+        this.write(data(stream, Buffer.alloc(FRAME_BYTES)));
+      await this.settle();
+    }
   }
 
   /** All that was written before has been read. */

@@ -13,6 +13,7 @@ const files = globSync('*.yaml', { cwd: DIRECTORY }).toSorted();
 
 t.strictSame(files, [
   'groups.yaml',
+  'grpc.yaml',
   'kernel.yaml',
   'pair.yaml',
   'routes.yaml',

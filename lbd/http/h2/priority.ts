@@ -18,6 +18,7 @@ export const DEFAULT_PRIORITY = PRIORITIES[6]!;
  * nothing.
  */
 export function readPriority(text: string): Priority {
+  if (text === '') return DEFAULT_PRIORITY;
   let { urgency, incremental } = DEFAULT_PRIORITY;
   for (const member of text.split(',')) {
     const [, key, value] = /^[ \t]*([a-z*][a-z0-9_\-.*]*)(?:=([^;]*))?/.exec(member) ?? [];

@@ -1,15 +1,10 @@
 import { equalsIgnoreCase } from '../h1/fields.ts';
 import { COLON, CR, HTAB, SP } from '../h1/grammar.ts';
 import { block } from './answer-fields.ts';
-import {
-  writeAuthority,
-  writeField,
-  writeMethod,
-  writePath,
-  writeScheme,
-  writeText,
-} from './hpack/encoder.ts';
+import { writeField, writeMethod, writeScheme, writeText } from './hpack/encoder.ts';
 
+const PATH = Buffer.from(':path');
+const AUTHORITY = Buffer.from(':authority');
 /** What a field of the head is to HTTP/2. */
 const PASSES = 0;
 const HOST = 1;
@@ -23,23 +18,22 @@ const TE = 3;
  * @returns where the head ends
  */
 export function writeRequest(head: Buffer, scheme: 'http' | 'https'): number {
-  const methodEnd = head.indexOf(SP);
-  const targetEnd = head.indexOf(SP, methodEnd + 1);
-  writeMethod(block, head.latin1Slice(0, methodEnd));
+  const methodEnd = find(head, SP, 0);
+  const targetEnd = find(head, SP, methodEnd + 1);
+  writeMethod(block, methodOf(head, methodEnd));
   writeScheme(block, scheme);
-  writePath(block, head.latin1Slice(methodEnd + 1, targetEnd));
-  const first = head.indexOf(CR, targetEnd) + 2;
+  writeField(block, PATH, 0, PATH.length, head, methodEnd + 1, targetEnd, false);
+  const first = find(head, CR, targetEnd) + 2;
   writeHost(head, first);
   let at = first;
   while (head[at] !== CR) {
-    const nameEnd = head.indexOf(COLON, at);
-    const lineEnd = head.indexOf(CR, nameEnd);
-    let valueStart = nameEnd + 1;
-    let valueEnd = lineEnd;
-    while (valueStart < valueEnd && isBlank(head[valueStart]!)) valueStart++;
-    while (valueEnd > valueStart && isBlank(head[valueEnd - 1]!)) valueEnd--;
+    const nameEnd = find(head, COLON, at);
+    const lineEnd = find(head, CR, nameEnd);
     const kind = kindOf(head, at, nameEnd);
-    if (kind === PASSES) writeField(block, head, at, nameEnd, head, valueStart, valueEnd, false);
+    if (kind === PASSES) {
+      const start = firstOf(head, nameEnd + 1, lineEnd);
+      writeField(block, head, at, nameEnd, head, start, lastOf(head, start, lineEnd), false);
+    }
     // Nothing else is ever asked for there (RFC 9113 §8.2.2).
     else if (kind === TE) writeText(block, 'te', 'trailers');
     at = lineEnd + 2;
@@ -47,12 +41,39 @@ export function writeRequest(head: Buffer, scheme: 'http' | 'https'): number {
   return at + 2;
 }
 
+/** Heads are short, and their pieces shorter: a call into the runtime for each costs more than looking for them here. */
+function find(head: Buffer, byte: number, from: number): number {
+  let at = from;
+  while (head[at] !== byte) at++;
+  return at;
+}
+
+/** @returns offset behind white space */
+function firstOf(head: Buffer, start: number, end: number): number {
+  let at = start;
+  while (at < end && isBlank(head[at]!)) at++;
+  return at;
+}
+
+/** @returns offset before white space at the end */
+function lastOf(head: Buffer, start: number, end: number): number {
+  let at = end;
+  while (at > start && isBlank(head[at - 1]!)) at--;
+  return at;
+}
+
+function methodOf(head: Buffer, end: number): string {
+  const isGet = end === 3 && head[0] === 71 && head[1] === 69 && head[2] === 84;
+  return isGet ? 'GET' : head.latin1Slice(0, end);
+}
+
 /** Pseudo fields come first: the host is looked for before the other fields are written. */
 function writeHost(head: Buffer, first: number): void {
   for (let at = first; head[at] !== CR; ) {
-    const lineEnd = head.indexOf(CR, at);
+    const lineEnd = find(head, CR, at);
     if (equalsIgnoreCase(head, at, at + 5, 'host:')) {
-      writeAuthority(block, head.latin1Slice(at + 5, lineEnd).trim());
+      const start = firstOf(head, at + 5, lineEnd);
+      writeField(block, AUTHORITY, 0, AUTHORITY.length, head, start, lastOf(head, start, lineEnd), false);
       return;
     }
     at = lineEnd + 2;

@@ -1,6 +1,6 @@
 import { hasTool } from '../../lab/missing.ts';
 import type { Contender } from './contender.ts';
-import { BACKENDS, COOKIE, OTHER_ROUTES, type Place, ROUTE, type Setup } from './setup.ts';
+import { BACKENDS, COOKIE, HTTP2_ORIGIN_PORT, OTHER_ROUTES, type Place, ROUTE, type Setup } from './setup.ts';
 
 export const haproxy: Contender = {
   name: 'haproxy',
@@ -23,7 +23,8 @@ ${setup.listeners.some((listener) => listener !== 'tcp') ? web(setup, place) : '
 function web({ features, listeners }: Setup, place: Place): string {
   const binds = listeners.flatMap((listener) => {
     if (listener === 'http') return [`  bind 127.0.0.1:${place.ports.http}`];
-    if (listener === 'h2c') return [`  bind 127.0.0.1:${place.ports.h2c} proto h2`];
+    if (listener === 'h2c' || listener === 'h2-h2')
+      return [`  bind 127.0.0.1:${place.ports[listener]} proto h2`];
     if (listener === 'h2') return [`  bind 127.0.0.1:${place.ports.h2} ssl crt ${place.certificate} alpn h2`];
     if (listener === 'https')
       return [`  bind 127.0.0.1:${place.ports.https} ssl crt ${place.certificate} alpn http/1.1`];
@@ -38,7 +39,7 @@ ${binds.join('\n')}
 backend web
   balance roundrobin
   http-reuse always
-  server s1 ${address}
+  server s1 ${listeners.includes('h2-h2') ? `127.0.0.1:${HTTP2_ORIGIN_PORT} proto h2` : address}
 `;
   const routes = [...OTHER_ROUTES, ROUTE].map((path) => `  use_backend web if { path_beg ${path} }`);
   const servers = BACKENDS.map((name) => `  server ${name} ${address} cookie ${name} check inter 1s`);

@@ -1,7 +1,16 @@
 import { join } from 'node:path';
 import { NODE, ROOT } from '../../lab/lab.ts';
 import type { Contender } from './contender.ts';
-import { BACKENDS, COOKIE, type Listener, OTHER_ROUTES, type Place, ROUTE, type Setup } from './setup.ts';
+import {
+  BACKENDS,
+  COOKIE,
+  HTTP2_ORIGIN_PORT,
+  type Listener,
+  OTHER_ROUTES,
+  type Place,
+  ROUTE,
+  type Setup,
+} from './setup.ts';
 
 export const lbd: Contender = {
   name: 'lbd',
@@ -10,7 +19,7 @@ export const lbd: Contender = {
   config: (setup, place) => `workers: ${setup.workers}
 frontends:
 ${setup.listeners.map((listener) => frontend(listener, setup, place)).join('')}pools:
-${setup.listeners.includes('tcp') || !setup.features ? plainPool(place) : ''}${setup.features ? featuredPool(place) : ''}admin: { metrics: ${setup.features ? `"127.0.0.1:${place.ports.metrics}"` : 'false'} }
+${setup.listeners.includes('tcp') || !setup.features ? plainPool(setup, place) : ''}${setup.features ? featuredPool(place) : ''}admin: { metrics: ${setup.features ? `"127.0.0.1:${place.ports.metrics}"` : 'false'} }
 `,
   argv: (_setup, place, file) => [
     ...[NODE, join(ROOT, 'lbd/main.ts'), '--config', file, '--run-dir', place.directory],
@@ -24,7 +33,7 @@ function frontend(listener: Listener, setup: Setup, place: Place): string {
   const tls =
     listener === 'https' || listener === 'h2'
       ? `, tls: { certificates: [{ cert: ${certificate}, key: ${certificate} }] }`
-      : listener === 'h2c'
+      : listener === 'h2c' || listener === 'h2-h2'
         ? ', protocols: [h2]'
         : '';
   if (!setup.features) return `  ${listener}: { ${bind}, mode: http, pool: plain${tls} }\n`;
@@ -32,9 +41,10 @@ function frontend(listener: Listener, setup: Setup, place: Place): string {
   return `  ${listener}: { ${bind}, mode: http${tls}, routes: [${routes.join(', ')}] }\n`;
 }
 
-function plainPool(place: Place): string {
-  const backend = `{ address: "127.0.0.1:${place.originPort}" }`;
-  return `  plain: { algorithm: round-robin, health: { type: none }, backends: { s1: ${backend} } }\n`;
+function plainPool({ listeners }: Setup, place: Place): string {
+  const isHttp2 = listeners.includes('h2-h2');
+  const backend = `{ address: "127.0.0.1:${isHttp2 ? HTTP2_ORIGIN_PORT : place.originPort}" }`;
+  return `  plain: { ${isHttp2 ? 'protocol: h2, ' : ''}algorithm: round-robin, health: { type: none }, backends: { s1: ${backend} } }\n`;
 }
 
 function featuredPool(place: Place): string {

@@ -118,6 +118,14 @@ export const LOADS: Readonly<Record<CostName, Load>> = {
   'tls-resumed': { ...handshakes, argv: (order) => [...handshakes.argv(order), '--resume'] },
   h2: http2,
   h2c: { ...http2, listener: 'h2c', argv: (order) => generator('h2-load.ts', SMALL_PATH, order) },
+  'h2-h2': {
+    ...http2,
+    listener: 'h2-h2',
+    features: false,
+    // nginx speaks HTTP/1 to what is behind it.
+    contenders: [lbd, haproxy],
+    argv: (order) => generator('h2-load.ts', SMALL_PATH, order),
+  },
   'h2-download': {
     ...http2,
     connections: FEW,

@@ -11,6 +11,8 @@ export const LOAD_HELP = {
   'tls-resumed': 'CPU per TLS 1.3 connection with one request, resumed',
   h2: 'CPU per HTTP/2 request over TLS, 10 at a time on each of 50 connections',
   h2c: 'CPU per HTTP/2 request in the clear, as h2',
+  'h2-h2':
+    'CPU per HTTP/2 request in the clear, as h2c, to an origin that speaks it too, one pool and nothing more',
   'h2-download': 'CPU per response of 1 MiB by HTTP/2 over TLS',
   tcp: 'CPU per request through a TCP relay, kept alive',
   'tcp-bulk': 'CPU per response of 1 MiB through a TCP relay',

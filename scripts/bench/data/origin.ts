@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { NODE } from '../../lab/lab.ts';
 import { main, temporary } from './nginx.ts';
 import { STATUS_PATH } from './origin-status.ts';
-import { FILL, LARGE_BYTES, LARGE_PATH, ORIGIN_PORT, SMALL_BYTES } from './setup.ts';
+import { FILL, HTTP2_ORIGIN_PORT, LARGE_BYTES, LARGE_PATH, ORIGIN_PORT, SMALL_BYTES } from './setup.ts';
 
 /** What answers behind the proxies: nginx, which costs little beside the load, or Node where nginx cannot. */
 export type OriginName = 'nginx' | 'node';
@@ -18,6 +18,7 @@ http {
   ${temporary(directory)}
   server {
     listen 127.0.0.1:${ORIGIN_PORT} backlog=4096;
+    listen 127.0.0.1:${HTTP2_ORIGIN_PORT} http2 backlog=4096;
     default_type text/plain;
     location / { return 200 "${FILL.repeat(SMALL_BYTES)}"; }
     location = ${STATUS_PATH} { stub_status; }

@@ -47,7 +47,7 @@ export async function ready(running: Running, listener: Listener, path: string):
 async function exchange({ place }: Running, listener: Listener, path: string): Promise<void> {
   // Its generator checks every message; here it is enough that the origin answers.
   const asked = path === WEBSOCKET_PATH ? SMALL_PATH : path;
-  if (listener === 'h2' || listener === 'h2c') {
+  if (listener === 'h2' || listener === 'h2c' || listener === 'h2-h2') {
     judge(asked, ...(await askHttp2(place.ports[listener], listener === 'h2', asked)));
     return;
   }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 
 /** What clients can connect to. */
-export type Listener = 'http' | 'https' | 'tcp' | 'h2' | 'h2c';
+export type Listener = 'http' | 'https' | 'tcp' | 'h2' | 'h2c' | 'h2-h2';
 
 /** What a proxy is set up to do; the same for all that are compared. */
 export interface Setup {
@@ -27,10 +27,12 @@ export interface Place {
 const FIRST_PORT = 18_200;
 
 export const ORIGIN_PORT = FIRST_PORT;
+/** Of the same origin, by HTTP/2 in the clear. */
+export const HTTP2_ORIGIN_PORT = FIRST_PORT + 1;
 
 /** @param index of the proxy among those that run at the same time */
 export function placeOf(directory: string, index: number): Place {
-  const first = FIRST_PORT + 10 + index * 6;
+  const first = FIRST_PORT + 10 + index * 7;
   return {
     directory,
     certificate: join(directory, 'bench.pem'),
@@ -42,6 +44,7 @@ export function placeOf(directory: string, index: number): Place {
       metrics: first + 3,
       h2: first + 4,
       h2c: first + 5,
+      'h2-h2': first + 6,
     },
   };
 }

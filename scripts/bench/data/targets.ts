@@ -25,6 +25,7 @@ const TARGETS: readonly Target<Results>[] = [
   costTarget('TLS kept alive, CPU', 'tls', 'haproxy', 1.35),
   costTarget('HTTP/2 over TLS, CPU', 'h2', 'haproxy', 1.1),
   costTarget('HTTP/2 in the clear, CPU', 'h2c', 'haproxy', 1.1),
+  costTarget('HTTP/2 on both sides, CPU', 'h2-h2', 'haproxy', 1.2),
   costTarget('1 MiB responses by HTTP/2, CPU', 'h2-download', 'haproxy', 1),
   costTarget('TCP relay, CPU', 'tcp', 'haproxy', 1.2),
   costTarget('1 MiB responses, CPU', 'download', 'haproxy', 1.3),

@@ -236,7 +236,7 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
       this.#resting = true;
       for (const stream of this.#spare) stream.dispose();
       this.#spare = [];
-      this.out.shrink();
+      if (this.out.length === 0) this.out.shrink();
       const leftMs = config.timeouts.keepAliveMs - REST_MS;
       if (leftMs <= 0) this.#end(ERROR.noError, '');
       else this.deadline = context.deadlines.in(leftMs);

@@ -10,6 +10,8 @@ const END_OF_HEAD = '\r\n\r\n';
 const PATIENCE_MS = 10_000;
 /** What a client sends beyond its request is thrown away for so long and so far, so that it can read its answer. */
 const DRAIN_MS = 1000;
+/** Of an answer at one go: some 0.2 ms. */
+const MAX_SENT_BYTES = 256 * 1024;
 const MAX_DRAINED_BYTES = 2 * 1024 * 1024;
 
 export interface HttpRequest {
@@ -182,10 +184,22 @@ class Exchange {
       Connection: 'close',
     };
     const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}`);
+    const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('\r\n')}${END_OF_HEAD}`;
+    this.#send([Buffer.from(head), ...(headOnly ? [] : body)], 0);
+  }
+
+  /** Some pieces at a time, each when the former ones have left: megabytes at one go would take milliseconds. */
+  #send(pieces: readonly Buffer[], from: number): void {
+    const socket = this.#socket;
+    let to = from;
+    for (let bytes = 0; to < pieces.length && bytes < MAX_SENT_BYTES; to++) bytes += pieces[to]!.length;
+    const sent = (error?: Error | null) => {
+      if (error == null && to < pieces.length) setImmediate(() => this.#send(pieces, to));
+    };
     socket.cork();
-    socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('\r\n')}${END_OF_HEAD}`);
-    if (!headOnly) for (const piece of body) socket.write(piece);
+    for (let at = from; at < to; at++) socket.write(pieces[at]!, at === to - 1 ? sent : undefined);
     socket.uncork();
+    if (to < pieces.length) return;
     socket.end(() => {
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => socket.destroy(), DRAIN_MS);

@@ -7,6 +7,8 @@ const CHUNK_SAMPLES = 512;
 /** Values by label name; or their text, where several samples have the same ones, see `labelText`. */
 export type Labels = string | Readonly<Record<string, string>>;
 
+export type MetricKind = 'gauge' | 'counter';
+
 export type AddSample = (labels: Labels, value: number) => void;
 
 /**
@@ -14,19 +16,24 @@ export type AddSample = (labels: Labels, value: number) => void;
  * in slices: neither adding a sample nor taking the pieces is the work of more than a moment, however many there are.
  */
 export class Exposition {
-  readonly #families: Family[] = [];
+  readonly #families: { pieces(): readonly Buffer[] }[] = [];
 
   /** A metric that goes up and down. Its samples stay together, whenever they are added. */
   readonly gauge = (name: string, help: string): AddSample => this.#family('gauge', name, help);
   /** One that only grows. */
   readonly counter = (name: string, help: string): AddSample => this.#family('counter', name, help);
 
+  /** Whole metrics as bytes, which stay as they are. */
+  append(pieces: readonly Buffer[]): void {
+    this.#families.push({ pieces: () => pieces });
+  }
+
   /** All that was added, in the order of the families. */
   pieces(): Buffer[] {
     return this.#families.flatMap((family) => family.pieces());
   }
 
-  #family(kind: string, name: string, help: string): AddSample {
+  #family(kind: MetricKind, name: string, help: string): AddSample {
     const family = new Family(`# HELP ${name} ${help}\n# TYPE ${name} ${kind}\n`);
     this.#families.push(family);
     return (labels, value) => {

@@ -37,6 +37,7 @@ export class MetricsServer {
   #warning: string | undefined;
   #latest: Promise<MetricsPage> | undefined;
   #collectedMs = 0;
+  #collecting = false;
   #turnstile: Turnstile | undefined;
   #crowdedMs = Number.NEGATIVE_INFINITY;
 
@@ -113,17 +114,23 @@ export class MetricsServer {
     return { status: 200, headers: { 'Content-Type': contentType }, body: pieces };
   }
 
-  /** Whoever asks within a second of somebody else gets what that one got. */
+  /** Whoever asks within a second of somebody else, or while that one waits, gets what that one got. */
   #page(): Promise<MetricsPage> {
     const nowMs = performance.now();
-    if (this.#latest === undefined || nowMs - this.#collectedMs >= COLLECT_MS) {
-      this.#collectedMs = nowMs;
-      const page = this.#collect();
-      this.#latest = page;
-      page.catch(() => {
-        if (this.#latest === page) this.#latest = undefined;
-      });
-    }
-    return this.#latest;
+    const isFresh = this.#collecting || nowMs - this.#collectedMs < COLLECT_MS;
+    if (this.#latest !== undefined && isFresh) return this.#latest;
+    this.#collectedMs = nowMs;
+    this.#collecting = true;
+    const page = this.#collect();
+    this.#latest = page;
+    const done = (latest: Promise<MetricsPage> | undefined) => {
+      this.#collecting = false;
+      this.#latest = latest;
+    };
+    page.then(
+      () => done(page),
+      () => done(undefined),
+    );
+    return page;
   }
 }

@@ -1,10 +1,10 @@
 import type { FlowSyncStatus, LbdStatus } from '../../common/control.ts';
-import type { BackendCounter, FrontendCounter, SharedState } from '../shared/shared.ts';
-import { type AddSample, EXPOSITION_TYPE, Exposition, labelText } from './exposition.ts';
+import type { FrontendCounter, SharedState } from '../shared/shared.ts';
+import { BackendMetrics, type BackendMetricsSources } from './backend-metrics.ts';
+import { EXPOSITION_TYPE, Exposition } from './exposition.ts';
 import type { Planner } from './planner.ts';
-import { REFUSALS } from './status.ts';
+import { type NodeStatus, type PoolFigures, REFUSALS } from './status.ts';
 
-const STATUS_CLASSES = ['2xx', '3xx', '4xx', '5xx'] as const;
 /** Answers that lbd gave itself, as metric label and counter. */
 const OWN_ANSWERS: readonly (readonly [code: string, counter: FrontendCounter])[] = [
   ['400', 'refused_400'],
@@ -25,9 +25,11 @@ const FLOW_STATES: readonly FlowSyncStatus['state'][] = [
 
 export interface MetricsSources {
   readonly shared: SharedState;
-  readonly planner: Pick<Planner, 'slot' | 'frontendRow'>;
+  readonly planner: Pick<Planner, 'frontendRow'>;
+  readonly backends: BackendMetricsSources['backends'];
   /** Made in steps, after each of which the rest may wait. */
-  status(): Generator<void, LbdStatus>;
+  status(): Generator<void, NodeStatus>;
+  pools(): Iterable<PoolFigures>;
   /** Entries that were thrown out of the full session table, since the start. */
   evictions(): number;
   /** Lines of access logs that could not be written, since the start. */
@@ -41,17 +43,21 @@ export interface MetricsPage {
 }
 
 /** The main thread also answers the agent and the health checks, so it is left to them after so long. */
-const SLICE_MS = 4;
+const SLICE_MS = 2;
 
 /**
  * Prometheus metrics of this node, read from the shared memory when they are asked for, in slices of a few milliseconds.
  *
+ * @param backends kept for the next page; one page at a time
  * @returns text in the exposition format, and its content type
  */
-export async function collectMetrics(sources: MetricsSources): Promise<MetricsPage> {
+export async function collectMetrics(
+  sources: MetricsSources,
+  backends = new BackendMetrics(),
+): Promise<MetricsPage> {
   const page = new Exposition();
   let sinceMs = performance.now();
-  for (const _step of fill(page, sources)) {
+  for (const _step of fill(page, sources, backends)) {
     if (performance.now() - sinceMs < SLICE_MS) continue;
     await new Promise((resolve) => setImmediate(resolve));
     sinceMs = performance.now();
@@ -60,17 +66,18 @@ export async function collectMetrics(sources: MetricsSources): Promise<MetricsPa
 }
 
 /** Fills the page; after each step the rest may wait. */
-function* fill(page: Exposition, sources: MetricsSources): Generator<void> {
+function* fill(page: Exposition, sources: MetricsSources, backends: BackendMetrics): Generator<void> {
   const status = yield* sources.status();
   addProcess(page, status);
   yield* addFrontends(page, status, sources);
-  yield* addBackends(page, status, sources);
+  yield* backends.add(page, sources);
+  yield* addPools(page, sources);
   addSessions(page, status, sources);
   addEngines(page, status);
   yield* addFlows(page, status);
 }
 
-function addProcess(page: Exposition, status: LbdStatus): void {
+function addProcess(page: Exposition, status: NodeStatus): void {
   const { gauge, counter } = page;
   gauge('tandem_build_info', 'Version of lbd, node and config that run.')(
     { version: status.version, node: status.node, config: status.config.digest.slice(0, 12) },
@@ -103,7 +110,7 @@ function addProcess(page: Exposition, status: LbdStatus): void {
 
 function* addFrontends(
   page: Exposition,
-  status: LbdStatus,
+  status: NodeStatus,
   { planner, shared }: MetricsSources,
 ): Generator<void> {
   const { gauge, counter } = page;
@@ -151,34 +158,8 @@ function* addFrontends(
   }
 }
 
-function* addBackends(
-  page: Exposition,
-  status: LbdStatus,
-  { planner, shared }: MetricsSources,
-): Generator<void> {
+function* addPools(page: Exposition, { pools }: MetricsSources): Generator<void> {
   const { gauge, counter } = page;
-  const up = gauge('tandem_backend_up', '1: it takes new clients.');
-  const healthy = gauge('tandem_backend_healthy', '1: its health checks succeed.');
-  const state = gauge('tandem_backend_state', '1 for the state that it is in.');
-  const weight = gauge('tandem_backend_weight', 'Weight in force.');
-  const active = gauge('tandem_backend_active', 'Requests or connections in flight.');
-  const latency = gauge(
-    'tandem_backend_latency_seconds',
-    'Decaying average of the response time, peaks count at once.',
-  );
-  const responses = counter('tandem_backend_responses_total', 'Responses by status class.');
-  const plain: [set: AddSample, counter: BackendCounter][] = [
-    [counter('tandem_backend_requests_total', 'Requests or connections sent to it.'), 'requests'],
-    [counter('tandem_backend_errors_total', 'Requests that failed on its side.'), 'errors'],
-    [
-      counter('tandem_backend_retries_total', 'Requests that failed there and were sent to another backend.'),
-      'retries',
-    ],
-    [counter('tandem_backend_connects_total', 'Connections made to it.'), 'connects'],
-    [counter('tandem_backend_connect_failures_total', 'Connections that failed.'), 'connect_failures'],
-    [counter('tandem_backend_sent_bytes_total', 'Bytes to the backend.'), 'bytes_sent'],
-    [counter('tandem_backend_received_bytes_total', 'Bytes from the backend.'), 'bytes_received'],
-  ];
   const waiting = gauge('tandem_pool_queue', 'Clients that wait for a backend with room.');
   const panic = gauge('tandem_pool_panic', '1: too few backends are healthy, all are used.');
   const open = gauge('tandem_pool_open', 'What is open towards the backends, by kind.');
@@ -186,37 +167,16 @@ function* addBackends(
     'tandem_pool_refused_total',
     'Requests that the circuit breaker refused, and retries for which there was no budget.',
   );
-  const ejections = counter(
-    'tandem_backend_ejections_total',
-    'How often it was left out for failing its clients.',
-  );
-  const share = gauge('tandem_backend_share', 'Slow start: part of its clients that it gets.');
-  for (const [pool, { backends, queue, strain }] of Object.entries(status.pools)) {
+  for (const { name: pool, queue, strain } of pools()) {
+    yield;
     if (queue !== undefined) waiting({ pool }, queue.waiting);
     panic({ pool }, strain?.panic ? 1 : 0);
     for (const [kind, count] of Object.entries(strain?.open ?? {})) open({ pool, kind }, count);
     for (const [cause, count] of Object.entries(strain?.refused ?? {})) refused({ pool, cause }, count);
-    for (const [backend, is] of Object.entries(backends)) {
-      yield;
-      const slot = planner.slot(`${pool}/${backend}`);
-      if (slot === undefined) continue;
-      const labels = labelText({ pool, backend });
-      up(labels, shared.eligible(slot) ? 1 : 0);
-      healthy(labels, is.health === 'healthy' ? 1 : 0);
-      state(`${labels},${labelText({ state: is.state })}`, 1);
-      weight(labels, is.weight);
-      active(labels, is.active);
-      latency(labels, is.latency_ms / 1000);
-      ejections(labels, is.ejections ?? 0);
-      share(labels, (is.share ?? 100) / 100);
-      for (const [set, name] of plain) set(labels, shared.backendCounter(slot, name));
-      for (const of of STATUS_CLASSES)
-        responses(`${labels},${labelText({ class: of })}`, shared.backendCounter(slot, `status_${of}`));
-    }
   }
 }
 
-function addSessions(page: Exposition, { sync }: LbdStatus, sources: MetricsSources): void {
+function addSessions(page: Exposition, { sync }: NodeStatus, sources: MetricsSources): void {
   const { gauge, counter } = page;
   gauge('tandem_sessions', 'Live entries of the session table.')({}, sync.entries);
   gauge('tandem_sessions_capacity', 'Entries that the session table holds.')({}, sync.capacity);
@@ -242,7 +202,7 @@ function addSessions(page: Exposition, { sync }: LbdStatus, sources: MetricsSour
 }
 
 /** Who moves the bytes of the frontends of mode tcp and udp. */
-function addEngines(page: Exposition, { frontends }: LbdStatus): void {
+function addEngines(page: Exposition, { frontends }: NodeStatus): void {
   const help = '1 for the engine that moves the bytes of a frontend.';
   const gauge = page.gauge('tandem_frontend_engine', help);
   for (const [frontend, { engine }] of Object.entries(frontends))
@@ -252,7 +212,7 @@ function addEngines(page: Exposition, { frontends }: LbdStatus): void {
 }
 
 /** Of the kernel engine; nothing where no frontend has it. */
-function* addFlows(page: Exposition, { flows }: LbdStatus): Generator<void> {
+function* addFlows(page: Exposition, { flows }: NodeStatus): Generator<void> {
   if (flows === undefined || flows.state === 'off') return;
   const { gauge, counter } = page;
   const active = gauge('tandem_flows', 'Open flows in the kernel.');

@@ -15,6 +15,7 @@ import { createSharedBuffers, SharedState } from '../shared/shared.ts';
 import { Tickets } from '../tls/tickets.ts';
 import { TlsControl } from '../tls/tls-control.ts';
 import { AdminStates } from './admin-states.ts';
+import { BackendMetrics } from './backend-metrics.ts';
 import { Backends } from './care/backends.ts';
 import { Departures } from './care/departures.ts';
 import { LearntHealth } from './care/learnt-health.ts';
@@ -33,7 +34,7 @@ import { RegisterNews } from './register-news.ts';
 import { Reloader } from './reload.ts';
 import { sessionHashKey } from './sessions.ts';
 import { StatServer } from './stat-server.ts';
-import { statusInSteps } from './status.ts';
+import { nodeStatusInSteps, poolFigures } from './status.ts';
 import { statusSources } from './status-sources.ts';
 import { Supervisor } from './supervisor.ts';
 import { createSync, type SyncEnd } from './sync.ts';
@@ -253,15 +254,19 @@ export class Parts {
       config: () => this.reloader.config,
       tell: (text) => this.tell('info', 'role', text),
     });
+    const sources = statusSources(this);
+    const backendMetrics = new BackendMetrics();
+    const metricsSources = {
+      shared: this.shared,
+      planner: this.planner,
+      backends: this.backends,
+      status: () => nodeStatusInSteps(sources),
+      pools: () => poolFigures(sources),
+      evictions: () => this.table.evictions,
+      accessDropped: () => this.access.dropped,
+    };
     this.metrics = new MetricsServer(
-      () =>
-        collectMetrics({
-          shared: this.shared,
-          planner: this.planner,
-          status: () => statusInSteps(statusSources(this)),
-          evictions: () => this.table.evictions,
-          accessDropped: () => this.access.dropped,
-        }),
+      () => collectMetrics(metricsSources, backendMetrics),
       (text) => this.tell('warn', 'metrics', text),
     );
     this.inForce = new InForce(this);

@@ -41,26 +41,24 @@ export interface StatusSources {
 
 /** What `GET /v1/status` answers. */
 export function lbdStatus(sources: StatusSources): LbdStatus {
-  const steps = statusInSteps(sources);
-  for (;;) {
-    const step = steps.next();
-    if (step.done) return step.value;
-  }
+  const steps = nodeStatusInSteps(sources);
+  let step = steps.next();
+  while (step.done !== true) step = steps.next();
+  const pools = sources.config().pools.map((pool) => [pool.name, poolStatus(pool, sources)] as const);
+  return { ...step.value, pools: Object.fromEntries(pools) };
 }
 
-/**
- * As `lbdStatus`; after each step, which is the work of a moment however large the config is, the rest may wait. What
- * leaves the config meanwhile is left out.
- */
-export function* statusInSteps(sources: StatusSources): Generator<void, LbdStatus> {
+/** All but the pools. */
+export type NodeStatus = Omit<LbdStatus, 'pools'>;
+
+/** As `lbdStatus`, without what there is most of; after each step, which is the work of a moment, the rest may wait. */
+export function* nodeStatusInSteps(sources: StatusSources): Generator<void, NodeStatus> {
   const config = sources.config();
   const frontends: Record<string, FrontendStatus> = {};
   for (const frontend of config.frontends) {
     frontends[frontend.name] = frontendStatus(frontend, sources);
     yield;
   }
-  const pools: Record<string, LbdStatus['pools'][string]> = {};
-  for (const pool of config.pools) pools[pool.name] = yield* poolStatus(pool, sources);
   const warnings = sources.warnings();
   const notes = sources.notes();
   yield;
@@ -77,16 +75,21 @@ export function* statusInSteps(sources: StatusSources): Generator<void, LbdStatu
     leaving: sources.leaving(),
     left_out: sources.leftOut(),
     frontends,
-    pools,
     warnings,
     ...(notes.length > 0 && { notes }),
   };
 }
 
-function* poolStatus(
-  pool: Config['pools'][number],
-  sources: StatusSources,
-): Generator<void, LbdStatus['pools'][string]> {
+/** How a pool bears up, without its backends. */
+export interface PoolFigures extends Pick<LbdStatus['pools'][string], 'queue' | 'strain'> {
+  readonly name: string;
+}
+
+export function* poolFigures(sources: StatusSources): Generator<PoolFigures, void> {
+  for (const pool of sources.config().pools) yield { name: pool.name, ...bearingOf(pool, sources) };
+}
+
+function poolStatus(pool: Config['pools'][number], sources: StatusSources): LbdStatus['pools'][string] {
   const backends: Record<string, LbdStatus['pools'][string]['backends'][string]> = {};
   for (const { name, address, maxConnections } of pool.backends) {
     const id = `${pool.name}/${name}`;
@@ -96,14 +99,12 @@ function* poolStatus(
       max_connections: maxConnections,
       resolved: sources.resolved(id, address.host),
     };
-    yield;
   }
-  return {
-    algorithm: pool.algorithm,
-    queue: queueStatus(pool, sources),
-    strain: sources.backends.strain(pool.name),
-    backends,
-  };
+  return { algorithm: pool.algorithm, ...bearingOf(pool, sources), backends };
+}
+
+function bearingOf(pool: Config['pools'][number], sources: StatusSources): Omit<PoolFigures, 'name'> {
+  return { queue: queueStatus(pool, sources), strain: sources.backends.strain(pool.name) };
 }
 
 function frontendStatus(

@@ -325,6 +325,15 @@ export class SharedState {
     );
   }
 
+  /** As `backendCounter`, of all counters. @param into has room for `BACKEND_COUNTERS` */
+  backendCounters(slot: number, into: Float64Array): void {
+    const width = BACKEND_COUNTERS.length;
+    const cells = this.#backendCounters;
+    into.fill(0, 0, width);
+    for (let row = slot * width; row < cells.length; row += MAX_SLOTS * width)
+      for (let i = 0; i < width; i++) into[i]! += cells[row + i]!;
+  }
+
   /** Sum over all workers. */
   frontendCounter(frontend: number, counter: FrontendCounter): number {
     const index = FRONTEND_COUNTERS.indexOf(counter);

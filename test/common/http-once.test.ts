@@ -119,3 +119,16 @@ t.test('more connections than the limit are closed, and the next one finds room'
   while (!/^HTTP\/1\.1 200 /.test(answer)) answer = await say('GET / HTTP/1.1\r\n\r\n');
   t.pass();
 });
+
+t.test('a large answer leaves in parts, whole and in order', async (t) => {
+  const pieces = Array.from({ length: 64 }, (_, i) =>
+    Buffer.alloc(60_000, String.fromCharCode(65 + (i % 26))),
+  );
+  const { say } = await serve(t, { handle: async () => ({ status: 200, body: pieces }) });
+  const answer = await say('GET / HTTP/1.1\r\n\r\n');
+  const [head, body] = answer.split('\r\n\r\n');
+  t.match(head, /Content-Length: 3840000/);
+  t.ok(body === pieces.join(''), 'the body is all pieces');
+  const none = await say('HEAD / HTTP/1.1\r\n\r\n');
+  t.match(none, /Content-Length: 3840000\r\n.*\r\n\r\n$/s);
+});

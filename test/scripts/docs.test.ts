@@ -47,7 +47,7 @@ t.test('each command and option of lbctl that a page shows is one', async (t) =>
 });
 
 t.test('each metric that a page names is one', async (t) => {
-  const source = read('lbd/control/metrics.ts');
+  const source = ['metrics', 'backend-metrics'].map((name) => read(`lbd/control/${name}.ts`)).join('');
   const named = pages.flatMap((page) =>
     [...new Set(code(page).flatMap((text) => text.match(/\btandem_(?!lb\b)\w+/g) ?? []))].map((metric) => ({
       page,

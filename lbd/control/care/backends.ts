@@ -33,6 +33,24 @@ export interface BackendsOptions {
   changed(): void;
 }
 
+/** What changes all the time about a backend, without words. */
+export interface BackendFigures {
+  /** `pool/backend` */
+  readonly id: string;
+  readonly pool: string;
+  readonly name: string;
+  readonly slot: number;
+  readonly state: BackendState;
+  /** Its health checks succeed. */
+  readonly healthy: boolean;
+  readonly weight: number;
+  /** Requests or connections in flight. */
+  readonly active: number;
+  readonly ejections: number;
+  /** Slow start: percent of its clients that it gets. */
+  readonly share: number;
+}
+
 interface Entry {
   readonly id: string;
   readonly pool: string;
@@ -45,6 +63,7 @@ interface Entry {
   readonly patient: Patient;
   weight: number;
   life: BackendLife | undefined;
+  healthy: boolean;
 }
 
 interface PoolEntry {
@@ -100,6 +119,7 @@ export class Backends {
           patient: patientOf(before.get(id), slots[id]!),
           weight: this.#admin(id).weight ?? backend.weight,
           life: before.get(id)?.life ?? this.#lifeBefore(id, nowMs),
+          healthy: before.get(id)?.healthy ?? false,
         };
         entries.push(entry);
         this.#entries.set(id, entry);
@@ -182,11 +202,28 @@ export class Backends {
       errors: shared.backendCounter(entry.slot, 'errors'),
       retries: shared.backendCounter(entry.slot, 'retries'),
       ejections: entry.patient.ejections,
-      share: share === FULL_SHARE ? undefined : Math.round((share * 100) / FULL_SHARE),
+      share: share === FULL_SHARE ? undefined : percent(share),
       latency_ms: Math.round(shared.latencyMs(entry.slot) * 1000) / 1000,
       failing_checks: report.failingChecks,
       checks: report.checks,
     };
+  }
+
+  /** Of all, in the order of the config, without those that leave it meanwhile. A `status` of each would cost far more. */
+  *figures(): Generator<BackendFigures, void> {
+    const { vitals } = this.#options.shared;
+    for (const id of this.ids()) {
+      const entry = this.#entries.get(id);
+      if (entry === undefined) continue;
+      const { pool, name, slot, weight, healthy, patient, life } = entry;
+      const share = vitals.share(slot);
+      yield {
+        ...{ id, pool, name, slot, weight, healthy, state: life?.state ?? 'starting' },
+        active: this.#active(entry),
+        ejections: patient.ejections,
+        share: percent(share),
+      };
+    }
   }
 
   /** How a pool bears up; undefined: there is none of this name. */
@@ -203,8 +240,7 @@ export class Backends {
       return `used all the same, the pool panics; ${why}`;
     if (state !== 'ready') return why;
     const share = this.#options.shared.vitals.share(patient.slot);
-    if (share < FULL_SHARE)
-      return `slow start: gets ${Math.round((share * 100) / FULL_SHARE)}% of its clients; ${why}`;
+    if (share < FULL_SHARE) return `slow start: gets ${percent(share)}% of its clients; ${why}`;
     return patient.spared === ''
       ? why
       : `would be left out if the pool could spare it: ${patient.spared}; ${why}`;
@@ -318,6 +354,7 @@ export class Backends {
     const changed = was?.state !== life.state || was.gate !== life.gate || weight !== entry.weight;
     entry.life = life;
     entry.weight = weight;
+    entry.healthy = report.state === 'healthy';
     return changed;
   }
 
@@ -385,6 +422,10 @@ export class Backends {
     if (changed) this.#options.changed();
     this.#watch();
   }
+}
+
+function percent(share: number): number {
+  return Math.round((share * 100) / FULL_SHARE);
 }
 
 function patientOf(before: Entry | undefined, slot: number): Patient {

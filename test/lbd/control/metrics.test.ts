@@ -3,13 +3,21 @@ import { type AddressInfo, createServer } from 'node:net';
 import t from 'tap';
 import { parseConfig } from '../../../common/config.ts';
 import type { LbdStatus } from '../../../common/control.ts';
+import { BackendMetrics } from '../../../lbd/control/backend-metrics.ts';
+import type { BackendFigures } from '../../../lbd/control/care/backends.ts';
 import { Exposition } from '../../../lbd/control/exposition.ts';
 import { collectMetrics } from '../../../lbd/control/metrics.ts';
 import { MetricsServer } from '../../../lbd/control/metrics-server.ts';
 import type { Planner } from '../../../lbd/control/planner.ts';
-import { lbdStatus, type StatusSources, statusInSteps } from '../../../lbd/control/status.ts';
+import {
+  lbdStatus,
+  type NodeStatus,
+  nodeStatusInSteps,
+  type StatusSources,
+} from '../../../lbd/control/status.ts';
 import {
   BACKEND_COUNTERS,
+  COUNTER,
   createSharedBuffers,
   FRONTEND_COUNTERS,
   GATE_OPEN,
@@ -70,9 +78,38 @@ function status(change: Partial<LbdStatus> = {}): LbdStatus {
 }
 
 // biome-ignore lint/correctness/useYield: all of it in one step
-function* atOnce(change: Partial<LbdStatus> = {}): Generator<void, LbdStatus> {
+function* atOnce(change: Partial<LbdStatus> = {}): Generator<void, NodeStatus> {
   return status(change);
 }
+
+const BACKEND: BackendFigures = {
+  ...{ id: 'web/s1', pool: 'web', name: 's1', slot: 5, state: 'ready', healthy: true, weight: 2 },
+  ...{ active: 4, ejections: 3, share: 50 },
+};
+
+function* figuresOf(backends: readonly BackendFigures[]): Generator<BackendFigures, void> {
+  yield* backends;
+}
+
+const many = (count: number): BackendFigures[] =>
+  Array.from({ length: count }, (_, i) => ({ ...BACKEND, id: `web/s${i}`, name: `s${i}` }));
+
+/** What the metrics are made of besides. */
+const PARTS = {
+  backends: { figures: () => figuresOf([BACKEND]) },
+  pools: () => [
+    {
+      name: 'web',
+      queue: { waiting: 6, length: 9 },
+      strain: {
+        panic: true,
+        open: { requests: 1, pending: 2, connections: 3, retrying: 4 },
+        at_limit: [],
+        refused: { requests: 5 },
+      },
+    },
+  ],
+};
 
 t.test('every counter of every worker is in the text, in base units', async (t) => {
   const buffers = createSharedBuffers(2);
@@ -83,9 +120,11 @@ t.test('every counter of every worker is in the text, in base units', async (t) 
   }
   const shared = new SharedState(buffers, -1);
   shared.setGate(5, GATE_OPEN, 2);
+  shared.observeLatency(5, 250);
   const { pieces, contentType } = await collectMetrics({
     shared,
-    planner: { slot: () => 5, frontendRow: () => 3 },
+    planner: { frontendRow: () => 3 },
+    ...PARTS,
     status: () => atOnce(),
     evictions: () => 9,
   });
@@ -107,6 +146,12 @@ t.test('every counter of every worker is in the text, in base units', async (t) 
     `tandem_backend_weight{${b}} 2`,
     `tandem_backend_active{${b}} 4`,
     `tandem_backend_latency_seconds{${b}} 0.25`,
+    `tandem_backend_ejections_total{${b}} 3`,
+    `tandem_backend_share{${b}} 0.5`,
+    'tandem_pool_queue{pool="web"} 6',
+    'tandem_pool_panic{pool="web"} 1',
+    'tandem_pool_open{pool="web",kind="retrying"} 4',
+    'tandem_pool_refused_total{pool="web",cause="requests"} 5',
     'tandem_frontend_connections{frontend="web"} 200',
     'tandem_frontend_accepted_total{frontend="web"} 202',
     'tandem_frontend_requests_total{frontend="web"} 204',
@@ -145,7 +190,8 @@ t.test('every counter of every worker is in the text, in base units', async (t) 
 t.test('a refused reload shows', async (t) => {
   const { pieces } = await collectMetrics({
     shared: new SharedState(createSharedBuffers(1), -1),
-    planner: { slot: () => 0, frontendRow: () => 0 },
+    planner: { frontendRow: () => 0 },
+    ...PARTS,
     status: () => atOnce({ config: { file: '', digest: '', reload_error: 'bad' } }),
     evictions: () => 0,
   });
@@ -225,8 +271,6 @@ t.test('a collection that failed is not kept', async (t) => {
 });
 
 t.test('many backends are collected in slices: others get their turns', async (t) => {
-  const one = status().pools.web!.backends.s1!;
-  const backends = Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`s${i}`, one]));
   let turns = 0;
   let collecting = true;
   const count = () => {
@@ -236,8 +280,10 @@ t.test('many backends are collected in slices: others get their turns', async (t
   setImmediate(count);
   const { pieces } = await collectMetrics({
     shared: new SharedState(createSharedBuffers(1), -1),
-    planner: { slot: () => 5, frontendRow: () => 3 },
-    status: () => atOnce({ pools: { web: { algorithm: 'random', backends } } }),
+    planner: { frontendRow: () => 3 },
+    ...PARTS,
+    status: () => atOnce(),
+    backends: { figures: () => figuresOf(many(5000)) },
     evictions: () => 0,
   });
   collecting = false;
@@ -251,7 +297,7 @@ t.test('many backends are collected in slices: others get their turns', async (t
   t.same(runs, families, 'the samples of a metric stand together');
 });
 
-t.test('the status behind the metrics is made in steps: others get their turns between them', async (t) => {
+t.test('what the metrics are made of is read in steps: others get their turns between them', async (t) => {
   let turns = 0;
   let collecting = true;
   const count = () => {
@@ -259,22 +305,24 @@ t.test('the status behind the metrics is made in steps: others get their turns b
     if (collecting) setImmediate(count);
   };
   setImmediate(count);
-  /** Turns that there had been at each backend. */
+  /** Turns that there had been at each step. */
   const seen: number[] = [];
-  const backends = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`s${i}`, {}]));
+  /** More than the main thread gives to the metrics at one go. */
+  const work = () => {
+    for (const endMs = performance.now() + 10; performance.now() < endMs; );
+    seen.push(turns);
+  };
+  const names = Array.from({ length: 20 }, (_, i) => `f${i}`);
   const config = parseConfig(
     `
-frontends: { web: { bind: ["127.0.0.1:80"], pool: web } }
-pools: { web: { backends: { ${Object.keys(backends)
-      .map((name) => `${name}: { address: "10.0.0.1:80" }`)
-      .join(', ')} } } }
+frontends: { ${names.map((name, i) => `${name}: { bind: ["127.0.0.1:${1000 + i}"], pool: web }`).join(', ')} }
+pools: { web: { backends: { s1: { address: "10.0.0.1:80" } } } }
 `,
     '/test.yaml',
     { cpus: 1 },
   );
   const shared = new SharedState(createSharedBuffers(1), -1);
   const planner = { slot: () => 5, frontendRow: () => 3 } as unknown as Planner;
-  const one = status().pools.web!.backends.s1!;
   const sources: StatusSources = {
     node: 'lb1',
     config: () => config,
@@ -284,12 +332,7 @@ pools: { web: { backends: { ${Object.keys(backends)
     backends: {
       has: () => true,
       strain: () => undefined,
-      status: () => {
-        // More than the main thread gives to the metrics at one go.
-        for (const endMs = performance.now() + 10; performance.now() < endMs; );
-        seen.push(turns);
-        return one;
-      },
+      status: () => status().pools.web!.backends.s1!,
     } as unknown as StatusSources['backends'],
     workers: () => status().workers,
     sync: () => status().sync,
@@ -297,29 +340,66 @@ pools: { web: { backends: { ${Object.keys(backends)
     leaving: () => [],
     leftOut: () => [],
     certificates: () => [],
-    engine: () => undefined,
+    engine: () => {
+      work();
+      return undefined;
+    },
     resolved: () => undefined,
     warnings: () => [],
     notes: () => [],
   };
   const { pieces } = await collectMetrics({
+    ...PARTS,
     shared,
     planner,
-    status: () => statusInSteps(sources),
+    backends: {
+      *figures() {
+        for (const it of many(20)) {
+          work();
+          yield it;
+        }
+      },
+    },
+    status: () => nodeStatusInSteps(sources),
     evictions: () => 0,
   });
   collecting = false;
-  t.equal(seen.length, 20);
+  t.equal(seen.length, 40);
   t.ok(
     seen.every((turn, i) => i === 0 || turn > seen[i - 1]!),
-    'a turn for others between two backends',
+    'a turn for others between two frontends, and between two backends',
   );
   t.equal(pieces.join('').match(/^tandem_backend_up\{/gm)?.length, 20);
-  t.equal(
-    Object.keys(lbdStatus(sources).pools.web!.backends).length,
-    20,
-    'and at one go for who asks for it',
-  );
+  t.same(Object.keys(lbdStatus(sources).pools.web!.backends), ['s1'], 'and at one go for who asks for it');
+});
+
+t.test('a page that is made of a former one says the same as a new one', async (t) => {
+  const shared = new SharedState(createSharedBuffers(1), -1);
+  const worker = new SharedState(shared.buffers, 0);
+  const kept = new BackendMetrics();
+  const pageOf = async (backends: readonly BackendFigures[], with_ = new BackendMetrics()) => {
+    const page = new Exposition();
+    for (const _step of with_.add(page, { shared, backends: { figures: () => figuresOf(backends) } }));
+    return page.pieces();
+  };
+  const slots = many(1000).map((it, i) => ({ ...it, slot: i }));
+  const first = await pageOf(slots, kept);
+  const text = first.join('');
+  t.equal(first.join(''), (await pageOf(slots)).join(''));
+  const cases: [what: string, backends: readonly BackendFigures[]][] = [
+    ['nothing has changed', slots],
+    ['a state', slots.map((it, i) => (i === 500 ? { ...it, state: 'down', healthy: false } : it))],
+    ['one has come first', [{ ...BACKEND, id: 'a/b', pool: 'a', name: 'b' }, ...slots]],
+    ['many have gone', slots.slice(0, 300)],
+    ['all but one', slots.slice(700, 701)],
+    ['all', []],
+    ['many have come', [...slots, ...many(500).map((it) => ({ ...it, id: `x/${it.name}`, pool: 'x' }))]],
+  ];
+  for (const [what, backends] of cases) {
+    worker.countBackend(7, COUNTER.requests, 3);
+    t.equal((await pageOf(backends, kept)).join(''), (await pageOf(backends)).join(''), what);
+  }
+  t.equal(first.join(''), text, 'and whoever reads the former one goes on with that');
 });
 
 t.test('labels are escaped', async (t) => {

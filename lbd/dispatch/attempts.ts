@@ -125,7 +125,9 @@ export class Attempts {
     this.leave();
     this.entered();
     this.#shared.countBackend(slot, COUNTER.retries, 1);
-    if (failure !== 'connect') this.#shared.countBackend(slot, COUNTER.errors, 1);
+    // What could not be sent costs no budget: a connection of mode tcp would have it for as long as it lasts.
+    if (failure === 'connect') return true;
+    this.#shared.countBackend(slot, COUNTER.errors, 1);
     this.#retrying = this.backend.slot;
     this.#shared.vitals.begin(RETRYING, this.#retrying);
     return true;

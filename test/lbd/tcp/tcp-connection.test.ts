@@ -20,6 +20,7 @@ import {
   type Gate,
   SharedState,
 } from '../../../lbd/shared/shared.ts';
+import { RETRYING } from '../../../lbd/shared/vitals.ts';
 import { TcpConnection } from '../../../lbd/tcp/tcp-connection.ts';
 import { freePort } from '../../common/free-port.ts';
 import { Plane, RawClient, RawOrigin } from '../harness.ts';
@@ -415,6 +416,11 @@ t.test('a backend that refuses: the next one gets every byte of the client', asy
     'as in mode http',
   );
   t.strictSame([relay.active(0), relay.active(1), relay.active(2)], [0, 0, 1]);
+  t.equal(
+    relay.control.vitals.open(RETRYING, 2),
+    0,
+    'what could not be sent costs no budget, however long it lasts then',
+  );
   origin.sockets[0]!.end();
   await relay.atRest(t, 3);
 });

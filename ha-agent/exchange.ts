@@ -313,10 +313,12 @@ export class Exchange {
       this.#options.onHeartbeat(talk.name, heartbeat, restarted, talk.session.heardOfUs(heartbeat, now));
     } else if (freshness === 'hello') {
       const isFirst = !isKnown && now - talk.answeredMs >= TELL_MS / 2;
-      const isUndecided = talk.session.isUndecided(heartbeat) && now - this.#writer.v2.drawnMs >= TELL_MS / 2;
+      // All groups have one nonce: another one would make the answers void that are on their way to the one of just now.
+      const isDue = now - this.#writer.v2.drawnMs >= TELL_MS / 2;
+      const isUndecided = isDue && talk.session.isUndecided(heartbeat);
       if (isFirst) talk.answeredMs = now;
       // The former process may have heard the nonce of now: the answer to another one shows which is the later one.
-      if (isUndecided || (isFirst && heartbeat.version === 2 && talk.session.version === 2))
+      if (isUndecided || (isFirst && isDue && heartbeat.version === 2 && talk.session.version === 2))
         this.#writer.v2.renew(now);
       this.#options.onHello(talk.name, heartbeat.role, isFirst || isUndecided);
     }

@@ -273,6 +273,26 @@ t.test('so it is where the former one says goodbye late, about one of its groups
   t.same(lb1.hear([second.say('standby', 'two')]), ['standby']);
 });
 
+t.test('what it hears about one of its groups does not undo what it was asked about another', async (t) => {
+  const clock = { now: 1_000 };
+  const lb1 = new End('lb1', clock);
+  lb1.exchange.configure({ digest: '', sectionDigests: '', groups: ['one', 'two'], deadTimeMs: 300 });
+  const before = new FormerPeer('2222222222220000');
+  before.hear(await lb1.say());
+  lb1.hear([before.say('active', 'one'), before.say('active', 'two')]);
+  clock.now += 3_000;
+  const after = new FormerPeer('2222222222220001');
+  const [one, two] = [after.say('active', 'one'), after.say('active', 'two')];
+  t.same(lb1.hear([one]), ['hello'], 'they were cut off from each other');
+  after.hear(await lb1.say());
+  t.same(lb1.hear([two]), ['hello']);
+  clock.now += 1;
+  t.same(lb1.hear([after.say('active', 'one')]), ['active'], 'the answer counts');
+  await lb1.exchange.send('two', REPORT);
+  after.hear(lb1.lane.sent);
+  t.same(lb1.hear([after.say('active', 'two')]), ['active']);
+});
+
 t.test('a late word of the former one does not put the new one off for longer than a round', async (t) => {
   const clock = { now: 1_000 };
   const lb1 = new End('lb1', clock);

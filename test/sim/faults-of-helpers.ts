@@ -1,4 +1,4 @@
-import { type Fault, handover, never, type Scene, VIP_GONE_MS } from './fault.ts';
+import { type Fault, GUARDIAN_MS, handover, never, type Scene, VIP_GONE_MS } from './fault.ts';
 import type { Pace } from './machine.ts';
 import type { Node } from './node.ts';
 
@@ -42,7 +42,12 @@ export const FAULTS_OF_HELPERS: readonly Fault[] = [
     beside(program, (scene) => () => (scene.random() < 0.5 ? 'die' : 1), 'dies now and then'),
   ]),
   beside('ip', (scene) => between(scene, 5, 150), 'is slow'),
-  beside('ip', (scene) => () => (scene.random() < 0.1 ? 'die' : 1), 'dies now and then'),
+  {
+    ...beside('ip', (scene) => () => (scene.random() < 0.1 ? 'die' : 1), 'dies now and then'),
+    // A guardian whose ip died at the last moment tries again after 100 ms.
+    tailMs: { nobody: 200, two: 100 + GUARDIAN_MS },
+    harmlessAlone: true,
+  },
   {
     name: 'ip of the active node is so slow that no VIP is renewed',
     begin: (scene) => set(scene.active, 'ip', between(scene, 3_000, 20_000), 'takes seconds'),

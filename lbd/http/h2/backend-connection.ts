@@ -324,8 +324,8 @@ export class Http2BackendConnection extends Http2Link implements FrameSink, Upst
     return this.#state === OVER;
   }
 
-  protected override onSent(bytes: number): void {
-    this.#calm.sent(bytes);
+  protected override onSent(bytes: number, isWhole: boolean): void {
+    this.#calm.sent(bytes, isWhole);
   }
 
   // From the backend.

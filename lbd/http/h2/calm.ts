@@ -35,9 +35,14 @@ export class Calm {
     return this.#chatter >= 0;
   }
 
-  /** Of an answer so much has left, about which the client will have something to say. */
-  sent(bytes: number): void {
-    this.#chatter = Math.min(CHATTER, this.#chatter + bytes / BYTES_PER_UPDATE);
+  /**
+   * Of an answer so much has left, about which the client will have something to say: clients of gRPC measure by a PING what
+   * each message takes.
+   *
+   * @param isWhole it was not the client who had it cut so short
+   */
+  sent(bytes: number, isWhole: boolean): void {
+    this.#chatter = Math.min(CHATTER, this.#chatter + bytes / BYTES_PER_UPDATE + (isWhole ? 1 : 0));
   }
 
   /** An answer is complete. */

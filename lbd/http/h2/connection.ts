@@ -87,6 +87,9 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
   #lastServed = MAX_STREAM_ID;
   readonly #block = new BlockReader();
   #resting = true;
+  /** A part of a frame is here, whose rest has the time of a head; and the deadline that it stands in front of. */
+  #isPartial = false;
+  #deadlineBehind = 0;
   #tookHandshake = false;
 
   /** @param endpoints from a PROXY header; undefined: the ends of the socket are those of the client */
@@ -153,6 +156,7 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
    */
   retire(): void {
     if (this.#mode !== OPEN || !this.#isSet) return;
+    this.#endPartial();
     this.#mode = WARNED;
     writeGoAway(this.out, MAX_STREAM_ID, ERROR.noError, '');
     writeFrameHeader(this.out, 8, FRAME.ping, 0, 0);
@@ -199,6 +203,7 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
     if (this.#mode === OVER) return;
     writeGoAway(this.out, Math.min(this.#lastStream, this.#lastServed), code, why);
     this.#mode = OVER;
+    this.#isPartial = false;
     for (const stream of [...this.#streams.values()]) stream.onGone(true);
     this.endTurn();
     this.#block.drop();
@@ -229,7 +234,8 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
     const { config, context } = this.frontend;
     if (this.#mode === OVER) this.socket.destroy();
     else if (this.#mode === WARNED) this.#leave();
-    else if (!this.#isSet || this.#block.stream !== 0) this.fail(ERROR.enhanceYourCalm, 'head too slow');
+    else if (!this.#isSet || this.#isPartial || this.#block.stream !== 0)
+      this.fail(ERROR.enhanceYourCalm, 'head too slow');
     else if (this.#streams.size > 0) return;
     else if (this.#resting) this.#end(ERROR.noError, '');
     else {
@@ -249,7 +255,9 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
     if (this.#mode !== OPEN) return;
     const { config, context } = this.frontend;
     this.#resting = false;
-    this.deadline = context.deadlines.in(Math.min(config.timeouts.keepAliveMs, REST_MS));
+    const deadline = context.deadlines.in(Math.min(config.timeouts.keepAliveMs, REST_MS));
+    if (this.#isPartial) this.#deadlineBehind = deadline;
+    else this.deadline = deadline;
   }
 
   // From the client.
@@ -267,8 +275,24 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
     }
     this.#reader.read(buffer, at, length);
     if (this.#mode === OVER) return;
+    if (this.#reader.within) this.#beginPartial();
     this.creditAll();
     if (this.mayProceed) this.proceed();
+  }
+
+  #beginPartial(): void {
+    if (this.#isPartial || this.#mode !== OPEN || !this.#isSet || this.#block.stream !== 0) return;
+    const { config, context } = this.frontend;
+    this.#isPartial = true;
+    this.#deadlineBehind = this.deadline;
+    this.deadline = context.deadlines.in(config.timeouts.headMs);
+  }
+
+  /** It is complete, or one of DATA, which has the time of a body. */
+  #endPartial(): void {
+    if (!this.#isPartial) return;
+    this.#isPartial = false;
+    this.deadline = this.#deadlineBehind;
   }
 
   get #nowMs(): number {
@@ -300,7 +324,8 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
       return this.fail(ERROR.protocol, 'a block of fields that is interrupted, or goes on without a start');
     switch (type) {
       case FRAME.data:
-        return this.#chargeData(flags, id, length);
+        this.#endPartial();
+        return this.#chargeData(id, length);
       case FRAME.headers:
       case FRAME.continuation:
         return true;
@@ -319,21 +344,22 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
     return id > this.#lastStream || (id & 1) === 0;
   }
 
-  #chargeData(flags: number, id: number, length: number): boolean {
+  #chargeData(id: number, length: number): boolean {
     if (this.#isIdle(id)) return this.fail(ERROR.protocol, 'DATA on an idle stream');
     // RFC 9113 §6.9.1: also of a stream that is over.
     if (!this.charge(length)) return this.fail(ERROR.flowControl, 'more DATA than the connection may have');
-    if (length === 0 && (flags & FLAG.endStream) === 0 && !this.#spendFrame()) return false;
     const stream = this.#streams.get(id);
     if (stream === undefined)
       return this.#isLate(id) || this.fail(ERROR.streamClosed, 'DATA on a closed stream');
-    if (stream.heardAll) return this.#resetFor(stream, ERROR.streamClosed);
-    return stream.charge(length) || this.#resetFor(stream, ERROR.flowControl);
+    if (stream.heardAll) return this.#resetFor(stream, ERROR.streamClosed, 'DATA behind END_STREAM');
+    return (
+      stream.charge(length) || this.#resetFor(stream, ERROR.flowControl, 'more DATA than the stream may have')
+    );
   }
 
-  /** The client has broken a rule of one stream. @returns whether the connection goes on */
-  #resetFor(stream: Http2Stream, code: ErrorCode): boolean {
-    stream.log?.fault('http2_error');
+  /** The client has broken a rule of one stream. @param why for the log. @returns whether the connection goes on */
+  #resetFor(stream: Http2Stream, code: ErrorCode, why: string): boolean {
+    stream.log?.fault('http2_error', undefined, why);
     stream.resetWith(code);
     return this.#spendReset();
   }
@@ -345,11 +371,17 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
 
   onData(id: number, buffer: Buffer, start: number, length: number, ended: boolean): boolean {
     const stream = this.#streams.get(id);
+    // Nothing, or padding alone.
+    if (length === 0 && (!ended || stream === undefined) && !this.#spendFrame()) return false;
     if (stream === undefined || stream.heardAll) return true;
-    return stream.onData(buffer, start, length, ended) || this.#resetFor(stream, ERROR.protocol);
+    return (
+      stream.onData(buffer, start, length, ended) ||
+      this.#resetFor(stream, ERROR.protocol, 'another Content-Length')
+    );
   }
 
   onPayload(type: number, flags: number, id: number, buffer: Buffer, start: number, end: number): boolean {
+    this.#endPartial();
     switch (type) {
       case FRAME.headers:
         return this.#onHeaders(flags, id, buffer, start, end);
@@ -378,7 +410,7 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
   #onPriority(id: number, length: number): boolean {
     if (length === PRIORITY_BYTES) return true;
     const stream = this.#streams.get(id);
-    if (stream !== undefined) return this.#resetFor(stream, ERROR.frameSize);
+    if (stream !== undefined) return this.#resetFor(stream, ERROR.frameSize, 'PRIORITY of another size');
     // RFC 9113 §6.4: what has not been opened cannot be reset, and what is closed need not be.
     return !this.#isIdle(id) || this.fail(ERROR.frameSize, 'PRIORITY of another size');
   }
@@ -427,9 +459,10 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
     if (id === 0) return this.onCredit(by);
     const stream = this.#streams.get(id);
     if (stream === undefined) return true;
-    if (by === 0) return this.#resetFor(stream, ERROR.protocol);
+    if (by === 0) return this.#resetFor(stream, ERROR.protocol, 'WINDOW_UPDATE by nothing');
     stream.sendWindow += by;
-    if (stream.sendWindow > MAX_WINDOW_BYTES) return this.#resetFor(stream, ERROR.flowControl);
+    if (stream.sendWindow > MAX_WINDOW_BYTES)
+      return this.#resetFor(stream, ERROR.flowControl, 'window too large');
     this.mayProceed ||= stream.wants;
     return true;
   }
@@ -474,10 +507,12 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
     if (stream !== undefined) return this.#onTrailers(stream, ends);
     if ((id & 1) === 0) return this.fail(ERROR.protocol, 'a stream of an even number');
     if (id <= this.#lastStream)
-      return this.#isLate(id) || this.fail(ERROR.streamClosed, 'HEADERS on a closed stream');
+      return this.#isLate(id)
+        ? this.#spendFrame()
+        : this.fail(ERROR.streamClosed, 'HEADERS on a closed stream');
     this.#lastStream = id;
-    if (id > this.#lastServed) return true;
-    if (this.#streams.size >= MAX_STREAMS) {
+    if (id > this.#lastServed) return this.#spendFrame();
+    if (this.#streams.size >= MAX_STREAMS || this.isUnread) {
       this.resetStream(id, ERROR.refusedStream);
       return this.#spendReset();
     }
@@ -525,11 +560,12 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
   }
 
   #onTrailers(stream: Http2Stream, ends: boolean): boolean {
-    if (stream.heardAll) return this.#resetFor(stream, ERROR.streamClosed);
+    if (stream.heardAll) return this.#resetFor(stream, ERROR.streamClosed, 'HEADERS behind END_STREAM');
     // RFC 9113 §8.1
-    if (!ends) return this.#resetFor(stream, ERROR.protocol);
+    if (!ends) return this.#resetFor(stream, ERROR.protocol, 'trailers without END_STREAM');
     const trailers = builder.trailers((name) => passesTrailer(name, this.service.reserved));
-    if (trailers === undefined || !stream.onTrailers(trailers)) return this.#resetFor(stream, ERROR.protocol);
+    if (trailers === undefined || !stream.onTrailers(trailers))
+      return this.#resetFor(stream, ERROR.protocol, 'malformed trailers');
     return true;
   }
 
@@ -572,8 +608,8 @@ export class Http2Connection extends Http2Link implements ByteSink, FrameSink, T
     return this.#mode === OVER;
   }
 
-  protected override onSent(bytes: number): void {
-    this.#calm.sent(bytes);
+  protected override onSent(bytes: number, isWhole: boolean): void {
+    this.#calm.sent(bytes, isWhole);
   }
 
   protected override onWritten(bytes: number): void {

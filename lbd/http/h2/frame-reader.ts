@@ -46,9 +46,9 @@ export class FrameReader {
     this.#sink = sink;
   }
 
-  /** In the middle of a frame. */
+  /** In the middle of a frame, which is none of DATA. */
   get within(): boolean {
-    return this.#left >= 0 || this.#headerBytes > 0;
+    return this.#left < 0 ? this.#headerBytes > 0 : this.#type !== FRAME.data;
   }
 
   /** @param buffer its bytes are valid only now */

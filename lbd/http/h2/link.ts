@@ -26,6 +26,8 @@ import type { Priority } from './priority.ts';
 const OUT_BYTES = 64 * 1024;
 /** What is longer costs more to copy than to write at once. */
 const HOLD_BYTES = 16 * 1024;
+/** What waits to be written is little but for answers that the peer asks for and does not read. */
+const UNREAD_BYTES = 256 * 1024;
 /** Room for what most turns write. */
 const FIRST_BYTES = 512;
 /** The peer gets credit for its connection once it has used so much of it. */
@@ -83,8 +85,8 @@ export abstract class Http2Link implements TurnWork {
   protected abstract get isOver(): boolean;
   /** The peer has broken a rule of the connection. @returns false: nothing more is to be read */
   protected abstract fail(code: ErrorCode, why: string): false;
-  /** So many bytes of data have left. */
-  protected onSent?(bytes: number): void;
+  /** So many bytes of data have left. @param isWhole no window has cut them short */
+  protected onSent?(bytes: number, isWhole: boolean): void;
   /** So many bytes go to the socket. */
   protected onWritten?(bytes: number): void;
 
@@ -123,7 +125,7 @@ export abstract class Http2Link implements TurnWork {
       at += length;
       this.#sendWindow -= length;
       stream.sendWindow -= length;
-      this.onSent?.(length);
+      this.onSent?.(length, at === end);
       if (out.length >= OUT_BYTES) this.#flush();
     } while (at < end && !this.blocked);
     this.beDue();
@@ -213,6 +215,11 @@ export abstract class Http2Link implements TurnWork {
     if (this.#sendWindow > MAX_WINDOW_BYTES) return this.fail(ERROR.flowControl, 'window too large');
     this.mayProceed = true;
     return true;
+  }
+
+  /** The peer does not read what it has asked for. */
+  protected get isUnread(): boolean {
+    return this.socket.writableLength > UNREAD_BYTES;
   }
 
   // Whose turn it is.

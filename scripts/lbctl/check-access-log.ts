@@ -42,10 +42,7 @@ export async function checkAccessLogs(
     if (why === undefined) continue;
     // Who checks is neither lbd nor root, and may not even see what is there.
     if (ids !== undefined && process.geteuid?.() !== 0) denied.push(`${path}: whether ${user} may write it`);
-    else
-      warnings.push(
-        `${where(key)}: warning: ${key.join('.')}: found ${path}, but ${why}; lines will be lost`,
-      );
+    else warnings.push(`${where(key)}: warning: ${key.join('.')}: found ${path}, but ${why}`);
   }
   return { warnings, denied };
 }
@@ -77,6 +74,6 @@ async function whyNot(path: string, ids: Ids | undefined): Promise<string | unde
   const [program = '', ...args] = [...as, ...probe];
   const { exitCode } = await execa(program, args, { reject: false, timeout: TIMEOUT_MS });
   if (exitCode === 0) return undefined;
-  if (exitCode === NO_FOLDER) return `there is no folder ${folder}`;
-  return `${ids === undefined ? 'this user' : `user ${ids.user}`} cannot write it`;
+  if (exitCode === NO_FOLDER) return `there is no folder ${folder}; lines will be lost`;
+  return `${ids === undefined ? 'this user' : `user ${ids.user}`} cannot write it; lines will be lost`;
 }

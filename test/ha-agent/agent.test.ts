@@ -423,14 +423,14 @@ t.test(
     t.match(await lb1.agent.reload({ ...lb1.config, ha }), { outcome: 'applied' });
     // Those of the reload itself may be under way.
     await beats(3);
-    t.notMatch(
-      lb1.events
-        .list()
-        .map(({ text }) => text)
-        .join(),
-      'the guardian missed its beats',
-    );
-    t.match(lb1.agent.status(), { role: 'active' });
+    const told = lb1.events
+      .list()
+      .map(({ text }) => text)
+      .join();
+    t.notMatch(told, 'the guardian missed its beats');
+    // On a machine that starves it the node hands over, which is another matter.
+    const isStarved = told.includes('gets its processor late, and lb2 in time');
+    t.ok(isStarved || lb1.agent.status().role === 'active', told);
   },
 );
 

@@ -41,7 +41,7 @@ t.test('requests come through, and the backend hears that it was https', async (
       rejectUnauthorized: true,
       minVersion: version,
       maxVersion: version,
-      ALPNProtocols: ['h2', 'http/1.1'],
+      ALPNProtocols: ['h3', 'http/1.1'],
     });
     t.equal(client.socket.alpnProtocol, 'http/1.1');
     for (let i = 0; i < 3; i++)
@@ -142,7 +142,7 @@ t.test('what is not allowed does not get in, with a cause, and leaves nothing be
   );
   for (const options of [
     { maxVersion: 'TLSv1.2' },
-    { ALPNProtocols: ['h2'] },
+    { ALPNProtocols: ['h3'] },
     { ciphers: 'TLS_AES_128_CCM_SHA256' },
   ])
     await t.rejects(open(options), JSON.stringify(options));

@@ -13,7 +13,7 @@ async function powerCut(pair: Pair, nodes: readonly NodeName[], meanwhile: () =>
   for (const node of nodes) boots.push(await FAULTS.power.inflict(pair, node));
   // A daemon whose end is not noticed yet would be taken for one that runs, and not be started.
   for (const node of nodes)
-    while (pair.pids(node, 'lbd').length + pair.pids(node, 'agent').length > 0)
+    while (pair.pids(node, 'balancer').length + pair.pids(node, 'agent').length > 0)
       await new Promise((resolve) => setImmediate(resolve));
   meanwhile();
   await Promise.all(boots.map((boot) => boot()));

@@ -5,7 +5,7 @@ import type { AccessRecord } from '../log/access-record.ts';
 import { OVER_LIMIT, UNCOUNTED } from '../shared/source-limits.ts';
 import { askedBy, type Believed, type Client } from './client-behind.ts';
 import { FieldBlock } from './field-names.ts';
-import { forwardedFields } from './forwarded-fields.ts';
+import { forwardedFields, peerFields } from './forwarded-fields.ts';
 import type { HttpRequest } from './model.ts';
 import type { Peer } from './peer.ts';
 
@@ -53,7 +53,10 @@ export class Asker {
     this.#identifiedBy = config;
     const { client, believed } = askedBy(request, this.#peer, this.#frontend);
     this.believed = believed;
-    this.fields = forwardedFields(config, believed, client, this.#peer.address, request);
+    this.fields =
+      believed === 'nothing'
+        ? peerFields(config, this.#peer)
+        : forwardedFields(config, believed, client, this.#peer.address, request);
     this.#serve(client, log);
   }
 

@@ -34,7 +34,7 @@ export class FieldEdits {
   clear(): void {
     this.count = 0;
     this.#known = 0;
-    this.#others.length = 0;
+    if (this.#others.length > 0) this.#others.length = 0;
     this.#reserved = undefined;
   }
 

@@ -7,9 +7,31 @@ export const FORWARDED_FOR = new FieldName('X-Forwarded-For');
 export const FORWARDED_PROTO = new FieldName('X-Forwarded-Proto');
 export const FORWARDED_HOST = new FieldName('X-Forwarded-Host');
 
+const NOBODY = { header: () => undefined };
+
 /** Whether a frontend adds a field to its requests. */
 export function adds({ addFields }: ForwardingConfig, field: AddedField): boolean {
   return addFields === undefined || addFields.includes(field);
+}
+
+/** Clients of a frontend whose fields are kept; one more, and all are made anew. */
+const MAX_KEPT = 1024;
+
+/** By frontend, then by client. */
+const kept = new WeakMap<ForwardingConfig, Map<string, FieldBlock>>();
+
+/** As `forwardedFields`, for a client whose own words do not count: most come again, each time with a new connection. */
+export function peerFields(config: ForwardingConfig, peer: Client): FieldBlock {
+  const blocks = kept.get(config) ?? new Map<string, FieldBlock>();
+  if (blocks.size === 0) kept.set(config, blocks);
+  const key = peer.scheme === 'https' ? peer.address : `-${peer.address}`;
+  let block = blocks.get(key);
+  if (block === undefined) {
+    if (blocks.size === MAX_KEPT) blocks.clear();
+    block = forwardedFields(config, 'nothing', peer, peer.address, NOBODY);
+    blocks.set(key, block);
+  }
+  return block;
 }
 
 /**

@@ -130,12 +130,22 @@ export function cookieValue(header: string, name: string): string | undefined {
  * @param name as of `cookieValue`
  */
 export function withoutCookie(header: string, name: string): string {
-  if (!header.includes(name)) return header;
-  const pairs = header.split(';');
-  const others = pairs.filter(
-    (pair) => !pair.includes('=') || unpadded(pair.slice(0, pair.indexOf('='))) !== name,
-  );
-  return others.length === pairs.length ? header : unpadded(others.join(';'));
+  let others = '';
+  let kept = 0;
+  for (let at = header.indexOf(name); at >= 0; at = header.indexOf(name, at)) {
+    const start = header.lastIndexOf(';', at) + 1;
+    let end = header.indexOf(';', at);
+    if (end < 0) end = header.length;
+    const equals = header.indexOf('=', start);
+    at = end;
+    if (equals < 0 || equals >= end || unpadded(header.slice(start, equals)) !== name) continue;
+    others += header.slice(kept, start);
+    kept = end + 1;
+  }
+  if (kept === 0) return header;
+  others += header.slice(kept);
+  // Of the last pair that goes, what parted it from the one before it goes as well.
+  return unpadded(kept > header.length && others.endsWith(';') ? others.slice(0, -1) : others);
 }
 
 /** Without the blanks of HTTP around it: `trim` takes bytes of UTF-8 for some of its own (0xA0). */

@@ -1,5 +1,6 @@
 import type { ForwardingConfig } from '../../../common/forwarding-config.ts';
-import { FIELD, FieldName } from '../field-names.ts';
+import type { FieldEdits } from '../edits.ts';
+import { FIELD, Field, FieldBlock, FieldName } from '../field-names.ts';
 import { adds, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO } from '../forwarded-fields.ts';
 import type { HttpRequest } from '../model.ts';
 import type { Policy, PolicyClient } from './policy.ts';
@@ -10,6 +11,10 @@ const FORWARDED = new FieldName('Forwarded');
 export class ForwardedPolicy implements Policy {
   readonly #addsFor: boolean;
   readonly #addsHost: boolean;
+  /** The host of the last request, and of the last one that came twice in a row, with its field. */
+  #host = '';
+  #usualHost = '';
+  #usual = new FieldBlock();
 
   constructor(config: ForwardingConfig) {
     this.#addsFor = adds(config, 'X-Forwarded-For');
@@ -29,6 +34,20 @@ export class ForwardedPolicy implements Policy {
     edits.addBlock(fields);
     if (!this.#addsHost || (chained && request.has(FIELD.forwardedHost))) return;
     const { authority } = request;
-    if (authority !== '') edits.add(FORWARDED_HOST, authority);
+    if (authority !== '') this.#addHost(edits, authority);
+  }
+
+  /** Most requests of a frontend are for one host: a field that is written already costs less. */
+  #addHost(edits: FieldEdits, host: string): void {
+    if (host !== this.#usualHost) {
+      if (host !== this.#host) {
+        this.#host = host;
+        edits.add(FORWARDED_HOST, host);
+        return;
+      }
+      this.#usualHost = host;
+      this.#usual = new FieldBlock(new Field(FORWARDED_HOST, host));
+    }
+    edits.addBlock(this.#usual);
   }
 }

@@ -11,8 +11,8 @@ export interface PolicyClient {
 
 /**
  * One thing that lbd does with the requests of a frontend or a route, besides to pass them on. An instance is made when a
- * plan is applied and serves all requests after it, so it keeps nothing of any of them. What is not configured has no
- * policy, and costs nothing.
+ * plan is applied and serves all requests after it, so it keeps nothing of any of them but what makes the next one cheaper.
+ * What is not configured has no policy, and costs nothing.
  */
 export interface Policy {
   /**

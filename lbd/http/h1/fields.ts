@@ -253,6 +253,13 @@ export function parseLength(buffer: Uint8Array, start: number, end: number): num
   return value <= Number.MAX_SAFE_INTEGER ? value : -1;
 }
 
+/** Whether the bytes are those of `latin1`. A loop costs less than a string of them, while they are few. */
+export function spells(buffer: Uint8Array, start: number, end: number, latin1: string): boolean {
+  if (end - start !== latin1.length) return false;
+  for (let i = 0; i < latin1.length; i++) if (buffer[start + i] !== latin1.charCodeAt(i)) return false;
+  return true;
+}
+
 /** Whether the bytes spell `word` (which must be lower case), whatever their case. */
 export function equalsIgnoreCase(buffer: Uint8Array, start: number, end: number, word: string): boolean {
   if (end - start !== word.length) return false;

@@ -5,7 +5,7 @@ import { RequestEdits } from '../request-edits.ts';
 import { BODY } from './body.ts';
 import { ConnectionOptions } from './connection-options.ts';
 import { writeAdded } from './edits.ts';
-import { equalsIgnoreCase, FieldLines, type HeadFault, parseLength } from './fields.ts';
+import { equalsIgnoreCase, FieldLines, type HeadFault, parseLength, spells } from './fields.ts';
 import {
   ADDRESS,
   CLOSE_BRACKET,
@@ -76,6 +76,10 @@ export class RequestHead implements HttpRequest {
   #takesTrailers = false;
   /** A bit for each id of `FIELD` that came. */
   #present = 0;
+  /** All cookies, once somebody has asked for them. */
+  #cookies: string | undefined;
+  /** The last host that was asked for: mostly the next one, too. */
+  #lastHost = '';
 
   constructor(maxFields: number) {
     this.#fields = new FieldLines(maxFields);
@@ -187,6 +191,7 @@ export class RequestHead implements HttpRequest {
     this.#requestIdLine = -1;
     this.#takesTrailers = false;
     this.#present = 0;
+    this.#cookies = undefined;
     this.edits.clear();
     let hosts = 0;
     let lengths = 0;
@@ -304,7 +309,10 @@ export class RequestHead implements HttpRequest {
 
   get authority(): string {
     if (this.edits.removesKnown(FIELD.host)) return this.edits.added('host') ?? '';
-    return this.#hostStart < 0 ? '' : this.#buffer.latin1Slice(this.#hostStart, this.#hostEnd);
+    if (this.#hostStart < 0) return '';
+    if (!spells(this.#buffer, this.#hostStart, this.#hostEnd, this.#lastHost))
+      this.#lastHost = this.#buffer.latin1Slice(this.#hostStart, this.#hostEnd);
+    return this.#lastHost;
   }
 
   get length(): number {
@@ -320,7 +328,9 @@ export class RequestHead implements HttpRequest {
   }
 
   sent(name: string): string | undefined {
-    return this.#fields.text(this.#buffer, name, name === 'cookie' ? '; ' : ', ');
+    if (name !== 'cookie') return this.#fields.text(this.#buffer, name, ', ');
+    if (this.has(FIELD.cookie)) this.#cookies ??= this.#fields.text(this.#buffer, name, '; ');
+    return this.#cookies;
   }
 
   endsHere(name: string): boolean {

@@ -12,6 +12,7 @@ export const SO = {
   rcvbufForce: 33,
   attachFilter: 26,
   detachFilter: 27,
+  bindToInterface: 62,
   namespaceCookie: 71,
 } as const;
 /** Flags of a message. */

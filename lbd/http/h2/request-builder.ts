@@ -69,6 +69,7 @@ export class RequestBuilder implements FieldSink {
   readonly #cookie = new Message(HEAD_BYTES);
   #isTrailers = false;
   #hasFields = false;
+  #hasHost = false;
   #bytesLeft = 0;
   #fieldsLeft = 0;
   #crumbsLeft = 0;
@@ -88,7 +89,7 @@ export class RequestBuilder implements FieldSink {
     this.isExtended = this.isWebSocket = false;
     this.#starts.fill(-1);
     this.#isTrailers = isTrailers;
-    this.#hasFields = false;
+    this.#hasFields = this.#hasHost = false;
     this.#bytesLeft = maxBytes;
     this.#fieldsLeft = this.#crumbsLeft = maxFields;
   }
@@ -119,7 +120,9 @@ export class RequestBuilder implements FieldSink {
     if (kind !== PLAIN && !this.#isTrailers) {
       if (kind === COOKIE) return this.#crumb(value, valueStart, valueEnd);
       if (kind === HOST && this.#starts[PSEUDO.authority]! >= 0)
-        return this.#isAuthority(value, valueStart, valueEnd) ? kind : this.#stop('malformed');
+        return this.#isFirstHost() && this.#isAuthority(value, valueStart, valueEnd)
+          ? kind
+          : this.#stop('malformed');
       // RFC 8441 §5: it is of no use, and the backend gets another one.
       if (kind === WEBSOCKET_KEY && this.isExtended) return kind;
       if (kind === PRIORITY) this.priority = value.latin1Slice(valueStart, valueEnd);
@@ -204,6 +207,13 @@ export class RequestBuilder implements FieldSink {
     out.line();
     this.lines++;
     return true;
+  }
+
+  /** RFC 9110 §7.2: there is one. */
+  #isFirstHost(): boolean {
+    const isFirst = !this.#hasHost;
+    this.#hasHost = true;
+    return isFirst;
   }
 
   /** RFC 9113 §8.3.1: where both are there they are the same, but for letters' case. */

@@ -327,6 +327,11 @@ export class Http2Client {
     return answer;
   }
 
+  /** Bytes that came of a frame that is not complete. */
+  get pending(): number {
+    return this.#bytes.length;
+  }
+
   /** Bytes that a stream may have sent up to now. */
   credited(stream: number): number {
     return this.frames

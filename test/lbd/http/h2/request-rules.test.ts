@@ -48,6 +48,11 @@ t.test('pseudo fields', (t) => {
     ],
     ['§8.3.1 Host as :authority', 'answer 1 200', ask(...field('host', 'a.example'))],
     ['§8.3.1 Host as :authority, but for its case', 'answer 1 200', ask(...field('host', 'A.Example'))],
+    [
+      '§8.3.1 Host as :authority, twice',
+      'stream 1 protocol',
+      ask(...request('GET', '/', ['host', 'a.example'], ['host', 'a.example'])),
+    ],
     ['§8.3.1 another Host', 'stream 1 protocol', ask(...field('host', 'b.example'))],
     [
       '§8.3.1 several Hosts',

@@ -175,6 +175,7 @@ export class Http2Stream implements ClientStream, Timed {
    */
   beginRefused(refusal: Refusal, ended: boolean, head: RequestHead, message: Message): void {
     this.#reset(ended, -1, '');
+    this.asker.forget(this.log);
     this.log = this.frontend.record(this.log, this.asker.address);
     this.log?.begin(this.#connection.takeHandshakeMs());
     this.log?.part(head, message.bytes, 0, message.length);

@@ -1,5 +1,17 @@
 import t from 'tap';
-import { encode, type Fields, FLAG, FRAME, frame, GET, headers, request, Served } from './harness.ts';
+import { answering, OK, Plane, RawOrigin } from '../../harness.ts';
+import {
+  encode,
+  type Fields,
+  FLAG,
+  FRAME,
+  frame,
+  GET,
+  Http2Client,
+  headers,
+  request,
+  Served,
+} from './harness.ts';
 
 t.test('fields: bytes, fields and pieces of cookies have limits of their own', async (t) => {
   const served = await Served.start(t, { limits: 'head: 4KiB, fields: 20' });
@@ -53,4 +65,24 @@ t.test('a head that does not come in time', async (t) => {
   await client.end();
   t.equal(client.goAway, 'enhanceYourCalm');
   t.equal(client.debug, 'head too slow');
+});
+
+t.test('a request that is refused is not logged as that of the client before it', async (t) => {
+  const origin = await RawOrigin.start(t, answering(OK));
+  const plane = await Plane.start(
+    t,
+    `
+access_log: { path: /log }
+frontends:
+  web: { bind: ["127.0.0.1:PORT"], mode: http, pool: web, protocols: [h2], trusted_proxies: [127.0.0.0/8] }
+pools: { web: { backends: { s1: { address: "127.0.0.1:${origin.port}" } } } }
+`,
+  );
+  const client = await Http2Client.open(t, plane.port);
+  client.write(headers(1, request('GET', '/', ['x-forwarded-for', '192.0.2.9'])));
+  t.match(await client.answered(1), { status: 200 });
+  client.write(headers(3, request('GET', '/', ['x', 'a\nb'])));
+  t.match(await client.answered(3), { status: 400 });
+  const lines = (await plane.accessLines(2)).map((line) => JSON.parse(line));
+  t.match(lines, [{ client: '192.0.2.9' }, { client: '127.0.0.1', status: 400 }]);
 });

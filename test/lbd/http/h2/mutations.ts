@@ -143,6 +143,11 @@ function read(bytes: Buffer): Frame {
   };
 }
 
+/** To be changed; `lie` is added to its length. */
+function copyOf(it: Frame): Frame & { lie: number } {
+  return { ...it, payload: Buffer.from(it.payload), lie: 0 };
+}
+
 const CORPUS = CONVERSATIONS.map((frames) => frames.map(read));
 const ALL = CORPUS.flat();
 
@@ -161,11 +166,7 @@ export const CORPUS_SIZE = CORPUS.length;
 export function conversation(turn: number, next: () => number): Buffer[] {
   const below = (end: number) => Math.floor(next() * end);
   const some = <T>(list: readonly T[]): T => list[below(list.length)]!;
-  const frames: (Frame & { lie: number })[] = CORPUS[turn % CORPUS.length]!.map((it) => ({
-    ...it,
-    payload: Buffer.from(it.payload),
-    lie: 0,
-  }));
+  const frames = CORPUS[turn % CORPUS.length]!.map(copyOf);
   const edits = turn < CORPUS.length ? 0 : 1 + Math.floor(3 * next() ** 3);
   for (let i = 0; i < edits; i++) {
     const at = below(frames.length);
@@ -187,13 +188,13 @@ export function conversation(turn: number, next: () => number): Buffer[] {
         it.lie = below(20) - 10;
         break;
       case 4:
-        frames.splice(at, 0, { ...it });
+        frames.splice(at, 0, { ...copyOf(it), lie: it.lie });
         break;
       case 5:
         frames.splice(at, 1);
         break;
       case 6:
-        frames.splice(at, 0, { ...some(ALL), lie: 0 });
+        frames.splice(at, 0, copyOf(some(ALL)));
         break;
       case 7: {
         const other = below(frames.length);
